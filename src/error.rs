@@ -1,0 +1,79 @@
+//! The one error type of the crate: each text says what happened, where, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong. `Display` is one line, fit to be shown to a person.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The call cannot be carried out as it was given: a wrong value, a file that is not there.
+    #[error("{0}")]
+    Usage(String),
+    /// The operating system refused to read or write.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A model file is damaged, or holds something that this crate cannot work with.
+    #[error("{}: {what}", path.display())]
+    Model {
+        /// The model's file.
+        path: PathBuf,
+        /// What is wrong, at which node, and what to do.
+        what: String,
+    },
+    /// The images or labels cannot be used.
+    #[error("{}: {what}", path.display())]
+    Data {
+        /// The folder or image.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// An inference engine failed or cannot be had.
+    #[error("{0}")]
+    Engine(String),
+    /// Training failed.
+    #[error("training: {0}")]
+    Train(String),
+    /// The written model does not compute what was trained.
+    #[error("{0}")]
+    Parity(String),
+    /// The caller's progress callback asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// The process exit code: 2 for a call that cannot be carried out as given, 130 when interrupted, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => 2,
+            Error::Interrupted => 130,
+            _ => 1,
+        }
+    }
+
+    /// An [`Error::Io`] about `path`, for `map_err`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+
+    /// An [`Error::Model`] about `path`.
+    pub fn model(path: impl AsRef<Path>, what: impl Into<String>) -> Error {
+        Error::Model { path: path.as_ref().to_path_buf(), what: what.into() }
+    }
+
+    /// An [`Error::Data`] about `path`.
+    pub fn data(path: impl AsRef<Path>, what: impl Into<String>) -> Error {
+        Error::Data { path: path.as_ref().to_path_buf(), what: what.into() }
+    }
+}
