@@ -4,6 +4,7 @@ pub mod data;
 pub mod engine;
 pub mod error;
 pub mod metrics;
+pub mod onnx;
 pub mod progress;
 pub mod train;
 

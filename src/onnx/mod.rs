@@ -1,0 +1,155 @@
+//! ONNX files: read, validated, cut, given a new head, written back. Protobuf only: nothing here computes.
+//!
+//! The protobuf is the source of truth. What is not adapted leaves exactly as it came.
+
+pub mod cut;
+pub mod external;
+pub mod graph;
+pub mod metadata;
+pub mod schema;
+pub mod surgery;
+pub mod tensor;
+pub mod validate;
+pub mod weights;
+
+use crate::error::{Error, Result};
+use bytes::Bytes;
+use prost::Message;
+use schema::{ModelProto, ValueInfoProto, dimension, type_proto};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// protobuf's own limit on one message.
+const MAX_PROTO: u64 = 2 << 30;
+
+/// An ONNX model in memory, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The file, or a name in angle brackets for a model that is compiled in.
+    pub path: PathBuf,
+    /// SHA-256 of the file's bytes, in hex.
+    pub sha256: String,
+    /// The file's content. External data has been read into it.
+    pub proto: ModelProto,
+}
+
+impl Model {
+    /// Reads and validates an ONNX file, its external data included.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no such file, [`Error::Model`] when it is not a sound ONNX model.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model> {
+        let path = path.as_ref();
+        let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::Usage(format!("{}: no such file", path.display())),
+            _ => Error::io(path)(e),
+        })?;
+        if !meta.is_file() {
+            return Err(Error::Usage(format!("{}: not a file; give the path of an ONNX model", path.display())));
+        }
+        if meta.len() > MAX_PROTO {
+            return Err(Error::model(
+                path,
+                "larger than 2 GiB, which no ONNX file can be; keep weights as external data",
+            ));
+        }
+        let bytes = Bytes::from(std::fs::read(path).map_err(Error::io(path))?);
+        let mut model = Self::decode(path.to_path_buf(), bytes)?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        external::load(&mut model, &folder)?;
+        validate::validate(&model)?;
+        Ok(model)
+    }
+
+    /// The same from bytes in memory; `name` stands for the path. External data cannot be had then.
+    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>) -> Result<Model> {
+        let model = Self::decode(PathBuf::from(name), bytes.into())?;
+        validate::validate(&model)?;
+        Ok(model)
+    }
+
+    fn decode(path: PathBuf, bytes: Bytes) -> Result<Model> {
+        if bytes.is_empty() {
+            return Err(Error::model(path, "the file is empty"));
+        }
+        let sha256 = hex(&Sha256::digest(&bytes));
+        // Any bytes can be a protobuf message of fields that nobody knows: only a graph makes it ONNX.
+        let proto = ModelProto::decode(bytes)
+            .map_err(|_| Error::model(&path, "not an ONNX model, or cut short; download or export it again"))?;
+        if proto.graph.as_ref().is_none_or(|g| g.node.is_empty()) || proto.opset_import.is_empty() {
+            return Err(Error::model(&path, "not an ONNX model: it has no graph, or no operator set"));
+        }
+        Ok(Model { path, sha256, proto })
+    }
+
+    /// The main graph.
+    pub fn graph(&self) -> &schema::GraphProto {
+        self.proto.graph.as_ref().expect("decode() lets no model without a graph through")
+    }
+
+    /// The version of the default operator set.
+    pub fn opset(&self) -> i64 {
+        let default = |o: &&schema::OperatorSetIdProto| matches!(o.domain(), "" | "ai.onnx");
+        self.proto.opset_import.iter().find(default).map_or(0, |o| o.version())
+    }
+
+    /// The file as bytes.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when it would exceed protobuf's 2 GiB.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        if self.proto.encoded_len() as u64 >= MAX_PROTO {
+            return Err(Error::model(&self.path, "more than 2 GiB of weights; writing external data is not supported"));
+        }
+        Ok(self.proto.encode_to_vec())
+    }
+
+    /// Graph inputs that are not initializers (which old files list as inputs too).
+    pub fn inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
+        let stored: std::collections::HashSet<&str> = self.graph().initializer.iter().map(|t| t.name()).collect();
+        self.graph().input.iter().filter(move |i| !stored.contains(i.name()))
+    }
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl ValueInfoProto {
+    /// Element type and dimensions of a tensor; a dimension is `None` where it is symbolic, negative or unknown.
+    /// `None` for anything but a tensor; `Some((_, None))` when the rank is unknown.
+    pub fn tensor_type(&self) -> Option<(i32, Option<Vec<Option<u64>>>)> {
+        let Some(type_proto::Value::TensorType(t)) = &self.r#type.as_ref()?.value else { return None };
+        let dim = |d: &schema::Dimension| match d.value {
+            Some(dimension::Value::DimValue(n)) if n > 0 => Some(n as u64),
+            _ => None,
+        };
+        Some((t.elem_type(), t.shape.as_ref().map(|s| s.dim.iter().map(dim).collect())))
+    }
+}
+
+impl schema::NodeProto {
+    /// How errors call the node: its name, else its operator and first output.
+    pub fn label(&self) -> String {
+        match self.name() {
+            "" => format!("{} -> {}", self.op_type(), self.output.first().map_or("", String::as_str)),
+            name => format!("{name} ({})", self.op_type()),
+        }
+    }
+
+    /// Whether it is an operator of ONNX's default domain.
+    pub fn is(&self, op_type: &str) -> bool {
+        self.op_type() == op_type && matches!(self.domain(), "" | "ai.onnx")
+    }
+
+    /// An attribute by name.
+    pub fn attr(&self, name: &str) -> Option<&schema::AttributeProto> {
+        self.attribute.iter().find(|a| a.name() == name)
+    }
+
+    /// An integer attribute, or its default.
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.attr(name).map_or(default, |a| a.i())
+    }
+}

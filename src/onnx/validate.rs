@@ -1,0 +1,86 @@
+//! What must hold before anything else looks at a model. Files come from strangers.
+
+use super::Model;
+use super::graph::{Index, reads};
+use super::schema::GraphProto;
+use super::tensor;
+use crate::error::{Error, Result};
+use std::collections::HashSet;
+
+/// Checks names, order, stored tensors and outputs of the main graph.
+///
+/// # Errors
+/// [`Error::Model`] naming the node or tensor.
+pub fn validate(model: &Model) -> Result<()> {
+    let graph = model.graph();
+    check(graph).map_err(|what| Error::model(&model.path, what))
+}
+
+fn check(graph: &GraphProto) -> std::result::Result<(), String> {
+    for t in &graph.initializer {
+        if t.data_location() == 1 {
+            return Err(format!("initializer '{}' lies in another file, which cannot be reached from here", t.name()));
+        }
+        tensor::check(t).map_err(|what| format!("initializer '{}': {what}", t.name()))?;
+    }
+    let mut made = HashSet::new();
+    for node in &graph.node {
+        if node.op_type().is_empty() {
+            return Err(format!("node {} has no operator", node.label()));
+        }
+        for t in node.attribute.iter().filter_map(|a| a.t.as_ref()) {
+            tensor::check(t).map_err(|what| format!("node {}: a stored tensor is damaged: {what}", node.label()))?;
+        }
+        for output in node.output.iter().filter(|o| !o.is_empty()) {
+            if !made.insert(output.as_str()) {
+                return Err(format!("node {}: '{output}' is made by two nodes", node.label()));
+            }
+        }
+    }
+    let index = Index::new(graph);
+    for node in &graph.node {
+        // Only direct inputs: names inside a subgraph may be its own.
+        if let Some(missing) = node.input.iter().find(|i| !i.is_empty() && !known(&index, graph, i)) {
+            return Err(format!("node {}: its input '{missing}' does not exist", node.label()));
+        }
+    }
+    for output in &graph.output {
+        if !known(&index, graph, output.name()) {
+            return Err(format!("the output '{}' is made by no node", output.name()));
+        }
+    }
+    if graph.output.is_empty() {
+        return Err("the graph has no output".into());
+    }
+    acyclic(graph, &index)
+}
+
+fn known(index: &Index, graph: &GraphProto, name: &str) -> bool {
+    let sparse = |s: &super::schema::SparseTensorProto| s.values.as_ref().is_some_and(|t| t.name() == name);
+    index.has(name) || graph.sparse_initializer.iter().any(sparse)
+}
+
+/// Kahn's algorithm: what cannot be ordered stands on a cycle, or behind one.
+fn acyclic(graph: &GraphProto, index: &Index) -> std::result::Result<(), String> {
+    let mut users = vec![Vec::new(); graph.node.len()];
+    let mut waiting = vec![0usize; graph.node.len()];
+    for (i, node) in graph.node.iter().enumerate() {
+        for from in reads(node).filter_map(|v| index.producer_index(v)) {
+            users[from].push(i);
+            waiting[i] += 1;
+        }
+    }
+    let mut ready: Vec<usize> = (0..waiting.len()).filter(|&i| waiting[i] == 0).collect();
+    while let Some(i) = ready.pop() {
+        for &user in &users[i] {
+            waiting[user] -= 1;
+            if waiting[user] == 0 {
+                ready.push(user);
+            }
+        }
+    }
+    match waiting.iter().position(|&n| n > 0) {
+        Some(i) => Err(format!("node {} depends on its own output", graph.node[i].label())),
+        None => Ok(()),
+    }
+}
