@@ -1,0 +1,200 @@
+//! Where the preprocessing is known from: a flag, the file's metadata, files beside it, else the usual convention.
+
+use super::input::{Declared, Input, size_in_metadata};
+use crate::data::{Color, Preprocessing, Spec};
+use crate::error::{Error, Result};
+use crate::onnx::{Model, metadata};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The largest JSON file beside a model that is read, in bytes.
+const MAX_JSON: u64 = 16 << 20;
+
+/// A preprocessing, where it comes from, and whether that was a guess.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sourced {
+    /// The preprocessing.
+    pub preprocessing: Preprocessing,
+    /// In words.
+    pub source: String,
+    /// Nothing said what it is: the ImageNet convention was taken.
+    pub guessed: bool,
+}
+
+/// Settles the input's size and the preprocessing together, since each may fix the other.
+///
+/// # Errors
+/// [`Error::Usage`] when what the user asked for does not fit the model; [`Error::Model`] or [`Error::Data`] when
+/// metadata or a sidecar file are damaged.
+pub fn resolve(model: &Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> Result<(Input, Sourced)> {
+    let declared = Declared::of(model)?;
+    if let Some(spec) = spec {
+        let input = declared.settle(size, spec.size().or(size_in_metadata(model)))?;
+        let preprocessing = spec.resolve(input.height, input.width)?;
+        return finish(model, input, preprocessing, "--preprocess".into(), false);
+    }
+    let wanted = declared.size.or(size);
+    if let Some((preprocessing, source)) = recorded(model, &declared, wanted)? {
+        let input = declared.settle(size, Some(preprocessing.size()))?;
+        return finish(model, input, preprocessing, source, false);
+    }
+    let input = declared.settle(size, size_in_metadata(model))?;
+    let mut usual = Spec::default();
+    if input.channels == 1 {
+        usual = "imagenet,color=gray".parse()?;
+    }
+    let preprocessing = usual.resolve(input.height, input.width)?;
+    finish(model, input, preprocessing, "the ImageNet convention, since nothing says what the model expects".into(), true)
+}
+
+fn finish(model: &Model, input: Input, p: Preprocessing, source: String, guessed: bool) -> Result<(Input, Sourced)> {
+    let (height, width) = p.size();
+    if (height, width) != (input.height, input.width) {
+        let what = format!("the preprocessing from {source} gives {height}x{width} pixels, the input takes {}x{}", input.height, input.width);
+        return Err(Error::model(&model.path, format!("{what}; use --preprocess, or --size where the model allows it")));
+    }
+    if p.channels() != input.channels {
+        let what = format!("the preprocessing from {source} gives {} channels, the input takes {}", p.channels(), input.channels);
+        return Err(Error::model(&model.path, format!("{what}; use --preprocess with color=")));
+    }
+    Ok((input, Sourced { preprocessing: p, source, guessed }))
+}
+
+/// What the file, or a file beside it, records.
+fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Result<Option<(Preprocessing, String)>> {
+    let bad = |source: &str, what: String| Error::model(&model.path, format!("{source}: {what}; use --preprocess"));
+    if let Some(contract) = metadata::get(&model.proto, "adapt.contract") {
+        let json: Value = serde_json::from_str(contract).map_err(|e| bad("metadata adapt.contract", e.to_string()))?;
+        let found = Preprocessing::from_json(&json["preprocessing"], size);
+        let found = found.map_err(|what| bad("metadata adapt.contract", what))?;
+        return Ok(Some((found, "the file's metadata (adapt.contract)".into())));
+    }
+    if let Some(found) = windows_ml(model, declared, size)? {
+        return Ok(Some((found, "the file's metadata (Windows ML's image metadata)".into())));
+    }
+    if let (Some(task), Some(_)) = (metadata::get(&model.proto, "task"), metadata::get(&model.proto, "names")) {
+        let (height, width) = size.or(size_in_metadata(model)).unwrap_or((224, 224));
+        // Ultralytics scales to 0-1; its classifiers resize the shorter side to the input's size and crop.
+        let spec = if task == "classify" { format!("raw01,resize={height},crop={height}x{width}") } else { "raw01".into() };
+        let found = spec.parse::<Spec>()?.resolve(height, width)?;
+        return Ok(Some((found, "the file's metadata (Ultralytics' task and names)".into())));
+    }
+    for (file, read) in [("preprocessor_config.json", hugging_face as Reader), ("config.json", timm)] {
+        let Some((path, json)) = sidecar(model, file)? else { continue };
+        if let Some(found) = read(&json, size.or(size_in_metadata(model))).map_err(|what| Error::data(&path, what))? {
+            let source = if path.exists() { format!("{file} beside the model") } else { "the embedded model".into() };
+            return Ok(Some((found, source)));
+        }
+    }
+    Ok(None)
+}
+
+type Reader = fn(&Value, Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String>;
+
+fn hugging_face(json: &Value, size: Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String> {
+    Preprocessing::from_json(json, size).map(Some)
+}
+
+/// timm's `pretrained_cfg`, in a `config.json` as its models on the hub have it.
+fn timm(json: &Value, size: Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String> {
+    let cfg = if json["pretrained_cfg"].is_object() { &json["pretrained_cfg"] } else { json };
+    if !cfg["mean"].is_array() || !cfg["std"].is_array() {
+        return Ok(None);
+    }
+    let own = cfg["input_size"].as_array().filter(|s| s.len() == 3);
+    let own = own.and_then(|s| Some((s[1].as_u64()? as u32, s[2].as_u64()? as u32)));
+    let (height, width) = size.or(own).unwrap_or((224, 224));
+    let mut translated = serde_json::json!({
+        "image_mean": cfg["mean"], "image_std": cfg["std"],
+        "crop_size": { "height": height, "width": width }, "crop_pct": cfg["crop_pct"].as_f64().unwrap_or(0.875),
+        "resample": cfg["interpolation"].as_str().unwrap_or("bilinear"), "do_center_crop": true,
+    });
+    if cfg["crop_mode"].as_str() == Some("squash") {
+        translated["size"] = serde_json::json!({ "height": height, "width": width });
+        translated["do_center_crop"] = false.into();
+    }
+    Preprocessing::from_json(&translated, Some((height, width))).map(Some)
+}
+
+/// Windows ML's `Image.*` metadata: colour order and range, no mean or deviation.
+fn windows_ml(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Result<Option<Preprocessing>> {
+    let get = |key| metadata::get(&model.proto, key);
+    let (Some(format), Some(range)) = (get("Image.BitmapPixelFormat"), get("Image.NominalPixelRange")) else {
+        return Ok(None);
+    };
+    let preset = match range {
+        "Normalized_0_1" => "raw01",
+        "Normalized_1_1" => "inception",
+        "NominalRange_0_255" => "raw255",
+        other => {
+            let what = format!("Image.NominalPixelRange '{other}' is not known; use --preprocess");
+            return Err(Error::model(&model.path, what));
+        }
+    };
+    let color = match format {
+        "Rgb8" => "rgb",
+        "Gray8" => "gray",
+        _ if declared.channels == 1 => "gray",
+        _ => "bgr",
+    };
+    let (height, width) = size.unwrap_or((224, 224));
+    // Windows ML stretches an image to the input.
+    let spec = format!("{preset},color={color},resize={height}x{width},crop=none");
+    Ok(Some(spec.parse::<Spec>()?.resolve(height, width)?))
+}
+
+/// A JSON file that lies beside the model (the embedded model has its own).
+pub fn sidecar(model: &Model, name: &str) -> Result<Option<(PathBuf, Value)>> {
+    if let Some(text) = builtin_sidecar(model, name) {
+        let json = serde_json::from_str(text).map_err(|e| Error::model(&model.path, format!("{name}: {e}")))?;
+        return Ok(Some((PathBuf::from(name), json)));
+    }
+    let path = model.path.parent().unwrap_or(Path::new("")).join(name);
+    match std::fs::metadata(&path) {
+        Ok(meta) if meta.is_file() && meta.len() <= MAX_JSON => {}
+        _ => return Ok(None),
+    }
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let json = serde_json::from_str(&text).map_err(|e| Error::data(&path, format!("not sound JSON: {e}")))?;
+    Ok(Some((path, json)))
+}
+
+/// The path of the embedded model.
+pub const BUILTIN: &str = "<efficientnet_lite0>";
+
+#[cfg(feature = "builtin-model")]
+fn builtin_sidecar(model: &Model, name: &str) -> Option<&'static str> {
+    if model.path != Path::new(BUILTIN) {
+        return None;
+    }
+    match name {
+        "preprocessor_config.json" => Some(include_str!("../../models/efficientnet_lite0/preprocessor_config.json")),
+        "config.json" => Some(include_str!("../../models/efficientnet_lite0/config.json")),
+        _ => None,
+    }
+}
+
+#[cfg(not(feature = "builtin-model"))]
+fn builtin_sidecar(_: &Model, _: &str) -> Option<&'static str> {
+    None
+}
+
+/// The embedded EfficientNet-Lite0.
+///
+/// # Errors
+/// [`Error::Usage`] when the crate was built without the feature `builtin-model`.
+pub fn builtin() -> Result<Model> {
+    #[cfg(feature = "builtin-model")]
+    return Model::from_bytes(BUILTIN, &include_bytes!("../../models/efficientnet_lite0/model.onnx")[..]);
+    #[cfg(not(feature = "builtin-model"))]
+    Err(Error::Usage("this build has no embedded model; name one with --onnx FILE".into()))
+}
+
+/// Whether images go in as colours; a help for messages.
+pub fn colour_name(p: &Preprocessing) -> &'static str {
+    match p.color {
+        Color::Rgb => "RGB",
+        Color::Bgr => "BGR",
+        Color::Gray => "grey",
+    }
+}
