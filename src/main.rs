@@ -1,1 +1,25 @@
-fn main() {}
+//! The command line: a thin skin over the library.
+
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    let result = match arguments.command {
+        None => cli::adapt::run(&arguments.adapt),
+        Some(cli::Command::Inspect(options)) => cli::inspect::run(&options),
+        Some(cli::Command::Predict(options)) => cli::predict::run(&options),
+        Some(cli::Command::Eval(options)) => cli::eval::run(&options),
+        Some(cli::Command::Merge(options)) => cli::merge::run(&options),
+        Some(cli::Command::Runtime(options)) => cli::runtime::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

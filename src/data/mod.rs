@@ -1,1 +1,17 @@
-//! data
+//! From folders of image files to the tensors that a model takes: listing, decoding, preprocessing.
+
+mod config;
+pub mod dataset;
+pub mod decode;
+mod labelled;
+pub mod preprocess;
+mod presets;
+mod resample;
+mod scan;
+pub mod spec;
+
+pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
+pub use decode::{Pixels, decode, decode_bytes};
+pub use labelled::{images_below, labelled};
+pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
+pub use spec::Spec;

@@ -2,6 +2,7 @@
 //!
 //! The protobuf is the source of truth. What is not adapted leaves exactly as it came.
 
+pub mod batch;
 pub mod cut;
 pub mod external;
 pub mod graph;

@@ -62,14 +62,21 @@ impl Declared {
         }
         match images.len() {
             1 if others.is_empty() => {}
-            1 => return Err(error(format!("besides the image it takes {}, which is not supported", others.join(", ")))),
+            1 => {
+                return Err(error(format!("besides the image it takes {}, which is not supported", others.join(", "))));
+            }
             0 => {
                 let list = if others.is_empty() { "none at all".into() } else { others.join(", ") };
-                return Err(error(format!("it has no image input (float or uint8, 4 axes, 1 or 3 channels); inputs: {list}")));
+                return Err(error(format!(
+                    "it has no image input (float or uint8, 4 axes, 1 or 3 channels); inputs: {list}"
+                )));
             }
             _ => {
                 let names: Vec<_> = images.iter().map(|i| i.name.as_str()).collect();
-                return Err(error(format!("it has several image inputs ({}); only one is supported", names.join(", "))));
+                return Err(error(format!(
+                    "it has several image inputs ({}); only one is supported",
+                    names.join(", ")
+                )));
             }
         }
         let found = images.swap_remove(0);
@@ -138,7 +145,8 @@ fn image(input: &ValueInfoProto) -> Option<Declared> {
         (None, None) => (Layout::Nchw, None, third, fourth),
         _ => return None,
     };
-    let size = height.zip(width).map(|(h, w)| (u32::try_from(h).unwrap_or(u32::MAX), u32::try_from(w).unwrap_or(u32::MAX)));
+    let size =
+        height.zip(width).map(|(h, w)| (u32::try_from(h).unwrap_or(u32::MAX), u32::try_from(w).unwrap_or(u32::MAX)));
     Some(Declared {
         name: input.name().into(),
         layout,

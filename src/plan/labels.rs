@@ -17,15 +17,17 @@ pub fn find(model: &Model) -> Result<Option<(Vec<String>, String)>> {
     if let Some(text) = metadata::get(&model.proto, "adapt.contract") {
         let json: Value = serde_json::from_str(text)
             .map_err(|e| Error::model(&model.path, format!("metadata adapt.contract is damaged: {e}")))?;
-        let names = json["classes"].as_array().map(|list| list.iter().map(|v| v.as_str().map(str::to_string)).collect());
+        let names =
+            json["classes"].as_array().map(|list| list.iter().map(|v| v.as_str().map(str::to_string)).collect());
         if let Some(Some(names)) = names {
             return Ok(Some((names, "adapt.contract".into())));
         }
         return Err(Error::model(&model.path, "metadata adapt.contract has no list of classes"));
     }
     if let Some(text) = metadata::get(&model.proto, "names") {
-        let names = parse_python_dict(text)
-            .ok_or_else(|| Error::model(&model.path, "the metadata key `names` does not read as a dict of class names"))?;
+        let names = parse_python_dict(text).ok_or_else(|| {
+            Error::model(&model.path, "the metadata key `names` does not read as a dict of class names")
+        })?;
         return Ok(Some((names, "metadata names".into())));
     }
     if let Some((_, json)) = sidecar(model, "config.json")?
@@ -108,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_dict_is_read_back() {
-        let names: Vec<String> = ["a b", "it's", "\"q\"", "back\\slash", "naïve, très", "tab\t"].map(String::from).into();
+        let names: Vec<String> =
+            ["a b", "it's", "\"q\"", "back\\slash", "naïve, très", "tab\t"].map(String::from).into();
         assert_eq!(parse_python_dict(&python_dict(&names)), Some(names));
         assert_eq!(parse_python_dict(r#"{"0": "cat", "1": "dog"}"#), Some(vec!["cat".into(), "dog".into()]));
         assert_eq!(parse_python_dict("{1: 'b', 0: 'a'}"), Some(vec!["a".into(), "b".into()]));

@@ -41,20 +41,36 @@ pub fn resolve(model: &Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> 
     let input = declared.settle(size, size_in_metadata(model))?;
     let mut usual = Spec::default();
     if input.channels == 1 {
-        usual = "imagenet,color=gray".parse()?;
+        usual = parsed("imagenet,color=gray")?;
     }
     let preprocessing = usual.resolve(input.height, input.width)?;
-    finish(model, input, preprocessing, "the ImageNet convention, since nothing says what the model expects".into(), true)
+    finish(
+        model,
+        input,
+        preprocessing,
+        "the ImageNet convention, since nothing says what the model expects".into(),
+        true,
+    )
 }
 
 fn finish(model: &Model, input: Input, p: Preprocessing, source: String, guessed: bool) -> Result<(Input, Sourced)> {
     let (height, width) = p.size();
     if (height, width) != (input.height, input.width) {
-        let what = format!("the preprocessing from {source} gives {height}x{width} pixels, the input takes {}x{}", input.height, input.width);
-        return Err(Error::model(&model.path, format!("{what}; use --preprocess, or --size where the model allows it")));
+        let what = format!(
+            "the preprocessing from {source} gives {height}x{width} pixels, the input takes {}x{}",
+            input.height, input.width
+        );
+        return Err(Error::model(
+            &model.path,
+            format!("{what}; use --preprocess, or --size where the model allows it"),
+        ));
     }
     if p.channels() != input.channels {
-        let what = format!("the preprocessing from {source} gives {} channels, the input takes {}", p.channels(), input.channels);
+        let what = format!(
+            "the preprocessing from {source} gives {} channels, the input takes {}",
+            p.channels(),
+            input.channels
+        );
         return Err(Error::model(&model.path, format!("{what}; use --preprocess with color=")));
     }
     Ok((input, Sourced { preprocessing: p, source, guessed }))
@@ -75,8 +91,9 @@ fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Res
     if let (Some(task), Some(_)) = (metadata::get(&model.proto, "task"), metadata::get(&model.proto, "names")) {
         let (height, width) = size.or(size_in_metadata(model)).unwrap_or((224, 224));
         // Ultralytics scales to 0-1; its classifiers resize the shorter side to the input's size and crop.
-        let spec = if task == "classify" { format!("raw01,resize={height},crop={height}x{width}") } else { "raw01".into() };
-        let found = spec.parse::<Spec>()?.resolve(height, width)?;
+        let spec =
+            if task == "classify" { format!("raw01,resize={height},crop={height}x{width}") } else { "raw01".into() };
+        let found = parsed(&spec)?.resolve(height, width)?;
         return Ok(Some((found, "the file's metadata (Ultralytics' task and names)".into())));
     }
     for (file, read) in [("preprocessor_config.json", hugging_face as Reader), ("config.json", timm)] {
@@ -87,6 +104,11 @@ fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Res
         }
     }
     Ok(None)
+}
+
+/// A spec of our own writing.
+fn parsed(spec: &str) -> Result<Spec> {
+    spec.parse().map_err(Error::Usage)
 }
 
 type Reader = fn(&Value, Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String>;
@@ -140,7 +162,7 @@ fn windows_ml(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> R
     let (height, width) = size.unwrap_or((224, 224));
     // Windows ML stretches an image to the input.
     let spec = format!("{preset},color={color},resize={height}x{width},crop=none");
-    Ok(Some(spec.parse::<Spec>()?.resolve(height, width)?))
+    Ok(Some(parsed(&spec)?.resolve(height, width)?))
 }
 
 /// A JSON file that lies beside the model (the embedded model has its own).

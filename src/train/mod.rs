@@ -1,1 +1,199 @@
-//! train
+//! The default head: softmax regression on cached features, its strength chosen by cross-validation.
+
+mod features;
+mod folds;
+mod lbfgs;
+mod path;
+mod scale;
+mod softmax;
+
+use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
+use candle_core::Device;
+pub use features::{Features, Prediction, Sample};
+use ndarray::{Array1, Array2, ArrayView2};
+use scale::Scaler;
+use serde::{Deserialize, Serialize};
+use softmax::{Model, Rows};
+
+/// The final head's objective is this close (relative) to its minimum.
+const TOLERANCE: f64 = 1e-8;
+/// Steps after which the final head is taken as it is.
+const LIMIT: usize = 1000;
+
+/// A linear classifier on raw (not standardised) features: logits = x·weightᵀ + bias.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearHead {
+    /// [classes, features]
+    pub weight: Array2<f32>,
+    /// [classes]
+    pub bias: Array1<f32>,
+}
+
+impl LinearHead {
+    /// Logits [images, classes] of features [images, features].
+    ///
+    /// # Errors
+    /// [`Error::Train`] when the number of features is not the head's.
+    pub fn logits(&self, features: ArrayView2<f32>) -> Result<Array2<f32>> {
+        if features.ncols() != self.weight.ncols() {
+            let (given, own) = (features.ncols(), self.weight.ncols());
+            return Err(Error::Train(format!("the head takes {own} features an image, not {given}")));
+        }
+        Ok(features.dot(&self.weight.t()) + &self.bias)
+    }
+}
+
+/// What cross-validation found at one strength; every image is judged by the model that did not learn from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Strength of the penalty on the mean loss.
+    pub l2: f64,
+    /// Mean cross-entropy in nats.
+    pub log_loss: f64,
+    /// The standard error of `log_loss` over the images.
+    pub std_err: f64,
+    /// Share of images whose most probable class is theirs.
+    pub accuracy: f64,
+    /// Mean over the classes of the share of their images found.
+    pub balanced_accuracy: f64,
+}
+
+/// A trained head and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// For raw features.
+    pub head: LinearHead,
+    /// The strength it was trained with. scikit-learn's `C` is 1/(images·l2).
+    pub l2: f64,
+    /// Folds of the cross-validation; 0 when the strength was given.
+    pub folds: usize,
+    /// From strong to weak; empty when the strength was given.
+    pub candidates: Vec<Candidate>,
+    /// L-BFGS steps of the final head.
+    pub iterations: usize,
+    /// The minimum found: mean cross-entropy over the training images + l2/2·‖W‖², W on standardised features.
+    pub objective: f64,
+}
+
+/// How to fit.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Decides which images share a fold.
+    pub seed: u64,
+    /// Where the matrix products run.
+    pub device: Device,
+    /// Folds of the cross-validation; fewer where the smallest class has fewer images, never below 2.
+    pub folds: usize,
+    /// A given strength, which spares the cross-validation.
+    pub l2: Option<f64>,
+}
+
+impl Default for Options {
+    /// Seed 0, CPU, 5 folds, strength by cross-validation.
+    fn default() -> Self {
+        Self { seed: 0, device: Device::Cpu, folds: 5, l2: None }
+    }
+}
+
+/// Fits a softmax regression: minimises mean cross-entropy + l2/2·‖W‖² over W and a free bias, on features standardised
+/// with the training set's mean and population standard deviation, which are then folded into the head.
+///
+/// `features`: [images, features]; `labels`: each image's class, below `classes`. The same call gives the same bits.
+/// In scikit-learn's terms: `StandardScaler`, then `LogisticRegression(C=1/(images·l2))`.
+///
+/// # Errors
+/// [`Error::Train`] for features that are not finite (naming the place), labels that do not fit, a class without
+/// images; [`Error::Interrupted`] when `progress` says so (it is asked at every step).
+pub fn fit_softmax(
+    features: ArrayView2<f32>,
+    labels: &[usize],
+    classes: usize,
+    options: &Options,
+    progress: Progress,
+) -> Result<Fit> {
+    let smallest = check(features, labels, classes, options)?;
+    let scaler = Scaler::new(features);
+    let rows = Rows::new(scaler.apply(features), labels, classes, &options.device)?;
+    let mut model = rows.model(vec![true; labels.len()]);
+    let (l2, folds, candidates) = match options.l2 {
+        Some(l2) => (l2, 0, Vec::new()),
+        None => {
+            let folds = options.folds.min(smallest).max(2);
+            let fold = folds::stratified(labels, folds, options.seed);
+            let choice = path::cross_validate(&rows, &fold, folds, progress)?;
+            model.parameters = choice.start;
+            (choice.l2, folds, choice.candidates)
+        }
+    };
+    emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
+    let poll = || emit(progress, Event::Advance(0));
+    rows.solve(
+        std::slice::from_mut(&mut model),
+        |_| l2,
+        std::env::var("TOLF").map_or(TOLERANCE, |v| v.parse().unwrap()),
+        LIMIT,
+        poll,
+    )?;
+    emit(progress, Event::Advance(1))?;
+    let head = scaler.fold(&head(&model, classes)?);
+    if !head.weight.iter().chain(&head.bias).all(|v| v.is_finite()) {
+        return Err(Error::Train("the head overflowed; the features span too many orders of magnitude".into()));
+    }
+    Ok(Fit { head, l2, folds, candidates, iterations: model.iterations, objective: model.loss })
+}
+
+/// The objective that [`fit_softmax`] minimises, and its gradient by weight and bias, at `head`. Unlike there, the
+/// features are taken as they are.
+///
+/// # Errors
+/// As [`fit_softmax`], or when the head's shape does not fit.
+pub fn objective(features: ArrayView2<f32>, labels: &[usize], head: &LinearHead, l2: f64) -> Result<(f64, LinearHead)> {
+    let classes = head.bias.len();
+    check(features, labels, classes, &Options { l2: Some(l2), ..Options::default() })?;
+    if head.weight.dim() != (classes, features.ncols()) {
+        return Err(Error::Train("the head's shape does not fit the features".into()));
+    }
+    let rows = Rows::new(features.iter().copied().collect(), labels, classes, &Device::Cpu)?;
+    let mut model = rows.model(vec![true; labels.len()]);
+    model.parameters = head.weight.iter().chain(&head.bias).copied().collect();
+    rows.evaluate(&mut model, l2)?;
+    model.parameters = std::mem::take(&mut model.gradient);
+    Ok((model.loss, self::head(&model, classes)?))
+}
+
+/// A model's parameters as a head on the features it saw.
+fn head(model: &Model, classes: usize) -> Result<LinearHead> {
+    let (weight, bias) = model.parameters.split_at(model.parameters.len() - classes);
+    let weight = Array2::from_shape_vec((classes, weight.len() / classes), weight.to_vec());
+    Ok(LinearHead { weight: weight.map_err(|e| Error::Train(e.to_string()))?, bias: Array1::from(bias.to_vec()) })
+}
+
+/// Refuses what cannot be learnt from; answers the size of the smallest class.
+fn check(features: ArrayView2<f32>, labels: &[usize], classes: usize, options: &Options) -> Result<usize> {
+    let refuse = |what: String| Err(Error::Train(what));
+    if features.nrows() != labels.len() {
+        return refuse(format!("{} rows of features but {} labels", features.nrows(), labels.len()));
+    }
+    if classes < 2 {
+        return refuse(format!("{classes} classes; there must be two at least"));
+    }
+    if features.ncols() == 0 {
+        return refuse("the model gives no features".into());
+    }
+    let mut counts = vec![0usize; classes];
+    for (row, &label) in labels.iter().enumerate() {
+        match counts.get_mut(label) {
+            Some(count) => *count += 1,
+            None => return refuse(format!("row {row} has class {label}, but there are only {classes} classes")),
+        }
+    }
+    if let Some(empty) = counts.iter().position(|&c| c == 0) {
+        return refuse(format!("class {empty} has no images"));
+    }
+    if let Some(l2) = options.l2.filter(|l2| !(l2.is_finite() && *l2 > 0.0)) {
+        return refuse(format!("the strength l2 must be above 0, not {l2}"));
+    }
+    scale::check_finite(features)?;
+    Ok(counts.into_iter().min().unwrap_or(0))
+}

@@ -1,0 +1,248 @@
+//! Arguments, and one file for each command.
+
+pub mod adapt;
+pub mod eval;
+pub mod inspect;
+pub mod merge;
+pub mod predict;
+pub mod progress;
+pub mod runtime;
+pub mod tables;
+
+use ::adapt::data::Spec;
+use ::adapt::engine::{Backend, Choice};
+use ::adapt::progress::Progress;
+use ::adapt::{Error, Result};
+use clap::{Args, Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  adapt --data photos/                            a new head on the embedded EfficientNet-Lite0
+  adapt --onnx resnet50.onnx --data photos/       the same on your own model
+  adapt --data photos/ --out runs/birds --val 0   all images for training, no validation split
+  adapt inspect resnet50.onnx                     what the model is, and where it would be cut
+  adapt predict runs/adapt-1/model.onnx new/      label and confidence of every image in a folder
+
+photos/ holds one folder a class, or train/, val/ and test/ with one folder a class in each.";
+
+/// Adapts a pretrained ONNX vision model to your own classes, and proves the result in ONNX Runtime
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub adapt: AdaptOptions,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Shows what a model is: input, outputs, operators, where it would be cut
+    Inspect(InspectOptions),
+    /// Labels images, or whole folders of them
+    Predict(PredictOptions),
+    /// Measures a model on a labelled folder
+    Eval(EvalOptions),
+    /// Puts the tensors of a safetensors file into an ONNX file, by name
+    Merge(MergeOptions),
+    /// Shows which ONNX Runtime is used, or fetches one
+    Runtime(RuntimeOptions),
+}
+
+#[derive(Args)]
+pub struct AdaptOptions {
+    /// Labelled images: DIR/<class>/*, or DIR/{train,val,test}/<class>/*
+    #[arg(long, value_name = "DIR", required = true, help_heading = "Main")]
+    pub data: Option<PathBuf>,
+    /// The pretrained model [default: the embedded EfficientNet-Lite0]
+    #[arg(long, value_name = "FILE", help_heading = "Main")]
+    pub onnx: Option<PathBuf>,
+    /// Where the result goes [default: runs/adapt-1, then -2, …]
+    #[arg(long, value_name = "DIR", help_heading = "Main")]
+    pub out: Option<PathBuf>,
+    /// Replace an earlier run in --out
+    #[arg(long, help_heading = "Main")]
+    pub force: bool,
+    /// What is trained
+    #[arg(long, value_name = "PART", value_enum, default_value = "head", help_heading = "Training")]
+    pub train: Train,
+    /// Share of the training images held out for validation, where there is no val folder
+    #[arg(long, value_name = "SHARE", default_value = "0.2", help_heading = "Training")]
+    pub val: f64,
+    /// Decides the split and the folds
+    #[arg(long, value_name = "N", default_value = "0", help_heading = "Training")]
+    pub seed: u64,
+    /// Where the head is trained
+    #[arg(long, value_enum, default_value = "cpu", help_heading = "Training")]
+    pub device: Device,
+    /// Fail on the first image that cannot be read, instead of skipping and listing it
+    #[arg(long, help_heading = "Training")]
+    pub strict: bool,
+    #[command(flatten)]
+    pub model: ModelOptions,
+    /// The tensor that becomes the features [default: the last linear layer's input]
+    #[arg(long, value_name = "TENSOR", help_heading = "Model")]
+    pub cut: Option<String>,
+    /// The output to adapt, where there are several
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub output: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineOptions,
+    /// Print run.json on standard output instead of tables
+    #[arg(long, help_heading = "Printing")]
+    pub json: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Train {
+    /// A new head on frozen features
+    Head,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Device {
+    /// The processor
+    Cpu,
+}
+
+#[derive(Args)]
+pub struct ModelOptions {
+    /// How images become input values: a preset, what differs from it, or both, as imagenet,filter=bicubic
+    /// [presets: imagenet, efficientnet-lite, inception, raw01, raw255, clip, caffe]
+    #[arg(long, value_name = "SPEC", help_heading = "Model")]
+    pub preprocess: Option<Spec>,
+    /// Height and width in pixels, for models that take any size
+    #[arg(long, value_name = "HxW", value_parser = size, help_heading = "Model")]
+    pub size: Option<(u32, u32)>,
+}
+
+#[derive(Args)]
+pub struct EngineOptions {
+    /// Who runs the frozen part
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Engine")]
+    pub engine: Choice,
+    /// ONNX Runtime's shared library
+    #[arg(long, value_name = "FILE", help_heading = "Engine")]
+    pub ort_lib: Option<PathBuf>,
+    /// Fetch nothing; without an ONNX Runtime on the machine, tract is used
+    #[arg(long, help_heading = "Engine")]
+    pub offline: bool,
+}
+
+impl EngineOptions {
+    pub fn resolve(&self, progress: Progress) -> Result<Backend> {
+        Backend::resolve(self.engine, self.ort_lib.as_deref(), self.offline, progress)
+    }
+}
+
+#[derive(Args)]
+pub struct Verbosity {
+    /// Print errors and results only
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Printing")]
+    pub quiet: bool,
+    /// Print details too
+    #[arg(short, long, help_heading = "Printing")]
+    pub verbose: bool,
+}
+
+#[derive(Args)]
+pub struct InspectOptions {
+    /// The model
+    pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelOptions,
+}
+
+#[derive(Args)]
+pub struct PredictOptions {
+    /// A model that adapt wrote, or any classifier
+    pub model: PathBuf,
+    /// Images and folders of images
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub input: ModelOptions,
+    #[command(flatten)]
+    pub engine: EngineOptions,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+#[derive(Args)]
+pub struct EvalOptions {
+    /// A model that adapt wrote, or any classifier whose class names are known
+    pub model: PathBuf,
+    /// Labelled images: DIR/<class>/*, or DIR/test/<class>/* (DIR/val where there is no test folder)
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub input: ModelOptions,
+    #[command(flatten)]
+    pub engine: EngineOptions,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+#[derive(Args)]
+pub struct MergeOptions {
+    /// The ONNX file that gives the graph
+    pub base: PathBuf,
+    /// The safetensors file that gives the values
+    pub weights: PathBuf,
+    /// The ONNX file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Args)]
+pub struct RuntimeOptions {
+    #[command(subcommand)]
+    pub action: Option<RuntimeAction>,
+    /// ONNX Runtime's shared library
+    #[arg(long, value_name = "FILE", global = true)]
+    pub ort_lib: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+pub enum RuntimeAction {
+    /// Shows which library is used, and what is at each place where one is looked for
+    Status,
+    /// Fetches ONNX Runtime with pip into the user's data folder
+    Install,
+}
+
+fn size(text: &str) -> std::result::Result<(u32, u32), String> {
+    let (height, width) = text.split_once(['x', 'X']).unwrap_or((text, text));
+    let side = |s: &str| s.parse::<u32>().ok().filter(|n| (1..=8192).contains(n));
+    side(height).zip(side(width)).ok_or_else(|| "give HEIGHTxWIDTH in pixels, as 224x224, up to 8192".into())
+}
+
+/// Writes results to standard output. A reader that closed the pipe early, as `head` does, is no failure.
+pub fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output")(e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,101 @@
+//! Progress on standard error: a bar on a terminal, plain lines elsewhere. Ctrl-C stops at the next event.
+
+use adapt::progress::Event;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, stderr};
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Shows events. One a process: it takes over Ctrl-C.
+pub struct Reporter {
+    quiet: bool,
+    verbose: bool,
+    stage: Mutex<Option<Stage>>,
+}
+
+struct Stage {
+    name: String,
+    total: u64,
+    done: u64,
+    start: Instant,
+    bar: ProgressBar,
+}
+
+impl Reporter {
+    pub fn new(quiet: bool, verbose: bool) -> Reporter {
+        // Fails only where a handler is set already, which nobody but this does.
+        let _ = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        });
+        Reporter { quiet, verbose, stage: Mutex::new(None) }
+    }
+
+    /// The library's callback.
+    pub fn event(&self, event: Event) -> ControlFlow<()> {
+        let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match event {
+            Event::Stage { name, total } => {
+                self.end(stage.take());
+                *stage = Some(self.begin(name, total));
+            }
+            Event::Advance(steps) => {
+                if let Some(stage) = stage.as_mut() {
+                    stage.done += steps;
+                    stage.bar.set_position(stage.done);
+                }
+            }
+            Event::Warning(text) => match stage.as_ref() {
+                Some(stage) => stage.bar.suspend(|| eprintln!("warning: {text}")),
+                None => eprintln!("warning: {text}"),
+            },
+        }
+        if STOP.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Ends the last stage.
+    pub fn finish(&self) {
+        self.end(self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
+    }
+
+    /// A line for people, on standard error.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.finish();
+            eprintln!("{text}");
+        }
+    }
+
+    fn begin(&self, name: &str, total: u64) -> Stage {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if self.quiet || total == 0 || !stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let style = "{msg:34} {bar:24} {pos}/{len}  {per_sec}  {eta} left";
+        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(name.to_string());
+        Stage { name: name.into(), total, done: 0, start: Instant::now(), bar }
+    }
+
+    fn end(&self, stage: Option<Stage>) {
+        let Some(stage) = stage else { return };
+        stage.bar.finish_and_clear();
+        if self.quiet || (stage.done == 0 && !self.verbose) {
+            return;
+        }
+        let seconds = stage.start.elapsed().as_secs_f64();
+        let count = match stage.total {
+            0 => String::new(),
+            total if total == stage.done => format!(" {total}"),
+            total => format!(" {} of {total}", stage.done),
+        };
+        let rate =
+            if stage.done > 1 { format!(" ({:.0}/s)", stage.done as f64 / seconds.max(1e-9)) } else { String::new() };
+        eprintln!("{}:{count} in {seconds:.1} s{rate}", stage.name);
+    }
+}

@@ -1,0 +1,163 @@
+//! What a person reads: the plan before the work, the results after it.
+
+use adapt::data::{Dataset, Resize, Split};
+use adapt::metrics::Classification;
+use adapt::onnx::Model;
+use adapt::plan::{Input, Plan, preprocessing::colour_name};
+use adapt::report::Run;
+use comfy_table::{CellAlignment, Table, presets};
+use std::fmt::Write;
+use std::path::Path;
+
+/// A table without lines: the first column to the left, the others to the right.
+pub fn table<'a>(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(if i == 0 { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    table.lines().map(|line| line.trim_end().to_string() + "\n").collect()
+}
+
+/// `float32 images [N, 3, 224, 224]`
+pub fn input(input: &Input) -> String {
+    let [_, a, b, c] = input.shape(1);
+    let batch = input.batch.map_or("N".into(), |b| b.to_string());
+    format!("{} {} [{batch}, {a}, {b}, {c}]", input.data_type, input.name)
+}
+
+/// Preprocessing in one line.
+pub fn preprocessing(p: &adapt::data::Preprocessing) -> String {
+    let mut text = match p.resize {
+        Resize::None => "no resize".to_string(),
+        Resize::Shortest(edge) => format!("shorter side to {edge}"),
+        Resize::Exact { height, width } => format!("resize to {height}x{width}"),
+    };
+    let filter = serde_json::to_value(p.filter).ok();
+    let _ = write!(text, " ({})", filter.as_ref().and_then(|f| f.as_str()).unwrap_or_default());
+    if let Some((height, width)) = p.crop {
+        let _ = write!(text, ", centre {height}x{width}");
+    }
+    let list = |values: &[f32]| values.iter().map(|v| format!("{:.3}", v)).collect::<Vec<_>>().join(" ");
+    let range = if (p.scale - 1.0 / 255.0).abs() < 1e-8 { "0-1".into() } else { format!("times {:.5}", p.scale) };
+    let _ = write!(text, ", {} {range}, mean {}, std {}", colour_name(p), list(&p.mean), list(&p.std));
+    text
+}
+
+/// The plan, before any work.
+pub fn plan(model: &Model, plan: &Plan, data: &Dataset) -> String {
+    let count = |split| data.split(split).count();
+    let counts = [Split::Train, Split::Val, Split::Test].map(|s| (s, count(s))).into_iter().filter(|(_, n)| *n > 0);
+    let counts: Vec<_> = counts.map(|(split, n)| format!("{n} {split}")).collect();
+    let rows = [
+        ("model", format!("{} (opset {})", model.path.display(), model.opset())),
+        ("input", input(&plan.input)),
+        ("images", preprocessing(&plan.preprocessing)),
+        ("", format!("from {}", plan.preprocessing_source)),
+        ("cut", format!("{}, {} features", plan.cut, plan.features)),
+        ("head", format!("{} for the output '{}'; the rest stays frozen", plan.head, plan.output)),
+        ("data", format!("{} classes, {} images", data.classes.len(), counts.join(", "))),
+        ("engine", format!("{} {}", plan.engine.name, plan.engine.version)),
+    ];
+    let mut text: String = rows.iter().map(|(key, value)| format!("{key:8} {value}\n")).collect();
+    for note in plan.notes.iter().chain(&data.notes) {
+        let _ = writeln!(text, "note: {note}");
+    }
+    if !data.skipped.is_empty() {
+        let _ = writeln!(
+            text,
+            "note: {} skipped already; first: {}: {}",
+            data.skipped.len(),
+            data.skipped[0].path,
+            data.skipped[0].reason
+        );
+    }
+    text.trim_end().into()
+}
+
+fn headline(name: &str, m: &Classification) -> Vec<String> {
+    let figures = [m.accuracy, m.balanced_accuracy, m.macro_precision, m.macro_recall, m.macro_f1, m.log_loss];
+    let mut row = vec![name.to_string(), m.n.to_string()];
+    row.extend(figures.map(|v| format!("{v:.4}")));
+    row
+}
+
+/// Figures of splits, a row each, and the classes of the last.
+pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Classification)>) -> String {
+    let splits: Vec<_> = splits.into_iter().collect();
+    let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
+    let mut text = table(&header, splits.iter().map(|(name, m)| headline(name, m)));
+    if let Some((name, m)) = splits.last() {
+        let rows = m.per_class.iter().map(|c| {
+            let figures = [c.precision, c.recall, c.f1].map(|v| format!("{v:.3}"));
+            [vec![c.class.clone(), c.support.to_string()], figures.to_vec()].concat()
+        });
+        let _ =
+            write!(text, "\n{}", table(&[&format!("{name}, by class"), "images", "precision", "recall", "F1"], rows));
+        let _ = write!(text, "\n{}", confusion(m));
+    }
+    text
+}
+
+/// Rows: true classes; columns: predicted ones. Left out where it would not fit on a screen.
+fn confusion(m: &Classification) -> String {
+    const WIDEST: usize = 20;
+    if m.per_class.len() > WIDEST {
+        return format!("confusion matrix of {0}x{0} classes: in metrics.json\n", m.per_class.len());
+    }
+    let numbers: Vec<String> = (0..m.per_class.len()).map(|i| i.to_string()).collect();
+    let header: Vec<&str> = std::iter::once("confusion").chain(numbers.iter().map(String::as_str)).collect();
+    let rows = m.confusion.iter().enumerate().map(|(i, row)| {
+        let label = format!("{i} {}", m.per_class[i].class);
+        std::iter::once(label).chain(row.iter().map(|&n| if n == 0 { "·".into() } else { n.to_string() })).collect()
+    });
+    table(&header, rows)
+}
+
+/// What came out, where it is, and what to type next.
+pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
+    let mut text =
+        figures(run.metrics.iter().rev().map(|(name, m)| (name.as_str(), m)).collect::<Vec<_>>().into_iter().rev());
+    let p = &run.parity;
+    let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
+    let _ = writeln!(
+        text,
+        "\nproof    {same} {} on {} images: outputs within {:.1e} of training's, {:.0} % the same class",
+        p.version,
+        p.images,
+        p.max_rel_logit_diff,
+        100.0 * p.class_agreement
+    );
+    if !run.data.skipped.is_empty() {
+        let _ = writeln!(text, "skipped  {} images, listed in run.json:", run.data.skipped.len());
+        for s in run.data.skipped.iter().take(5) {
+            let _ = writeln!(text, "         {}: {}", s.path, s.reason);
+        }
+    }
+    let s = &run.seconds;
+    let _ = writeln!(
+        text,
+        "time     {:.1} s: features {:.1}, head {:.2}, verification {:.1}",
+        s.total,
+        s.extract_train + s.extract_eval,
+        s.train,
+        s.verify
+    );
+    let _ = writeln!(text, "written  {}", out.display());
+    let example =
+        images.first().map_or("IMAGE".into(), |image| Path::new(&run.data.path).join(image).display().to_string());
+    let _ = writeln!(
+        text,
+        "next     adapt predict {} {}",
+        quoted(&out.join("model.onnx").display().to_string()),
+        quoted(&example)
+    );
+    text
+}
+
+/// For a shell, where the text needs it.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

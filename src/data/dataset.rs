@@ -1,0 +1,283 @@
+//! Image folders as a labelled dataset with a reproducible validation split.
+
+use super::scan::{Classes, Listing, is_image_name, list, split_of};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What an image is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// To fit weights.
+    Train,
+    /// To choose among fits.
+    Val,
+    /// To measure the chosen one.
+    Test,
+}
+
+impl Split {
+    /// In the order in which they are used.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Val, Split::Test];
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(match self {
+            Split::Train => "train",
+            Split::Val => "val",
+            Split::Test => "test",
+        })
+    }
+}
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its path relative to the dataset's root, with `/` between the names.
+    pub path: String,
+    /// Its class: a place in [`Dataset::classes`].
+    pub label: usize,
+    /// What it is used for.
+    pub split: Split,
+}
+
+/// A file or folder that is not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its path relative to the dataset's root; a name that is not UTF-8 is shown with replacement characters.
+    pub path: String,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// A folder of images, listed. Nothing has been decoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataset {
+    /// The folder.
+    pub root: PathBuf,
+    /// The names of the classes, in byte order, as torchvision's ImageFolder numbers them.
+    pub classes: Vec<String>,
+    /// The images, by split, then class, then path.
+    pub items: Vec<Item>,
+    /// What is not used.
+    pub skipped: Vec<Skipped>,
+    /// What the user should know: a class missing from a split, files that were passed over.
+    pub notes: Vec<String>,
+    /// Whether the validation images were taken from the training images because no folder held any.
+    pub val_from_train: bool,
+}
+
+/// How a folder is read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReadOptions {
+    /// The share of each class's training images that validates when there is no val folder: 0 or more, less than 1.
+    pub val: f64,
+    /// Chooses those images.
+    pub seed: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> ReadOptions {
+        ReadOptions { val: 0.2, seed: 0 }
+    }
+}
+
+impl Dataset {
+    /// Lists `root/<class>/**`, or `root/{train,val|valid|validation,test}/<class>/**` when `root/train` holds folders.
+    ///
+    /// Symbolic links are followed; hidden names are passed over. Without validation images, each class gives
+    /// round(val * n) of its training images, at least 1 and never all. They are the first in order of the SHA-256 of
+    /// seed and path: where an image goes then depends on itself, so that adding or removing another image moves at
+    /// most those at the border, and no random generator has to be kept the same for ever.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when `root` is not a folder or `val` not in range; [`Error::Data`] when there are fewer than
+    /// two classes or a class has fewer than two images; [`Error::Io`] when `root` cannot be read;
+    /// [`Error::Interrupted`].
+    pub fn read(root: &Path, options: &ReadOptions, progress: Progress) -> Result<Dataset> {
+        if !(0.0..1.0).contains(&options.val) {
+            return Err(Error::Usage(format!("val is {}; it must be at least 0 and less than 1", options.val)));
+        }
+        match root.metadata() {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return Err(Error::Usage(format!("{}: not a folder; give one of images", root.display()))),
+            Err(e) => return Err(Error::Usage(format!("{}: {e}; give a folder of images", root.display()))),
+        }
+        let mut listing = list(root, progress)?;
+        let mut data = Dataset { root: root.to_path_buf(), ..Dataset::default() };
+        data.skipped.append(&mut listing.skipped);
+        data.note_ignored(&listing);
+        data.take_classes(&mut listing);
+        data.check_form()?;
+        data.note_missing(&listing);
+        if !data.items.iter().any(|item| item.split == Split::Val) && options.val > 0.0 {
+            data.val_from_train = true;
+            data.choose_val(options);
+        }
+        data.items.sort_by(|a, b| (a.split, a.label, &a.path).cmp(&(b.split, b.label, &b.path)));
+        data.check_classes()?;
+        Ok(data)
+    }
+
+    /// The number of images of each class in `split`.
+    pub fn counts(&self, split: Split) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for item in self.split(split) {
+            // Items are the caller's to change.
+            if let Some(count) = counts.get_mut(item.label) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// The images of `split`.
+    pub fn split(&self, split: Split) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(move |item| item.split == split)
+    }
+
+    /// Moves the images that could not be read from the items to the skipped.
+    pub fn remove_unreadable(&mut self, unreadable: Vec<Skipped>) {
+        let paths: std::collections::HashSet<&str> = unreadable.iter().map(|s| s.path.as_str()).collect();
+        self.items.retain(|item| !paths.contains(item.path.as_str()));
+        self.skipped.extend(unreadable);
+    }
+
+    /// Checks, again once unreadable images are gone, that training is possible.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when no image is left (with the first one's reason), there are fewer than two classes, or a
+    /// class has fewer than two images to train and (when those were taken from them) validate, or none to train.
+    pub fn check_classes(&self) -> Result<()> {
+        let fail = |what: String| Err(Error::data(&self.root, what));
+        if self.items.is_empty() {
+            let mut images = self.skipped.iter().filter(|skipped| is_image_name(&skipped.path));
+            if let Some(first) = images.next() {
+                let n = 1 + images.count();
+                return fail(format!("none of the {n} images could be read; first: {}: {}", first.path, first.reason));
+            }
+        }
+        self.check_form()?;
+        let train = self.counts(Split::Train);
+        let val = self.counts(Split::Val);
+        for (label, name) in self.classes.iter().enumerate() {
+            let n = train[label] + if self.val_from_train { val[label] } else { 0 };
+            if n < 2 {
+                let images = if n == 1 { "image" } else { "images" };
+                return fail(format!("class '{name}' has {n} {images} to train on; at least 2 are needed"));
+            }
+            if train[label] == 0 {
+                return fail(format!("class '{name}' has no training image left; add readable images to it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_form(&self) -> Result<()> {
+        let fail = |what: String| Err(Error::data(&self.root, what));
+        match &self.classes[..] {
+            [] => fail("no class folders with images; give a folder with one folder of images per class".into()),
+            [only] => fail(format!("only one class, '{only}', has images; at least 2 classes are needed")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Classes and items from the listing; the classes are those that have training images.
+    fn take_classes(&mut self, listing: &mut Listing) {
+        let train = listing.splits.remove(&Split::Train).unwrap_or_default();
+        let (empty, full): (Vec<_>, Vec<_>) = train.into_iter().partition(|(_, paths)| paths.is_empty());
+        if !empty.is_empty() {
+            let names = empty.iter().map(|(name, _)| name.as_str());
+            self.notes.push(format!("class folders without images are left out: {}", quoted(names)));
+        }
+        for (name, paths) in full {
+            let (label, split) = (self.classes.len(), Split::Train);
+            self.items.extend(paths.into_iter().map(|path| Item { path, label, split }));
+            self.classes.push(name);
+        }
+        let labels: HashMap<&str, usize> = self.classes.iter().enumerate().map(|(i, name)| (&**name, i)).collect();
+        for (&split, classes) in &mut listing.splits {
+            let mut unknown = Vec::new();
+            for (name, paths) in std::mem::take(classes) {
+                if let Some(&label) = labels.get(name.as_str()) {
+                    self.items.extend(paths.into_iter().map(|path| Item { path, label, split }));
+                } else if let Some(path) = paths.first() {
+                    let folder = path.split('/').take(2).collect::<Vec<_>>().join("/");
+                    let reason = format!("no training images of this class ({} images)", paths.len());
+                    self.skipped.push(Skipped { path: folder, reason });
+                    unknown.push(name);
+                }
+            }
+            if !unknown.is_empty() {
+                let names = quoted(unknown.iter().map(String::as_str));
+                self.notes.push(format!("{split} has classes that train has not; they are skipped: {names}"));
+            }
+        }
+    }
+
+    /// Says which classes a split lacks, for the splits that have a folder.
+    fn note_missing(&mut self, listing: &Listing) {
+        for &split in listing.splits.keys() {
+            let counts = self.counts(split);
+            let missing: Vec<&str> =
+                self.classes.iter().zip(&counts).filter(|(_, n)| **n == 0).map(|(name, _)| name.as_str()).collect();
+            if missing.len() == self.classes.len() {
+                self.notes.push(format!("{split} has no images"));
+            } else if !missing.is_empty() {
+                self.notes.push(format!("{split} has no images of: {}", quoted(missing.into_iter())));
+            }
+        }
+    }
+
+    fn note_ignored(&mut self, listing: &Listing) {
+        let none = Classes::default();
+        let train = listing.splits.get(&Split::Train).unwrap_or(&none);
+        let like_splits = train.keys().map(String::as_str).filter(|name| split_of(name).is_some());
+        let like_splits = quoted(like_splits);
+        if !listing.split_form && !like_splits.is_empty() {
+            let why = "there is no train folder with class folders";
+            self.notes.push(format!("{like_splits} are read as classes, because {why}"));
+        }
+        if listing.others > 0 {
+            self.notes.push(format!("{} files with other extensions were ignored", listing.others));
+        }
+        if listing.loose > 0 {
+            self.notes.push(format!("{} images outside of class folders were ignored", listing.loose));
+        }
+        if !listing.ignored.is_empty() {
+            let names = quoted(listing.ignored.iter().map(String::as_str));
+            self.notes.push(format!("folders beside train, val and test were ignored: {names}"));
+        }
+    }
+
+    fn choose_val(&mut self, options: &ReadOptions) {
+        for label in 0..self.classes.len() {
+            let mut own: Vec<_> =
+                self.items.iter_mut().filter(|i| i.label == label && i.split == Split::Train).collect();
+            own.sort_by_cached_key(|item| {
+                let mut hash = Sha256::new();
+                hash.update(options.seed.to_le_bytes());
+                hash.update(item.path.as_bytes());
+                hash.finalize()
+            });
+            let n = own.len();
+            let chosen = ((options.val * n as f64).round() as usize).clamp(1, n.saturating_sub(1).max(1));
+            own.into_iter().take(if n < 2 { 0 } else { chosen }).for_each(|item| item.split = Split::Val);
+        }
+    }
+}
+
+/// Names for a message: the first ten.
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("'{}'", name.escape_debug())).collect();
+    match names.len() {
+        0..=10 => names.join(", "),
+        n => format!("{} and {} more", names[..10].join(", "), n - 10),
+    }
+}

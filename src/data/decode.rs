@@ -1,0 +1,182 @@
+//! Image files to 8-bit pixels. The files are untrusted: sizes are bounded before anything is decoded.
+
+use image::{
+    ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+    error::LimitErrorKind,
+};
+use std::fs;
+use std::io::{Cursor, ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// The most pixels that an image may have: the size at which Pillow warns of a decompression bomb.
+pub const MAX_PIXELS: u64 = 89_478_485;
+/// The longest side in pixels, which JPEG cannot exceed either: the resampling weights grow with it.
+pub const MAX_SIDE: u32 = 65_535;
+/// The largest file, and the most that a decoder may allocate, in bytes: 8 bytes a pixel at 67 megapixels.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// A decoded image, 8 bits a value. Grey files stay grey, so that they are resized once and not three times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pixels {
+    /// Three values a pixel: red, green, blue.
+    Rgb(RgbImage),
+    /// One value a pixel, which stands for all three.
+    Gray(GrayImage),
+}
+
+impl Pixels {
+    /// Width in pixels.
+    pub fn width(&self) -> u32 {
+        match self {
+            Pixels::Rgb(image) => image.width(),
+            Pixels::Gray(image) => image.width(),
+        }
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> u32 {
+        match self {
+            Pixels::Rgb(image) => image.height(),
+            Pixels::Gray(image) => image.height(),
+        }
+    }
+
+    /// How many values a pixel has here: 3 or 1.
+    pub fn channels(&self) -> usize {
+        match self {
+            Pixels::Rgb(_) => 3,
+            Pixels::Gray(_) => 1,
+        }
+    }
+
+    /// The values, row after row from the top left: height * width * channels.
+    pub fn values(&self) -> &[u8] {
+        match self {
+            Pixels::Rgb(image) => image.as_raw(),
+            Pixels::Gray(image) => image.as_raw(),
+        }
+    }
+}
+
+/// Reads and decodes the image file at `path`; see [`decode_bytes`].
+///
+/// # Errors
+/// A short reason when the file cannot be read, is not a regular file, or does not decode.
+pub fn decode(path: &Path) -> Result<Pixels, String> {
+    let meta = fs::metadata(path).map_err(io_reason)?;
+    // Opening a pipe would wait for its writer forever.
+    if !meta.is_file() {
+        return Err("not a regular file".into());
+    }
+    if meta.len() > MAX_BYTES {
+        return Err(format!("file of more than {} MiB", MAX_BYTES >> 20));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    let file = fs::File::open(path).map_err(io_reason)?;
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io_reason)?;
+    decode_bytes(&bytes)
+}
+
+/// Decodes an image file's content: JPEG, PNG, WebP, BMP, GIF (its first frame) or TIFF, told by the content itself.
+///
+/// The EXIF orientation is applied, 16-bit values become round(x / 257), palettes are expanded, and alpha is dropped
+/// without blending, as Pillow's `convert('RGB')` does.
+///
+/// # Errors
+/// A short reason: "empty file", "not an image", "truncated", "too large: ...", or what the decoder said.
+pub fn decode_bytes(bytes: &[u8]) -> Result<Pixels, String> {
+    if bytes.is_empty() {
+        return Err("empty file".into());
+    }
+    // A decoder's panic on a damaged file must cost that image only, not the run.
+    catch_unwind(AssertUnwindSafe(|| decode_untrusted(bytes))).unwrap_or_else(|_| Err("the decoder failed".into()))
+}
+
+fn decode_untrusted(bytes: &[u8]) -> Result<Pixels, String> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(io_reason)?;
+    let format = reader.format().ok_or("not an image")?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_BYTES);
+    let reader = {
+        let mut reader = reader;
+        reader.limits(limits.clone());
+        reader
+    };
+    let mut decoder = reader.into_decoder().map_err(reason)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS || width.max(height) > MAX_SIDE {
+        return Err(format!("too large: {width}x{height} pixels"));
+    }
+    if width == 0 || height == 0 {
+        return Err("no pixels".into());
+    }
+    // The JPEG decoder fills what is missing with grey and reports success.
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err("truncated".into());
+    }
+    limits.reserve(decoder.total_bytes()).map_err(reason)?;
+    decoder.set_limits(limits).map_err(reason)?;
+    // A damaged EXIF block does not make the pixels unusable.
+    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(reason)?;
+    image.apply_orientation(orientation);
+    Ok(match image.color() {
+        ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16 => Pixels::Gray(image.into_luma8()),
+        _ => Pixels::Rgb(image.into_rgb8()),
+    })
+}
+
+/// Whether a JPEG's markers lead to its end marker. Searching for the last FF D9 would not do: thumbnails hold one.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        // Whatever is not a marker here is entropy-coded data: FF 00 is a data byte, D0 to D7 are restarts inside it.
+        let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) else {
+            return false;
+        };
+        at += offset + 1;
+        match bytes.get(at) {
+            None => return false,
+            Some(0xd9) => return true,
+            Some(0xff) => {}
+            Some(0x00 | 0x01 | 0xd0..=0xd8) => at += 1,
+            Some(_) => match bytes.get(at + 1..at + 3) {
+                Some(&[high, low]) => at += 1 + usize::from(u16::from_be_bytes([high, low])),
+                _ => return false,
+            },
+        }
+    }
+}
+
+fn io_reason(error: std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => "truncated".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn reason(error: ImageError) -> String {
+    if let ImageError::Limits(limit) = &error {
+        return match limit.kind() {
+            LimitErrorKind::DimensionError => "too large: more pixels than are allowed".into(),
+            _ => "too large: more memory than is allowed".into(),
+        };
+    }
+    let mut source: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(cause) = source {
+        if cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::UnexpectedEof) {
+            return "truncated".into();
+        }
+        source = cause.source();
+    }
+    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    // The decoders' words for a file that ends too early.
+    if ["unexpected end", "unexpected eof", "failed to fill whole buffer", "no more bytes"]
+        .iter()
+        .any(|words| text.to_lowercase().contains(words))
+    {
+        return "truncated".into();
+    }
+    text.chars().take(200).collect()
+}

@@ -1,0 +1,126 @@
+//! Antialiased resizing of 8-bit images as Pillow does it, computing only the part that the crop keeps.
+
+use super::decode::{MAX_PIXELS, Pixels};
+use super::preprocess::{Filter, Preprocessing, Resize};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use std::cell::RefCell;
+
+/// A thread gives a larger buffer back, so that one huge image does not hold memory until the end.
+const KEPT_BYTES: usize = 64 << 20;
+
+thread_local! {
+    // Callers decode on several threads; each keeps its own buffers for the next image.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+/// One axis: which pixels of the resized image are kept, where they go, and which part of the source they come from.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    /// Length of the source in pixels.
+    source: u32,
+    /// First source position, and how far it reaches: fractions of pixels.
+    start: f64,
+    length: f64,
+    /// How many pixels are computed, and after how many of padding they are placed.
+    kept: u32,
+    pad: u32,
+}
+
+impl Axis {
+    fn new(source: u32, resized: u64, out: u32) -> Axis {
+        let kept = resized.min(u64::from(out)) as u32;
+        let scale = f64::from(source) / resized as f64;
+        let start = (resized - u64::from(kept)) / 2;
+        let start = (start as f64 * scale).min(f64::from(source));
+        let length = (f64::from(kept) * scale).min(f64::from(source) - start);
+        Axis { source, start, length, kept, pad: (out - kept) / 2 }
+    }
+}
+
+/// The computed rectangle of the result; the rest is padding.
+#[derive(Debug, Clone)]
+pub(super) struct Patch {
+    /// Its values, row after row: height * width * channels.
+    pub values: Vec<u8>,
+    /// Size in pixels.
+    pub height: u32,
+    /// Size in pixels.
+    pub width: u32,
+    /// Rows of padding above it.
+    pub top: u32,
+    /// Columns of padding left of it.
+    pub left: u32,
+}
+
+/// Resizes and crops `image` as `p` says. The resized image itself is never made: a 1x60000 image whose shorter side
+/// is to be 256 would be 15 million pixels tall.
+pub(super) fn resample(image: &Pixels, p: &Preprocessing) -> Result<Patch, String> {
+    let (width, height) = (image.width(), image.height());
+    if width == 0 || height == 0 {
+        return Err("no pixels".into());
+    }
+    let (out_height, out_width) = p.size();
+    let (resized_height, resized_width) = resized(p.resize, height, width);
+    let (y, x) = (Axis::new(height, resized_height, out_height), Axis::new(width, resized_width, out_width));
+    let values = RESIZER.with_borrow_mut(|resizer| {
+        let values = convolve(resizer, image, p.filter, y, x);
+        if resizer.size_of_internal_buffers() > KEPT_BYTES {
+            resizer.reset_internal_buffers();
+        }
+        values
+    });
+    let values = values.map_err(|e| format!("cannot be resized: {e}"))?;
+    Ok(Patch { values, height: y.kept, width: x.kept, top: y.pad, left: x.pad })
+}
+
+/// Height and width after resizing. The longer side is truncated, as torchvision's Resize does.
+fn resized(resize: Resize, height: u32, width: u32) -> (u64, u64) {
+    let (h, w) = (u64::from(height), u64::from(width));
+    match resize {
+        Resize::None => (h, w),
+        Resize::Exact { height, width } => (height.into(), width.into()),
+        Resize::Shortest(edge) => {
+            let edge = u64::from(edge);
+            if h <= w { (edge, edge * w / h) } else { (edge * h / w, edge) }
+        }
+    }
+}
+
+fn convolve(resizer: &mut Resizer, image: &Pixels, filter: Filter, y: Axis, x: Axis) -> Result<Vec<u8>, String> {
+    let kind = if image.channels() == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let source = ImageRef::new(x.source, y.source, image.values(), kind).map_err(|e| e.to_string())?;
+    // The library filters columns first, into as many rows as are kept; where a very wide image makes that larger than
+    // any image we accept, rows are filtered first, which then is small.
+    if x.length.ceil() * f64::from(y.kept) > MAX_PIXELS as f64 {
+        let rows = Axis { start: 0.0, length: f64::from(y.source), kept: y.source, ..y };
+        let narrow = pass(resizer, &source, kind, filter, rows, x)?;
+        let narrow = ImageRef::new(x.kept, y.source, &narrow, kind).map_err(|e| e.to_string())?;
+        let columns = Axis { start: 0.0, length: f64::from(x.kept), ..x };
+        return pass(resizer, &narrow, kind, filter, y, columns);
+    }
+    pass(resizer, &source, kind, filter, y, x)
+}
+
+fn pass(
+    resizer: &mut Resizer,
+    source: &ImageRef,
+    kind: PixelType,
+    filter: Filter,
+    y: Axis,
+    x: Axis,
+) -> Result<Vec<u8>, String> {
+    let mut out = Image::new(x.kept, y.kept, kind);
+    let algorithm = match filter {
+        Filter::Nearest => ResizeAlg::Nearest,
+        Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+        Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
+        Filter::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
+        Filter::Box => ResizeAlg::Convolution(FilterType::Box),
+        Filter::Hamming => ResizeAlg::Convolution(FilterType::Hamming),
+    };
+    let options =
+        ResizeOptions::new().resize_alg(algorithm).crop(x.start, y.start, x.length, y.length).use_alpha(false);
+    resizer.resize(source, &mut out, &options).map_err(|e| e.to_string())?;
+    Ok(out.into_vec())
+}

@@ -1,0 +1,159 @@
+//! Walks a dataset's folder: lists what is there by split and class, and decodes nothing.
+
+use super::dataset::{Skipped, Split};
+use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Component, Path};
+use walkdir::{DirEntry, WalkDir};
+
+const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"];
+/// How many images are listed between two words to the caller.
+const BATCH: u64 = 256;
+
+/// Images by class name, in byte order of the names; the paths are relative to the root.
+pub(super) type Classes = BTreeMap<String, Vec<String>>;
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// Whether the classes are below train, val and test.
+    pub split_form: bool,
+    /// Images by split (train only without that form) and class. A class folder without images is there, empty.
+    pub splits: BTreeMap<Split, Classes>,
+    pub skipped: Vec<Skipped>,
+    /// Files that are not images by their names.
+    pub others: u64,
+    /// Images that are in no class folder.
+    pub loose: u64,
+    /// Folders beside train, val and test.
+    pub ignored: Vec<String>,
+}
+
+/// Whether a file of that name is considered.
+pub(super) fn is_image_name(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or_default();
+    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+}
+
+/// The split that a folder's name stands for.
+pub(super) fn split_of(name: &str) -> Option<Split> {
+    match name {
+        "train" => Some(Split::Train),
+        "val" | "valid" | "validation" => Some(Split::Val),
+        "test" => Some(Split::Test),
+        _ => None,
+    }
+}
+
+pub(super) fn list(root: &Path, progress: Progress) -> Result<Listing> {
+    emit(progress, Event::Stage { name: "listing images", total: 0 })?;
+    let mut listing = Listing { split_form: holds_folders(&root.join("train")), ..Listing::default() };
+    // One walk from the root, so that a link from anywhere below to anywhere above is seen as the loop that it is.
+    let mut walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
+    let mut seen = 0;
+    while let Some(entry) = walk.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) if error.depth() == 0 => return Err(Error::io(root)(error.into())),
+            Err(error) => {
+                let path = error.path().map(|path| relative(root, path)).unwrap_or_default();
+                if !path.split('/').any(|name| name.starts_with('.')) {
+                    listing.skipped.push(Skipped { path, reason: walk_reason(&error) });
+                }
+                continue;
+            }
+        };
+        let folder = entry.file_type().is_dir();
+        if !listing.add(root, &entry) && folder {
+            walk.skip_current_dir();
+        }
+        if !folder {
+            seen += 1;
+            if seen % BATCH == 0 {
+                emit(progress, Event::Advance(BATCH))?;
+            }
+        }
+    }
+    emit(progress, Event::Advance(seen % BATCH))?;
+    Ok(listing)
+}
+
+impl Listing {
+    /// Takes an entry in. False: what is below it must not be walked.
+    fn add(&mut self, root: &Path, entry: &DirEntry) -> bool {
+        let folder = entry.file_type().is_dir();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            return false;
+        }
+        let Some(parts) = parts(root, entry.path()) else {
+            if folder || is_image_name(&entry.file_name().to_string_lossy()) {
+                let reason = "the name is not valid UTF-8".into();
+                self.skipped.push(Skipped { path: relative(root, entry.path()), reason });
+            } else {
+                self.others += 1;
+            }
+            return false;
+        };
+        let split = if self.split_form { split_of(parts[0]) } else { Some(Split::Train) };
+        // How many folders lead to a class, itself included.
+        let depth = if self.split_form { 2 } else { 1 };
+        if folder {
+            match split {
+                None => self.ignored.push(parts[0].to_string()),
+                Some(split) if parts.len() == depth => drop(self.class(split, parts[depth - 1])),
+                Some(_) => {}
+            }
+            return split.is_some();
+        }
+        if !is_image_name(parts[parts.len() - 1]) {
+            self.others += 1;
+        } else if !entry.file_type().is_file() {
+            let reason = "not a regular file".into();
+            self.skipped.push(Skipped { path: parts.join("/"), reason });
+        } else if let Some(split) = split.filter(|_| parts.len() > depth) {
+            self.class(split, parts[depth - 1]).push(parts.join("/"));
+        } else {
+            self.loose += 1;
+        }
+        true
+    }
+
+    fn class(&mut self, split: Split, name: &str) -> &mut Vec<String> {
+        self.splits.entry(split).or_default().entry(name.to_string()).or_default()
+    }
+}
+
+/// The names that lead from `root` to `path`; `None` when one is not UTF-8.
+fn parts<'a>(root: &Path, path: &'a Path) -> Option<Vec<&'a str>> {
+    let names = path.strip_prefix(root).ok()?.components().map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    names.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
+}
+
+/// `path` for a person, where it may not be UTF-8.
+fn relative(root: &Path, path: &Path) -> String {
+    let path = path.strip_prefix(root).unwrap_or(path);
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// Whether `path` is a folder with a folder in it that is not hidden.
+pub(super) fn holds_folders(path: &Path) -> bool {
+    let hidden = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
+    let Ok(entries) = std::fs::read_dir(path) else { return false };
+    entries.flatten().any(|entry| !hidden(&entry) && entry.path().is_dir())
+}
+
+fn walk_reason(error: &walkdir::Error) -> String {
+    if error.loop_ancestor().is_some() {
+        return "a symbolic link to a folder that contains it".into();
+    }
+    match error.io_error() {
+        Some(io) if io.kind() == std::io::ErrorKind::NotFound => "a broken symbolic link".into(),
+        Some(io) => io.to_string(),
+        None => "cannot be read".into(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Images from disk through an engine, one row of values an image: features of a frozen part, or logits of a model.
+
+use super::Engine;
+use crate::data::{Layout, Preprocessing, Skipped, decode, preprocess};
+use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
+use ndarray::{Array2, ArrayD, Axis};
+use rayon::prelude::*;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+/// Images in one run of the engine. Fixed, so that results do not depend on the machine: larger ones gain nothing on a
+/// CPU and cost memory.
+pub const BATCH: usize = 8;
+/// Decoded batches that may wait for the engine.
+const AHEAD: usize = 2;
+
+/// An opened model with the way to feed it images.
+pub struct Extractor {
+    engine: Box<dyn Engine>,
+    output: usize,
+    preprocessing: Preprocessing,
+    layout: Layout,
+}
+
+/// What became of a list of images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// One row for each image that could be read: `[images, values]`.
+    pub rows: Array2<f32>,
+    /// For each row, the image's place in the list.
+    pub places: Vec<usize>,
+    /// Images that could not be read, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+struct Batch {
+    input: ArrayD<f32>,
+    places: Vec<usize>,
+    skipped: Vec<Skipped>,
+}
+
+impl Extractor {
+    /// `output` is the place of the wanted output among the engine's.
+    pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
+        Extractor { engine, output, preprocessing, layout }
+    }
+
+    /// The engine inside.
+    pub fn engine(&mut self) -> &mut dyn Engine {
+        &mut *self.engine
+    }
+
+    /// Decodes, preprocesses and runs the images at `paths` (relative to `root`), in order. Decoding overlaps with the
+    /// engine's work; memory does not grow with the number of images but for the rows.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the engine fails or gives values that are not finite, [`Error::Interrupted`].
+    pub fn run<S: AsRef<str> + Sync>(
+        &mut self,
+        root: &Path,
+        paths: &[S],
+        stage: &str,
+        progress: Progress,
+    ) -> Result<Rows> {
+        emit(progress, Event::Stage { name: stage, total: paths.len() as u64 })?;
+        let mut found = Rows { rows: Array2::zeros((0, 0)), places: Vec::new(), skipped: Vec::new() };
+        let mut values = Vec::new();
+        let (preprocessing, layout) = (self.preprocessing.clone(), self.layout);
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(AHEAD);
+            scope.spawn(move || {
+                for start in (0..paths.len()).step_by(BATCH) {
+                    let chunk = &paths[start..(start + BATCH).min(paths.len())];
+                    // The receiver is gone when the engine failed or the user stopped: nobody wants more.
+                    if sender.send(load(root, chunk, start, &preprocessing, layout)).is_err() {
+                        return;
+                    }
+                }
+            });
+            for batch in receiver {
+                let done = (batch.places.len() + batch.skipped.len()) as u64;
+                self.run_batch(&batch, paths, &mut values)?;
+                found.places.extend(batch.places);
+                found.skipped.extend(batch.skipped);
+                emit(progress, Event::Advance(done))?;
+            }
+            Ok(())
+        })?;
+        let columns = values.len() / found.places.len().max(1);
+        found.rows = Array2::from_shape_vec((found.places.len(), columns), values)
+            .map_err(|_| Error::Engine("the model's output has a different size from batch to batch".into()))?;
+        Ok(found)
+    }
+
+    fn run_batch<S: AsRef<str>>(&mut self, batch: &Batch, paths: &[S], values: &mut Vec<f32>) -> Result<()> {
+        let images = batch.places.len();
+        if images == 0 {
+            return Ok(());
+        }
+        let output = self.engine.run_outputs(batch.input.view(), &[self.output])?.swap_remove(0);
+        if output.ndim() == 0 || output.len_of(Axis(0)) != images {
+            let shape = output.shape();
+            return Err(Error::Engine(format!(
+                "the model gives shape {shape:?} for {images} images: not one row an image"
+            )));
+        }
+        if let Some(bad) = output.iter().position(|v| !v.is_finite()) {
+            let path = paths[batch.places[bad / (output.len() / images)]].as_ref();
+            let what = "the model's output is not finite; is its preprocessing right, or the file damaged?";
+            return Err(Error::Engine(format!("{path}: {what}")));
+        }
+        values.extend(output.iter());
+        Ok(())
+    }
+}
+
+/// One batch of the images that can be read. `start` is the chunk's place in the whole list.
+fn load<S: AsRef<str> + Sync>(root: &Path, chunk: &[S], start: usize, p: &Preprocessing, layout: Layout) -> Batch {
+    let (height, width) = (p.size().0 as usize, p.size().1 as usize);
+    let size = p.channels() * height * width;
+    let mut input = vec![0f32; size * chunk.len()];
+    let one = |(path, out): (&S, &mut [f32])| {
+        let image = decode(&root.join(path.as_ref()))?;
+        preprocess(&image, p, layout, out)
+    };
+    let results: Vec<_> = chunk.par_iter().zip(input.par_chunks_mut(size)).map(one).collect();
+    let (mut places, mut skipped) = (Vec::new(), Vec::new());
+    for (i, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(()) => {
+                // Rows of unreadable images are closed up.
+                input.copy_within(i * size..(i + 1) * size, places.len() * size);
+                places.push(start + i);
+            }
+            Err(reason) => skipped.push(Skipped { path: chunk[i].as_ref().into(), reason }),
+        }
+    }
+    input.truncate(places.len() * size);
+    let shape = match layout {
+        Layout::Nchw => [places.len(), p.channels(), height, width],
+        Layout::Nhwc => [places.len(), height, width, p.channels()],
+    };
+    Batch {
+        input: ArrayD::from_shape_vec(shape.to_vec(), input).expect("as many values as the shape says"),
+        places,
+        skipped,
+    }
+}

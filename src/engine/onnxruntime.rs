@@ -1,0 +1,164 @@
+//! Models in ONNX Runtime.
+//!
+//! The settings are fixed, so that a result never hangs on a measurement: all graph optimisations, one operator at a
+//! time with all threads on it.
+
+use super::guard::quietly;
+use super::port::{Kind, Named, Port, in_pieces};
+use super::source::{self, Source};
+use super::{Engine, one_line};
+use crate::error::{Error, Result};
+use half::f16;
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::Session as Inner;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
+
+pub(super) const NAME: &str = "onnxruntime";
+
+pub(super) struct Session {
+    inner: Inner,
+    port: Port,
+    outputs: Vec<String>,
+    version: String,
+}
+
+impl Session {
+    pub(super) fn open(environment: &Environment, version: &str, source: Source, threads: usize) -> Result<Session> {
+        let loaded = source::load(source)?;
+        let made = quietly(|| {
+            let mut builder = builder(environment, threads)?;
+            match source {
+                Source::Path(path) if loaded.external => builder.commit_from_file(path),
+                _ => builder.commit_from_memory(&loaded.bytes),
+            }
+        });
+        let inner = made.map_err(|panic| source.error(panic))?.map_err(|e| source.error(e.message()))?;
+        let port = port(&inner).map_err(|what| source.error(what))?;
+        let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
+        Ok(Session { inner, port, outputs, version: version.to_owned() })
+    }
+}
+
+fn builder(environment: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
+    let made = Inner::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_parallel_execution(false)?
+        .with_inter_threads(1)?
+        .with_intra_threads(threads)?
+        .with_intra_op_spinning(true)?
+        .with_memory_pattern(true)?
+        .with_log_level(LogLevel::Fatal)?;
+    Ok(made)
+}
+
+fn port(inner: &Inner) -> std::result::Result<Port, String> {
+    let [input] = inner.inputs() else {
+        let names: Vec<&str> = inner.inputs().iter().map(|input| input.name()).collect();
+        return Err(format!("it has {} inputs ({}), and one image input is needed", names.len(), names.join(", ")));
+    };
+    let name = input.name().to_owned();
+    let ValueType::Tensor { ty, shape, .. } = input.dtype() else {
+        return Err(format!("its input '{name}' is {}, not a tensor", input.dtype()));
+    };
+    let kind = match ty {
+        TensorElementType::Float32 => Kind::F32,
+        TensorElementType::Float16 => Kind::F16,
+        TensorElementType::Uint8 => Kind::U8,
+        other => return Err(format!("its input '{name}' takes {other}; float32, float16 and uint8 can be given")),
+    };
+    let dims = shape.iter().map(|&dim| usize::try_from(dim).ok().filter(|&dim| dim > 0)).collect();
+    Ok(Port { name, kind, dims })
+}
+
+impl Engine for Session {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn input(&self) -> &Port {
+        &self.port
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn run_outputs(&mut self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Vec<ArrayD<f32>>> {
+        self.port.check(input.shape())?;
+        let batch = self.port.fixed_batch().unwrap_or(input.shape()[0]);
+        let (inner, kind) = (&mut self.inner, self.port.kind);
+        in_pieces(input, batch, |piece| {
+            let result = quietly(|| run(inner, kind, piece, wanted));
+            result.unwrap_or_else(Err).map_err(|what| Error::Engine(format!("ONNX Runtime: {}", one_line(&what))))
+        })
+    }
+}
+
+fn run(inner: &mut Inner, kind: Kind, input: ArrayViewD<f32>, wanted: &[usize]) -> std::result::Result<Named, String> {
+    let text = |e: ort::Error| e.message().to_owned();
+    let (floats, halves, bytes);
+    let outputs = match kind {
+        Kind::F32 => {
+            floats = input.as_standard_layout();
+            inner.run(ort::inputs![TensorRef::from_array_view(&floats).map_err(text)?])
+        }
+        Kind::F16 => {
+            halves = input.as_standard_layout().mapv(f16::from_f32);
+            inner.run(ort::inputs![TensorRef::from_array_view(&halves).map_err(text)?])
+        }
+        Kind::U8 => {
+            bytes = input.as_standard_layout().mapv(|v| v.round() as u8);
+            inner.run(ort::inputs![TensorRef::from_array_view(&bytes).map_err(text)?])
+        }
+    };
+    let outputs = outputs.map_err(text)?;
+    let values: Vec<_> = outputs.iter().collect();
+    let take = |&index: &usize| {
+        let (name, value) = values.get(index).ok_or_else(|| format!("there is no output {index}"))?;
+        let array = floats_of(value).map_err(|what| format!("output '{name}' {what}"))?;
+        Ok(((*name).to_owned(), array))
+    };
+    wanted.iter().map(take).collect()
+}
+
+/// A tensor of any numeric type, as float32.
+fn floats_of(value: &DynValue) -> std::result::Result<ArrayD<f32>, String> {
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+        return Err(format!("is {}, not a tensor", value.dtype()));
+    };
+    if shape.contains(&0) {
+        return Ok(ArrayD::zeros(shape.to_ixdyn()));
+    }
+    match ty {
+        TensorElementType::Float32 => cast(value, |v: f32| v),
+        TensorElementType::Float16 => cast(value, f16::to_f32),
+        TensorElementType::Bfloat16 => cast(value, half::bf16::to_f32),
+        TensorElementType::Float64 => cast(value, |v: f64| v as f32),
+        TensorElementType::Int8 => cast(value, |v: i8| v as f32),
+        TensorElementType::Uint8 => cast(value, |v: u8| v as f32),
+        TensorElementType::Int16 => cast(value, |v: i16| v as f32),
+        TensorElementType::Uint16 => cast(value, |v: u16| v as f32),
+        TensorElementType::Int32 => cast(value, |v: i32| v as f32),
+        TensorElementType::Uint32 => cast(value, |v: u32| v as f32),
+        TensorElementType::Int64 => cast(value, |v: i64| v as f32),
+        TensorElementType::Uint64 => cast(value, |v: u64| v as f32),
+        TensorElementType::Bool => cast(value, |v: bool| f32::from(u8::from(v))),
+        other => Err(format!("holds {other}, which is no number")),
+    }
+}
+
+fn cast<T: PrimitiveTensorElementType + Copy>(
+    value: &DynValue,
+    to: impl Fn(T) -> f32,
+) -> std::result::Result<ArrayD<f32>, String> {
+    let (shape, data) = value.try_extract_tensor::<T>().map_err(|e| e.message().to_owned())?;
+    let dims: Vec<usize> = shape.iter().map(|&dim| dim as usize).collect();
+    ArrayD::from_shape_vec(IxDyn(&dims), data.iter().map(|&v| to(v)).collect()).map_err(|e| e.to_string())
+}

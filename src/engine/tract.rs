@@ -1,0 +1,212 @@
+//! Models in tract, which is built in: slower than ONNX Runtime, but always there.
+
+use super::guard::quietly;
+use super::port::{Kind, Named, Port, in_pieces, join};
+use super::source::{self, Source};
+use super::widen::widen;
+use super::{Engine, one_line};
+use crate::error::{Error, Result};
+use half::f16;
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
+use rayon::prelude::*;
+use std::sync::Arc;
+use tract_onnx::pb;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::ToDim;
+
+pub(super) const NAME: &str = "tract";
+
+/// The version in Cargo.lock, which a test compares.
+pub(super) const VERSION: &str = "0.23.9";
+
+type Plan = Arc<TypedRunnableModel>;
+
+pub(super) struct Session {
+    plan: Plan,
+    port: Port,
+    outputs: Vec<String>,
+    /// Whether every output has one row an image, so that a batch can be shared out among threads.
+    by_image: bool,
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl Session {
+    pub(super) fn open(source: Source, shape: &[Option<usize>], threads: usize) -> Result<Session> {
+        let loaded = source::load(source)?;
+        let dir = match source {
+            Source::Path(path) => path.parent().and_then(|dir| dir.to_str()),
+            Source::Bytes(_) => None,
+        };
+        let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*loaded.bytes));
+        let mut proto = proto.and_then(|proto| proto.map_err(chain)).map_err(|what| source.error(what))?;
+        let mut port = port(&proto, shape).map_err(|what| source.error(what))?;
+        if !loaded.external {
+            widen(&mut proto).map_err(|what| source.error(what))?;
+        }
+        drop(loaded);
+        let mut built = build(&proto, dir, &port);
+        if let (Err(_), None) = (&built, port.fixed_batch()) {
+            // Some graphs do not bear a batch of unknown size; nearly all of those bear one image.
+            let single =
+                Port { dims: [Some(1)].into_iter().chain(port.dims.iter().skip(1).copied()).collect(), ..port.clone() };
+            if let Ok(plan) = build(&proto, dir, &single) {
+                (built, port) = (Ok(plan), single);
+            }
+        }
+        let (plan, by_image) = built.map_err(|what| source.error(format!("tract cannot run it: {what}")))?;
+        let outputs = proto.graph.iter().flat_map(|graph| &graph.output).map(|output| output.name.clone()).collect();
+        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).transpose();
+        let pool = pool.map_err(|e| Error::Engine(format!("tract's threads: {e}")))?;
+        Ok(Session { plan, port, outputs, by_image, pool })
+    }
+
+    /// Runs `input` as one batch a thread.
+    fn shared_out(&self, input: &ArrayViewD<f32>, wanted: &[usize], batch: usize) -> Result<Vec<ArrayD<f32>>> {
+        let one = |part: ArrayViewD<f32>| run(&self.plan, self.port.kind, &self.outputs, part, wanted);
+        let images = input.len_of(Axis(0));
+        // A model of fixed batch gets whole batches of it.
+        let blocks = images.div_ceil(batch);
+        let Some(pool) = self.pool.as_ref().filter(|_| self.by_image && blocks > 1) else {
+            let batch = self.port.fixed_batch().unwrap_or(images);
+            return in_pieces(input.view(), batch, one);
+        };
+        let parts = pool.current_num_threads().min(blocks);
+        let bounds = |part: usize| (part * blocks / parts * batch).min(images);
+        let ranges: Vec<_> = (0..parts).map(|part| bounds(part)..bounds(part + 1)).collect();
+        let work = |range: std::ops::Range<usize>| {
+            let (images, part) = (range.len(), input.slice_axis(Axis(0), Slice::from(range)));
+            let arrays = in_pieces(part, self.port.fixed_batch().unwrap_or(images), one)?;
+            let names = wanted.iter().map(|&index| self.outputs.get(index).cloned().unwrap_or_default());
+            Ok((images, names.zip(arrays).collect::<Named>()))
+        };
+        join(pool.install(|| ranges.into_par_iter().map(work).collect::<Result<Vec<_>>>())?)
+    }
+}
+
+impl Engine for Session {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        VERSION
+    }
+
+    fn input(&self) -> &Port {
+        &self.port
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn run_outputs(&mut self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Vec<ArrayD<f32>>> {
+        self.port.check(input.shape())?;
+        self.shared_out(&input, wanted, self.port.fixed_batch().unwrap_or(1))
+    }
+}
+
+fn chain(error: TractError) -> String {
+    one_line(&format!("{error:#}"))
+}
+
+/// The model's one input, its open dimensions, but the batch, filled in from `shape`.
+fn port(proto: &pb::ModelProto, shape: &[Option<usize>]) -> std::result::Result<Port, String> {
+    use pb::tensor_shape_proto::dimension::Value;
+    let graph = proto.graph.as_ref().ok_or("it holds no graph")?;
+    let given = |name: &str| graph.initializer.iter().any(|weight| weight.name == name);
+    let inputs: Vec<_> = graph.input.iter().filter(|input| !given(&input.name)).collect();
+    let [input] = inputs[..] else {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        return Err(format!("it has {} inputs ({}), and one image input is needed", names.len(), names.join(", ")));
+    };
+    let name = input.name.clone();
+    let Some(pb::type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Err(format!("its input '{name}' is not a tensor"));
+    };
+    let kind = match tensor.elem_type {
+        1 => Kind::F32,
+        2 => Kind::U8,
+        10 => Kind::F16,
+        other => {
+            return Err(format!("its input '{name}' has ONNX type {other}; float32, float16 and uint8 can be given"));
+        }
+    };
+    let size = |value: &Option<Value>| match value {
+        Some(Value::DimValue(size)) => usize::try_from(*size).ok().filter(|&size| size > 0),
+        _ => None,
+    };
+    let mut dims: Vec<_> = match &tensor.shape {
+        Some(known) => known.dim.iter().map(|dim| size(&dim.value)).collect(),
+        None => vec![None; shape.len()],
+    };
+    for (index, dim) in dims.iter_mut().enumerate().skip(1) {
+        *dim = dim.or(shape.get(index).copied().flatten());
+        if dim.is_none() {
+            return Err(format!("the size of dimension {index} of its input '{name}' is open: say which it is to be"));
+        }
+    }
+    if dims.is_empty() {
+        Err(format!("the shape of its input '{name}' is not known"))
+    } else {
+        Ok(Port { name, kind, dims })
+    }
+}
+
+/// The optimised plan, and whether each output has a row for each image.
+fn build(proto: &pb::ModelProto, dir: Option<&str>, port: &Port) -> std::result::Result<(Plan, bool), String> {
+    let work = || -> TractResult<(Plan, bool)> {
+        // Shapes noted in the file speak of its own symbols, which would not match ours.
+        let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(proto, dir)?;
+        if let Some(name) = parsed.unresolved_inputs.first() {
+            return Err(TractError::msg(format!("no node gives '{name}'")));
+        }
+        let mut model = parsed.model;
+        let images = model.symbols.sym("N").to_dim();
+        let dims: TVec<TDim> = port.dims.iter().map(|dim| dim.map_or(images.clone(), |dim| dim.to_dim())).collect();
+        let kind = match port.kind {
+            Kind::F32 | Kind::F16 => f32::datum_type(),
+            Kind::U8 => u8::datum_type(),
+        };
+        model.set_input_fact(0, InferenceFact::dt_shape(kind, dims))?;
+        let model = model.into_optimized()?;
+        let rows = port.fixed_batch().map_or(images, |batch| batch.to_dim());
+        let facts = model.output_outlets()?.iter().map(|&outlet| model.outlet_fact(outlet));
+        let by_image =
+            facts.collect::<TractResult<Vec<_>>>()?.iter().all(|fact| fact.shape.dims().first() == Some(&rows));
+        Ok((model.into_runnable()?, by_image))
+    };
+    quietly(work).and_then(|built| built.map_err(chain))
+}
+
+fn run(plan: &Plan, kind: Kind, names: &[String], input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
+    let failed = |what: String| Error::Engine(format!("tract: {what}"));
+    let result = quietly(|| {
+        let dense = input.as_standard_layout();
+        let (shape, data) = (dense.shape(), dense.as_slice().unwrap_or_default());
+        let tensor = match kind {
+            Kind::F32 => Tensor::from_shape(shape, data),
+            // The model is widened, the values are still those that a float16 input would hold.
+            Kind::F16 => {
+                Tensor::from_shape(shape, &data.iter().map(|&v| f16::from_f32(v).to_f32()).collect::<Vec<_>>())
+            }
+            Kind::U8 => Tensor::from_shape(shape, &data.iter().map(|v| v.round() as u8).collect::<Vec<_>>()),
+        };
+        let outputs = plan.run(tvec!(tensor?.into()))?;
+        let take = |&index: &usize| {
+            let name = names.get(index).cloned().unwrap_or_default();
+            let value = outputs.get(index).ok_or_else(|| TractError::msg(format!("there is no output {index}")))?;
+            let array =
+                floats_of(value).map_err(|e| e.context(format!("output '{name}' cannot be read as numbers")))?;
+            Ok((name, array))
+        };
+        wanted.iter().map(take).collect::<TractResult<Named>>()
+    });
+    result.and_then(|outputs| outputs.map_err(chain)).map_err(failed)
+}
+
+fn floats_of(value: &Tensor) -> TractResult<ArrayD<f32>> {
+    let floats = value.cast_to::<f32>()?;
+    let data = floats.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+    Ok(ArrayD::from_shape_vec(IxDyn(value.shape()), data)?)
+}

@@ -1,0 +1,54 @@
+//! What a model's output means.
+
+use crate::metrics::softmax;
+use crate::onnx::cut::Cut;
+use crate::onnx::schema::GraphProto;
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+/// What becomes of the logits before they leave the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// Logits as they are.
+    None,
+    /// Probabilities that sum to 1.
+    Softmax,
+    /// Their logarithms.
+    LogSoftmax,
+    /// One probability a class.
+    Sigmoid,
+}
+
+impl Activation {
+    /// What the nodes that are kept behind the head do.
+    pub fn of(graph: &GraphProto, cut: &Cut) -> Activation {
+        let known = |&place: &usize| match graph.node[place].op_type() {
+            "Softmax" => Some(Activation::Softmax),
+            "LogSoftmax" => Some(Activation::LogSoftmax),
+            "Sigmoid" => Some(Activation::Sigmoid),
+            _ => None,
+        };
+        cut.tail.iter().filter_map(known).next_back().unwrap_or(Activation::None)
+    }
+
+    /// The output for these logits, `[images, classes]` both.
+    pub fn apply(self, logits: ArrayView2<f32>) -> Array2<f32> {
+        match self {
+            Activation::None => logits.to_owned(),
+            Activation::Softmax => softmax(logits),
+            Activation::LogSoftmax => softmax(logits).mapv(f32::ln),
+            Activation::Sigmoid => logits.mapv(|x| 1.0 / (1.0 + (-x).exp())),
+        }
+    }
+
+    /// A probability for each class from the model's output, `[images, classes]` both. Those of a sigmoid need not sum
+    /// to 1.
+    pub fn probabilities(self, output: ArrayView2<f32>) -> Array2<f32> {
+        match self {
+            Activation::None => softmax(output),
+            Activation::Softmax | Activation::Sigmoid => output.to_owned(),
+            Activation::LogSoftmax => output.mapv(f32::exp),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A classifier that is ready: ours or anybody's, with what is needed to feed it and to read its output.
+
+use super::activation::Activation;
+use super::{available_threads, labels, preprocessing};
+use crate::data::Spec;
+use crate::engine::{Backend, Extractor};
+use crate::error::{Error, Result};
+use crate::onnx::{Model, cut, metadata};
+use crate::plan::Input;
+use crate::plan::preprocessing::Sourced;
+use serde_json::Value;
+use std::path::Path;
+
+/// A classifier and how to use it.
+pub struct Trained {
+    /// The file.
+    pub model: Model,
+    /// Its image input.
+    pub input: Input,
+    /// How images become input values.
+    pub preprocessing: Sourced,
+    /// The output with one value a class.
+    pub output: String,
+    /// What that output means.
+    pub activation: Activation,
+    /// Class names in the order of the output, where anything tells them.
+    pub classes: Option<Vec<String>>,
+}
+
+impl Trained {
+    /// Opens a model that `adapt` wrote, or any classifier.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`] and of [`preprocessing::resolve`], and [`Error::Model`] for damaged metadata.
+    pub fn open(path: &Path, spec: Option<&Spec>, size: Option<(u32, u32)>) -> Result<Trained> {
+        let model = Model::open(path)?;
+        let (input, preprocessing) = preprocessing::resolve(&model, spec, size)?;
+        let classes = labels::find(&model)?.map(|(names, _)| names);
+        let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
+        let contract = contract.and_then(|json| json.ok()).unwrap_or_default();
+        let bad = |what: String| Error::model(path, what);
+        let found = cut::find(model.graph(), contract["output"].as_str(), None).map_err(bad)?;
+        let stated = serde_json::from_value(contract["activation"].clone()).ok();
+        let activation = stated.unwrap_or_else(|| Activation::of(model.graph(), &found));
+        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes })
+    }
+
+    /// The model in an engine, giving its output's rows.
+    pub fn extractor(&self, backend: &Backend) -> Result<Extractor> {
+        let [_, a, b, c] = self.input.shape(1);
+        let shape = [self.input.batch, Some(a), Some(b), Some(c)];
+        let engine = backend.open(&self.model.to_bytes()?, &shape, available_threads())?;
+        let place = self.model.graph().output.iter().position(|o| o.name() == self.output).unwrap_or(0);
+        Ok(Extractor::new(engine, place, self.preprocessing.preprocessing.clone(), self.input.layout))
+    }
+
+    /// A name for each of `count` outputs: the class names, or numbers where there are none.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when there are names, but not as many.
+    pub fn names(&self, count: usize) -> Result<Vec<String>> {
+        match &self.classes {
+            None => Ok((0..count).map(|i| i.to_string()).collect()),
+            Some(names) if names.len() == count => Ok(names.clone()),
+            Some(names) => Err(Error::model(
+                &self.model.path,
+                format!("it has {count} outputs an image and {} class names", names.len()),
+            )),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The adapted model: surgery, and what its metadata tell whoever loads it.
+
+use super::InputInfo;
+use crate::data::{Color, Preprocessing};
+use crate::error::{Error, Result};
+use crate::metrics::Classification;
+use crate::onnx::schema::{ModelProto, data_type};
+use crate::onnx::{Model, metadata, surgery, tensor};
+use crate::plan::{Activation, Plan, labels::python_dict};
+use crate::train::LinearHead;
+
+use ndarray::{Array1, Array2};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// An adapted model and the head in it.
+pub struct Adapted {
+    /// The model to write.
+    pub model: Model,
+    /// The head with its weights rounded to the file's type: what the file computes.
+    pub head: LinearHead,
+    /// What the output is.
+    pub activation: Activation,
+    /// The output's name.
+    pub output: String,
+}
+
+impl Adapted {
+    /// Surgery: `head` behind the frozen part of `model`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when anything but the head would differ from the original.
+    pub fn new(model: &Model, plan: &Plan, head: &LinearHead) -> Result<Adapted> {
+        let flat = |values: Vec<f32>| {
+            let raw = tensor::encode_floats(values, plan.surgery.data_type);
+            let data_type = match plan.surgery.data_type {
+                known @ (data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE) => known,
+                _ => data_type::FLOAT,
+            };
+            tensor::floats(&crate::onnx::schema::TensorProto {
+                data_type: Some(data_type),
+                raw_data: Some(raw),
+                ..Default::default()
+            })
+            .unwrap_or_default()
+        };
+        let weight = flat(head.weight.iter().copied().collect());
+        let bias = flat(head.bias.to_vec());
+        let (adapted, _) = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
+        unchanged(model, &adapted)?;
+        let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
+        let head = LinearHead {
+            weight: Array2::from_shape_vec(head.weight.dim(), weight).map_err(shape)?,
+            bias: Array1::from_vec(bias),
+        };
+        let output = adapted.graph().output[0].name().to_string();
+        Ok(Adapted { model: adapted, head, activation: Activation::of(model.graph(), &plan.surgery), output })
+    }
+
+    /// Writes into the metadata what a user of the model needs: `adapt.contract`, and the keys of other readers.
+    pub fn describe(&mut self, plan: &Plan, classes: &[String], metrics: &BTreeMap<String, Classification>) {
+        let figures = |m: &Classification| json!({ "images": m.n, "accuracy": m.accuracy, "macro_f1": m.macro_f1, "log_loss": m.log_loss });
+        let contract = json!({
+            "schema": 1,
+            "classes": classes,
+            "preprocessing": plan.preprocessing.to_json(),
+            "input": InputInfo::from(&plan.input),
+            "output": self.output,
+            "activation": self.activation,
+            "task": "classify",
+            "metrics": metrics.iter().map(|(k, v)| (k.clone(), figures(v))).collect::<BTreeMap<_, _>>(),
+            "source": { "sha256": self.model.sha256 },
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        let proto = &mut self.model.proto;
+        metadata::set(proto, "adapt.contract", contract.to_string());
+        metadata::set(proto, "names", python_dict(classes));
+        ultralytics(proto, plan);
+    }
+}
+
+/// Ultralytics' readers scale to 0-1 and no more: the keys by which they accept a model are set only where that is
+/// right, and removed where the original had them.
+fn ultralytics(proto: &mut ModelProto, plan: &Plan) {
+    let (height, width) = plan.preprocessing.size();
+    let keys = [
+        ("imgsz", format!("[{height}, {width}]")),
+        ("task", "classify".into()),
+        ("stride", "1".into()),
+        ("channels", plan.input.channels.to_string()),
+    ];
+    for (key, value) in keys {
+        if plain(&plan.preprocessing) { metadata::set(proto, key, value) } else { metadata::remove(proto, key) }
+    }
+}
+
+fn plain(p: &Preprocessing) -> bool {
+    let scaled = (p.scale - 1.0 / 255.0).abs() < 1e-8;
+    scaled && p.color != Color::Bgr && p.mean.iter().all(|&m| m == 0.0) && p.std.iter().all(|&s| s == 1.0)
+}
+
+/// Frozen really is frozen: nodes and stored tensors that the adapted model took over are the original's.
+fn unchanged(original: &Model, adapted: &Model) -> Result<()> {
+    let tensors: std::collections::HashMap<_, _> = original.graph().initializer.iter().map(|t| (t.name(), t)).collect();
+    let by_output: std::collections::HashMap<_, _> =
+        original.graph().node.iter().filter_map(|n| Some((n.output.first()?, n))).collect();
+    let changed = adapted.graph().initializer.iter().find(|t| tensors.get(t.name()).is_some_and(|old| old != t));
+    if let Some(t) = changed {
+        return Err(Error::model(
+            &original.path,
+            format!("the frozen tensor '{}' would be changed; please report this", t.name()),
+        ));
+    }
+    let own = |n: &&crate::onnx::schema::NodeProto| n.name().starts_with("adapt.");
+    let kept = |n: &&crate::onnx::schema::NodeProto| {
+        n.output.first().and_then(|o| by_output.get(o)).is_some_and(|old| old.op_type() == n.op_type())
+    };
+    let nodes = adapted.graph().node.iter().filter(|n| !own(n) && kept(n));
+    for node in nodes {
+        let old = by_output[&node.output[0]];
+        // Kept activations behind the head read the head: their input's name is new.
+        if old.attribute != node.attribute && !old.is("Softmax") && !old.is("LogSoftmax") {
+            return Err(Error::model(
+                &original.path,
+                format!("the frozen node {} would be changed; please report this", node.label()),
+            ));
+        }
+    }
+    Ok(())
+}

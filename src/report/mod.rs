@@ -1,0 +1,156 @@
+//! What a run writes: the model and its metadata, labels, configurations, predictions, figures.
+
+pub mod export;
+pub mod out;
+
+use crate::data::{Dataset, Split};
+use crate::error::{Error, Result};
+use crate::metrics::Classification;
+use crate::plan::{Input, Plan};
+use crate::train::Candidate;
+use crate::verify::Parity;
+pub use export::Adapted;
+pub use out::OutDir;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// `run.json`: what was done, with what, and how well it went.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    /// This program's version.
+    pub version: &'static str,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The seed of the split and the folds.
+    pub seed: u64,
+    /// The model that was adapted, and what it became.
+    pub model: ModelInfo,
+    /// Every decision.
+    pub plan: Plan,
+    /// How the head came about.
+    pub head: HeadInfo,
+    /// The images.
+    pub data: DataInfo,
+    /// By split: `val`, `test`.
+    pub metrics: BTreeMap<String, Classification>,
+    /// The proof.
+    pub parity: Parity,
+    /// Wall time by stage.
+    pub seconds: Seconds,
+}
+
+/// The model's identity and its two ends.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelInfo {
+    /// The original file.
+    pub path: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Its opset.
+    pub opset: i64,
+    /// The adapted model's input.
+    pub input: InputInfo,
+    /// The adapted model's output.
+    pub output: OutputInfo,
+}
+
+/// An input as `run.json` and the contract tell it.
+#[derive(Debug, Clone, Serialize)]
+pub struct InputInfo {
+    /// The graph input's name.
+    pub name: String,
+    /// `nchw` or `nhwc`.
+    pub layout: crate::data::Layout,
+    /// Height and width in pixels.
+    pub size: [u32; 2],
+    /// 3, or 1 for grey.
+    pub channels: usize,
+}
+
+impl From<&Input> for InputInfo {
+    fn from(input: &Input) -> Self {
+        let size = [input.height, input.width];
+        InputInfo { name: input.name.clone(), layout: input.layout, size, channels: input.channels }
+    }
+}
+
+/// An output.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputInfo {
+    /// The graph output's name.
+    pub name: String,
+}
+
+/// The head and the cross-validation that chose its strength.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeadInfo {
+    /// L2 strength on the mean loss.
+    pub l2: f64,
+    /// Folds of the cross-validation.
+    pub folds: usize,
+    /// Steps of L-BFGS.
+    pub iterations: usize,
+    /// What each strength gave, out of fold.
+    pub candidates: Vec<Candidate>,
+}
+
+/// The data set in figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct DataInfo {
+    /// The folder.
+    pub path: String,
+    /// Class names in the order of the output.
+    pub classes: Vec<String>,
+    /// Images by split and class.
+    pub counts: BTreeMap<String, Vec<usize>>,
+    /// What was left out, and why.
+    pub skipped: Vec<crate::data::Skipped>,
+    /// What else was noticed.
+    pub notes: Vec<String>,
+}
+
+impl From<&Dataset> for DataInfo {
+    fn from(data: &Dataset) -> Self {
+        let counts = Split::ALL.map(|split| (split.to_string(), data.counts(split)));
+        DataInfo {
+            path: data.root.display().to_string(),
+            classes: data.classes.clone(),
+            counts: counts.into_iter().filter(|(_, counts)| counts.iter().any(|&n| n > 0)).collect(),
+            skipped: data.skipped.clone(),
+            notes: data.notes.clone(),
+        }
+    }
+}
+
+/// Wall seconds by stage.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Seconds {
+    /// Reading the model and the folder, choosing the engine, planning.
+    pub read: f64,
+    /// Features of the training images.
+    pub extract_train: f64,
+    /// Features of the validation and test images.
+    pub extract_eval: f64,
+    /// The head, its cross-validation included.
+    pub train: f64,
+    /// Surgery, figures and files.
+    pub write: f64,
+    /// The written model in a fresh session.
+    pub verify: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// Any of the crate's values as indented JSON, with a line break at the end.
+pub fn json(value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Engine(format!("writing JSON: {e}")))?;
+    Ok(text + "\n")
+}
+
+/// The rows as CSV with a header.
+pub fn csv(rows: &[impl Serialize]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let error = |e: csv::Error| Error::Engine(format!("writing CSV: {e}"));
+    rows.iter().try_for_each(|row| writer.serialize(row)).map_err(error)?;
+    writer.into_inner().map_err(|e| Error::Engine(format!("writing CSV: {e}")))
+}

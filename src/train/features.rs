@@ -1,0 +1,109 @@
+//! Features of a split, and what a head makes of them.
+
+use super::LinearHead;
+use crate::data::{Dataset, Split};
+use crate::engine::Extractor;
+use crate::error::Result;
+use crate::metrics::{Classification, argmax, softmax};
+use crate::progress::Progress;
+use ndarray::{Array2, Axis};
+use serde::Serialize;
+
+/// The features of a split's readable images, in the order of the data set.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// The split.
+    pub split: Split,
+    /// `[images, features]`
+    pub rows: Array2<f32>,
+    /// Each image's class.
+    pub labels: Vec<usize>,
+    /// Each image's path, relative to the data set's root.
+    pub paths: Vec<String>,
+}
+
+/// A row of `predictions.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// Relative to the data set's root.
+    pub path: String,
+    /// The split.
+    pub split: Split,
+    /// The folder's class.
+    pub label: String,
+    /// The model's class.
+    pub predicted: String,
+    /// Its probability.
+    pub confidence: f32,
+}
+
+impl Features {
+    /// Runs the frozen part over a split. Images that cannot be read leave `data` and are listed in `data.skipped`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when a class is left with too few images to train on, and those of [`Extractor::run`].
+    pub fn extract(
+        data: &mut Dataset,
+        split: Split,
+        extractor: &mut Extractor,
+        progress: Progress,
+    ) -> Result<Features> {
+        let items: Vec<_> = data.split(split).cloned().collect();
+        let paths: Vec<&str> = items.iter().map(|i| i.path.as_str()).collect();
+        let found = extractor.run(&data.root, &paths, &format!("extracting {split} features"), progress)?;
+        if !found.skipped.is_empty() {
+            data.remove_unreadable(found.skipped);
+            data.check_classes()?;
+        }
+        let labels = found.places.iter().map(|&i| items[i].label).collect();
+        let paths = found.places.iter().map(|&i| items[i].path.clone()).collect();
+        Ok(Features { split, rows: found.rows, labels, paths })
+    }
+
+    /// The head's figures and predictions on these images; no figures where there are no images.
+    ///
+    /// # Errors
+    /// [`Error::Train`] when the head takes another number of features.
+    pub fn evaluate(&self, head: &LinearHead, classes: &[String]) -> Result<(Option<Classification>, Vec<Prediction>)> {
+        if self.paths.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let probabilities = softmax(head.logits(self.rows.view())?.view());
+        let metrics = Classification::from_probabilities(&self.labels, probabilities.view(), classes)?;
+        let prediction = |(i, row): (usize, ndarray::ArrayView1<f32>)| {
+            let class = argmax(row);
+            Prediction {
+                path: self.paths[i].clone(),
+                split: self.split,
+                label: classes[self.labels[i]].clone(),
+                predicted: classes[class].clone(),
+                confidence: row[class],
+            }
+        };
+        Ok((Some(metrics), probabilities.rows().into_iter().enumerate().map(prediction).collect()))
+    }
+}
+
+/// Images for a check: their paths and features.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// `[images, features]`
+    pub rows: Array2<f32>,
+    /// Relative to the data set's root.
+    pub paths: Vec<String>,
+}
+
+impl Features {
+    /// Up to `count` images, evenly spread over the first of `parts` that has any.
+    pub fn sample<'a>(parts: impl IntoIterator<Item = &'a Features>, count: usize) -> Sample {
+        let Some(part) = parts.into_iter().find(|p| !p.paths.is_empty()) else {
+            return Sample { rows: Array2::zeros((0, 0)), paths: Vec::new() };
+        };
+        let n = part.paths.len();
+        let places: Vec<usize> = (0..n.min(count)).map(|i| i * n / n.min(count)).collect();
+        Sample {
+            rows: part.rows.select(Axis(0), &places),
+            paths: places.iter().map(|&i| part.paths[i].clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Standardisation, as scikit-learn's `StandardScaler`.
+
+use super::LinearHead;
+use crate::error::{Error, Result};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use rayon::prelude::*;
+
+/// Rows whose sums are made together; fixed, so that the result does not depend on the number of threads.
+const CHUNK: usize = 256;
+
+/// Mean and (population) standard deviation of each feature, in `f64`.
+pub(super) struct Scaler {
+    mean: Array1<f64>,
+    scale: Array1<f64>,
+}
+
+/// Refuses what is not finite, naming the first such place.
+pub(super) fn check_finite(features: ArrayView2<f32>) -> Result<()> {
+    let bad = (0..features.nrows()).into_par_iter().find_first(|&row| features.row(row).iter().any(|v| !v.is_finite()));
+    let Some(row) = bad else { return Ok(()) };
+    let column = features.row(row).iter().position(|v| !v.is_finite()).unwrap_or(0);
+    Err(Error::Train(format!(
+        "the feature in row {row}, column {column} is {}; the model does not suit this image",
+        features[[row, column]]
+    )))
+}
+
+/// Sums `f` over the rows, chunk by chunk in a fixed order.
+fn column_sums(features: ArrayView2<f32>, f: impl Fn(usize, f64) -> f64 + Sync) -> Array1<f64> {
+    let chunks: Vec<_> = features.axis_chunks_iter(Axis(0), CHUNK).collect();
+    let sums: Vec<Array1<f64>> = chunks
+        .into_par_iter()
+        .map(|chunk| {
+            let mut sum = Array1::<f64>::zeros(chunk.ncols());
+            for row in chunk.rows() {
+                sum.iter_mut().zip(row).enumerate().for_each(|(j, (sum, &v))| *sum += f(j, f64::from(v)));
+            }
+            sum
+        })
+        .collect();
+    sums.into_iter().fold(Array1::zeros(features.ncols()), |total, sum| total + sum)
+}
+
+impl Scaler {
+    pub(super) fn new(features: ArrayView2<f32>) -> Self {
+        let n = features.nrows() as f64;
+        let mean = column_sums(features, |_, v| v) / n;
+        let variance = column_sums(features, |j, v| (v - mean[j]).powi(2)) / n;
+        // scikit-learn's test of a constant feature: a variance within the rounding of the sums counts as none.
+        let scale = Zip::from(&mean).and(&variance).map_collect(|&mean, &variance| {
+            let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
+            if variance <= rounding { 1.0 } else { variance.sqrt() }
+        });
+        Self { mean, scale }
+    }
+
+    /// (features − mean) / scale, row by row.
+    pub(super) fn apply(&self, features: ArrayView2<f32>) -> Vec<f32> {
+        let columns = features.ncols();
+        let mut out = vec![0f32; features.nrows() * columns];
+        let factor: Vec<f64> = self.scale.iter().map(|s| 1.0 / s).collect();
+        out.par_chunks_exact_mut(columns.max(1)).enumerate().for_each(|(i, out)| {
+            for (j, (out, &v)) in out.iter_mut().zip(features.row(i)).enumerate() {
+                *out = ((f64::from(v) - self.mean[j]) * factor[j]) as f32;
+            }
+        });
+        out
+    }
+
+    /// A head on standardised features as one on raw features: w/scale, and b − w·mean/scale.
+    pub(super) fn fold(&self, head: &LinearHead) -> LinearHead {
+        let weight = &head.weight.mapv(f64::from) / &self.scale;
+        let bias = head.bias.mapv(f64::from) - weight.dot(&self.mean);
+        LinearHead { weight: to_f32(weight), bias: bias.mapv(|v| v as f32) }
+    }
+}
+
+fn to_f32(a: Array2<f64>) -> Array2<f32> {
+    a.mapv(|v| v as f32)
+}

@@ -1,0 +1,273 @@
+//! Softmax regression by L-BFGS, for several models over the same rows at once.
+//!
+//! Minimises mean cross-entropy + l2/2 · ‖W‖² (the bias is free). Its gradient is (softmax − onehot)ᵀX/n + l2·W. The
+//! two matrix products run on candle tensors in `f32`; logits are kept in `f64` and moved along the direction, so that
+//! a line search costs no product and its loss does not stall on `f32` rounding.
+
+use super::lbfgs::{History, Line, add, dot, search};
+use crate::error::{Error, Result};
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+/// Rows whose losses are summed together; fixed, so that the result does not depend on the number of threads.
+const CHUNK: usize = 256;
+
+/// The rows that all models share, standardised.
+pub(super) struct Rows<'a> {
+    x: Tensor,
+    pub(super) labels: &'a [usize],
+    pub(super) features: usize,
+    pub(super) classes: usize,
+}
+
+/// One model on its way to the optimum. Parameters are W row by row, then the bias.
+pub(super) struct Model {
+    /// The rows it learns from.
+    trains: Vec<bool>,
+    pub(super) count: f64,
+    l2: f64,
+    pub(super) parameters: Vec<f32>,
+    pub(super) gradient: Vec<f32>,
+    direction: Vec<f32>,
+    history: History,
+    /// Of all rows, learnt from or not: [images, classes].
+    pub(super) logits: Vec<f64>,
+    /// softmax − onehot; 0 in the rows not learnt from.
+    residual: Vec<f32>,
+    pub(super) loss: f64,
+    pub(super) iterations: usize,
+    active: bool,
+}
+
+fn failed(e: candle_core::Error) -> Error {
+    Error::Train(e.to_string())
+}
+
+impl<'a> Rows<'a> {
+    /// `x`: [images, features] row by row.
+    pub(super) fn new(x: Vec<f32>, labels: &'a [usize], classes: usize, device: &Device) -> Result<Self> {
+        let features = x.len() / labels.len().max(1);
+        let x = Tensor::from_vec(x, (labels.len(), features), device).map_err(failed)?;
+        Ok(Self { x, labels, features, classes })
+    }
+
+    /// X·Wᵀ of stacked weights [m·classes, features]: [images, m·classes].
+    fn forward(&self, weights: Vec<f32>) -> Result<Vec<f32>> {
+        let rows = weights.len() / self.features;
+        Tensor::from_vec(weights, (rows, self.features), self.x.device())
+            .and_then(|w| self.x.matmul(&w.t()?)?.flatten_all()?.to_vec1())
+            .map_err(failed)
+    }
+
+    /// RᵀX of stacked residuals [images, m·classes]: [m·classes, features].
+    fn backward(&self, residuals: Vec<f32>) -> Result<Vec<f32>> {
+        let columns = residuals.len() / self.labels.len();
+        Tensor::from_vec(residuals, (self.labels.len(), columns), self.x.device())
+            .and_then(|r| r.t()?.matmul(&self.x)?.flatten_all()?.to_vec1())
+            .map_err(failed)
+    }
+
+    /// A model at 0 that learns from the rows marked.
+    pub(super) fn model(&self, trains: Vec<bool>) -> Model {
+        let (size, logits) = (self.classes * (self.features + 1), self.labels.len() * self.classes);
+        Model {
+            count: trains.iter().filter(|&&t| t).count() as f64,
+            trains,
+            l2: 0.0,
+            parameters: vec![0.0; size],
+            gradient: vec![0.0; size],
+            direction: vec![0.0; size],
+            history: History::default(),
+            logits: vec![0.0; logits],
+            residual: vec![0.0; logits],
+            loss: 0.0,
+            iterations: 0,
+            active: true,
+        }
+    }
+
+    /// Loss and gradient of `model` at its parameters, afresh.
+    pub(super) fn evaluate(&self, model: &mut Model, l2: f64) -> Result<()> {
+        let weights = self.classes * self.features;
+        let z = self.forward(model.parameters[..weights].to_vec())?;
+        model.l2 = l2;
+        model.direction.fill(0.0);
+        for (logits, z) in model.logits.chunks_exact_mut(self.classes).zip(z.chunks_exact(self.classes)) {
+            let bias = &model.parameters[weights..];
+            logits.iter_mut().zip(z).zip(bias).for_each(|((l, &z), &b)| *l = f64::from(z) + f64::from(b));
+        }
+        let slopes = vec![0.0; model.logits.len()];
+        let penalty = 0.5 * l2 * dot(&model.parameters[..weights], &model.parameters[..weights]);
+        model.loss = self.along(model, &slopes, 0.0).value + penalty;
+        let product = self.backward(model.residual.clone())?;
+        model.gradient = self.gradient(model, &product);
+        Ok(())
+    }
+
+    /// Cross-entropy at logits + length·slopes, and its derivatives by length; leaves the residual there in the model.
+    fn along(&self, model: &mut Model, slopes: &[f32], length: f64) -> Line {
+        let (k, size) = (self.classes, CHUNK * self.classes);
+        let Model { logits, residual, trains, count, .. } = model;
+        let parts: Vec<[f64; 3]> = (logits.par_chunks(size).zip(slopes.par_chunks(size)))
+            .zip(residual.par_chunks_mut(size))
+            .zip(trains.par_chunks(CHUNK).zip(self.labels.par_chunks(CHUNK)))
+            .map(|(((logits, slopes), residual), (trains, labels))| {
+                let (mut sums, mut exps) = ([0.0; 3], vec![0f64; k]);
+                for (i, &label) in labels.iter().enumerate().filter(|(i, _)| trains[*i]) {
+                    let row = i * k..(i + 1) * k;
+                    let (logits, slopes) = (&logits[row.clone()], &slopes[row.clone()]);
+                    let part = softmax_row(logits, slopes, length, label, &mut exps, &mut residual[row]);
+                    sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                }
+                sums
+            })
+            .collect();
+        let sum = |j: usize| parts.iter().map(|part| part[j]).sum::<f64>() / *count;
+        Line { value: sum(0), slope: sum(1), curvature: sum(2) }
+    }
+
+    /// The gradient from RᵀX [classes, features].
+    fn gradient(&self, model: &Model, product: &[f32]) -> Vec<f32> {
+        let mut bias = vec![0f64; self.classes];
+        for row in model.residual.chunks_exact(self.classes) {
+            bias.iter_mut().zip(row).for_each(|(b, &r)| *b += f64::from(r));
+        }
+        let (l2, scale) = (model.l2, 1.0 / model.count);
+        let weights = product.iter().zip(&model.parameters).map(|(&p, &w)| f64::from(p) * scale + l2 * f64::from(w));
+        weights.chain(bias.iter().map(|b| b * scale)).map(|g| g as f32).collect()
+    }
+
+    /// Sets the strength of every model, and solves them all until each one's objective is within about `tolerance`
+    /// (relative) of its minimum, or for `limit` steps. `poll` is asked at every step whether to go on.
+    pub(super) fn solve(
+        &self,
+        models: &mut [Model],
+        l2: impl Fn(&Model) -> f64,
+        tolerance: f64,
+        limit: usize,
+        poll: impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        for model in models.iter_mut() {
+            let l2 = l2(model);
+            model.strength(l2, self.classes * self.features);
+            if model.iterations == 0 {
+                self.evaluate(model, l2)?;
+            }
+        }
+        for _ in 0..limit {
+            poll()?;
+            models.par_iter_mut().filter(|m| m.active).for_each(|model| model.aim(tolerance));
+            let mut active: Vec<&mut Model> = models.iter_mut().filter(|m| m.active).collect();
+            if active.is_empty() {
+                return Ok(());
+            }
+            self.step(&mut active)?;
+        }
+        Ok(())
+    }
+
+    /// One step of every model given, along its direction.
+    fn step(&self, models: &mut [&mut Model]) -> Result<()> {
+        let (k, stacked, weights) = (self.classes, models.len() * self.classes, self.classes * self.features);
+        let directions = models.iter().flat_map(|m| &m.direction[..weights]).copied().collect();
+        let z = self.forward(directions)?;
+        models.par_iter_mut().enumerate().for_each(|(m, model)| {
+            let mut slopes = Vec::with_capacity(model.logits.len());
+            for row in z.chunks_exact(stacked) {
+                slopes.extend(row[m * k..(m + 1) * k].iter().zip(&model.direction[weights..]).map(|(z, b)| z + b));
+            }
+            self.walk(model, &slopes);
+        });
+        let mut residuals = vec![0f32; self.labels.len() * stacked];
+        residuals.par_chunks_exact_mut(stacked).enumerate().for_each(|(i, out)| {
+            for (model, out) in models.iter().zip(out.chunks_exact_mut(k)) {
+                out.copy_from_slice(&model.residual[i * k..(i + 1) * k]);
+            }
+        });
+        let products = self.backward(residuals)?;
+        models.par_iter_mut().zip(products.par_chunks_exact(weights)).for_each(|(model, product)| {
+            let gradient = self.gradient(model, product);
+            let change = gradient.iter().zip(&model.gradient).map(|(new, old)| new - old).collect();
+            model.history.push(std::mem::take(&mut model.direction), change);
+            model.gradient = gradient;
+        });
+        Ok(())
+    }
+
+    /// Line search and move; the direction becomes the step taken.
+    fn walk(&self, model: &mut Model, slopes: &[f32]) {
+        let weights = self.classes * self.features;
+        let (w, d) = (&model.parameters[..weights], &model.direction[..weights]);
+        let [ww, wd, dd] = [dot(w, w), dot(w, d), dot(d, d)].map(|v| v * model.l2);
+        let penalised = |line: Line, t: f64| Line {
+            value: line.value + 0.5 * ww + t * wd + 0.5 * t * t * dd,
+            slope: line.slope + wd + t * dd,
+            curvature: line.curvature + dd,
+        };
+        let start = penalised(self.along(model, slopes, 0.0), 0.0);
+        let found = search(start, |t| penalised(self.along(model, slopes, t), t));
+        let length = match found {
+            Some((length, line)) => {
+                model.loss = line.value;
+                length
+            }
+            None => {
+                // Nothing more to be gained at this precision.
+                self.along(model, slopes, 0.0);
+                model.active = false;
+                0.0
+            }
+        };
+        model.logits.iter_mut().zip(slopes).for_each(|(z, &s)| *z += length * f64::from(s));
+        model.direction.iter_mut().for_each(|d| *d *= length as f32);
+        add(&mut model.parameters, 1.0, &model.direction);
+        model.iterations += 1;
+    }
+}
+
+impl Model {
+    /// Changes the penalty, keeping what is known about loss, gradient and curvature.
+    fn strength(&mut self, l2: f64, weights: usize) {
+        let delta = l2 - self.l2;
+        self.loss += 0.5 * delta * dot(&self.parameters[..weights], &self.parameters[..weights]);
+        add(&mut self.gradient[..weights], delta, &self.parameters[..weights]);
+        self.history.shift(delta, weights);
+        (self.l2, self.active) = (l2, true);
+    }
+
+    /// Chooses the next direction, or ends: half of −gradient·direction is the gain that a quadratic model promises.
+    fn aim(&mut self, tolerance: f64) {
+        self.direction = self.history.direction(&self.gradient);
+        let mut slope = dot(&self.gradient, &self.direction);
+        if slope.is_nan() || slope >= 0.0 {
+            self.history.clear();
+            self.direction = self.history.direction(&self.gradient);
+            slope = dot(&self.gradient, &self.direction);
+        }
+        let promised = !self.history.is_empty() && -0.5 * slope <= tolerance * self.loss.abs();
+        self.active = slope < 0.0 && !promised;
+    }
+}
+
+/// The cross-entropy of one row at logits + length·slopes, its first and second derivative; writes softmax − onehot.
+fn softmax_row(z: &[f64], s: &[f32], length: f64, label: usize, exps: &mut [f64], residual: &mut [f32]) -> [f64; 3] {
+    let mut max = f64::NEG_INFINITY;
+    for ((e, &z), &s) in exps.iter_mut().zip(z).zip(s) {
+        *e = z + length * f64::from(s);
+        max = max.max(*e);
+    }
+    let (own, mut total) = (exps[label], 0.0);
+    for e in exps.iter_mut() {
+        *e = (*e - max).exp();
+        total += *e;
+    }
+    let (mut mean, mut square) = (0.0, 0.0);
+    for ((e, &s), r) in exps.iter().zip(s).zip(residual.iter_mut()) {
+        let (p, s) = (e / total, f64::from(s));
+        mean += p * s;
+        square += p * s * s;
+        *r = p as f32;
+    }
+    residual[label] = (exps[label] / total - 1.0) as f32;
+    [total.ln() + max - own, mean - f64::from(s[label]), (square - mean * mean).max(0.0)]
+}
