@@ -35,7 +35,7 @@ pub struct Classification {
     /// Mean F1 over all classes.
     pub macro_f1: f64,
     /// Mean of −ln(probability of the true class) in nats, as `log_loss` of the probabilities in float64: clipped to
-    /// [ε, 1 − ε] with float64's ε = 2⁻⁵², so that no image costs more than 36.04.
+    /// ε ..= 1 − ε with float64's ε = 2⁻⁵², so that no image costs more than 36.04.
     pub log_loss: f64,
     /// In the order of the classes.
     pub per_class: Vec<PerClass>,

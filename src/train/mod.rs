@@ -10,23 +10,23 @@ mod softmax;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use candle_core::Device;
-pub use features::{Features, Prediction, Sample};
 use ndarray::{Array1, Array2, ArrayView2};
+pub use features::{Features, Prediction, Sample};
 use scale::Scaler;
 use serde::{Deserialize, Serialize};
 use softmax::{Model, Rows};
 
 /// The final head's objective is this close (relative) to its minimum.
-const TOLERANCE: f64 = 1e-8;
+const TOLERANCE: f64 = 1e-9;
 /// Steps after which the final head is taken as it is.
 const LIMIT: usize = 1000;
 
 /// A linear classifier on raw (not standardised) features: logits = x·weightᵀ + bias.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearHead {
-    /// [classes, features]
+    /// [classes, features], in the order of the labels.
     pub weight: Array2<f32>,
-    /// [classes]
+    /// One per class: \[classes\].
     pub bias: Array1<f32>,
 }
 
@@ -128,13 +128,7 @@ pub fn fit_softmax(
     };
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
     let poll = || emit(progress, Event::Advance(0));
-    rows.solve(
-        std::slice::from_mut(&mut model),
-        |_| l2,
-        std::env::var("TOLF").map_or(TOLERANCE, |v| v.parse().unwrap()),
-        LIMIT,
-        poll,
-    )?;
+    rows.solve(std::slice::from_mut(&mut model), |_| l2, TOLERANCE, LIMIT, poll)?;
     emit(progress, Event::Advance(1))?;
     let head = scaler.fold(&head(&model, classes)?);
     if !head.weight.iter().chain(&head.bias).all(|v| v.is_finite()) {

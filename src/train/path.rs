@@ -37,13 +37,7 @@ pub(super) fn cross_validate(rows: &Rows, fold: &[usize], folds: usize, progress
     for i in 0..STRENGTHS {
         let l2 = rows.features as f64 / (n * FIRST * 10f64.powf(0.5 * f64::from(i)));
         // The penalty stands against the sum of the losses, as a prior does: a fold has fewer of them.
-        rows.solve(
-            &mut models,
-            |m| l2 * n / m.count,
-            std::env::var("TOL").map_or(TOLERANCE, |v| v.parse().unwrap()),
-            LIMIT,
-            || emit(progress, Event::Advance(0)),
-        )?;
+        rows.solve(&mut models, |m| l2 * n / m.count, TOLERANCE, LIMIT, || emit(progress, Event::Advance(0)))?;
         let candidate = rows.judge(&models, fold, l2);
         worse = if candidate.log_loss > best * (1.0 + WORSE) { worse + 1 } else { 0 };
         if candidate.log_loss < best {

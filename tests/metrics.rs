@@ -1,0 +1,62 @@
+//! The metrics against scikit-learn's (tests/golden/make_sklearn.py) and on what cannot be judged.
+
+use adapt::metrics::{Classification, softmax};
+use ndarray::{Array2, array};
+use serde_json::Value;
+
+fn numbers(v: &Value) -> Vec<f64> {
+    v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn names(n: usize) -> Vec<String> {
+    (0..n).map(|k| format!("class {k}")).collect()
+}
+
+#[test]
+fn as_scikit_learn() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("golden/metrics.json")).unwrap();
+    assert_eq!(cases.len(), 7);
+    for case in cases {
+        let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
+        let k = case["classes"].as_u64().unwrap() as usize;
+        let p = numbers(&case["probabilities"]).into_iter().map(|v| v as f32).collect();
+        let p = Array2::from_shape_vec((labels.len(), k), p).unwrap();
+        let got = Classification::from_probabilities(&labels, p.view(), &names(k)).unwrap();
+        let json = serde_json::to_value(&got).unwrap();
+        let near = |name: &str, a: f64, b: f64| {
+            assert!((a - b).abs() < 1e-12, "{}: {name} is {a}, not {b}", case["name"]);
+        };
+        for key in ["accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss"] {
+            near(key, json[key].as_f64().unwrap(), case[key].as_f64().unwrap());
+        }
+        for key in ["precision", "recall", "f1", "support"] {
+            for (class, want) in json["per_class"].as_array().unwrap().iter().zip(numbers(&case[key])) {
+                near(key, class[key].as_f64().unwrap(), want);
+            }
+        }
+        assert_eq!(json["confusion"], case["confusion"], "{}", case["name"]);
+        assert_eq!(serde_json::from_value::<Classification>(json).unwrap().confusion, got.confusion);
+    }
+}
+
+#[test]
+fn softmax_is_stable() {
+    let p = softmax(array![[1e30f32, 0.0], [-1e30, -1e30], [0.0, 3f32.ln()]].view());
+    let want = array![[1.0f32, 0.0], [0.5, 0.5], [0.25, 0.75]];
+    assert!(p.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6), "{p}");
+    assert_eq!(softmax(Array2::zeros((0, 3)).view()).dim(), (0, 3));
+    assert_eq!(softmax(Array2::zeros((3, 0)).view()).dim(), (3, 0));
+}
+
+#[test]
+fn refuses_what_cannot_be_judged() {
+    let p = array![[0.5f32, 0.5]];
+    let judge = |labels: &[usize], p: &Array2<f32>, k| Classification::from_probabilities(labels, p.view(), &names(k));
+    assert!(judge(&[1], &p, 2).is_ok());
+    assert!(judge(&[2], &p, 2).unwrap_err().to_string().contains("class 2"));
+    assert!(judge(&[0, 1], &p, 2).is_err());
+    assert!(judge(&[0], &p, 3).is_err());
+    assert!(judge(&[], &Array2::zeros((0, 2)), 2).is_err());
+    assert!(judge(&[0], &array![[f32::NAN, 0.5]], 2).unwrap_err().to_string().contains("column 0"));
+    assert!(judge(&[0], &array![[1.5, 0.5]], 2).is_err());
+}
