@@ -11,10 +11,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The call cannot be carried out as it was given: a wrong value, a file that is not there.
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Usage(String),
     /// The operating system refused to read or write.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", printable(&path.to_string_lossy()))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -22,7 +22,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A model file is damaged, or holds something that this crate cannot work with.
-    #[error("{}: {what}", path.display())]
+    #[error("{}: {}", printable(&path.to_string_lossy()), printable(what))]
     Model {
         /// The model's file.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum Error {
         what: String,
     },
     /// The images or labels cannot be used.
-    #[error("{}: {what}", path.display())]
+    #[error("{}: {}", printable(&path.to_string_lossy()), printable(what))]
     Data {
         /// The folder or image.
         path: PathBuf,
@@ -38,13 +38,13 @@ pub enum Error {
         what: String,
     },
     /// An inference engine failed or cannot be had.
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Engine(String),
     /// Training failed.
-    #[error("training: {0}")]
+    #[error("training: {}", printable(.0))]
     Train(String),
     /// The written model does not compute what was trained.
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Parity(String),
     /// The caller's progress callback asked to stop.
     #[error("interrupted")]
@@ -76,4 +76,9 @@ impl Error {
     pub fn data(path: impl AsRef<Path>, what: impl Into<String>) -> Error {
         Error::Data { path: path.as_ref().to_path_buf(), what: what.into() }
     }
+}
+
+/// Names in messages come from strangers' files: line breaks and terminal controls are shown, not obeyed.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

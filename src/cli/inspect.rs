@@ -64,7 +64,7 @@ fn inspect(model: &Model, options: &InspectOptions) -> Inspection {
         let frozen = surgery::backbone(model, cut, &Pooling::None);
         let [_, a, b, c] = input.shape(1);
         let shape = [input.batch, Some(a), Some(b), Some(c)];
-        let _ = frozen.to_bytes().and_then(|bytes| importable(&bytes, &shape)).map_err(&mut keep);
+        let _ = importable(&frozen, &shape).map_err(&mut keep);
     }
     let mut operators = BTreeMap::new();
     for node in &graph.node {

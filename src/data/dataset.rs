@@ -167,10 +167,11 @@ impl Dataset {
         let train = self.counts(Split::Train);
         let val = self.counts(Split::Val);
         for (label, name) in self.classes.iter().enumerate() {
+            let name = name.escape_debug();
             let n = train[label] + if self.val_from_train { val[label] } else { 0 };
             if n < 2 {
                 let images = if n == 1 { "image" } else { "images" };
-                return fail(format!("class '{name}' has {n} {images} to train on; at least 2 are needed"));
+                return fail(format!("class '{name}' has {n} {images}; at least 2 are needed"));
             }
             if train[label] == 0 {
                 return fail(format!("class '{name}' has no training image left; add readable images to it"));
@@ -183,7 +184,9 @@ impl Dataset {
         let fail = |what: String| Err(Error::data(&self.root, what));
         match &self.classes[..] {
             [] => fail("no class folders with images; give a folder with one folder of images per class".into()),
-            [only] => fail(format!("only one class, '{only}', has images; at least 2 classes are needed")),
+            [only] => {
+                fail(format!("only one class, '{}', has images; at least 2 classes are needed", only.escape_debug()))
+            }
             _ => Ok(()),
         }
     }
@@ -257,18 +260,22 @@ impl Dataset {
     }
 
     fn choose_val(&mut self, options: &ReadOptions) {
-        for label in 0..self.classes.len() {
-            let mut own: Vec<_> =
-                self.items.iter_mut().filter(|i| i.label == label && i.split == Split::Train).collect();
+        let mut classes: Vec<Vec<&mut Item>> = self.classes.iter().map(|_| Vec::new()).collect();
+        for item in self.items.iter_mut().filter(|item| item.split == Split::Train) {
+            classes[item.label].push(item);
+        }
+        for mut own in classes {
             own.sort_by_cached_key(|item| {
                 let mut hash = Sha256::new();
                 hash.update(options.seed.to_le_bytes());
                 hash.update(item.path.as_bytes());
                 hash.finalize()
             });
-            let n = own.len();
-            let chosen = ((options.val * n as f64).round() as usize).clamp(1, n.saturating_sub(1).max(1));
-            own.into_iter().take(if n < 2 { 0 } else { chosen }).for_each(|item| item.split = Split::Val);
+            let chosen = match own.len() {
+                0 | 1 => 0,
+                n => ((options.val * n as f64).round() as usize).clamp(1, n - 1),
+            };
+            own.into_iter().take(chosen).for_each(|item| item.split = Split::Val);
         }
     }
 }

@@ -172,7 +172,7 @@ fn reason(error: ImageError) -> String {
     }
     let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     // The decoders' words for a file that ends too early.
-    if ["unexpected end", "unexpected eof", "failed to fill whole buffer", "no more bytes"]
+    if ["unexpected end", "unexpected eof", "failed to fill whole buffer", "not enough bytes"]
         .iter()
         .any(|words| text.to_lowercase().contains(words))
     {

@@ -62,7 +62,11 @@ pub(super) fn resample(image: &Pixels, p: &Preprocessing) -> Result<Patch, Strin
     }
     let (out_height, out_width) = p.size();
     let (resized_height, resized_width) = resized(p.resize, height, width);
-    let (y, x) = (Axis::new(height, resized_height, out_height), Axis::new(width, resized_width, out_width));
+    // These two weigh pixels by a threshold, where rounding of the crop's position would choose another pixel than
+    // resizing everything does; for the others that rounding is far below a level.
+    let exact = matches!(p.filter, Filter::Nearest | Filter::Box) && resized_height * resized_width <= MAX_PIXELS;
+    let axis = |source, resized: u64, out| Axis::new(source, resized, if exact { resized as u32 } else { out });
+    let (y, x) = (axis(height, resized_height, out_height), axis(width, resized_width, out_width));
     let values = RESIZER.with_borrow_mut(|resizer| {
         let values = convolve(resizer, image, p.filter, y, x);
         if resizer.size_of_internal_buffers() > KEPT_BYTES {
@@ -70,7 +74,15 @@ pub(super) fn resample(image: &Pixels, p: &Preprocessing) -> Result<Patch, Strin
         }
         values
     });
-    let values = values.map_err(|e| format!("cannot be resized: {e}"))?;
+    let mut values = values.map_err(|e| format!("cannot be resized: {e}"))?;
+    let (y, x) = (Axis::new(height, resized_height, out_height), Axis::new(width, resized_width, out_width));
+    if exact {
+        let (rows, columns) = ((resized_height - u64::from(y.kept)) / 2, (resized_width - u64::from(x.kept)) / 2);
+        let channels = image.channels();
+        let rows = values.chunks_exact(resized_width as usize * channels).skip(rows as usize).take(y.kept as usize);
+        let columns = columns as usize * channels..(columns as usize + x.kept as usize) * channels;
+        values = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
+    }
     Ok(Patch { values, height: y.kept, width: x.kept, top: y.pad, left: x.pad })
 }
 

@@ -8,18 +8,17 @@ pub(crate) mod guard;
 mod onnxruntime;
 mod port;
 pub mod runtime;
-mod source;
 mod tract;
 mod widen;
 
 use crate::error::{Error, Result};
+use crate::onnx::Model;
 use crate::progress::{Event, Progress, emit};
 pub use extract::{BATCH, Extractor, Rows};
 use ndarray::{ArrayD, ArrayViewD};
 pub use port::{Kind, Port};
 use runtime::{Candidate, Found};
 use serde::{Deserialize, Serialize};
-pub use source::Source;
 use std::path::Path;
 
 /// Which engine the user wants.
@@ -124,13 +123,13 @@ impl Backend {
     ///
     /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch: tract needs
     /// them, ONNX Runtime does not. It may be empty. Fails, in one line, where the engine cannot run the model.
-    pub fn open(&self, model: &[u8], shape: &[Option<usize>], threads: usize) -> Result<Box<dyn Engine>> {
+    pub fn open(&self, model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Box<dyn Engine>> {
         let threads = threads.max(1);
         Ok(match &self.0 {
             Some((_, environment)) => {
-                Box::new(onnxruntime::Session::open(environment, self.version(), Source::Bytes(model), threads)?)
+                Box::new(onnxruntime::Session::open(environment, self.version(), model, threads)?)
             }
-            None => Box::new(tract::Session::open(Source::Bytes(model), shape, threads)?),
+            None => Box::new(tract::Session::open(model, shape, threads)?),
         })
     }
 }
@@ -138,6 +137,16 @@ impl Backend {
 /// What is found at each place where ONNX Runtime is looked for, in order, for `adapt runtime status`.
 pub fn why(ort_lib: Option<&Path>) -> Vec<Candidate> {
     runtime::candidates(ort_lib)
+}
+
+/// Whether tract, which also normalises graphs for training, can import a model; the error names the node.
+pub fn importable(model: &Model, shape: &[Option<usize>]) -> Result<()> {
+    tract::Session::open(model, shape, 1).map(drop)
+}
+
+/// The error of an engine about a model.
+pub(crate) fn refused(model: &Model, what: impl AsRef<str>) -> Error {
+    Error::model(&model.path, one_line(what.as_ref()))
 }
 
 /// An engine's message as one line of bearable length, without the source paths of the machine that built it.
@@ -149,9 +158,4 @@ pub(crate) fn one_line(text: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// Whether tract, which also normalises graphs for training, can import a model; the error names the node.
-pub fn importable(model: &[u8], shape: &[Option<usize>]) -> Result<()> {
-    tract::Session::open(Source::Bytes(model), shape, 1).map(drop)
 }

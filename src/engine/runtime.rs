@@ -128,18 +128,18 @@ impl Places {
 
     /// Every place in order with what is there; nothing is passed over and nothing fails.
     pub fn candidates(&self) -> Vec<Candidate> {
-        let mut list = Vec::new();
-        for place in Place::ORDER {
+        let look = |place: Place| -> Vec<Candidate> {
             let source = place.label();
+            let one = |path: PathBuf| Candidate { source, outcome: probe::probe(&path), path: Some(path) };
             match self.files(place) {
-                Err(why) => list.push(Candidate { source, path: None, outcome: Err(why) }),
-                Ok(files) => list.extend(files.into_iter().map(|path| {
-                    let outcome = probe::probe(&path);
-                    Candidate { source, path: Some(path), outcome }
-                })),
+                Err(why) => vec![Candidate { source, path: None, outcome: Err(why) }],
+                Ok(files) => files.into_iter().map(one).collect(),
             }
-        }
-        list
+        };
+        // First, for the loader answers a bare name with any library of that name that is loaded by then.
+        let system = look(Place::System);
+        let named = Place::ORDER.into_iter().filter(|place| *place != Place::System);
+        named.flat_map(look).chain(system).collect()
     }
 
     /// The files to try at `place`, never an empty list, or why there are none.

@@ -13,8 +13,7 @@ pub fn load(model: &mut Model, folder: &Path) -> Result<()> {
     let path = model.path.clone();
     let mut files = HashMap::new();
     let mut result = Ok(());
-    let graph = model.proto.graph.as_mut().into_iter();
-    for graph in graph {
+    if let Some(graph) = &mut model.proto.graph {
         each_tensor(graph, &mut |tensor| {
             if result.is_ok() && tensor.data_location() == 1 {
                 result = read(tensor, folder, &mut files)
@@ -26,14 +25,17 @@ pub fn load(model: &mut Model, folder: &Path) -> Result<()> {
 }
 
 /// Calls `f` on the initializers and attribute tensors of a graph and of the graphs inside it.
-pub fn each_tensor(graph: &mut GraphProto, f: &mut impl FnMut(&mut TensorProto)) {
+fn each_tensor(graph: &mut GraphProto, f: &mut impl FnMut(&mut TensorProto)) {
     graph.initializer.iter_mut().for_each(&mut *f);
     for sparse in &mut graph.sparse_initializer {
         sparse.values.iter_mut().chain(&mut sparse.indices).for_each(&mut *f);
     }
     for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
-        let AttributeProto { t, tensors, g, graphs, .. } = attribute;
+        let AttributeProto { t, tensors, g, graphs, sparse_tensor, sparse_tensors, .. } = attribute;
         t.iter_mut().chain(tensors).for_each(&mut *f);
+        for sparse in sparse_tensor.iter_mut().chain(sparse_tensors) {
+            sparse.values.iter_mut().chain(&mut sparse.indices).for_each(&mut *f);
+        }
         for inner in g.iter_mut().chain(graphs) {
             // A trait object, since a generic function cannot recurse through ever deeper `&mut` types.
             each_tensor(inner, &mut (&mut *f as &mut dyn FnMut(&mut TensorProto)));

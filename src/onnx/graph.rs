@@ -89,3 +89,18 @@ pub fn reads(node: &NodeProto) -> Box<dyn Iterator<Item = &str> + '_> {
     let captured = inner.flat_map(|g| g.node.iter().flat_map(reads).chain(g.output.iter().map(|o| o.name())));
     Box::new(node.input.iter().map(String::as_str).chain(captured))
 }
+
+/// Every stored tensor of nodes, those of the graphs inside them included.
+pub fn node_tensors(node: &NodeProto) -> Box<dyn Iterator<Item = &TensorProto> + '_> {
+    Box::new(node.attribute.iter().flat_map(|a| {
+        let sparse = a.sparse_tensor.iter().chain(&a.sparse_tensors).flat_map(|s| s.values.iter().chain(&s.indices));
+        let inner = a.g.iter().chain(&a.graphs).flat_map(graph_tensors);
+        a.t.iter().chain(&a.tensors).chain(sparse).chain(inner)
+    }))
+}
+
+/// Every stored tensor of a graph: initializers, and those of its nodes.
+pub fn graph_tensors(graph: &GraphProto) -> Box<dyn Iterator<Item = &TensorProto> + '_> {
+    let sparse = graph.sparse_initializer.iter().flat_map(|s| s.values.iter().chain(&s.indices));
+    Box::new(graph.initializer.iter().chain(sparse).chain(graph.node.iter().flat_map(node_tensors)))
+}

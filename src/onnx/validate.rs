@@ -1,7 +1,7 @@
 //! What must hold before anything else looks at a model. Files come from strangers.
 
 use super::Model;
-use super::graph::{Index, reads};
+use super::graph::{Index, graph_tensors, node_tensors, reads};
 use super::schema::GraphProto;
 use super::tensor;
 use crate::error::{Error, Result};
@@ -12,24 +12,26 @@ use std::collections::HashSet;
 /// # Errors
 /// [`Error::Model`] naming the node or tensor.
 pub fn validate(model: &Model) -> Result<()> {
-    let graph = model.graph();
-    check(graph).map_err(|what| Error::model(&model.path, what))
+    let error = |what: String| Error::model(&model.path, what);
+    let functions = model.proto.functions.iter().flat_map(|f| &f.node).flat_map(node_tensors);
+    for t in graph_tensors(model.graph()).chain(functions) {
+        // What lies beside the model has been read into it by now; nothing else may open files for it.
+        if t.data_location() == 1 {
+            return Err(error(format!(
+                "the tensor '{}' lies in another file, which cannot be reached from here",
+                t.name()
+            )));
+        }
+        tensor::check(t).map_err(|what| error(format!("the tensor '{}': {what}", t.name())))?;
+    }
+    check(model.graph()).map_err(error)
 }
 
 fn check(graph: &GraphProto) -> std::result::Result<(), String> {
-    for t in &graph.initializer {
-        if t.data_location() == 1 {
-            return Err(format!("initializer '{}' lies in another file, which cannot be reached from here", t.name()));
-        }
-        tensor::check(t).map_err(|what| format!("initializer '{}': {what}", t.name()))?;
-    }
     let mut made = HashSet::new();
     for node in &graph.node {
         if node.op_type().is_empty() {
             return Err(format!("node {} has no operator", node.label()));
-        }
-        for t in node.attribute.iter().filter_map(|a| a.t.as_ref()) {
-            tensor::check(t).map_err(|what| format!("node {}: a stored tensor is damaged: {what}", node.label()))?;
         }
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if !made.insert(output.as_str()) {

@@ -165,7 +165,7 @@ struct Opener<'a> {
 
 impl Opener<'_> {
     fn open(&self, model: &Model, pooling: &Pooling, input: &Input) -> Result<Box<dyn Engine>> {
-        let frozen = surgery::backbone(model, self.cut, pooling).to_bytes()?;
+        let frozen = surgery::backbone(model, self.cut, pooling);
         let shape = input.shape(1).map(Some);
         let shape = [input.batch, shape[1], shape[2], shape[3]];
         self.backend.open(&frozen, &shape, self.threads)

@@ -50,7 +50,7 @@ pub fn verify<S: AsRef<str> + Sync>(
 ) -> Result<Parity> {
     let model = Model::open(file)?;
     let outputs: Vec<&str> = model.graph().output.iter().map(|o| o.name()).collect();
-    let mut extractor = open(&model.to_bytes()?, outputs.len() - 1, plan, backend)?;
+    let mut extractor = open(&model, outputs.len() - 1, plan, backend)?;
     let found = extractor.run(root, paths, "verifying the written model", progress)?;
     if found.places.len() != paths.len() {
         return Err(Error::Parity(
@@ -75,9 +75,9 @@ pub fn verify<S: AsRef<str> + Sync>(
     Ok(parity)
 }
 
-fn open(bytes: &[u8], output: usize, plan: &Plan, backend: &Backend) -> Result<Extractor> {
+fn open(model: &Model, output: usize, plan: &Plan, backend: &Backend) -> Result<Extractor> {
     let [_, a, b, c] = plan.input.shape(1);
-    let engine = backend.open(bytes, &[plan.input.batch, Some(a), Some(b), Some(c)], available_threads())?;
+    let engine = backend.open(model, &[plan.input.batch, Some(a), Some(b), Some(c)], available_threads())?;
     Ok(Extractor::new(engine, output, plan.preprocessing.clone(), plan.input.layout))
 }
 
@@ -104,7 +104,7 @@ fn first_diverging<S: AsRef<str> + Sync>(
     tolerance: f64,
     progress: Progress,
 ) -> Result<String> {
-    let frozen = surgery::backbone(model, &plan.surgery, &plan.pooling).to_bytes()?;
+    let frozen = surgery::backbone(model, &plan.surgery, &plan.pooling);
     let found = open(&frozen, 0, plan, backend)?.run(root, paths, "looking for the difference", progress)?;
     if !(compare(features, found.rows.view()).0 <= tolerance) {
         return Ok(plan.cut.clone());

@@ -1,0 +1,192 @@
+"""Writes tests/golden/images/: source images, and what Pillow and numpy make of them.
+
+Pillow's resize and torchvision's rules for sizes and crops are the reference. Needs Pillow and numpy; deterministic.
+Names: <case>.<ext> is a source, <case>.decoded.png what it decodes to, resize-<case>.png a resized and cropped
+image, tensor-<case>.f32 a little-endian f32 tensor. resize.csv and tensor.csv list source, SPEC and layout.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+OUT = Path(__file__).parent / "images"
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+}
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """Smooth colours with an edge and some texture."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    red = 128 + 100 * np.sin(x / 13) * np.cos(y / 17)
+    green = 255 * x / width * (0.6 + 0.4 * np.sin(y / 5))
+    blue = 200 - 150 * np.hypot(x - width / 3, y - height / 2) / width
+    blue[(x - width * 0.7) ** 2 + (y - height * 0.6) ** 2 < (height / 5) ** 2] = 240
+    noise = np.random.default_rng(1).normal(0, 3, (height, width, 3))
+    return Image.fromarray(np.clip(np.stack([red, green, blue], 2) + noise, 0, 255).astype(np.uint8))
+
+
+def gray() -> Image.Image:
+    y, x = np.mgrid[0:28, 0:28]
+    return Image.fromarray(np.clip(140 + 110 * np.sin(x / 3.0) * np.cos(y / 4.0), 0, 255).astype(np.uint8))
+
+
+def decoded(name: str, image: Image.Image) -> None:
+    image.convert("RGB").save(OUT / f"{name}.decoded.png", optimize=True)
+
+
+def sources() -> None:
+    rgb = photo(97, 61)
+    rgb.save(OUT / "rgb.png", optimize=True)
+    decoded("rgb", rgb)
+    gray().save(OUT / "gray.png")
+    decoded("gray", gray())
+
+    wide = (np.arange(40 * 30).reshape(30, 40) * 54 + 7).astype(np.uint16)
+    Image.fromarray(wide).save(OUT / "gray16.png")
+    decoded("gray16", Image.fromarray(np.round(wide / 257).astype(np.uint8)))
+
+    small = photo(40, 30)
+    alpha = Image.fromarray((np.arange(1200).reshape(30, 40) % 256).astype(np.uint8))
+    rgba = small.copy()
+    rgba.putalpha(alpha)
+    rgba.save(OUT / "rgba.png")
+    decoded("rgba", rgba)
+    rgba.save(OUT / "webp-lossless.webp", lossless=True, exact=True)
+    decoded("webp-lossless", Image.open(OUT / "webp-lossless.webp"))
+    small.save(OUT / "webp-lossy.webp", quality=80)
+    decoded("webp-lossy", Image.open(OUT / "webp-lossy.webp"))
+    gray_alpha = gray().convert("LA")
+    gray_alpha.putalpha(alpha.crop((0, 0, 28, 28)))
+    gray_alpha.save(OUT / "gray-alpha.png")
+    decoded("gray-alpha", gray_alpha)
+
+    palette = small.quantize(16)
+    palette.save(OUT / "palette.png", transparency=3)
+    decoded("palette", palette)
+    bits = gray().point(lambda v: 255 * (v > 128)).convert("1")
+    bits.save(OUT / "bits.png")
+    decoded("bits", bits)
+    for extension in ["bmp", "tiff"]:
+        small.save(OUT / f"{extension}.{extension}")
+        decoded(extension, small)
+    gray().save(OUT / "tiff-lzw.tif", compression="tiff_lzw")
+    decoded("tiff-lzw", gray())
+    frames = [small.quantize(32), ImageOps.invert(small).quantize(32)]
+    frames[0].save(OUT / "gif.gif", save_all=True, append_images=frames[1:], duration=100)
+    decoded("gif", Image.open(OUT / "gif.gif"))
+
+    small.convert("CMYK").save(OUT / "cmyk.jpg", quality=95)
+    decoded("cmyk", Image.open(OUT / "cmyk.jpg"))
+    gray().save(OUT / "jpeg-gray.jpg", quality=95)
+    decoded("jpeg-gray", Image.open(OUT / "jpeg-gray.jpg"))
+    small.save(OUT / "jpeg-420.jpg", quality=90, subsampling="4:2:0", progressive=True)
+    decoded("jpeg-420", Image.open(OUT / "jpeg-420.jpg"))
+    for orientation in range(2, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        name = f"exif{orientation}"
+        small.save(OUT / f"{name}.jpg", quality=95, subsampling="4:4:4", exif=exif)
+        decoded(name, ImageOps.exif_transpose(Image.open(OUT / f"{name}.jpg")))
+    # Content, not the extension, says what a file is.
+    small.save(OUT / "really-a-png.jpg", format="PNG")
+    decoded("really-a-png", small)
+
+
+def resize(image: Image.Image, size, crop, filter_name: str) -> Image.Image:
+    """torchvision: an int is the shorter side, the longer truncated; the centre crop pads with black."""
+    if isinstance(size, int):
+        width, height = image.size
+        size = (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
+    image = image.resize((size[1], size[0]), FILTERS[filter_name])
+    if crop is None:
+        return image
+    canvas = Image.new(image.mode, (crop[1], crop[0]))
+    place = [(image.height - crop[0]) // 2, (image.width - crop[1]) // 2]
+    pad = [max(0, (crop[0] - image.height) // 2), max(0, (crop[1] - image.width) // 2)]
+    part = image.crop((max(0, place[1]), max(0, place[0]), *image.size))
+    canvas.paste(part, (pad[1], pad[0]))
+    return canvas
+
+
+def resized() -> list:
+    rows = []
+    for source in ["rgb", "gray"]:
+        for name in FILTERS:
+            rows.append((source, 40, (32, 32), name))
+            rows.append((source, (24, 20), None, name))
+        for name in ["bilinear", "bicubic"]:
+            rows.append((source, 150, (111, 112), name))
+            rows.append((source, (90, 130), None, name))
+    rows += [("rgb", 20, (33, 28), "bilinear"), ("rgb", (50, 50), (41, 70), "bicubic")]
+    rows += [("rgb", "none", (41, 44), "bilinear"), ("rgb", 15, (9, 31), "bicubic")]
+    return rows
+
+
+def spec(size, crop, filter_name: str) -> str:
+    size = f"{size[0]}x{size[1]}" if isinstance(size, tuple) else size
+    crop = f"{crop[0]}x{crop[1]}" if crop else "none"
+    return f"resize={size},crop={crop},filter={filter_name}"
+
+
+def write_resized() -> None:
+    with open(OUT / "resize.csv", "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        for number, (source, size, crop, name) in enumerate(resized()):
+            image = Image.open(OUT / f"{source}.png")
+            box = (image.height, image.width) if size == "none" else size
+            resize(image, box, crop, name).save(OUT / f"resize-{number:02d}.png", optimize=True)
+            table.writerow([f"resize-{number:02d}.png", f"{source}.png", spec(size, crop, name)])
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+CAFFE = ([123.68, 116.779, 103.939], [1.0, 1.0, 1.0])
+LITE = ([127 / 255] * 3, [128 / 255] * 3)
+
+
+def tensors() -> list:
+    """Name of the case, SPEC, scale, (mean, std), flips channels, to luma, layout. No resizing: values are exact."""
+    fixed = "resize=none,crop=30x36"
+    return [
+        ("imagenet", f"imagenet,{fixed}", 1 / 255, IMAGENET, False, False, "nchw"),
+        ("imagenet-nhwc", f"imagenet,{fixed}", 1 / 255, IMAGENET, False, False, "nhwc"),
+        ("caffe", f"caffe,{fixed}", 1.0, CAFFE, True, False, "nchw"),
+        ("caffe-nhwc", f"caffe,{fixed}", 1.0, CAFFE, True, False, "nhwc"),
+        ("lite", f"efficientnet-lite,{fixed}", 1 / 255, LITE, False, False, "nchw"),
+        ("own", f"scale=0.5,mean=1:2:3,std=4:5:6,{fixed}", 0.5, ([1, 2, 3], [4, 5, 6]), False, False, "nchw"),
+        ("luma", f"raw01,color=gray,{fixed}", 1 / 255, ([0.0], [1.0]), False, True, "nchw"),
+        ("padded", "imagenet,resize=none,crop=65x100", 1 / 255, IMAGENET, False, False, "nhwc"),
+    ]
+
+
+def write_tensors() -> None:
+    with open(OUT / "tensor.csv", "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        for source in ["rgb", "gray"]:
+            for name, text, scale, (mean, std), flip, luma, layout in tensors():
+                if source == "gray" and name == "padded":
+                    continue
+                image = Image.open(OUT / f"{source}.png").convert("L" if luma else "RGB")
+                crop = tuple(int(n) for n in text.split("crop=")[1].split("x"))
+                pixels = np.asarray(resize(image, (image.height, image.width), crop, "nearest"), np.float64)
+                # The constants are f32 wherever models are run.
+                mean32, std32 = np.array(mean, np.float32), np.array(std, np.float32)
+                values = (pixels.reshape(*crop, -1) * scale - mean32.astype(np.float64)) / std32.astype(np.float64)
+                values = values[:, :, ::-1] if flip else values
+                values = values if layout == "nhwc" else values.transpose(2, 0, 1)
+                values.astype("<f4").tofile(OUT / f"tensor-{source}-{name}.f32")
+                table.writerow([f"tensor-{source}-{name}.f32", f"{source}.png", text, layout])
+
+
+if __name__ == "__main__":
+    OUT.mkdir(exist_ok=True)
+    sources()
+    write_resized()
+    write_tensors()
