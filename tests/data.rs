@@ -77,13 +77,13 @@ fn files_decode_as_in_pillow() {
         assert_eq!(matches!(got, Pixels::Gray(_)), gray, "{file}");
         seen += 1;
     }
-    assert_eq!(seen, 24);
+    assert_eq!(seen, 25);
 }
 
 #[test]
 fn resizing_agrees_with_pillow() {
     let cases = rows("resize.csv");
-    assert_eq!(cases.len(), 36);
+    assert_eq!(cases.len(), 42);
     for case in cases {
         let [expected, source, spec] = &case[..] else { panic!("{case:?}") };
         let (want, source) = (rgb(&load(expected)), load(source));

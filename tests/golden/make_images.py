@@ -48,6 +48,10 @@ def sources() -> None:
     decoded("rgb", rgb)
     gray().save(OUT / "gray.png")
     decoded("gray", gray())
+    # Edges as sharp as they get: what a bicubic overshoots is clipped between the passes, whose order then shows.
+    blocks = np.random.default_rng(2).integers(0, 2, (14, 17, 3)).repeat(2, 0).repeat(2, 1)
+    Image.fromarray((255 * blocks).astype(np.uint8)).save(OUT / "sharp.png", optimize=True)
+    decoded("sharp", Image.open(OUT / "sharp.png"))
 
     wide = (np.arange(40 * 30).reshape(30, 40) * 54 + 7).astype(np.uint16)
     Image.fromarray(wide).save(OUT / "gray16.png")
@@ -125,6 +129,8 @@ def resized() -> list:
         for name in ["bilinear", "bicubic"]:
             rows.append((source, 150, (111, 112), name))
             rows.append((source, (90, 130), None, name))
+    for name in ["bilinear", "bicubic", "lanczos"]:
+        rows += [("sharp", 96, (84, 84), name), ("sharp", 11, (9, 9), name)]
     rows += [("rgb", 20, (33, 28), "bilinear"), ("rgb", (50, 50), (41, 70), "bicubic")]
     rows += [("rgb", "none", (41, 44), "bilinear"), ("rgb", 15, (9, 31), "bicubic")]
     return rows
