@@ -1,5 +1,25 @@
 #![warn(missing_docs)]
-//! adapt
+//! Adapts a pretrained ONNX vision model to a folder of labelled images, and proves the result in ONNX Runtime.
+//!
+//! The command `adapt` is a thin skin over this library. The steps, in the order in which data flows:
+//!
+//! | step | what does it |
+//! |---|---|
+//! | open a model | [`Model::open`], or [`builtin`] for the embedded one |
+//! | list the images | [`Dataset::read`] |
+//! | choose an engine | [`Backend::resolve`]: ONNX Runtime, or tract where there is none |
+//! | plan | [`Plan::make`]: input, preprocessing, cut; opens the frozen part |
+//! | extract | [`Features::extract`] |
+//! | train | [`fit_softmax`] |
+//! | surgery | [`Adapted::new`], [`Adapted::describe`] |
+//! | write | [`OutDir::create`], [`OutDir::write_model`], [`OutDir::commit`] |
+//! | verify | [`verify()`] |
+//!
+//! Long steps take a [`progress::Progress`]: a callback that hears what is being done, and may stop it.
+//!
+//! # Example
+#![doc = concat!("```no_run\n", include_str!("../examples/adapt.rs"), "\n```")]
+
 pub mod data;
 pub mod engine;
 pub mod error;
@@ -11,4 +31,12 @@ pub mod report;
 pub mod train;
 pub mod verify;
 
+pub use data::{Dataset, Split};
+pub use engine::{Backend, Choice};
 pub use error::{Error, Result};
+pub use onnx::Model;
+pub use plan::preprocessing::builtin;
+pub use plan::{Plan, Trained};
+pub use report::{Adapted, OutDir};
+pub use train::{Features, fit_softmax};
+pub use verify::verify;

@@ -50,5 +50,5 @@ pub fn run(options: &PredictOptions) -> Result<()> {
         return print(&lines.iter().map(|l| format!("{l}\n")).collect::<String>());
     }
     let cells = rows.into_iter().map(|r| vec![r.path, r.label, format!("{:.4}", r.confidence)]);
-    print(&tables::table(&["path", "label", "confidence"], cells))
+    print(&tables::table(&["path", "label", "confidence"], 2, cells))
 }

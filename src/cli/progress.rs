@@ -85,7 +85,8 @@ impl Reporter {
     fn end(&self, stage: Option<Stage>) {
         let Some(stage) = stage else { return };
         stage.bar.finish_and_clear();
-        if self.quiet || (stage.done == 0 && !self.verbose) {
+        // Stages that count nothing are over at once.
+        if self.quiet || (stage.total == 0 && !self.verbose) {
             return;
         }
         let seconds = stage.start.elapsed().as_secs_f64();
@@ -95,7 +96,7 @@ impl Reporter {
             total => format!(" {} of {total}", stage.done),
         };
         let rate =
-            if stage.done > 1 { format!(" ({:.0}/s)", stage.done as f64 / seconds.max(1e-9)) } else { String::new() };
+            if stage.done >= 20 { format!(" ({:.0}/s)", stage.done as f64 / seconds.max(1e-9)) } else { String::new() };
         eprintln!("{}:{count} in {seconds:.1} s{rate}", stage.name);
     }
 }

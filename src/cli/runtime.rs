@@ -32,7 +32,7 @@ pub fn run(options: &RuntimeOptions) -> Result<()> {
         let path = c.path.as_ref().map_or(String::new(), |p| p.display().to_string());
         vec![c.source.to_string(), mark.into(), outcome, path]
     });
-    let mut text = tables::table(&["looked for in", "", "found", "file"], rows);
+    let mut text = tables::table(&["looked for in", "", "found", "file"], usize::MAX, rows);
     if used.is_none() {
         text += "\nNo ONNX Runtime: tract is used, several times slower. Fetch one with: adapt runtime install\n";
     }

@@ -9,13 +9,13 @@ use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
 
-/// A table without lines: the first column to the left, the others to the right.
-pub fn table<'a>(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+/// A table without lines; columns from `numbers` on are aligned to the right.
+pub fn table(header: &[&str], numbers: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        column.set_cell_alignment(if i == 0 { CellAlignment::Left } else { CellAlignment::Right });
+        column.set_cell_alignment(if i < numbers { CellAlignment::Left } else { CellAlignment::Right });
     }
     table.lines().map(|line| line.trim_end().to_string() + "\n").collect()
 }
@@ -87,14 +87,17 @@ fn headline(name: &str, m: &Classification) -> Vec<String> {
 pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Classification)>) -> String {
     let splits: Vec<_> = splits.into_iter().collect();
     let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
-    let mut text = table(&header, splits.iter().map(|(name, m)| headline(name, m)));
+    let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
     if let Some((name, m)) = splits.last() {
         let rows = m.per_class.iter().map(|c| {
             let figures = [c.precision, c.recall, c.f1].map(|v| format!("{v:.3}"));
             [vec![c.class.clone(), c.support.to_string()], figures.to_vec()].concat()
         });
-        let _ =
-            write!(text, "\n{}", table(&[&format!("{name}, by class"), "images", "precision", "recall", "F1"], rows));
+        let _ = write!(
+            text,
+            "\n{}",
+            table(&[&format!("{name}, by class"), "images", "precision", "recall", "F1"], 1, rows)
+        );
         let _ = write!(text, "\n{}", confusion(m));
     }
     text
@@ -112,7 +115,7 @@ fn confusion(m: &Classification) -> String {
         let label = format!("{i} {}", m.per_class[i].class);
         std::iter::once(label).chain(row.iter().map(|&n| if n == 0 { "·".into() } else { n.to_string() })).collect()
     });
-    table(&header, rows)
+    table(&header, 1, rows)
 }
 
 /// What came out, where it is, and what to type next.

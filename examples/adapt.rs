@@ -1,0 +1,43 @@
+//! The whole main job through the library: `cargo run --release --example adapt -- DATA OUT`.
+
+use adapt::{Adapted, Backend, Choice, Dataset, Features, OutDir, Plan, Split, fit_softmax, verify};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn main() -> adapt::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().unwrap_or("fixtures/fashion".into());
+    let target = arguments.next().unwrap_or("runs/example".into());
+    let progress = &adapt::progress::silent;
+
+    let mut model = adapt::builtin()?; // or Model::open("in.onnx")?
+    let mut data = Dataset::read(Path::new(&folder), &Default::default(), progress)?;
+    let backend = Backend::resolve(Choice::Auto, None, false, progress)?;
+    let (plan, mut backbone) = Plan::make(&mut model, &backend, &Default::default(), progress)?;
+
+    let train = Features::extract(&mut data, Split::Train, &mut backbone, progress)?;
+    let fit = fit_softmax(train.rows.view(), &train.labels, data.classes.len(), &Default::default(), progress)?;
+    let test = Features::extract(&mut data, Split::Test, &mut backbone, progress)?;
+
+    let mut adapted = Adapted::new(&model, &plan, &fit.head)?;
+    let mut metrics = BTreeMap::new();
+    if let (Some(figures), _) = test.evaluate(&adapted.head, &data.classes)? {
+        println!("test accuracy {:.4}", figures.accuracy);
+        metrics.insert("test".into(), figures);
+    }
+    adapted.describe(&plan, &data.classes, &metrics);
+    let out = OutDir::create(Path::new(&target), true)?;
+    out.write_model(&adapted, &plan, &data.classes)?;
+
+    let sample = Features::sample([&test, &train], 64);
+    let images = (data.root.as_path(), &sample.paths[..]);
+    let trained = (&adapted.head, sample.rows.view());
+    let parity = verify(&out.path("model.onnx"), &plan, adapted.activation, &backend, images, trained, progress)?;
+    println!(
+        "{} agrees within {:.1e}; written to {}",
+        parity.engine,
+        parity.max_rel_logit_diff,
+        out.commit()?.display()
+    );
+    Ok(())
+}
