@@ -120,8 +120,12 @@ fn confusion(m: &Classification) -> String {
 
 /// What came out, where it is, and what to type next.
 pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
-    let mut text =
-        figures(run.metrics.iter().rev().map(|(name, m)| (name.as_str(), m)).collect::<Vec<_>>().into_iter().rev());
+    // The last is shown class by class: the test set where there is one.
+    let splits = ["val", "test"].into_iter().filter_map(|name| Some((name, run.metrics.get(name)?)));
+    let mut text = match run.metrics.is_empty() {
+        true => "no figures: no images were held out (see --val)\n".into(),
+        false => figures(splits),
+    };
     let p = &run.parity;
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
     let _ = writeln!(

@@ -41,7 +41,7 @@ impl Features {
     /// Runs the frozen part over a split. Images that cannot be read leave `data` and are listed in `data.skipped`.
     ///
     /// # Errors
-    /// [`Error::Data`] when a class is left with too few images to train on, and those of [`Extractor::run`].
+    /// [`crate::error::Error::Data`] when a class is left with too few images to train on, and those of [`Extractor::run`].
     pub fn extract(
         data: &mut Dataset,
         split: Split,
@@ -63,7 +63,7 @@ impl Features {
     /// The head's figures and predictions on these images; no figures where there are no images.
     ///
     /// # Errors
-    /// [`Error::Train`] when the head takes another number of features.
+    /// [`crate::error::Error::Train`] when the head takes another number of features.
     pub fn evaluate(&self, head: &LinearHead, classes: &[String]) -> Result<(Option<Classification>, Vec<Prediction>)> {
         if self.paths.is_empty() {
             return Ok((None, Vec::new()));
