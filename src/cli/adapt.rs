@@ -47,6 +47,9 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
     let fitting = Options { seed: options.seed, ..Options::default() };
     let fit = fit_softmax(train.rows.view(), &train.labels, data.classes.len(), &fitting, &progress)?;
     seconds.train = clock.lap();
+    if options.verbosity.verbose {
+        reporter.say(&tables::strengths(&fit));
+    }
     let val = extract(options, &mut data, Split::Val, &mut extractor, &progress)?;
     let test = extract(options, &mut data, Split::Test, &mut extractor, &progress)?;
     seconds.extract_eval = clock.lap();

@@ -5,6 +5,7 @@ use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
 use adapt::report::Run;
+use adapt::train::Fit;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
@@ -61,7 +62,10 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset) -> String {
         ("engine", format!("{} {}", plan.engine.name, plan.engine.version)),
     ];
     let mut text: String = rows.iter().map(|(key, value)| format!("{key:8} {value}\n")).collect();
-    for note in plan.notes.iter().chain(&data.notes) {
+    for warning in &plan.notes {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    for note in &data.notes {
         let _ = writeln!(text, "note: {note}");
     }
     if !data.skipped.is_empty() {
@@ -74,6 +78,16 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset) -> String {
         );
     }
     text.trim_end().into()
+}
+
+/// The cross-validation of the head's strength.
+pub fn strengths(fit: &Fit) -> String {
+    let rows = fit.candidates.iter().map(|c| {
+        let mark = if c.l2 == fit.l2 { "chosen" } else { "" };
+        let figures = [format!("{:.4}", c.log_loss), format!("{:.4}", c.std_err), format!("{:.4}", c.accuracy)];
+        [vec![format!("{:.2e}", c.l2)], figures.to_vec(), vec![mark.into()]].concat()
+    });
+    table(&["L2", "log-loss", "error", "accuracy", ""], 1, rows)
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {

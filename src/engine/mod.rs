@@ -141,7 +141,7 @@ pub fn why(ort_lib: Option<&Path>) -> Vec<Candidate> {
 
 /// Whether tract, which also normalises graphs for training, can import a model; the error names the node.
 pub fn importable(model: &Model, shape: &[Option<usize>]) -> Result<()> {
-    tract::Session::open(model, shape, 1).map(drop)
+    tract::importable(model, shape)
 }
 
 /// The error of an engine about a model.

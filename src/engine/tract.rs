@@ -32,14 +32,9 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Session> {
-        let refused = |what: String| refused(model, what);
-        let bytes = model.to_bytes()?;
-        let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
-        let mut proto = proto.and_then(|proto| proto.map_err(chain)).map_err(refused)?;
-        drop(bytes);
-        let port = port(&proto, shape).map_err(refused)?;
-        widen(&mut proto).map_err(refused)?;
-        let (plan, batch) = plan(&proto, &port).map_err(|what| refused(format!("tract cannot run it: {what}")))?;
+        let (proto, port) = read(model, shape)?;
+        let (plan, batch) =
+            plan(&proto, &port).map_err(|what| refused(model, format!("tract cannot run it: {what}")))?;
         let outputs = proto.graph.iter().flat_map(|graph| &graph.output).map(|output| output.name.clone()).collect();
         let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).transpose();
         let pool = pool.map_err(|e| Error::Engine(format!("tract's threads: {e}")))?;
@@ -151,20 +146,7 @@ fn plan(proto: &pb::ModelProto, port: &Port) -> std::result::Result<(Plan, Optio
 /// The optimised plan for `batch` images, and whether each output has a row for each.
 fn build(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> std::result::Result<(Plan, bool), String> {
     let work = || -> TractResult<(Plan, bool)> {
-        // Shapes noted in the file speak of its own symbols, which would not match ours.
-        let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(proto, None)?;
-        if let Some(name) = parsed.unresolved_inputs.first() {
-            return Err(TractError::msg(format!("no node gives '{name}'")));
-        }
-        let mut model = parsed.model;
-        let images = batch.map_or_else(|| model.symbols.sym("N").to_dim(), |batch| batch.to_dim());
-        let rest = port.dims.iter().skip(1).flatten().map(|dim| dim.to_dim());
-        let dims: TVec<TDim> = std::iter::once(images.clone()).chain(rest).collect();
-        let kind = match port.kind {
-            Kind::F32 | Kind::F16 => f32::datum_type(),
-            Kind::U8 => u8::datum_type(),
-        };
-        model.set_input_fact(0, InferenceFact::dt_shape(kind, dims))?;
+        let (model, images) = typed(proto, port, batch)?;
         let model = model.into_optimized()?;
         let facts = model.output_outlets()?.iter().map(|&outlet| model.outlet_fact(outlet));
         let by_image =
@@ -172,6 +154,44 @@ fn build(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> std::resu
         Ok((model.into_runnable()?, by_image))
     };
     quietly(work).and_then(|built| built.map_err(chain))
+}
+
+/// The graph in tract's core operators, types and shapes known, for `batch` images (any number where `None`); and that
+/// number.
+fn typed(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> TractResult<(TypedModel, TDim)> {
+    // Shapes noted in the file speak of its own symbols, which would not match ours.
+    let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(proto, None)?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        return Err(TractError::msg(format!("no node gives '{name}'")));
+    }
+    let mut model = parsed.model;
+    let images = batch.map_or_else(|| model.symbols.sym("N").to_dim(), |batch| batch.to_dim());
+    let rest = port.dims.iter().skip(1).flatten().map(|dim| dim.to_dim());
+    let dims: TVec<TDim> = std::iter::once(images.clone()).chain(rest).collect();
+    let kind = match port.kind {
+        Kind::F32 | Kind::F16 => f32::datum_type(),
+        Kind::U8 => u8::datum_type(),
+    };
+    model.set_input_fact(0, InferenceFact::dt_shape(kind, dims))?;
+    Ok((model.into_typed()?, images))
+}
+
+/// Whether tract can import the model, batch free or as the file fixes it; the error names the node.
+pub(super) fn importable(model: &Model, shape: &[Option<usize>]) -> Result<()> {
+    let (proto, port) = read(model, shape)?;
+    let imported = quietly(|| typed(&proto, &port, port.fixed_batch()).map(drop));
+    imported
+        .and_then(|imported| imported.map_err(chain))
+        .map_err(|what| refused(model, format!("tract cannot import it: {what}")))
+}
+
+fn read(model: &Model, shape: &[Option<usize>]) -> Result<(pb::ModelProto, Port)> {
+    let bytes = model.to_bytes()?;
+    let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
+    let mut proto = proto.and_then(|proto| proto.map_err(chain)).map_err(|what| refused(model, what))?;
+    let port = port(&proto, shape).map_err(|what| refused(model, what))?;
+    widen(&mut proto).map_err(|what| refused(model, what))?;
+    Ok((proto, port))
 }
 
 fn run(plan: &Plan, kind: Kind, names: &[String], input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
