@@ -103,25 +103,37 @@ pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Classification
     let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
     let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
     if let Some((name, m)) = splits.last() {
-        let rows = m.per_class.iter().map(|c| {
-            let figures = [c.precision, c.recall, c.f1].map(|v| format!("{v:.3}"));
-            [vec![c.class.clone(), c.support.to_string()], figures.to_vec()].concat()
-        });
-        let _ = write!(
-            text,
-            "\n{}",
-            table(&[&format!("{name}, by class"), "images", "precision", "recall", "F1"], 1, rows)
-        );
-        let _ = write!(text, "\n{}", confusion(m));
+        let _ = write!(text, "\n{}\n{}", by_class(name, m), confusion(m));
     }
     text
+}
+
+/// A row a class; of more than a screen's worth, those found worst.
+fn by_class(name: &str, m: &Classification) -> String {
+    const MOST: usize = 30;
+    let mut classes: Vec<_> = m.per_class.iter().collect();
+    let mut title = format!("{name}, by class");
+    if classes.len() > MOST {
+        classes.retain(|c| c.support > 0);
+        classes.sort_by(|a, b| a.f1.total_cmp(&b.f1));
+        classes.truncate(MOST);
+        title = format!("{name}, the {} worst of {} classes", classes.len(), m.per_class.len());
+    }
+    let rows = classes.into_iter().map(|c| {
+        let figures = [c.precision, c.recall, c.f1].map(|v| format!("{v:.3}"));
+        [vec![c.class.clone(), c.support.to_string()], figures.to_vec()].concat()
+    });
+    table(&[&title, "images", "precision", "recall", "F1"], 1, rows)
 }
 
 /// Rows: true classes; columns: predicted ones. Left out where it would not fit on a screen.
 fn confusion(m: &Classification) -> String {
     const WIDEST: usize = 20;
     if m.per_class.len() > WIDEST {
-        return format!("confusion matrix of {0}x{0} classes: in metrics.json\n", m.per_class.len());
+        return format!(
+            "confusion matrix of {0}x{0} classes: too large to show; it is in the JSON\n",
+            m.per_class.len()
+        );
     }
     let numbers: Vec<String> = (0..m.per_class.len()).map(|i| i.to_string()).collect();
     let header: Vec<&str> = std::iter::once("confusion").chain(numbers.iter().map(String::as_str)).collect();

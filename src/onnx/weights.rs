@@ -47,7 +47,7 @@ pub fn merge(model: &mut Model, safetensors: &[u8]) -> std::result::Result<usize
     for (name, view) in file.iter() {
         let Some(&place) = places.get(name) else {
             let near = super::cut::nearest(name, places.keys().copied());
-            return Err(format!("the model has no initializer '{name}'{near}"));
+            return Err(format!("the model to merge into has no initializer '{name}'{near}"));
         };
         fits(&graph.initializer[place], &view).map_err(|what| format!("'{name}' {what}"))?;
         found.push((place, bytes::Bytes::copy_from_slice(view.data())));
