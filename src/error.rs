@@ -79,6 +79,6 @@ impl Error {
 }
 
 /// Names in messages come from strangers' files: line breaks and terminal controls are shown, not obeyed.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            cli::tell(&format!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -1,7 +1,7 @@
 //! The metrics of a ready model on a labelled folder.
 
 use super::progress::Reporter;
-use super::{EvalOptions, print, tables};
+use super::{EvalOptions, print, tables, tell_skipped};
 use adapt::data::labelled;
 use adapt::metrics::Classification;
 use adapt::plan::Trained;
@@ -24,9 +24,7 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     }
     let found = extractor.run(&data.root, &paths, "evaluating", &progress)?;
     reporter.finish();
-    for skipped in data.skipped.iter().chain(&found.skipped) {
-        eprintln!("warning: {}: {}", skipped.path, skipped.reason);
-    }
+    tell_skipped(data.skipped.iter().chain(&found.skipped));
     if found.places.is_empty() {
         return Err(Error::data(&options.data, "none of the images could be read"));
     }

@@ -3,6 +3,7 @@
 use super::{InspectOptions, print, tables};
 use adapt::data::Preprocessing;
 use adapt::engine::importable;
+use adapt::error::printable;
 use adapt::onnx::cut::{self, Cut};
 use adapt::onnx::schema::{ValueInfoProto, data_type, dimension, type_proto};
 use adapt::onnx::surgery::{self, Pooling};
@@ -123,7 +124,7 @@ fn value(info: &ValueInfoProto) -> String {
 fn text(found: &Inspection) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: String| {
-        let _ = writeln!(text, "{key:14} {value}");
+        let _ = writeln!(text, "{key:14} {}", printable(&value));
     };
     line("file", format!("{} ({:.1} MB)", found.path, found.bytes as f64 / 1e6));
     line("sha256", found.sha256.clone());

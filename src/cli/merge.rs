@@ -1,7 +1,7 @@
 //! Weights from a safetensors file into an ONNX file.
 
 use super::{MergeOptions, print};
-use adapt::onnx::{Model, weights};
+use adapt::onnx::{Model, regular_file, weights};
 use adapt::{Error, Result};
 use std::fs;
 
@@ -13,10 +13,8 @@ pub fn run(options: &MergeOptions) -> Result<()> {
         )));
     }
     let mut model = Model::open(&options.base)?;
-    let bytes = fs::read(&options.weights).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::Usage(format!("{}: no such file", options.weights.display())),
-        _ => Error::io(&options.weights)(e),
-    })?;
+    regular_file(&options.weights, "a safetensors file")?;
+    let bytes = fs::read(&options.weights).map_err(Error::io(&options.weights))?;
     let merged = weights::merge(&mut model, &bytes).map_err(|what| Error::model(&options.weights, what))?;
     // Renamed when whole, so that no interruption leaves half a model.
     let partial = options.out.with_added_extension("partial");

@@ -9,8 +9,9 @@ pub mod progress;
 pub mod runtime;
 pub mod tables;
 
-use ::adapt::data::Spec;
+use ::adapt::data::{Skipped, Spec};
 use ::adapt::engine::{Backend, Choice};
+use ::adapt::error::printable;
 use ::adapt::progress::Progress;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
@@ -69,10 +70,10 @@ pub struct AdaptOptions {
     #[arg(long, value_name = "PART", value_enum, default_value = "head", help_heading = "Training")]
     pub train: Train,
     /// Share of the training images held out for validation, where there is no val folder
-    #[arg(long, value_name = "SHARE", default_value = "0.2", help_heading = "Training")]
+    #[arg(long, value_name = "SHARE", default_value = "0.2", allow_negative_numbers = true, help_heading = "Training")]
     pub val: f64,
     /// Decides the split and the folds
-    #[arg(long, value_name = "N", default_value = "0", help_heading = "Training")]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Training")]
     pub seed: u64,
     /// Where the head is trained
     #[arg(long, value_enum, default_value = "cpu", help_heading = "Training")]
@@ -237,6 +238,18 @@ fn size(text: &str) -> std::result::Result<(u32, u32), String> {
     let (height, width) = text.split_once(['x', 'X']).unwrap_or((text, text));
     let side = |s: &str| s.parse::<u32>().ok().filter(|n| (1..=8192).contains(n));
     side(height).zip(side(width)).ok_or_else(|| "give HEIGHTxWIDTH in pixels, as 224x224, up to 8192".into())
+}
+
+/// Writes a line for people to standard error; `eprintln!` would panic where nobody reads it any more.
+pub fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Lists images that could not be read.
+pub fn tell_skipped<'a>(skipped: impl IntoIterator<Item = &'a Skipped>) {
+    for s in skipped {
+        tell(&format!("warning: {}: {}", printable(&s.path), printable(&s.reason)));
+    }
 }
 
 /// Writes results to standard output. A reader that closed the pipe early, as `head` does, is no failure.

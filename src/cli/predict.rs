@@ -1,7 +1,7 @@
 //! Labels for images.
 
 use super::progress::Reporter;
-use super::{PredictOptions, print, tables};
+use super::{PredictOptions, print, tables, tell_skipped};
 use adapt::data::images_below;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
@@ -28,9 +28,7 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let mut extractor = trained.extractor(&options.engine.resolve(&progress)?)?;
     let found = extractor.run(Path::new(""), &paths, "predicting", &progress)?;
     reporter.finish();
-    for skipped in &found.skipped {
-        eprintln!("warning: {}: {}", skipped.path, skipped.reason);
-    }
+    tell_skipped(&found.skipped);
     if found.places.is_empty() {
         return Err(Error::Usage("none of the images could be read".into()));
     }

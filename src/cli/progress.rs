@@ -1,5 +1,7 @@
 //! Progress on standard error: a bar on a terminal, plain lines elsewhere. Ctrl-C stops at the next event.
 
+use super::tell;
+use adapt::error::printable;
 use adapt::progress::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, stderr};
@@ -50,10 +52,13 @@ impl Reporter {
                     stage.bar.set_position(stage.done);
                 }
             }
-            Event::Warning(text) => match stage.as_ref() {
-                Some(stage) => stage.bar.suspend(|| eprintln!("warning: {text}")),
-                None => eprintln!("warning: {text}"),
-            },
+            Event::Warning(text) => {
+                let line = format!("warning: {}", printable(text));
+                match stage.as_ref() {
+                    Some(stage) => stage.bar.suspend(|| tell(&line)),
+                    None => tell(&line),
+                }
+            }
         }
         if STOP.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -67,7 +72,7 @@ impl Reporter {
     pub fn say(&self, text: &str) {
         if !self.quiet {
             self.finish();
-            eprintln!("{text}");
+            tell(text);
         }
     }
 
@@ -97,6 +102,6 @@ impl Reporter {
         };
         let rate =
             if stage.done >= 20 { format!(" ({:.0}/s)", stage.done as f64 / seconds.max(1e-9)) } else { String::new() };
-        eprintln!("{}:{count} in {seconds:.1} s{rate}", stage.name);
+        tell(&format!("{}:{count} in {seconds:.1} s{rate}", stage.name));
     }
 }

@@ -1,6 +1,7 @@
 //! What a person reads: the plan before the work, the results after it.
 
 use adapt::data::{Dataset, Resize, Split};
+use adapt::error::printable;
 use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
@@ -13,7 +14,8 @@ use std::path::Path;
 /// A table without lines; columns from `numbers` on are aligned to the right.
 pub fn table(header: &[&str], numbers: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
+    let shown = |row: Vec<String>| row.iter().map(|cell| printable(cell)).collect::<Vec<_>>();
+    table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows.into_iter().map(shown));
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         column.set_cell_alignment(if i < numbers { CellAlignment::Left } else { CellAlignment::Right });
@@ -61,20 +63,20 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset) -> String {
         ("data", format!("{} classes, {} images", data.classes.len(), counts.join(", "))),
         ("engine", format!("{} {}", plan.engine.name, plan.engine.version)),
     ];
-    let mut text: String = rows.iter().map(|(key, value)| format!("{key:8} {value}\n")).collect();
+    let mut text: String = rows.iter().map(|(key, value)| format!("{key:8} {}\n", printable(value))).collect();
     for warning in &plan.notes {
-        let _ = writeln!(text, "warning: {warning}");
+        let _ = writeln!(text, "warning: {}", printable(warning));
     }
     for note in &data.notes {
-        let _ = writeln!(text, "note: {note}");
+        let _ = writeln!(text, "note: {}", printable(note));
     }
     if !data.skipped.is_empty() {
         let _ = writeln!(
             text,
             "note: {} skipped already; first: {}: {}",
             data.skipped.len(),
-            data.skipped[0].path,
-            data.skipped[0].reason
+            printable(&data.skipped[0].path),
+            printable(&data.skipped[0].reason)
         );
     }
     text.trim_end().into()
@@ -165,7 +167,7 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     if !run.data.skipped.is_empty() {
         let _ = writeln!(text, "skipped  {} images, listed in run.json:", run.data.skipped.len());
         for s in run.data.skipped.iter().take(5) {
-            let _ = writeln!(text, "         {}: {}", s.path, s.reason);
+            let _ = writeln!(text, "         {}: {}", printable(&s.path), printable(&s.reason));
         }
     }
     let s = &run.seconds;
@@ -177,7 +179,7 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         s.train,
         s.verify
     );
-    let _ = writeln!(text, "written  {}", out.display());
+    let _ = writeln!(text, "written  {}", printable(&out.to_string_lossy()));
     let example =
         images.first().map_or("IMAGE".into(), |image| Path::new(&run.data.path).join(image).display().to_string());
     let _ = writeln!(

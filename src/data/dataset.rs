@@ -1,6 +1,6 @@
 //! Image folders as a labelled dataset with a reproducible validation split.
 
-use super::scan::{Classes, Listing, is_image_name, list, split_of};
+use super::scan::{Classes, Listing, list, split_of};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Usage`] when `root` is not a folder or `val` not in range; [`Error::Data`] when there are fewer than
-    /// two classes or a class has fewer than two images; [`Error::Io`] when `root` cannot be read;
+    /// two classes, a class has fewer than two images or a line break in its name; [`Error::Io`] when `root` cannot be read;
     /// [`Error::Interrupted`].
     pub fn read(root: &Path, options: &ReadOptions, progress: Progress) -> Result<Dataset> {
         if !(0.0..1.0).contains(&options.val) {
@@ -114,6 +114,7 @@ impl Dataset {
         data.skipped.append(&mut listing.skipped);
         data.note_ignored(&listing);
         data.take_classes(&mut listing);
+        data.check_names()?;
         data.check_form()?;
         data.note_missing(&listing);
         if !data.items.iter().any(|item| item.split == Split::Val) && options.val > 0.0 {
@@ -147,48 +148,6 @@ impl Dataset {
         let paths: std::collections::HashSet<&str> = unreadable.iter().map(|s| s.path.as_str()).collect();
         self.items.retain(|item| !paths.contains(item.path.as_str()));
         self.skipped.extend(unreadable);
-    }
-
-    /// Checks, again once unreadable images are gone, that training is possible.
-    ///
-    /// # Errors
-    /// [`Error::Data`] when no image is left (with the first one's reason), there are fewer than two classes, or a
-    /// class has fewer than two images to train and (when those were taken from them) validate, or none to train.
-    pub fn check_classes(&self) -> Result<()> {
-        let fail = |what: String| Err(Error::data(&self.root, what));
-        if self.items.is_empty() {
-            let mut images = self.skipped.iter().filter(|skipped| is_image_name(&skipped.path));
-            if let Some(first) = images.next() {
-                let n = 1 + images.count();
-                return fail(format!("none of the {n} images could be read; first: {}: {}", first.path, first.reason));
-            }
-        }
-        self.check_form()?;
-        let train = self.counts(Split::Train);
-        let val = self.counts(Split::Val);
-        for (label, name) in self.classes.iter().enumerate() {
-            let name = name.escape_debug();
-            let n = train[label] + if self.val_from_train { val[label] } else { 0 };
-            if n < 2 {
-                let images = if n == 1 { "image" } else { "images" };
-                return fail(format!("class '{name}' has {n} {images}; at least 2 are needed"));
-            }
-            if train[label] == 0 {
-                return fail(format!("class '{name}' has no training image left; add readable images to it"));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_form(&self) -> Result<()> {
-        let fail = |what: String| Err(Error::data(&self.root, what));
-        match &self.classes[..] {
-            [] => fail("no class folders with images; give a folder with one folder of images per class".into()),
-            [only] => {
-                fail(format!("only one class, '{}', has images; at least 2 classes are needed", only.escape_debug()))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Classes and items from the listing; the classes are those that have training images.

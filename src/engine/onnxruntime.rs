@@ -32,7 +32,8 @@ impl Session {
     pub(super) fn open(environment: &Environment, version: &str, model: &Model, threads: usize) -> Result<Session> {
         let bytes = model.to_bytes()?;
         let made = quietly(|| builder(environment, threads)?.commit_from_memory(&bytes));
-        let inner = made.map_err(|panic| refused(model, panic))?.map_err(|e| refused(model, e.message()))?;
+        let made = made.and_then(|made| made.map_err(|e| e.message().to_owned()));
+        let inner = made.map_err(|what| refused(model, format!("ONNX Runtime cannot run it: {what}")))?;
         let port = port(&inner).map_err(|what| refused(model, what))?;
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         Ok(Session { inner, port, outputs, version: version.to_owned() })

@@ -41,14 +41,7 @@ impl Model {
     /// [`Error::Usage`] when there is no such file, [`Error::Model`] when it is not a sound ONNX model.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
         let path = path.as_ref();
-        let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::Usage(format!("{}: no such file", path.display())),
-            _ => Error::io(path)(e),
-        })?;
-        if !meta.is_file() {
-            return Err(Error::Usage(format!("{}: not a file; give the path of an ONNX model", path.display())));
-        }
-        if meta.len() > MAX_PROTO {
+        if regular_file(path, "an ONNX model")?.len() > MAX_PROTO {
             return Err(Error::model(
                 path,
                 "larger than 2 GiB, which no ONNX file can be; keep weights as external data",
@@ -110,6 +103,21 @@ impl Model {
         let stored: std::collections::HashSet<&str> = self.graph().initializer.iter().map(|t| t.name()).collect();
         self.graph().input.iter().filter(move |i| !stored.contains(i.name()))
     }
+}
+
+/// Makes sure that a person's `path` is a file, for opening a pipe would wait for its writer; `what` it should be.
+///
+/// # Errors
+/// [`Error::Usage`] when it is not there, or something else.
+pub fn regular_file(path: &Path, what: &str) -> Result<std::fs::Metadata> {
+    let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::Usage(format!("{}: no such file", path.display())),
+        _ => Error::io(path)(e),
+    })?;
+    if !meta.is_file() {
+        return Err(Error::Usage(format!("{}: not a file; give the path of {what}", path.display())));
+    }
+    Ok(meta)
 }
 
 /// Bytes as lower-case hex.

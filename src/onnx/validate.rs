@@ -29,13 +29,19 @@ pub fn validate(model: &Model) -> Result<()> {
 
 fn check(graph: &GraphProto) -> std::result::Result<(), String> {
     let mut made = HashSet::new();
+    if let Some(tensor) = graph.initializer.iter().find(|t| !made.insert(t.name())) {
+        return Err(format!("the tensor '{}' is stored twice", tensor.name()));
+    }
     for node in &graph.node {
         if node.op_type().is_empty() {
             return Err(format!("node {} has no operator", node.label()));
         }
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if !made.insert(output.as_str()) {
-                return Err(format!("node {}: '{output}' is made by two nodes", node.label()));
+                return Err(format!(
+                    "node {}: '{output}' exists already, stored or made by another node",
+                    node.label()
+                ));
             }
         }
     }

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
 
+/// The one name that no tensor of a safetensors file can have.
+const RESERVED: &str = "__metadata__";
+
 fn dtype(data_type: i32) -> Option<Dtype> {
     Some(match data_type {
         data_type::FLOAT => Dtype::F32,
@@ -23,6 +26,11 @@ pub fn to_safetensors(model: &Model) -> Result<Vec<u8>> {
     let mut stored = Vec::new();
     for t in &model.graph().initializer {
         if let (Some(dtype), Some(raw)) = (dtype(t.data_type()), tensor::raw_bytes(t)) {
+            if t.name() == RESERVED {
+                return Err(error(format!(
+                    "a tensor is named '{RESERVED}', which safetensors keeps for itself; rename it"
+                )));
+            }
             let shape = t.dims.iter().map(|&d| d as usize).collect::<Vec<_>>();
             stored.push((t.name().to_string(), dtype, shape, raw));
         }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The largest JSON file beside a model that is read, in bytes.
 const MAX_JSON: u64 = 16 << 20;
 
+/// The most values that one run of a model may take: 1 GiB of float32, one colour image of the largest size.
+const MAX_VALUES: usize = 1 << 28;
+
 /// A preprocessing, where it comes from, and whether that was a guess.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sourced {
@@ -54,6 +57,12 @@ pub fn resolve(model: &Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> 
 }
 
 fn finish(model: &Model, input: Input, p: Preprocessing, source: String, guessed: bool) -> Result<(Input, Sourced)> {
+    let batch = input.batch.unwrap_or(1);
+    if batch.saturating_mul(input.len()) > MAX_VALUES {
+        let what =
+            format!("its input '{}' takes {batch} images of {}x{} at once", input.name, input.height, input.width);
+        return Err(Error::model(&model.path, format!("{what}, more than memory is spent on; export it for fewer")));
+    }
     let (height, width) = p.size();
     if (height, width) != (input.height, input.width) {
         let what = format!(

@@ -35,17 +35,17 @@ impl OutDir {
     /// [`Error::Usage`] when `target` may not be replaced, [`Error::Io`] when nothing can be written there.
     pub fn create(target: &Path, force: bool) -> Result<OutDir> {
         replaceable(target, force)?;
-        let name = target
-            .file_name()
-            .ok_or_else(|| Error::Usage(format!("--out {}: not a folder's name", target.display())))?;
-        let partial = target.with_file_name(format!("{}.partial", name.to_string_lossy()));
+        if target.file_name().is_none() {
+            return Err(Error::Usage(format!("--out {}: not a folder's name", target.display())));
+        }
         if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(Error::io(parent))?;
         }
         // What an earlier run left when it was killed.
-        if partial.is_dir() {
-            replaceable(&partial, true)?;
-            fs::remove_dir_all(&partial).map_err(Error::io(&partial))?;
+        let partial = beside(target, "partial");
+        clear(&partial)?;
+        if target.is_dir() {
+            clear(&beside(target, "old"))?;
         }
         fs::create_dir(&partial).map_err(Error::io(&partial))?;
         Ok(OutDir { target: target.to_path_buf(), partial, done: false })
@@ -96,18 +96,20 @@ impl OutDir {
 
     /// Puts the folder in its place. An earlier run's folder is there until the new one is.
     pub fn commit(mut self) -> Result<PathBuf> {
-        let old = self
-            .target
-            .with_file_name(format!("{}.old", self.target.file_name().unwrap_or_default().to_string_lossy()));
-        if self.target.is_dir() {
+        let old = beside(&self.target, "old");
+        let replaced = self.target.is_dir();
+        if replaced {
             fs::rename(&self.target, &old).map_err(Error::io(&self.target))?;
         }
         if let Err(e) = fs::rename(&self.partial, &self.target) {
-            let _ = fs::rename(&old, &self.target);
+            if replaced {
+                let _ = fs::rename(&old, &self.target);
+            }
             return Err(Error::io(&self.target)(e));
         }
         self.done = true;
-        if old.is_dir() {
+        // Only what was put there just now: a folder of that name may be anybody's.
+        if replaced {
             fs::remove_dir_all(&old).map_err(Error::io(&old))?;
         }
         Ok(self.target.clone())
@@ -115,13 +117,8 @@ impl OutDir {
 
     /// Keeps the files of a model that failed its verification, as `OUT.rejected`.
     pub fn reject(mut self) -> Result<PathBuf> {
-        let rejected = self
-            .target
-            .with_file_name(format!("{}.rejected", self.target.file_name().unwrap_or_default().to_string_lossy()));
-        if rejected.is_dir() {
-            replaceable(&rejected, true)?;
-            fs::remove_dir_all(&rejected).map_err(Error::io(&rejected))?;
-        }
+        let rejected = beside(&self.target, "rejected");
+        clear(&rejected)?;
         fs::rename(&self.partial, &rejected).map_err(Error::io(&rejected))?;
         self.done = true;
         Ok(rejected)
@@ -136,16 +133,38 @@ impl Drop for OutDir {
     }
 }
 
+/// `OUT.suffix`.
+fn beside(target: &Path, suffix: &str) -> PathBuf {
+    target.with_added_extension(suffix)
+}
+
+/// Removes a folder that holds nothing but a run's files, if it is there.
+fn clear(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        replaceable(folder, true)?;
+        fs::remove_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    Ok(())
+}
+
 fn replaceable(folder: &Path, force: bool) -> Result<()> {
     let what = match fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => "is a file; choose another --out".to_string(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+            "is a file, or lies below one; choose another --out".to_string()
+        }
         Err(e) => return Err(Error::io(folder)(e)),
         Ok(entries) => {
-            let names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-            match names.iter().find(|n| !FILES.contains(&n.as_str())) {
-                _ if names.is_empty() => return Ok(()),
-                Some(foreign) => format!("holds '{foreign}', which adapt did not write; choose another --out"),
+            let entries = entries.collect::<std::io::Result<Vec<_>>>().map_err(Error::io(folder))?;
+            let own = |e: &fs::DirEntry| {
+                e.file_name().to_str().is_some_and(|n| FILES.contains(&n)) && e.file_type().is_ok_and(|t| t.is_file())
+            };
+            match entries.iter().find(|e| !own(e)) {
+                _ if entries.is_empty() => return Ok(()),
+                Some(foreign) => {
+                    let name = foreign.file_name();
+                    format!("holds '{}', which adapt did not write; choose another --out", name.display())
+                }
                 None if !force => "exists already; choose another --out, or replace it with --force".into(),
                 None => return Ok(()),
             }

@@ -128,12 +128,21 @@ fn a_split_depends_on_seed_and_path_only() {
 #[test]
 fn odd_names_are_kept() {
     let long = "x".repeat(200);
-    let mut names = vec!["a b", "a,b", "it's \"x\"", "naïve 猫", "new\nline", "-rf", "%s{}", &long];
+    let mut names = vec!["a b", "a,b", "it's \"x\"", "naïve 猫", "tab\tbed", "-rf", "%s{}", &long];
     let root = folder(names.iter().flat_map(|name| images(name, 2)).collect::<Vec<_>>());
     names.sort_unstable();
     let data = read(root.path(), HALF).unwrap();
     assert_eq!(data.classes, names);
     assert!(data.items.iter().all(|item| root.path().join(&item.path).is_file()));
+}
+
+#[test]
+fn a_line_break_in_a_class_name_is_refused() {
+    for name in ["new\nline", "end\r", "next\u{85}line", "line\u{2028}separator"] {
+        let root = folder([images("a", 2), images(name, 2)].concat());
+        let text = error(root.path());
+        assert!(text.contains(&name.escape_debug().to_string()) && text.contains("rename its folder"), "{text}");
+    }
 }
 
 #[cfg(unix)]

@@ -1,0 +1,71 @@
+//! Whether a dataset can be trained on.
+
+use super::dataset::{Dataset, Split};
+use super::scan::is_image_name;
+use crate::error::{Error, Result};
+
+impl Dataset {
+    /// Checks, again once unreadable images are gone, that training is possible.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when no image to train on is left, there are fewer than two classes, or a class has fewer than
+    /// two images to train and (when those were taken from them) validate, or none to train. It tells the first image
+    /// that could not be read, if any.
+    pub fn check_classes(&self) -> Result<()> {
+        let lost = self.unreadable();
+        if let Some((n, first)) = lost.as_ref().filter(|_| self.split(Split::Train).next().is_none()) {
+            let kind = if self.items.is_empty() { "" } else { "training " };
+            return self.fail(format!("none of the {n} {kind}images could be read; first: {first}"));
+        }
+        self.check_form()?;
+        let lost = lost.map_or(String::new(), |(n, first)| format!("; unreadable: {n}, the first {first}"));
+        let train = self.counts(Split::Train);
+        let val = self.counts(Split::Val);
+        for (label, name) in self.classes.iter().enumerate() {
+            let name = name.escape_debug();
+            let n = train[label] + if self.val_from_train { val[label] } else { 0 };
+            if n < 2 {
+                let images = if n == 1 { "image" } else { "images" };
+                return self.fail(format!("class '{name}' has {n} {images}; at least 2 are needed{lost}"));
+            }
+            if train[label] == 0 {
+                return self
+                    .fail(format!("class '{name}' has no training image left; add readable images to it{lost}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// labels.txt holds one name a line, and its readers break lines where Python's `splitlines` does.
+    pub(super) fn check_names(&self) -> Result<()> {
+        let breaks = |c: char| matches!(c, '\n'..='\r' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        match self.classes.iter().find(|name| name.contains(breaks)) {
+            Some(name) => {
+                let name = name.escape_debug();
+                self.fail(format!("the class '{name}' has a line break in its name; rename its folder"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_form(&self) -> Result<()> {
+        match &self.classes[..] {
+            [] => self.fail("no class folders with images; give a folder with one folder of images per class".into()),
+            [only] => {
+                let only = only.escape_debug();
+                self.fail(format!("only one class, '{only}', has images; at least 2 classes are needed"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(&self, what: String) -> Result<()> {
+        Err(Error::data(&self.root, what))
+    }
+
+    /// How many images could not be used, and the first with its reason.
+    fn unreadable(&self) -> Option<(usize, String)> {
+        let images: Vec<_> = self.skipped.iter().filter(|skipped| is_image_name(&skipped.path)).collect();
+        images.first().map(|first| (images.len(), format!("{}: {}", first.path, first.reason)))
+    }
+}

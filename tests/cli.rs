@@ -1,0 +1,19 @@
+//! The built program with hostile and odd input: what it says, how it exits, what it leaves behind.
+
+// Signals, pipes, links and most of the names here are Unix's.
+#![cfg(unix)]
+
+mod common;
+
+mod cli {
+    pub mod support;
+
+    mod arguments;
+    mod datasets;
+    mod graphs;
+    mod interrupts;
+    mod models;
+    mod names;
+    mod outputs;
+    mod ready;
+}

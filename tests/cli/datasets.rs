@@ -1,0 +1,128 @@
+//! Folders that are no datasets, and images that are none.
+
+use super::support::Place;
+use std::fs;
+
+/// A PNG that says it has 30000 x 30000 pixels, and holds next to nothing.
+fn bomb() -> Vec<u8> {
+    let mut file = Vec::new();
+    image::RgbImage::new(1, 1).write_to(&mut std::io::Cursor::new(&mut file), image::ImageFormat::Png).unwrap();
+    let side = 30000u32.to_be_bytes();
+    let ihdr = [&b"IHDR"[..], &side, &side, &file[24..29]].concat();
+    // PNG's checksum, bit by bit.
+    let crc = !ihdr.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 })
+    });
+    [&file[..12], &ihdr, &crc.to_be_bytes(), &file[33..]].concat()
+}
+
+/// Four files of class `a` that are no images.
+fn spoil(place: &Place) {
+    let good = fs::read(place.path("data/a/0.png")).unwrap();
+    place.write("data/a/corrupt.png", [&good[..50], &[7; 60]].concat());
+    place.write("data/a/zero.jpg", "");
+    place.write("data/a/text.jpg", "not an image at all\n");
+    place.write("data/a/bomb.png", bomb());
+}
+
+#[test]
+fn folders_that_are_no_datasets() {
+    let place = Place::usual();
+    fs::create_dir(place.path("empty")).unwrap();
+    place.images("one/only", 0, 5);
+    place.images("single/a", 0, 5);
+    place.images("single/b", 1, 1);
+    place.write("unreadable/a/0.jpg", "x");
+    place.write("unreadable/a/1.jpg", "x");
+    place.write("unreadable/b/0.jpg", "x");
+    place.write("unreadable/b/1.jpg", "x");
+    let cases = [
+        ("missing", 2, &["missing", "folder of images"][..]),
+        ("tiny.onnx", 2, &["not a folder"]),
+        ("empty", 1, &["empty", "no class folders"]),
+        ("one", 1, &["only one class", "'only'", "2"]),
+        ("single", 1, &["class 'b' has 1 image", "at least 2"]),
+        ("unreadable", 1, &["none of the 2 training images could be read", "first: a/", "not an image"]),
+    ];
+    for (folder, code, words) in cases {
+        place.adapt(&format!("--data {folder} --onnx tiny.onnx --out out")).fails(code, words);
+        assert_eq!(place.outputs(), [""; 0], "{folder}");
+    }
+}
+
+#[test]
+fn unusable_images_are_skipped_and_listed() {
+    let place = Place::usual();
+    spoil(&place);
+    let ran = place.main("").succeeds();
+    assert!(ran.out.contains("skipped  4 images"), "{}", ran.out);
+    let run = place.json("out/run.json");
+    let mut skipped: Vec<_> = run["data"]["skipped"].as_array().unwrap().iter().collect();
+    skipped.sort_by_key(|s| s["path"].as_str().unwrap().to_string());
+    let found: Vec<_> = skipped.iter().map(|s| (s["path"].as_str().unwrap(), s["reason"].as_str().unwrap())).collect();
+    assert_eq!(found[0], ("a/bomb.png", "too large: 30000x30000 pixels"));
+    assert!(found[1].0 == "a/corrupt.png" && !found[1].1.is_empty(), "{found:?}");
+    assert_eq!(found[2..], [("a/text.jpg", "not an image"), ("a/zero.jpg", "empty file")]);
+    let counts: u64 = run["data"]["counts"].as_object().unwrap().values().map(|c| c[0].as_u64().unwrap()).sum();
+    assert_eq!(counts, 6);
+    assert_eq!(place.read("out/predictions.csv").lines().count(), 1 + 18);
+}
+
+#[test]
+fn strict_fails_on_the_first_unusable_image() {
+    let place = Place::usual();
+    place.write("data/b/zero.jpg", "");
+    place.refuses("--strict", 1, &["b/zero.jpg", "empty file", "--strict"]);
+    fs::remove_file(place.path("data/b/zero.jpg")).unwrap();
+    place.main("--strict").succeeds();
+}
+
+#[test]
+fn a_class_that_loses_its_images_is_named() {
+    let place = Place::usual();
+    for i in 1..6 {
+        place.write(&format!("data/b/{i}.png"), "");
+    }
+    place.refuses("", 1, &["class 'b' has 1 image", "unreadable", "the first b/", "empty file"]);
+}
+
+#[test]
+fn links_pipes_and_folders_with_an_images_name() {
+    use std::os::unix::fs::symlink;
+    let place = Place::usual();
+    symlink(place.path("data"), place.path("data/a/loop")).unwrap();
+    symlink(place.path("data/b"), place.path("data/b/self")).unwrap();
+    symlink("nowhere", place.path("data/a/broken.jpg")).unwrap();
+    fs::create_dir(place.path("data/a/folder.jpg")).unwrap();
+    place.shell("mkfifo data/c/pipe.jpg").succeeds();
+    place.main("").succeeds();
+    let run = place.json("out/run.json");
+    let skipped = run["data"]["skipped"].as_array().unwrap();
+    let reason = |path: &str| skipped.iter().find(|s| s["path"] == path).unwrap()["reason"].as_str().unwrap();
+    assert_eq!(reason("a/loop"), "a symbolic link to a folder that contains it");
+    assert_eq!(reason("b/self"), "a symbolic link to a folder that contains it");
+    assert_eq!(reason("a/broken.jpg"), "a broken symbolic link");
+    assert_eq!(reason("c/pipe.jpg"), "not a regular file");
+    assert_eq!(skipped.len(), 4, "{skipped:?}");
+    place.adapt("predict out/model.onnx data/c/pipe.jpg").fails(2, &["none of the images could be read"]);
+    let ran = place.adapt("predict out/model.onnx data --csv").succeeds();
+    assert_eq!(ran.out.lines().count(), 1 + 18, "{}", ran.out);
+}
+
+#[test]
+fn files_that_may_not_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::usual();
+    let hide = |name: &str| fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o0)).unwrap();
+    hide("data/a/0.png");
+    if fs::File::open(place.path("data/a/0.png")).is_ok() {
+        eprintln!("left out: this user may read every file");
+        return;
+    }
+    place.main("").succeeds();
+    let skipped = place.json("out/run.json")["data"]["skipped"].clone();
+    assert_eq!(skipped[0]["path"], "a/0.png");
+    assert!(skipped[0]["reason"].as_str().unwrap().contains("ermission denied"), "{skipped}");
+    hide("tiny.onnx");
+    place.main("--force").fails(1, &["tiny.onnx", "ermission denied"]);
+}

@@ -1,0 +1,53 @@
+//! Ctrl-C and SIGTERM in the middle of the work.
+
+use super::support::Place;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Images that take long to decode, by hard links to one.
+fn slow(place: &Place) {
+    let big = image::RgbImage::from_fn(2500, 2500, |x, y| image::Rgb([(x * y) as u8, x as u8, (x ^ y) as u8]));
+    big.save(place.path("big.png")).unwrap();
+    for class in ["a", "b"] {
+        fs::create_dir_all(place.path(format!("slow/{class}"))).unwrap();
+        for i in 0..400 {
+            fs::hard_link(place.path("big.png"), place.path(format!("slow/{class}/{i}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn interruptions_leave_nothing_behind() {
+    let place = Place::usual();
+    slow(&place);
+    for (signal, earlier) in [("INT", false), ("TERM", true)] {
+        if earlier {
+            place.main("").succeeds();
+        }
+        let kept = earlier.then(|| fs::read(place.path("out/model.onnx")).unwrap());
+        let mut command = place.command();
+        command.args(["--data", "slow", "--onnx", "tiny.onnx", "--out", "out", "--force"]);
+        let running = place.start(&mut command);
+        // The plan is printed right before the extraction.
+        let start = Instant::now();
+        while !running.err().contains("engine ") {
+            assert!(start.elapsed() < Duration::from_secs(30), "{}", running.err());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(place.path("out.partial").is_dir());
+        std::thread::sleep(Duration::from_millis(100));
+        let sent = Instant::now();
+        let pid = running.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        running.wait().fails(130, &["interrupted"]);
+        assert!(sent.elapsed() < Duration::from_secs(10), "it went on for {:?}", sent.elapsed());
+        match kept {
+            None => assert_eq!(place.outputs(), [""; 0]),
+            Some(bytes) => {
+                assert_eq!(place.outputs(), ["out"]);
+                assert_eq!(fs::read(place.path("out/model.onnx")).unwrap(), bytes);
+            }
+        }
+    }
+}

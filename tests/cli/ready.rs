@@ -1,0 +1,110 @@
+//! predict, eval and merge on a model that is ready.
+
+use super::support::Place;
+use std::fs;
+
+fn adapted() -> Place {
+    let place = Place::usual();
+    place.main("-q").succeeds();
+    place
+}
+
+#[test]
+fn predict() {
+    let place = adapted();
+    fs::create_dir(place.path("empty")).unwrap();
+    place.write("broken/a.png", "");
+    place.adapt("predict out/model.onnx nowhere").fails(2, &["nowhere"]);
+    place.adapt("predict out/model.onnx data nowhere").fails(2, &["nowhere"]);
+    place.adapt("predict out/model.onnx empty").fails(2, &["no images"]);
+    place.adapt("predict out/model.onnx broken").fails(2, &["none of the images could be read"]);
+    place.adapt("predict out/model.onnx data --csv --json").fails(2, &["--csv", "--json"]);
+    let ran = place.adapt("predict out/model.onnx data/a broken data/b/3.png --csv").succeeds();
+    assert!(ran.err.contains("warning: broken/a.png: empty file"), "{}", ran.err);
+    assert_eq!(ran.out.lines().next(), Some("path,label,confidence"));
+    let rows: Vec<_> = ran.out.lines().skip(1).collect();
+    assert!(rows.len() == 7 && rows[..6].iter().all(|r| r.starts_with("data/a/") && r.contains(".png,a,")), "{rows:?}");
+    assert!(rows[6].starts_with("data/b/3.png,b,"), "{rows:?}");
+    let ran = place.adapt("predict out/model.onnx data/c").succeeds();
+    assert!(ran.out.contains("data/c/5.png"), "{}", ran.out);
+}
+
+#[test]
+fn a_model_with_too_few_names_is_refused() {
+    let place = adapted();
+    place.write("labels.txt", "one\ntwo\n");
+    place.adapt("predict tiny.onnx data --csv").fails(1, &["tiny.onnx", "4 outputs", "2 class names"]);
+    place.adapt("eval tiny.onnx --data data").fails(1, &["no folder of images", "'one', 'two'"]);
+    fs::remove_file(place.path("labels.txt")).unwrap();
+    place.adapt("eval tiny.onnx --data data").fails(1, &["tiny.onnx", "class names are not known", "labels.txt"]);
+    let ran = place.adapt("predict tiny.onnx data --csv").succeeds();
+    assert!(ran.err.contains("preprocessing is a guess"), "{}", ran.err);
+}
+
+#[test]
+fn eval() {
+    let place = adapted();
+    place.adapt("eval out/model.onnx --data nowhere").fails(2, &["nowhere", "not a folder"]);
+    place.images("wrong/z", 0, 3);
+    place.adapt("eval out/model.onnx --data wrong").fails(1, &["wrong", "no folder of images", "'a', 'b', 'c'"]);
+    place.images("wrong/a", 0, 3);
+    place.write("wrong/a/zero.png", "");
+    let ran = place.adapt("eval out/model.onnx --data wrong --json").succeeds();
+    let figures: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(figures["n"], 3);
+    for words in ["z: the model has no class of this name (3 images)", "zero.png: empty file"] {
+        assert!(ran.err.contains(words), "{}", ran.err);
+    }
+    // Where there is a test folder, only that is measured.
+    place.images("split/train/a", 0, 5);
+    place.images("split/test/a", 0, 2);
+    place.images("split/test/b", 1, 2);
+    let ran = place.adapt("eval out/model.onnx --data split --json").succeeds();
+    let figures: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&figures["n"], &figures["accuracy"]), (&4.into(), &1.0.into()));
+}
+
+#[test]
+fn merge_gives_the_same_model_back() {
+    let place = adapted();
+    place.adapt("merge out/model.onnx out/model.safetensors -o again.onnx").succeeds();
+    let same = || fs::read(place.path("out/model.onnx")).unwrap() == fs::read(place.path("again.onnx")).unwrap();
+    assert!(same());
+    let ran = place.adapt("merge out/model.onnx out/model.safetensors -o again.onnx");
+    ran.fails(2, &["again.onnx", "exists already", "--force"]);
+    place.write("again.onnx", "old");
+    place.adapt("merge out/model.onnx out/model.safetensors -o again.onnx --force").succeeds();
+    assert!(same());
+}
+
+#[test]
+fn merge_refuses_what_does_not_fit() {
+    let place = adapted();
+    let tensor = |name: &str, dtype: &str, shape: &str, bytes: usize| {
+        let header = format!(r#"{{"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{bytes}]}}}}"#);
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; bytes]].concat()
+    };
+    let cases = [
+        (tensor("ww", "F32", "[1]", 4), &["no initializer 'ww'"][..]),
+        (tensor("b", "F32", "[7]", 28), &["'b'", "[7]", "[6]"]),
+        (tensor("b", "F16", "[6]", 12), &["'b'", "F16", "float32"]),
+        (tensor("b", "F32", "[6]", 24)[..40].to_vec(), &["not a safetensors file"]),
+        (b"garbage".to_vec(), &["not a safetensors file"]),
+        (vec![0xff; 64], &["not a safetensors file"]),
+        (Vec::new(), &["not a safetensors file"]),
+    ];
+    for (bytes, words) in cases {
+        place.write("weights.safetensors", bytes);
+        let ran = place.adapt("merge tiny.onnx weights.safetensors -o merged.onnx");
+        ran.fails(1, &[&["weights.safetensors"], words].concat());
+        assert!(!place.path("merged.onnx").exists() && !place.path("merged.onnx.partial").exists());
+    }
+    place
+        .adapt("merge tiny.onnx nowhere.safetensors -o merged.onnx")
+        .fails(2, &["nowhere.safetensors", "no such file"]);
+    place.adapt("merge tiny.onnx out/model.safetensors -o merged.onnx").fails(1, &["no initializer 'adapt."]);
+    place.adapt("merge out/model.onnx out/model.safetensors -o no/where.onnx").fails(1, &["no/where.onnx"]);
+    // A folder is never replaced.
+    place.adapt("merge out/model.onnx out/model.safetensors -o data --force").fails(1, &["data"]);
+    assert!(place.path("data/a/0.png").is_file() && !place.path("data.partial").exists());
+}
