@@ -9,9 +9,11 @@ use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-/// Images in one run of the engine. Fixed, so that results do not depend on the machine: larger ones gain nothing on a
-/// CPU and cost memory.
+/// Images in one run of the engine. Fixed, so that results do not depend on the machine: more gain nothing on a CPU and
+/// cost memory. Very large images go in smaller batches.
 pub const BATCH: usize = 8;
+/// Values that the images of one batch may have together: 64 MiB.
+const MOST_VALUES: usize = 1 << 24;
 /// Decoded batches that may wait for the engine.
 const AHEAD: usize = 2;
 
@@ -67,11 +69,14 @@ impl Extractor {
         let mut found = Rows { rows: Array2::zeros((0, 0)), places: Vec::new(), skipped: Vec::new() };
         let mut values = Vec::new();
         let (preprocessing, layout) = (self.preprocessing.clone(), self.layout);
+        let (height, width) = preprocessing.size();
+        let values_of_one = preprocessing.channels() * height as usize * width as usize;
+        let batch = (MOST_VALUES / values_of_one.max(1)).clamp(1, BATCH);
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
-                for start in (0..paths.len()).step_by(BATCH) {
-                    let chunk = &paths[start..(start + BATCH).min(paths.len())];
+                for start in (0..paths.len()).step_by(batch) {
+                    let chunk = &paths[start..(start + batch).min(paths.len())];
                     // The receiver is gone when the engine failed or the user stopped: nobody wants more.
                     if sender.send(load(root, chunk, start, &preprocessing, layout)).is_err() {
                         return;
