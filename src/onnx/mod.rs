@@ -4,9 +4,11 @@
 
 pub mod batch;
 pub mod cut;
+pub mod data_type;
 pub mod external;
 pub mod graph;
 pub mod metadata;
+pub mod pooling;
 pub mod schema;
 pub mod surgery;
 pub mod tensor;
