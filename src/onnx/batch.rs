@@ -2,7 +2,7 @@
 
 use super::Model;
 use super::graph::reads;
-use super::schema::{TensorProto, ValueInfoProto, data_type, type_proto};
+use super::schema::{TensorProto, ValueInfoProto, data_type};
 use super::surgery::symbol;
 use super::tensor::{raw_bytes, set_raw};
 use std::collections::HashSet;
@@ -46,9 +46,8 @@ fn free_first(value: &mut ValueInfoProto, fixed: usize) {
     if value.tensor_type().and_then(|(_, shape)| shape?.first().copied()?) != Some(fixed as u64) {
         return;
     }
-    if let Some(type_proto::Value::TensorType(t)) = value.r#type.as_mut().and_then(|t| t.value.as_mut())
-        && let Some(first) = t.shape.as_mut().and_then(|s| s.dim.first_mut())
-    {
+    let tensor = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
+    if let Some(first) = tensor.and_then(|t| t.shape.as_mut()?.dim.first_mut()) {
         *first = symbol("N");
     }
 }

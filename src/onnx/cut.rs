@@ -71,6 +71,10 @@ pub fn find(graph: &GraphProto, output: Option<&str>, at: Option<&str>) -> Resul
         let near = nearest(wanted, outputs.iter().copied());
         return Err(format!("the model has no output '{wanted}'{near}; its outputs: {}", outputs.join(", ")));
     }
+    if let Some(given) = at.filter(|at| index.is_given(at)) {
+        let what = format!("'{given}' is the model's input or stored in it");
+        return Err(format!("{what}; choose a tensor that a node computes: see `adapt inspect`"));
+    }
     if let Some(at) = at.filter(|a| index.producer(a).is_none()) {
         let made = graph.node.iter().flat_map(|n| &n.output).map(String::as_str);
         return Err(format!("no node of the model computes a tensor '{at}'{}; see `adapt inspect`", nearest(at, made)));

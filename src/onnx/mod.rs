@@ -18,7 +18,7 @@ pub mod weights;
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use prost::Message;
-use schema::{ModelProto, ValueInfoProto, dimension, type_proto};
+use schema::{ModelProto, ValueInfoProto, dimension};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -123,7 +123,7 @@ impl ValueInfoProto {
     /// Element type and dimensions of a tensor; a dimension is `None` where it is symbolic, negative or unknown.
     /// `None` for anything but a tensor; `Some((_, None))` when the rank is unknown.
     pub fn tensor_type(&self) -> Option<(i32, Option<Vec<Option<u64>>>)> {
-        let Some(type_proto::Value::TensorType(t)) = &self.r#type.as_ref()?.value else { return None };
+        let t = self.r#type.as_ref()?.tensor_type.as_ref()?;
         let dim = |d: &schema::Dimension| match d.value {
             Some(dimension::Value::DimValue(n)) if n > 0 => Some(n as u64),
             _ => None,

@@ -186,10 +186,16 @@ messages! {
         #[prost(oneof = "dimension::Value", tags = "1, 2")] value: Option<dimension::Value>,
         #[prost(string, optional, tag = "3")] denotation: Option<String>,
     }
-    /// A value's type.
+    /// A value's type: one of the messages. Not a `oneof`, which prost would write in one place, whichever it is: so
+    /// the fields are written in the order of their numbers, as everybody else does.
     TypeProto {
-        #[prost(oneof = "type_proto::Value", tags = "1, 4, 5, 7, 8, 9")] value: Option<type_proto::Value>,
+        #[prost(message, optional, tag = "1")] tensor_type: Option<TensorType>,
+        #[prost(message, optional, boxed, tag = "4")] sequence_type: Option<Box<Wrapped>>,
+        #[prost(message, optional, boxed, tag = "5")] map_type: Option<Box<MapType>>,
         #[prost(string, optional, tag = "6")] denotation: Option<String>,
+        #[prost(message, optional, tag = "7")] opaque_type: Option<Opaque>,
+        #[prost(message, optional, tag = "8")] sparse_tensor_type: Option<TensorType>,
+        #[prost(message, optional, boxed, tag = "9")] optional_type: Option<Box<Wrapped>>,
     }
     /// A (sparse) tensor's element type and shape.
     TensorType {
@@ -257,27 +263,5 @@ pub mod simple_dim {
         DimValue(i64),
         #[prost(string, tag = "2")]
         DimParam(String),
-    }
-}
-
-/// The choice inside [`TypeProto`].
-pub mod type_proto {
-    use super::*;
-    /// What kind of value it is.
-    #[derive(Clone, PartialEq, Oneof)]
-    #[allow(missing_docs)]
-    pub enum Value {
-        #[prost(message, tag = "1")]
-        TensorType(TensorType),
-        #[prost(message, tag = "4")]
-        SequenceType(Box<Wrapped>),
-        #[prost(message, tag = "5")]
-        MapType(Box<MapType>),
-        #[prost(message, tag = "7")]
-        OpaqueType(Opaque),
-        #[prost(message, tag = "8")]
-        SparseTensorType(TensorType),
-        #[prost(message, tag = "9")]
-        OptionalType(Box<Wrapped>),
     }
 }

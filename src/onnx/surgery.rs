@@ -7,7 +7,7 @@ pub use super::pooling::Pooling;
 use super::pooling::int;
 use super::schema::{
     Dimension, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, TensorShapeProto, TensorType,
-    TypeProto, ValueInfoProto, dimension, type_proto,
+    TypeProto, ValueInfoProto, dimension,
 };
 use super::tensor::{initializer, integers};
 use std::collections::HashSet;
@@ -133,10 +133,8 @@ fn output_shape(index: &Index, cut: &Cut, classes: usize) -> Vec<i64> {
 
 fn output_info(index: &Index, cut: &Cut, name: String, shape: &[i64], elem_type: i32) -> ValueInfoProto {
     let old = index.graph.output.iter().find(|o| o.name() == cut.output).cloned().unwrap_or_default();
-    let old_dims = match old.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(t)) => t.shape.as_ref().map(|s| s.dim.clone()).unwrap_or_default(),
-        _ => Vec::new(),
-    };
+    let old_type = old.r#type.and_then(|t| t.tensor_type);
+    let old_dims = old_type.and_then(|t| t.shape).map_or(Vec::new(), |s| s.dim);
     let batch = match old_dims.into_iter().next() {
         Some(dim @ Dimension { value: Some(_), .. })
             if !matches!(dim.value, Some(dimension::Value::DimValue(..=0))) =>
@@ -152,7 +150,7 @@ fn output_info(index: &Index, cut: &Cut, name: String, shape: &[i64], elem_type:
 
 fn tensor_type(elem_type: i32, dim: Vec<Dimension>) -> TypeProto {
     let tensor = TensorType { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
-    TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None }
+    TypeProto { tensor_type: Some(tensor), ..Default::default() }
 }
 
 fn size(n: i64) -> Dimension {

@@ -45,6 +45,8 @@ pub struct Declared {
 const DEFAULT_SIZE: u32 = 224;
 /// Larger images in are no use to any known model, and would take all memory.
 const MAX_SIZE: u64 = 8192;
+/// The most values that a fixed batch may have: it is filled up, however few images there are.
+const MAX_BATCH: usize = 1 << 30;
 
 impl Declared {
     /// Finds the one image input.
@@ -105,7 +107,13 @@ impl Declared {
             return Err(Error::Usage(format!("a size of {height}x{width} pixels is not between 1 and {MAX_SIZE}")));
         }
         let Declared { name, layout, channels, batch, data_type, .. } = self;
-        Ok(Input { name, layout, height, width, channels, batch, data_type })
+        let input = Input { name, layout, height, width, channels, batch, data_type };
+        match batch.filter(|&batch| batch.checked_mul(input.len()).is_none_or(|values| values > MAX_BATCH)) {
+            Some(batch) => {
+                Err(Error::Usage(format!("the model's input '{}' takes {batch} images at once", input.name)))
+            }
+            None => Ok(input),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::data::{Layout, Preprocessing, Spec};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{self, Classifier, Cut};
+use crate::onnx::graph::Index;
 use crate::onnx::surgery::{self, Pooling};
 use crate::onnx::{Model, batch};
 use crate::progress::{Event, Progress, emit};
@@ -100,6 +101,12 @@ impl Plan {
         let path = model.path.display().to_string();
         let usage = |what: String| Error::Usage(format!("{path}: {what}"));
         let cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
+        if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
+            return Err(usage(format!(
+                "the tensor '{}' does not depend on the image; choose another --cut",
+                cut.tensor
+            )));
+        }
         let mut notes = Vec::new();
         if known.guessed {
             notes.push(format!("preprocessing is a guess ({}); give --preprocess if you know better", known.source));

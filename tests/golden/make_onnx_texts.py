@@ -67,7 +67,7 @@ def names():
     quote = lambda s: "'" + "".join("\\" + c if c in "'\\" else f"\\x{ord(c):02x}" if ord(c) < 32 or ord(c) == 127 else c for c in s) + "'"
     form = "{" + ", ".join(f"{i}: {quote(s)}" for i, s in enumerate(nasty)) + "}"
     assert ast.literal_eval(form) == dict(enumerate(nasty))
-    read = [form, repr(dict(enumerate(nasty))), ascii(dict(enumerate(nasty))), json.dumps(dict(enumerate(nasty))), repr(nasty), json.dumps(nasty)]
+    read = [form, repr(dict(enumerate(nasty))), repr({str(i): s for i, s in enumerate(nasty)}), ascii(dict(enumerate(nasty))), json.dumps(dict(enumerate(nasty))), repr(nasty), json.dumps(nasty)]
     (OUT / "names.json").write_text(json.dumps({"names": nasty, "form": form, "read": read}, indent=0) + "\n")
 
 
