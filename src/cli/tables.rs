@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// A table without lines: the first column to the left, the others to the right.
-pub fn table<'a>(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
     for (i, column) in table.column_iter_mut().enumerate() {

@@ -77,8 +77,9 @@ impl Model {
         }
         let sha256 = hex(&Sha256::digest(&bytes));
         // Any bytes can be a protobuf message of fields that nobody knows: only a graph makes it ONNX.
-        let proto = ModelProto::decode(bytes)
-            .map_err(|_| Error::model(&path, "not an ONNX model, or cut short; download or export it again"))?;
+        let proto = ModelProto::decode(bytes).map_err(|e| {
+            Error::model(&path, format!("not an ONNX model, or cut short; download or export it again ({e})"))
+        })?;
         if proto.graph.as_ref().is_none_or(|g| g.node.is_empty()) || proto.opset_import.is_empty() {
             return Err(Error::model(&path, "not an ONNX model: it has no graph, or no operator set"));
         }

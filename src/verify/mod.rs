@@ -61,8 +61,7 @@ pub fn verify<S: AsRef<str> + Sync>(
     let (max_rel_logit_diff, class_agreement) = compare(expected.view(), found.rows.view());
     let (engine, version) = (extractor.engine().name().to_string(), extractor.engine().version().to_string());
     let parity = Parity { engine, version, images: paths.len(), max_rel_logit_diff, class_agreement, tolerance };
-    // Not `>`: what is not a number must fail too.
-    if !(max_rel_logit_diff <= tolerance) {
+    if max_rel_logit_diff > tolerance {
         let tensor = first_diverging(&model, plan, backend, (root, paths), features, tolerance, progress)?;
         return Err(Error::Parity(format!(
             "{}: {} computes outputs that differ from training by {max_rel_logit_diff:.1e} of their scale (allowed \
@@ -80,7 +79,8 @@ fn open(model: &Model, output: usize, plan: &Plan, backend: &Backend) -> Result<
     Ok(Extractor::new(engine, output, plan.preprocessing.clone(), plan.input.layout))
 }
 
-/// Largest difference relative to the scale of `expected`, and the share of equal argmaxes.
+/// Largest difference relative to the scale of `expected` (infinite where one is not a number), and the share of equal
+/// argmaxes.
 fn compare(expected: ArrayView2<f32>, found: ArrayView2<f32>) -> (f64, f64) {
     if expected.dim() != found.dim() {
         return (f64::INFINITY, 0.0);
@@ -105,7 +105,7 @@ fn first_diverging<S: AsRef<str> + Sync>(
 ) -> Result<String> {
     let frozen = surgery::backbone(model, &plan.surgery, &plan.pooling);
     let found = open(&frozen, 0, plan, backend)?.run(root, paths, "looking for the difference", progress)?;
-    if !(compare(features, found.rows.view()).0 <= tolerance) {
+    if compare(features, found.rows.view()).0 > tolerance {
         return Ok(plan.cut.clone());
     }
     // The features agree, so it is the head: the last `Gemm`, since surgery appends it.
