@@ -106,6 +106,9 @@ fn chain(count: usize, op: &str, extra: &[&str], linear: usize) -> Vec<u8> {
     model.encode_to_vec()
 }
 
+/// Ten times what it takes on an idle machine; what grows with the square of the nodes would take minutes.
+const LIMIT: Duration = Duration::from_secs(8);
+
 #[test]
 fn a_hundred_thousand_nodes_are_no_trouble() {
     const NODES: usize = 100_000;
@@ -122,7 +125,7 @@ fn a_hundred_thousand_nodes_are_no_trouble() {
         let start = Instant::now();
         everything(bytes).unwrap_or_else(|e| panic!("{op}: {e}"));
         let time = start.elapsed();
-        assert!(time < Duration::from_secs(4), "{op}: {time:?}");
+        assert!(time < LIMIT, "{op}: {time:?}");
     }
 }
 
@@ -135,7 +138,7 @@ fn many_constants_behind_one_another_are_no_trouble() {
     graph.node[0].input[0] = "h".into();
     let start = Instant::now();
     everything(proto.encode_to_vec()).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
 }
 
 #[test]
