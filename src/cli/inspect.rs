@@ -5,7 +5,7 @@ use adapt::data::Preprocessing;
 use adapt::engine::importable;
 use adapt::error::printable;
 use adapt::onnx::cut::{self, Cut};
-use adapt::onnx::schema::{ValueInfoProto, data_type, dimension, type_proto};
+use adapt::onnx::schema::{ValueInfoProto, data_type, dimension};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, tensor};
 use adapt::plan::{Input, labels, preprocessing};
@@ -107,7 +107,7 @@ fn inspect(model: &Model, options: &InspectOptions) -> Inspection {
 
 /// `float32 logits [N, 1000]`
 fn value(info: &ValueInfoProto) -> String {
-    let Some(type_proto::Value::TensorType(t)) = info.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+    let Some(t) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
         return format!("{} (not a tensor)", info.name());
     };
     let dims = t.shape.as_ref().map(|s| {

@@ -1,8 +1,8 @@
 //! A fixed batch becomes free.
 
 use super::Model;
-use super::graph::Index;
-use super::schema::{ValueInfoProto, data_type, type_proto};
+use super::graph::reads;
+use super::schema::{TensorProto, ValueInfoProto, data_type};
 use super::surgery::symbol;
 use super::tensor::{raw_bytes, set_raw};
 use std::collections::HashSet;
@@ -21,25 +21,24 @@ pub fn free(model: &Model, input: &str, fixed: usize) -> Model {
         free_target(tensor, fixed);
     }
     for node in graph.node.iter_mut().filter(|n| n.is("Constant") && n.output.iter().any(|o| shapes.contains(o))) {
-        node.attribute.iter_mut().filter_map(|a| a.t.as_mut()).for_each(|t| free_target(t, fixed));
+        for attribute in &mut node.attribute {
+            attribute.t.iter_mut().for_each(|t| free_target(t, fixed));
+            copied(&mut attribute.ints, fixed);
+        }
     }
     model
 }
 
-/// Names of the constants that `Reshape` nodes, and nothing else, take as their shape.
+/// Names of the values that `Reshape` nodes, and nothing else, take as their shape.
 fn reshape_targets(model: &Model) -> HashSet<String> {
-    let graph = model.graph();
-    let index = Index::new(graph);
-    let reshape = |n: &&super::schema::NodeProto| n.is("Reshape") && n.int("allowzero", 0) == 0;
-    let targets = graph.node.iter().filter(reshape).filter_map(|n| n.input.get(1));
-    let mut targets: HashSet<String> = targets.filter(|t| index.constant(t).is_some()).cloned().collect();
-    for node in &graph.node {
-        for (place, input) in node.input.iter().enumerate() {
-            if !(node.is("Reshape") && place == 1) {
-                targets.remove(input);
-            }
-        }
+    let (mut targets, mut others) = (HashSet::new(), HashSet::new());
+    for node in &model.graph().node {
+        let target = if node.is("Reshape") && node.int("allowzero", 0) == 0 { node.input.get(1) } else { None };
+        targets.extend(target.cloned());
+        others
+            .extend(reads(node).enumerate().filter(|&(place, _)| place != 1 || target.is_none()).map(|(_, name)| name));
     }
+    targets.retain(|name| !others.contains(name.as_str()));
     targets
 }
 
@@ -47,22 +46,29 @@ fn free_first(value: &mut ValueInfoProto, fixed: usize) {
     if value.tensor_type().and_then(|(_, shape)| shape?.first().copied()?) != Some(fixed as u64) {
         return;
     }
-    if let Some(type_proto::Value::TensorType(t)) = value.r#type.as_mut().and_then(|t| t.value.as_mut())
-        && let Some(first) = t.shape.as_mut().and_then(|s| s.dim.first_mut())
-    {
+    let tensor = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
+    if let Some(first) = tensor.and_then(|t| t.shape.as_mut()?.dim.first_mut()) {
         *first = symbol("N");
     }
 }
 
-/// `[fixed, …]` becomes `[0, …]`: in `Reshape`, 0 copies the input's axis.
-fn free_target(tensor: &mut super::schema::TensorProto, fixed: usize) {
+/// Frees a stored shape.
+fn free_target(tensor: &mut TensorProto, fixed: usize) {
     if tensor.data_type() != data_type::INT64 {
         return;
     }
     let Some(raw) = raw_bytes(tensor) else { return };
     let mut values: Vec<i64> = raw.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect();
-    if values.len() > 1 && values[0] == fixed as i64 {
-        values[0] = 0;
+    if copied(&mut values, fixed) {
         set_raw(tensor, values.iter().flat_map(|v| v.to_le_bytes()).collect());
     }
+}
+
+/// `[fixed, …]` becomes `[0, …]`: in `Reshape`, 0 copies the input's axis. Whether it did.
+fn copied(shape: &mut [i64], fixed: usize) -> bool {
+    let found = shape.len() > 1 && shape[0] == fixed as i64;
+    if found {
+        shape[0] = 0;
+    }
+    found
 }

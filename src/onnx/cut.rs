@@ -1,7 +1,7 @@
 //! Where the backbone ends and the classifier begins.
 
 use super::graph::Index;
-use super::schema::{GraphProto, NodeProto, data_type};
+use super::schema::{GraphProto, NodeProto, TensorProto, data_type};
 use serde::{Deserialize, Serialize};
 
 /// What stands behind a cut.
@@ -40,31 +40,27 @@ pub struct Cut {
 
 const ACTIVATIONS: [&str; 3] = ["Softmax", "LogSoftmax", "Sigmoid"];
 const SHAPE_ONLY: [&str; 5] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"];
-const HARMLESS: [&str; 3] = ["Identity", "Cast", "Dropout"];
-/// What may stand between a classifier and the output, and goes with it.
-const PASSED: [&str; 18] = [
-    "Relu",
-    "Clip",
-    "LeakyRelu",
-    "PRelu",
-    "HardSwish",
-    "HardSigmoid",
-    "Tanh",
-    "Elu",
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "BatchNormalization",
-    "GlobalAveragePool",
-    "AveragePool",
-    "GlobalMaxPool",
-    "ReduceMean",
-    "Softsign",
-];
+/// Kept behind the new head.
+const CARRIED: [&str; 2] = ["Identity", "Cast"];
+const POOLS: [&str; 4] = ["GlobalAveragePool", "AveragePool", "GlobalMaxPool", "ReduceMean"];
+/// What else may stand between a classifier and the output, and goes with it.
+const PASSED: [&str; 7] = ["Dropout", "Relu", "Add", "Sub", "Mul", "Div", "HardSigmoid"];
+/// Cuts that are listed: more help nobody.
+const MOST: usize = 32;
+/// Outputs among which one is chosen: each is looked at in turn.
+const MOST_OUTPUTS: usize = 256;
+/// What stands behind layers inside a network. A last linear layer with one of these behind it, and no final
+/// activation, makes an embedding, not scores of classes.
+const HIDDEN: [&str; 9] =
+    ["BatchNormalization", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Tanh", "Elu", "Selu", "Softsign"];
+
+fn is_any(node: &NodeProto, names: &[&str]) -> bool {
+    names.iter().any(|name| node.is(name))
+}
 
 /// The output to adapt and its cut. Of several outputs the one with a classifier is taken; of several with one, the
-/// one that depends on most nodes (auxiliary classifiers branch off earlier), the first of equals.
+/// one that depends on most nodes (auxiliary classifiers branch off earlier), the first of equals. The graph must be one
+/// that [`super::validate`] lets through: it has no cycles.
 ///
 /// # Errors
 /// A text naming what exists when `output` or `at` does not, or when `output` does not depend on `at`.
@@ -75,21 +71,33 @@ pub fn find(graph: &GraphProto, output: Option<&str>, at: Option<&str>) -> Resul
         let near = nearest(wanted, outputs.iter().copied());
         return Err(format!("the model has no output '{wanted}'{near}; its outputs: {}", outputs.join(", ")));
     }
+    if let Some(given) = at.filter(|at| index.is_given(at)) {
+        let what = format!("'{given}' is the model's input or stored in it");
+        return Err(format!("{what}; choose a tensor that a node computes: see `adapt inspect`"));
+    }
     if let Some(at) = at.filter(|a| index.producer(a).is_none()) {
         let made = graph.node.iter().flat_map(|n| &n.output).map(String::as_str);
         return Err(format!("no node of the model computes a tensor '{at}'{}; see `adapt inspect`", nearest(at, made)));
     }
-    let reached = |o: &&str| at.is_none_or(|at| index.ancestors(&[o]).1.contains(at));
-    let choices = outputs.iter().copied().filter(|o| output.is_none_or(|w| w == *o)).filter(reached);
+    let choices: Vec<&str> = outputs.into_iter().filter(|o| output.is_none_or(|w| w == *o)).collect();
+    if choices.len() > MOST_OUTPUTS {
+        return Err(format!("the model has {} outputs; choose one with --output", choices.len()));
+    }
+    let frozen = at.map(|at| index.ancestors(&[at]).0);
     let mut best: Option<(bool, usize, Cut)> = None;
     for name in choices {
-        let mut cut = walk(&index, name).swap_remove(0);
-        if let Some(at) = at {
-            cut = Cut { tensor: at.into(), classifier: Classifier::Chosen, features: None, ..cut };
-            let (frozen, _) = index.ancestors(&[at]);
-            cut.tail.retain(|node| !frozen.contains(node));
+        let (needed, values) = index.ancestors(&[name]);
+        if at.is_some_and(|at| !values.contains(at)) {
+            continue;
         }
-        let rank = (cut.classifier != Classifier::None, index.ancestors(&[name]).0.len());
+        let (mut found, tail) = walk(&index, name);
+        let mut cut = found.swap_remove(0);
+        if let (Some(at), Some(frozen)) = (at, &frozen) {
+            let data_type = float_type(graph, at).unwrap_or(cut.data_type);
+            let tail = tail.into_iter().filter(|node| frozen.binary_search(node).is_err()).collect();
+            cut = Cut { tensor: at.into(), classifier: Classifier::Chosen, features: None, data_type, tail, ..cut };
+        }
+        let rank = (cut.classifier != Classifier::None, needed.len());
         if best.as_ref().is_none_or(|(linear, nodes, _)| rank > (*linear, *nodes)) {
             best = Some((rank.0, rank.1, cut));
         }
@@ -103,82 +111,129 @@ pub fn find(graph: &GraphProto, output: Option<&str>, at: Option<&str>) -> Resul
 
 /// Cuts on the way back from `output`, the default first. Never empty.
 pub fn candidates(graph: &GraphProto, output: &str) -> Vec<Cut> {
-    walk(&Index::new(graph), output)
+    walk(&Index::new(graph), output).0
 }
 
-/// Walks from the output towards the input, through what can belong to a head, and notes each linear layer.
-fn walk(index: &Index, output: &str) -> Vec<Cut> {
-    let mut found: Vec<Cut> = Vec::new();
-    let (mut tail, mut value, mut plain) = (Vec::new(), output.to_string(), true);
-    for _ in 0..index.graph.node.len() {
-        let Some(place) = index.producer_index(&value) else { break };
+/// Walks from the output towards the input, through what can belong to a head, and notes each linear layer. Never none;
+/// and the nodes that are kept behind whatever replaces the head.
+fn walk(index: &Index, output: &str) -> (Vec<Cut>, Vec<usize>) {
+    let mut found = Vec::new();
+    let (mut tail, mut value) = (Vec::new(), output);
+    let (mut activated, mut pooled, mut hidden) = (false, false, false);
+    while let Some(place) = index.producer_index(value).filter(|_| found.len() < MOST) {
         let node = &index.graph.node[place];
         let Some(input) = data_input(index, node) else { break };
-        let is_any = |names: &[&str]| names.iter().any(|name| node.is(name));
-        if let Some((classifier, features, classes, data_type)) = linear(index, node) {
-            // Only what follows the last linear layer can be kept behind the new head.
-            let tail = tail.iter().rev().copied().collect();
-            let (features, classes) = (Some(features), Some(classes));
-            found.push(Cut {
-                tensor: input.into(),
-                output: output.into(),
-                classifier,
-                features,
-                classes,
-                data_type,
-                tail,
-            });
-            plain = false;
-        } else if is_any(&ACTIVATIONS) || is_any(&HARMLESS) {
+        if let Some(layer) = linear(index, node) {
+            if layer.classifier == Classifier::Conv && !pooled && is_map(index, output) && !after_pool(index, input) {
+                break;
+            }
+            if found.is_empty() && hidden && !activated {
+                found.push(embedding(index, output));
+            }
+            found.push(Cut { tensor: input.into(), output: output.into(), ..layer });
+        } else if is_any(node, &ACTIVATIONS) || is_any(node, &CARRIED) {
             // An activation deeper inside is the old head's own; only the last keeps the output's meaning.
-            if plain {
+            let last = found.is_empty() && !(activated && is_any(node, &ACTIVATIONS));
+            activated |= is_any(node, &ACTIVATIONS);
+            if last {
                 tail.push(place);
             }
-            plain &= !is_any(&ACTIVATIONS);
-        } else if is_any(&PASSED) {
-            plain = false;
-        } else if !is_any(&SHAPE_ONLY) {
+        } else if !is_any(node, &SHAPE_ONLY) && !may_follow(node) {
             break;
         }
-        value = input.to_string();
+        pooled |= is_any(node, &POOLS);
+        hidden |= is_any(node, &HIDDEN);
+        value = input;
     }
     if found.is_empty() {
-        let (classifier, tensor) = (Classifier::None, output.to_string());
-        let (data_type, tail) = (data_type::FLOAT, Vec::new());
-        found.push(Cut { tensor, output: output.into(), classifier, features: None, classes: None, data_type, tail });
+        found.push(embedding(index, output));
     }
-    let last = found[0].tail.clone();
-    found.iter_mut().for_each(|cut| cut.tail.clone_from(&last));
-    found
+    tail.reverse();
+    found.iter_mut().filter(|c| c.classifier != Classifier::None).for_each(|cut| cut.tail.clone_from(&tail));
+    (found, tail)
+}
+
+/// Whether a node can stand behind a linear layer in a head, and goes with it.
+fn may_follow(node: &NodeProto) -> bool {
+    is_any(node, &POOLS) || is_any(node, &PASSED) || is_any(node, &HIDDEN)
+}
+
+/// The output itself as features.
+fn embedding(index: &Index, output: &str) -> Cut {
+    Cut {
+        tensor: output.into(),
+        output: output.into(),
+        classifier: Classifier::None,
+        features: None,
+        classes: None,
+        data_type: float_type(index.graph, output).unwrap_or(data_type::FLOAT),
+        tail: Vec::new(),
+    }
+}
+
+/// Whether an output is a map with more than one place, or may be one.
+fn is_map(index: &Index, output: &str) -> bool {
+    let info = index.graph.output.iter().find(|o| o.name() == output);
+    let shape = info.and_then(|o| o.tensor_type()).and_then(|(_, shape)| shape).unwrap_or_default();
+    shape.len() == 4 && shape.iter().filter(|d| **d == Some(1)).count() < 2
+}
+
+/// Whether `value` comes from a pool, with no layer between.
+fn after_pool<'a>(index: &Index<'a>, mut value: &'a str) -> bool {
+    while let Some(node) = index.producer(value) {
+        if is_any(node, &POOLS) {
+            return true;
+        }
+        let light = may_follow(node) || is_any(node, &SHAPE_ONLY) || is_any(node, &CARRIED);
+        let Some(input) = data_input(index, node).filter(|_| light) else { break };
+        value = input;
+    }
+    false
+}
+
+/// The float type that the graph declares for a tensor.
+fn float_type(graph: &GraphProto, tensor: &str) -> Option<i32> {
+    let info = graph.output.iter().chain(&graph.value_info).find(|v| v.name() == tensor)?;
+    let floats = [data_type::FLOAT, data_type::FLOAT16, data_type::BFLOAT16, data_type::DOUBLE];
+    info.tensor_type().map(|(t, _)| t).filter(|t| floats.contains(t))
 }
 
 /// The one input that is not a constant; `None` when there are several, as where branches join.
 fn data_input<'a>(index: &Index, node: &'a NodeProto) -> Option<&'a str> {
     let mut inputs = node.input.iter().map(String::as_str);
-    if SHAPE_ONLY.iter().any(|name| node.is(name)) {
+    if is_any(node, &SHAPE_ONLY) {
         // Shapes may be computed from other shapes; the data always comes first.
         return inputs.next();
     }
-    let mut data = inputs.filter(|i| !i.is_empty() && weight(index, i).is_none());
+    let mut data = inputs.filter(|i| !i.is_empty() && stored(index, i).is_none());
     data.next().filter(|_| data.next().is_none())
 }
 
-/// A stored tensor's shape and data type, looking through a `Transpose` of it.
-fn weight(index: &Index, value: &str) -> Option<(Vec<i64>, i32)> {
+/// A stored tensor, and the `Transpose` that it is read through.
+fn stored<'a>(index: &Index<'a>, value: &str) -> Option<(&'a TensorProto, Option<&'a NodeProto>)> {
     if let Some(tensor) = index.constant(value) {
-        return Some((tensor.dims.clone(), tensor.data_type()));
+        return Some((tensor, None));
     }
     let node = index.producer(value).filter(|n| n.is("Transpose"))?;
-    let tensor = index.constant(node.input.first()?)?;
-    let dims = match node.attr("perm") {
-        Some(perm) => perm.ints.iter().map(|&p| tensor.dims.get(p as usize).copied()).collect::<Option<_>>()?,
-        None => tensor.dims.iter().rev().copied().collect(),
+    Some((index.constant(node.input.first()?)?, Some(node)))
+}
+
+/// The shape of a layer's weight, as the layer reads it, and its data type.
+fn weight(index: &Index, value: &str) -> Option<(Vec<i64>, i32)> {
+    let (tensor, transpose) = stored(index, value).filter(|(t, _)| t.dims.len() <= 4)?;
+    let dims = match transpose.map(|node| node.attr("perm")) {
+        None => tensor.dims.clone(),
+        Some(None) => tensor.dims.iter().rev().copied().collect(),
+        Some(Some(perm)) => {
+            let axis = |&p: &i64| tensor.dims.get(usize::try_from(p).ok()?).copied();
+            perm.ints.iter().take(5).map(axis).collect::<Option<_>>()?
+        }
     };
     Some((dims, tensor.data_type()))
 }
 
-/// What a linear layer is: its kind, features, classes and data type.
-fn linear(index: &Index, node: &NodeProto) -> Option<(Classifier, usize, usize, i32)> {
+/// What a linear layer is. Its cut's tensor, output and tail are left to the caller.
+fn linear(index: &Index, node: &NodeProto) -> Option<Cut> {
     let (dims, data_type) = weight(index, node.input.get(1)?)?;
     let (classifier, features, classes) = match dims[..] {
         [rows, columns] if node.is("Gemm") && node.int("transA", 0) == 0 => match node.int("transB", 0) {
@@ -189,12 +244,15 @@ fn linear(index: &Index, node: &NodeProto) -> Option<(Classifier, usize, usize, 
         [out, channels, 1, 1] if node.is("Conv") && node.int("group", 1) == 1 => (Classifier::Conv, channels, out),
         _ => return None,
     };
-    Some((classifier, usize::try_from(features).ok()?, usize::try_from(classes).ok()?, data_type))
+    let (features, classes) = (usize::try_from(features).ok(), usize::try_from(classes).ok());
+    let (tensor, output, tail) = (String::new(), String::new(), Vec::new());
+    Some(Cut { tensor, output, classifier, features, classes, data_type, tail })
 }
 
 /// `; did you mean 'x'?` for the nearest name, or nothing where none is near.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let score = |name: &str| strsim::jaro_winkler(wanted, name);
+    // Comparing costs the product of the lengths, and names come from strangers.
+    let score = |name: &str| if name.len().max(wanted.len()) > 256 { 0.0 } else { strsim::jaro_winkler(wanted, name) };
     let best = names.map(|name| (score(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(score, _)| *score > 0.7).map_or(String::new(), |(_, name)| format!("; did you mean '{name}'?"))
 }

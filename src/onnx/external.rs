@@ -1,8 +1,8 @@
 //! Weights that lie in other files beside the model.
 
-use super::Model;
 use super::schema::{AttributeProto, GraphProto, TensorProto};
 use super::tensor::byte_len;
+use super::{MAX_PROTO, Model};
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -61,6 +61,9 @@ fn read(
     }
     let file = inside(folder, &location)?;
     if !files.contains_key(&file) {
+        if std::fs::metadata(&file).is_ok_and(|meta| meta.len() > MAX_PROTO) {
+            return Err(format!("{location} is larger than 2 GiB, which is not supported"));
+        }
         let bytes = std::fs::read(&file).map_err(|e| format!("{location}: {e}"))?;
         files.insert(file.clone(), Bytes::from(bytes));
     }

@@ -8,18 +8,34 @@ pub struct Index<'a> {
     /// The graph.
     pub graph: &'a GraphProto,
     producers: HashMap<&'a str, usize>,
-    initializers: HashMap<&'a str, &'a TensorProto>,
+    constants: HashMap<&'a str, &'a TensorProto>,
+    /// What no node makes: inputs, and stored tensors of both kinds.
+    given: HashSet<&'a str>,
 }
 
 impl<'a> Index<'a> {
     /// Looks at every node once.
     pub fn new(graph: &'a GraphProto) -> Self {
-        let outputs = graph.node.iter().enumerate().flat_map(|(i, n)| n.output.iter().map(move |o| (o.as_str(), i)));
-        Index {
-            graph,
-            producers: outputs.filter(|(name, _)| !name.is_empty()).collect(),
-            initializers: graph.initializer.iter().map(|t| (t.name(), t)).collect(),
+        let mut producers = HashMap::new();
+        let stored = graph.initializer.iter().map(|t| (t.name(), t));
+        let mut constants: HashMap<&str, &TensorProto> = stored.filter(|(name, _)| !name.is_empty()).collect();
+        for (i, node) in graph.node.iter().enumerate() {
+            producers.extend(node.output.iter().filter(|o| !o.is_empty()).map(|o| (o.as_str(), i)));
+            let tensor = match node.op_type() {
+                "Constant" if node.is("Constant") => node.attr("value").and_then(|a| a.t.as_ref()),
+                "Identity" if node.is("Identity") => {
+                    node.input.first().and_then(|i| constants.get(i.as_str()).copied())
+                }
+                _ => None,
+            };
+            if let (Some(tensor), Some(output)) = (tensor, node.output.first()) {
+                constants.insert(output, tensor);
+            }
         }
+        let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
+        let tensors = graph.initializer.iter().chain(sparse).map(|t| t.name());
+        let given = tensors.chain(graph.input.iter().map(|i| i.name())).collect();
+        Index { graph, producers, constants, given }
     }
 
     /// The place in `graph.node` of the node that makes `value`.
@@ -34,51 +50,72 @@ impl<'a> Index<'a> {
 
     /// A stored tensor: an initializer, or a `Constant` node's value; `Identity` nodes are looked through.
     pub fn constant(&self, value: &str) -> Option<&'a TensorProto> {
-        let mut value = value;
-        // A bound instead of a visited set: a chain longer than the graph is a cycle.
-        for _ in 0..=self.graph.node.len() {
-            if let Some(tensor) = self.initializers.get(value) {
-                return Some(tensor);
-            }
-            let node = self.producer(value)?;
-            if node.is("Constant") {
-                return node.attr("value")?.t.as_ref();
-            }
-            value = node.is("Identity").then(|| node.input.first())??;
-        }
-        None
+        self.constants.get(value).copied()
     }
 
-    /// Every name that the graph knows.
-    pub fn names(&self) -> HashSet<&'a str> {
-        let inputs = self.graph.input.iter().map(|i| i.name());
-        let sparse = self.graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref()).map(|t| t.name());
-        self.producers.keys().chain(self.initializers.keys()).copied().chain(inputs).chain(sparse).collect()
+    /// Whether `value` is an input or a stored tensor.
+    pub fn is_given(&self, value: &str) -> bool {
+        self.given.contains(value)
     }
 
     /// Whether the main graph computes, stores or takes `value`.
     pub fn has(&self, value: &str) -> bool {
-        self.producers.contains_key(value)
-            || self.initializers.contains_key(value)
-            || self.graph.input.iter().any(|i| i.name() == value)
+        self.producers.contains_key(value) || self.is_given(value)
     }
 
     /// The nodes (ascending) and the values that `targets` depend on, `targets` included.
-    pub fn ancestors(&self, targets: &[&str]) -> (Vec<usize>, HashSet<String>) {
+    pub fn ancestors<'t>(&self, targets: &[&'t str]) -> (Vec<usize>, HashSet<&'t str>)
+    where
+        'a: 't,
+    {
         let (mut nodes, mut values) = (HashSet::new(), HashSet::new());
-        let mut open: Vec<String> = targets.iter().map(|t| t.to_string()).collect();
+        let mut open = targets.to_vec();
         while let Some(value) = open.pop() {
             if !value.is_empty()
-                && values.insert(value.clone())
-                && let Some(i) = self.producer_index(&value)
+                && values.insert(value)
+                && let Some(i) = self.producer_index(value)
                 && nodes.insert(i)
             {
-                open.extend(reads(&self.graph.node[i]).map(str::to_string));
+                open.extend(reads(&self.graph.node[i]));
             }
         }
         let mut nodes: Vec<usize> = nodes.into_iter().collect();
         nodes.sort_unstable();
         (nodes, values)
+    }
+}
+
+/// Names for what surgery adds: none that the graph, or a graph inside it, has for a value or a node.
+pub struct Names(HashSet<String>);
+
+impl Names {
+    /// The names that are taken.
+    pub fn of(graph: &GraphProto) -> Names {
+        let mut taken = HashSet::new();
+        take(graph, &mut taken);
+        Names(taken)
+    }
+
+    /// `wanted`, or `wanted.2`, `wanted.3`, … where it is taken; from now on it is.
+    pub fn fresh(&mut self, wanted: &str) -> String {
+        let mut name = wanted.to_string();
+        for n in 2.. {
+            if self.0.insert(name.clone()) {
+                break;
+            }
+            name = format!("{wanted}.{n}");
+        }
+        name
+    }
+}
+
+fn take(graph: &GraphProto, taken: &mut HashSet<String>) {
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
+    taken.extend(graph.initializer.iter().chain(sparse).map(|t| t.name().to_string()));
+    taken.extend(graph.input.iter().chain(&graph.output).map(|v| v.name().to_string()));
+    for node in &graph.node {
+        taken.extend(node.output.iter().chain(&node.name).cloned());
+        node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).for_each(|inner| take(inner, taken));
     }
 }
 

@@ -4,9 +4,11 @@
 
 pub mod batch;
 pub mod cut;
+pub mod data_type;
 pub mod external;
 pub mod graph;
 pub mod metadata;
+pub mod pooling;
 pub mod schema;
 pub mod surgery;
 pub mod tensor;
@@ -16,7 +18,7 @@ pub mod weights;
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use prost::Message;
-use schema::{ModelProto, ValueInfoProto, dimension, type_proto};
+use schema::{ModelProto, ValueInfoProto, dimension};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -68,8 +70,9 @@ impl Model {
         }
         let sha256 = hex(&Sha256::digest(&bytes));
         // Any bytes can be a protobuf message of fields that nobody knows: only a graph makes it ONNX.
-        let proto = ModelProto::decode(bytes)
-            .map_err(|_| Error::model(&path, "not an ONNX model, or cut short; download or export it again"))?;
+        let proto = ModelProto::decode(bytes).map_err(|e| {
+            Error::model(&path, format!("not an ONNX model, or cut short; download or export it again ({e})"))
+        })?;
         if proto.graph.as_ref().is_none_or(|g| g.node.is_empty()) || proto.opset_import.is_empty() {
             return Err(Error::model(&path, "not an ONNX model: it has no graph, or no operator set"));
         }
@@ -129,7 +132,7 @@ impl ValueInfoProto {
     /// Element type and dimensions of a tensor; a dimension is `None` where it is symbolic, negative or unknown.
     /// `None` for anything but a tensor; `Some((_, None))` when the rank is unknown.
     pub fn tensor_type(&self) -> Option<(i32, Option<Vec<Option<u64>>>)> {
-        let Some(type_proto::Value::TensorType(t)) = &self.r#type.as_ref()?.value else { return None };
+        let t = self.r#type.as_ref()?.tensor_type.as_ref()?;
         let dim = |d: &schema::Dimension| match d.value {
             Some(dimension::Value::DimValue(n)) if n > 0 => Some(n as u64),
             _ => None,

@@ -4,74 +4,9 @@
 //! on nodes, device configurations and all else that exporters write today, so that what was read can be written back.
 //! `raw_data` is [`Bytes`]: a view into the file that was read, not a copy of it.
 
+pub use super::data_type;
 use bytes::Bytes;
 use prost::{Message, Oneof};
-
-/// `TensorProto.DataType` values that are used here.
-pub mod data_type {
-    #![allow(missing_docs)]
-    pub const FLOAT: i32 = 1;
-    pub const UINT8: i32 = 2;
-    pub const INT8: i32 = 3;
-    pub const INT32: i32 = 6;
-    pub const INT64: i32 = 7;
-    pub const STRING: i32 = 8;
-    pub const BOOL: i32 = 9;
-    pub const FLOAT16: i32 = 10;
-    pub const DOUBLE: i32 = 11;
-    pub const BFLOAT16: i32 = 16;
-
-    /// ONNX's name of a data type, as `float16`.
-    pub fn name(data_type: i32) -> &'static str {
-        const NAMES: [&str; 29] = [
-            "undefined",
-            "float32",
-            "uint8",
-            "int8",
-            "uint16",
-            "int16",
-            "int32",
-            "int64",
-            "string",
-            "bool",
-            "float16",
-            "float64",
-            "uint32",
-            "uint64",
-            "complex64",
-            "complex128",
-            "bfloat16",
-            "float8e4m3fn",
-            "float8e4m3fnuz",
-            "float8e5m2",
-            "float8e5m2fnuz",
-            "uint4",
-            "int4",
-            "float4e2m1",
-            "float8e8m0",
-            "uint2",
-            "int2",
-            "float6e2m3",
-            "float6e3m2",
-        ];
-        usize::try_from(data_type).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("unknown")
-    }
-
-    /// Bits of one element, or `None` for strings and types that do not exist.
-    pub fn bits(data_type: i32) -> Option<u64> {
-        Some(match data_type {
-            1 | 6 | 12 => 32,
-            2 | 3 | 9 | 17..=20 | 24 => 8,
-            4 | 5 | 10 | 16 => 16,
-            7 | 11 | 13 | 14 => 64,
-            15 => 128,
-            21..=23 => 4,
-            25 | 26 => 2,
-            27 | 28 => 6,
-            _ => return None,
-        })
-    }
-}
 
 /// `AttributeProto.AttributeType` values that are used here.
 pub mod attribute_type {
@@ -251,10 +186,16 @@ messages! {
         #[prost(oneof = "dimension::Value", tags = "1, 2")] value: Option<dimension::Value>,
         #[prost(string, optional, tag = "3")] denotation: Option<String>,
     }
-    /// A value's type.
+    /// A value's type: one of the messages. Not a `oneof`, which prost would write in one place, whichever it is: so
+    /// the fields are written in the order of their numbers, as everybody else does.
     TypeProto {
-        #[prost(oneof = "type_proto::Value", tags = "1, 4, 5, 7, 8, 9")] value: Option<type_proto::Value>,
+        #[prost(message, optional, tag = "1")] tensor_type: Option<TensorType>,
+        #[prost(message, optional, boxed, tag = "4")] sequence_type: Option<Box<Wrapped>>,
+        #[prost(message, optional, boxed, tag = "5")] map_type: Option<Box<MapType>>,
         #[prost(string, optional, tag = "6")] denotation: Option<String>,
+        #[prost(message, optional, tag = "7")] opaque_type: Option<Opaque>,
+        #[prost(message, optional, tag = "8")] sparse_tensor_type: Option<TensorType>,
+        #[prost(message, optional, boxed, tag = "9")] optional_type: Option<Box<Wrapped>>,
     }
     /// A (sparse) tensor's element type and shape.
     TensorType {
@@ -322,27 +263,5 @@ pub mod simple_dim {
         DimValue(i64),
         #[prost(string, tag = "2")]
         DimParam(String),
-    }
-}
-
-/// The choice inside [`TypeProto`].
-pub mod type_proto {
-    use super::*;
-    /// What kind of value it is.
-    #[derive(Clone, PartialEq, Oneof)]
-    #[allow(missing_docs)]
-    pub enum Value {
-        #[prost(message, tag = "1")]
-        TensorType(TensorType),
-        #[prost(message, tag = "4")]
-        SequenceType(Box<Wrapped>),
-        #[prost(message, tag = "5")]
-        MapType(Box<MapType>),
-        #[prost(message, tag = "7")]
-        OpaqueType(Opaque),
-        #[prost(message, tag = "8")]
-        SparseTensorType(TensorType),
-        #[prost(message, tag = "9")]
-        OptionalType(Box<Wrapped>),
     }
 }

@@ -1,186 +1,90 @@
 //! Graph surgery: the part before a cut, and the same with a new head behind it.
 
+use super::Model;
 use super::cut::Cut;
-use super::graph::{Index, reads};
+use super::graph::{Index, Names};
+pub use super::pooling::Pooling;
+use super::pooling::int;
 use super::schema::{
-    AttributeProto, Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    attribute_type, dimension, type_proto,
+    Dimension, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, TensorShapeProto, TensorType,
+    TypeProto, ValueInfoProto, dimension,
 };
 use super::tensor::{initializer, integers};
-use super::{Model, schema};
-use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-
-/// How a cut tensor becomes one row of features an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pooling {
-    /// It is `[N, features]` already.
-    None,
-    /// All axes but the first have length 1, or one of them has: they are flattened.
-    Flatten,
-    /// The mean over these axes.
-    Mean(Vec<i64>),
-}
-
-impl Pooling {
-    /// How to pool a tensor of this shape. `features` is what the old head took, if there was one: it tells which axis
-    /// holds the features. Without it the second axis is taken for maps, the last for sequences of tokens.
-    pub fn of(shape: &[usize], features: Option<usize>, channels_last: bool) -> Option<Pooling> {
-        let rank = shape.len();
-        let mut axis = if rank == 3 || channels_last { rank.checked_sub(1)? } else { 1 };
-        if let Some(features) = features
-            && shape.get(axis) != Some(&features)
-            && let Some(found) = (1..rank).find(|&a| shape[a] == features)
-        {
-            axis = found;
-        }
-        match rank {
-            0 | 1 => None,
-            2 => Some(Pooling::None),
-            _ if (1..rank).all(|a| a == axis || shape[a] == 1) => Some(Pooling::Flatten),
-            _ => Some(Pooling::Mean((1..rank).filter(|&a| a != axis).map(|a| a as i64).collect())),
-        }
-    }
-
-    fn nodes(&self, input: &str, output: &str, opset: i64, initializers: &mut Vec<TensorProto>) -> Vec<NodeProto> {
-        let node = |op: &str, inputs: Vec<String>| NodeProto {
-            name: Some(output.into()),
-            op_type: Some(op.into()),
-            input: inputs,
-            output: vec![output.into()],
-            ..Default::default()
-        };
-        match self {
-            Pooling::None => Vec::new(),
-            Pooling::Flatten => {
-                let mut node = node("Flatten", vec![input.into()]);
-                node.attribute.push(int("axis", 1));
-                vec![node]
-            }
-            Pooling::Mean(axes) => {
-                let mut node = node("ReduceMean", vec![input.into()]);
-                node.attribute.push(int("keepdims", 0));
-                if opset < 18 {
-                    node.attribute.push(AttributeProto {
-                        name: Some("axes".into()),
-                        ints: axes.clone(),
-                        r#type: Some(attribute_type::INTS),
-                        ..Default::default()
-                    });
-                } else {
-                    let name = format!("{output}.axes");
-                    initializers.push(integers(&name, axes));
-                    node.input.push(name);
-                }
-                vec![node]
-            }
-        }
-    }
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), i: Some(value), r#type: Some(attribute_type::INT), ..Default::default() }
-}
-
-/// The names that surgery gave to what it made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
-    /// `[classes, features]`
-    pub weight: String,
-    /// `[classes]`
-    pub bias: String,
-}
 
 /// The frozen part alone: everything that the cut tensor needs, and the pooling. Its one output is `[N, features]`, or
 /// the cut tensor as it is with [`Pooling::None`].
 pub fn backbone(model: &Model, cut: &Cut, pooling: &Pooling) -> Model {
-    let index = Index::new(model.graph());
-    let mut graph = frozen(&index, &cut.tensor);
-    let name = match pooling {
-        Pooling::None => cut.tensor.clone(),
-        _ => unique("adapt.features", &index.names()),
-    };
-    let nodes = pooling.nodes(&cut.tensor, &name, model.opset(), &mut graph.initializer);
-    graph.node.extend(nodes);
+    let mut graph = frozen(&Index::new(model.graph()), &cut.tensor);
+    let name = pooling.append(&mut graph, &cut.tensor, model.opset(), &mut Names::of(model.graph()));
     // Without a type: exporters need not know it, and inference engines find it themselves.
     graph.output = vec![ValueInfoProto { name: Some(name), ..Default::default() }];
-    let proto = schema::ModelProto { graph: Some(graph), ..header(model) };
-    Model { path: model.path.clone(), sha256: model.sha256.clone(), proto }
+    Model { path: model.path.clone(), sha256: model.sha256.clone(), proto: with_graph(&model.proto, graph) }
 }
 
 /// The adapted model: the frozen part, pooling, a `Gemm` with these weights as the new head, the kept tail. The output
 /// keeps its name and rank (a model without a classifier gets `logits`); nothing before the cut changes.
 ///
 /// `weight` is `[classes, features]` in rows, `bias` `[classes]`.
-pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias: &[f32]) -> (Model, Names) {
+pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias: &[f32]) -> Model {
     let index = Index::new(model.graph());
-    let taken = index.names();
+    let mut names = Names::of(model.graph());
     let (classes, features) = (bias.len(), weight.len() / bias.len().max(1));
     let mut graph = frozen(&index, &cut.tensor);
-    let names = Names { weight: unique("adapt.head.weight", &taken), bias: unique("adapt.head.bias", &taken) };
-    let pooled = match pooling {
-        Pooling::None => cut.tensor.clone(),
-        _ => unique("adapt.features", &taken),
-    };
-    let pooling = pooling.nodes(&cut.tensor, &pooled, model.opset(), &mut graph.initializer);
-    graph.node.extend(pooling);
-    graph.initializer.push(initializer(&names.weight, &[classes, features], weight.iter().copied(), cut.data_type));
-    graph.initializer.push(initializer(&names.bias, &[classes], bias.iter().copied(), cut.data_type));
-
-    // The output's own name goes to the last node. Where it is frozen already, the features were the output.
-    let taken_output = graph.node.iter().any(|n| n.output.contains(&cut.output));
-    let output = if taken_output { unique("logits", &taken) } else { cut.output.clone() };
+    let frozen_tensors = graph.initializer.len();
+    let pooled = pooling.append(&mut graph, &cut.tensor, model.opset(), &mut names);
+    let (w, b) = (names.fresh("adapt.head.weight"), names.fresh("adapt.head.bias"));
+    graph.initializer.push(initializer(&w, &[classes, features], weight.iter().copied(), cut.data_type));
+    graph.initializer.push(initializer(&b, &[classes], bias.iter().copied(), cut.data_type));
     let mut chain = vec![NodeProto {
-        name: Some(unique("adapt.head", &taken)),
+        name: Some(names.fresh("adapt.head")),
         op_type: Some("Gemm".into()),
-        input: vec![pooled, names.weight.clone(), names.bias.clone()],
+        input: vec![pooled, w, b],
+        output: vec![names.fresh("adapt.head.logits")],
         attribute: vec![int("transB", 1)],
         ..Default::default()
     }];
     chain.extend(cut.tail.iter().map(|&i| on_rows(&index.graph.node[i])));
     let shape = output_shape(&index, cut, classes);
     if shape.len() != 2 {
-        let name = unique("adapt.output.shape", &taken);
+        let name = names.fresh("adapt.output.shape");
         graph.initializer.push(integers(&name, &shape));
-        let node = NodeProto {
+        chain.push(NodeProto {
             op_type: Some("Reshape".into()),
-            name: Some(unique("adapt.output", &taken)),
+            name: Some(names.fresh("adapt.output")),
+            input: vec![String::new(), name],
+            output: vec![String::new()],
             ..Default::default()
-        };
-        chain.push(NodeProto { input: vec![String::new(), name], ..node });
+        });
     }
-    wire(&mut chain, &output, &unique("adapt.head.logits", &taken));
+    // The output's own name goes to the last node. Where it is frozen already, the features were the output.
+    let is_frozen = graph.node.iter().any(|n| n.output.contains(&cut.output));
+    let output = if is_frozen { names.fresh("logits") } else { cut.output.clone() };
+    wire(&mut chain, &output, &mut names);
+    graph.output = vec![output_info(&index, cut, output, &shape, made_type(cut, &chain))];
     graph.node.extend(chain);
-    graph.output = vec![output_info(&index, cut, output, &shape)];
-    let proto = schema::ModelProto {
-        graph: Some(graph),
-        doc_string: model.proto.doc_string.clone(),
-        metadata_props: model.proto.metadata_props.clone(),
-        ..header(model)
-    };
-    (Model { path: model.path.clone(), sha256: model.sha256.clone(), proto }, names)
+    // Before IR version 4 every stored tensor has to be an input too.
+    if model.proto.ir_version() < 4 {
+        graph.input.extend(graph.initializer[frozen_tensors..].iter().map(listed));
+    }
+    let mut proto = with_graph(&model.proto, graph);
+    proto.doc_string = model.proto.doc_string.clone();
+    proto.metadata_props = model.proto.metadata_props.clone();
+    Model { path: model.path.clone(), sha256: model.sha256.clone(), proto }
 }
 
-/// Joins the nodes one behind the other; the last makes `output`.
-fn wire(chain: &mut [NodeProto], output: &str, between: &str) {
+/// Joins the nodes one behind the other; the last makes `output`. A kept node's own value keeps its name.
+fn wire(chain: &mut [NodeProto], output: &str, names: &mut Names) {
     let last = chain.len() - 1;
     let mut value = String::new();
     for (i, node) in chain.iter_mut().enumerate() {
         if i > 0 {
             node.input[0] = value;
         }
-        value = match i {
-            i if i == last => output.into(),
-            // A kept node's own value keeps its name.
-            i if i > 0 && node.output.first().is_some_and(|o| o != output) => node.output[0].clone(),
-            i => {
-                if i == 0 {
-                    between.to_string()
-                } else {
-                    format!("{between}.{i}")
-                }
-            }
+        value = match node.output.first() {
+            _ if i == last => output.into(),
+            Some(own) if own != output => own.clone(),
+            _ => names.fresh("adapt.head.activated"),
         };
         node.output = vec![value.clone()];
     }
@@ -193,6 +97,22 @@ fn on_rows(node: &NodeProto) -> NodeProto {
         axis.i = Some(1);
     }
     node
+}
+
+/// The type that the last of these nodes gives.
+fn made_type(cut: &Cut, chain: &[NodeProto]) -> i32 {
+    let cast = chain.iter().rev().find(|n| n.is("Cast"));
+    cast.and_then(|n| i32::try_from(n.int("to", 0)).ok()).unwrap_or(cut.data_type)
+}
+
+/// A stored tensor as an input.
+fn listed(tensor: &TensorProto) -> ValueInfoProto {
+    let dims = tensor.dims.iter().map(|&d| size(d)).collect();
+    ValueInfoProto {
+        name: tensor.name.clone(),
+        r#type: Some(tensor_type(tensor.data_type(), dims)),
+        ..Default::default()
+    }
 }
 
 /// `[-1, classes]`, with as many ones as the old output had axes more; at the old place of the classes.
@@ -211,12 +131,10 @@ fn output_shape(index: &Index, cut: &Cut, classes: usize) -> Vec<i64> {
     }
 }
 
-fn output_info(index: &Index, cut: &Cut, name: String, shape: &[i64]) -> ValueInfoProto {
+fn output_info(index: &Index, cut: &Cut, name: String, shape: &[i64], elem_type: i32) -> ValueInfoProto {
     let old = index.graph.output.iter().find(|o| o.name() == cut.output).cloned().unwrap_or_default();
-    let old_dims = match old.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(t)) => t.shape.as_ref().map(|s| s.dim.clone()).unwrap_or_default(),
-        _ => Vec::new(),
-    };
+    let old_type = old.r#type.and_then(|t| t.tensor_type);
+    let old_dims = old_type.and_then(|t| t.shape).map_or(Vec::new(), |s| s.dim);
     let batch = match old_dims.into_iter().next() {
         Some(dim @ Dimension { value: Some(_), .. })
             if !matches!(dim.value, Some(dimension::Value::DimValue(..=0))) =>
@@ -225,12 +143,18 @@ fn output_info(index: &Index, cut: &Cut, name: String, shape: &[i64]) -> ValueIn
         }
         _ => symbol("N"),
     };
-    let known = |&d: &i64| Dimension { value: Some(dimension::Value::DimValue(d)), denotation: None };
-    let dim = std::iter::once(batch).chain(shape[1..].iter().map(known)).collect();
-    let elem_type = old.tensor_type().map(|(t, _)| t).filter(|&t| t != 0).unwrap_or(cut.data_type);
-    let tensor = schema::TensorType { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
-    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None });
+    let dims = std::iter::once(batch).chain(shape[1..].iter().map(|&d| size(d))).collect();
+    let r#type = Some(tensor_type(elem_type, dims));
     ValueInfoProto { name: Some(name), r#type, doc_string: None, metadata_props: old.metadata_props }
+}
+
+fn tensor_type(elem_type: i32, dim: Vec<Dimension>) -> TypeProto {
+    let tensor = TensorType { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
+    TypeProto { tensor_type: Some(tensor), ..Default::default() }
+}
+
+fn size(n: i64) -> Dimension {
+    Dimension { value: Some(dimension::Value::DimValue(n)), denotation: None }
 }
 
 /// A dimension with a name instead of a size.
@@ -242,57 +166,40 @@ pub fn symbol(name: &str) -> Dimension {
 fn frozen(index: &Index, tensor: &str) -> GraphProto {
     let (nodes, mut values) = index.ancestors(&[tensor]);
     let old = index.graph;
-    let node: Vec<NodeProto> = nodes.iter().map(|&i| old.node[i].clone()).collect();
     // A kept node's further outputs are kept values too.
-    values.extend(node.iter().flat_map(|n| n.output.iter().cloned()));
-    values.extend(node.iter().flat_map(|n| reads(n).map(str::to_string)));
+    values.extend(nodes.iter().flat_map(|&i| &old.node[i].output).map(String::as_str));
     let named = |name: &str| values.contains(name);
     let stored: HashSet<&str> = old.initializer.iter().map(|t| t.name()).collect();
     // Inputs that are fed stay even when unused: a caller's feeds must go on working.
     let input = |i: &&ValueInfoProto| !stored.contains(i.name()) || named(i.name());
+    let sparse = |s: &&SparseTensorProto| s.values.as_ref().is_some_and(|t| named(t.name()));
+    let annotations = old.quantization_annotation.iter().filter(|a| named(a.tensor_name()));
     GraphProto {
-        node,
+        node: nodes.iter().map(|&i| old.node[i].clone()).collect(),
         name: old.name.clone(),
         doc_string: old.doc_string.clone(),
         initializer: old.initializer.iter().filter(|t| named(t.name())).cloned().collect(),
-        sparse_initializer: {
-            let kept = |s: &&schema::SparseTensorProto| s.values.as_ref().is_some_and(|t| named(t.name()));
-            old.sparse_initializer.iter().filter(kept).cloned().collect()
-        },
+        sparse_initializer: old.sparse_initializer.iter().filter(sparse).cloned().collect(),
         input: old.input.iter().filter(input).cloned().collect(),
         output: Vec::new(),
         value_info: old.value_info.iter().filter(|v| named(v.name())).cloned().collect(),
-        quantization_annotation: {
-            old.quantization_annotation.iter().filter(|a| named(a.tensor_name())).cloned().collect()
-        },
+        quantization_annotation: annotations.cloned().collect(),
         metadata_props: old.metadata_props.clone(),
     }
 }
 
-/// Everything of the file but its graph, its description and its metadata.
-fn header(model: &Model) -> schema::ModelProto {
-    schema::ModelProto {
-        graph: None,
-        doc_string: None,
-        metadata_props: Vec::new(),
-        training_info: Vec::new(),
-        ..schema::ModelProto {
-            ir_version: model.proto.ir_version,
-            opset_import: model.proto.opset_import.clone(),
-            producer_name: model.proto.producer_name.clone(),
-            producer_version: model.proto.producer_version.clone(),
-            domain: model.proto.domain.clone(),
-            model_version: model.proto.model_version,
-            functions: model.proto.functions.clone(),
-            configuration: model.proto.configuration.clone(),
-            ..Default::default()
-        }
+/// The file with another graph, without what tells of the old one: description, metadata, training.
+fn with_graph(old: &ModelProto, graph: GraphProto) -> ModelProto {
+    ModelProto {
+        ir_version: old.ir_version,
+        producer_name: old.producer_name.clone(),
+        producer_version: old.producer_version.clone(),
+        domain: old.domain.clone(),
+        model_version: old.model_version,
+        opset_import: old.opset_import.clone(),
+        functions: old.functions.clone(),
+        configuration: old.configuration.clone(),
+        graph: Some(graph),
+        ..Default::default()
     }
-}
-
-/// `wanted`, or `wanted.2`, `wanted.3`, … where it is taken.
-fn unique(wanted: &str, taken: &HashSet<&str>) -> String {
-    let numbered = (2..).map(|n| format!("{wanted}.{n}"));
-    let mut names = std::iter::once(wanted.to_string()).chain(numbered);
-    names.find(|name| !taken.contains(name.as_str())).expect("there are more numbers than names")
 }

@@ -28,44 +28,36 @@ pub fn validate(model: &Model) -> Result<()> {
 }
 
 fn check(graph: &GraphProto) -> std::result::Result<(), String> {
-    let mut made = HashSet::new();
-    if let Some(tensor) = graph.initializer.iter().find(|t| !made.insert(t.name())) {
-        return Err(format!("the tensor '{}' is stored twice", tensor.name()));
+    let index = Index::new(graph);
+    let mut stored = HashSet::new();
+    if let Some(twice) = graph.initializer.iter().find(|t| !stored.insert(t.name())) {
+        return Err(format!("the tensor '{}' is stored twice", twice.name()));
     }
+    let mut made = HashSet::new();
     for node in &graph.node {
         if node.op_type().is_empty() {
             return Err(format!("node {} has no operator", node.label()));
         }
         for output in node.output.iter().filter(|o| !o.is_empty()) {
-            if !made.insert(output.as_str()) {
+            if !made.insert(output.as_str()) || index.is_given(output) {
                 return Err(format!(
                     "node {}: '{output}' exists already, stored or made by another node",
                     node.label()
                 ));
             }
         }
-    }
-    let index = Index::new(graph);
-    for node in &graph.node {
         // Only direct inputs: names inside a subgraph may be its own.
-        if let Some(missing) = node.input.iter().find(|i| !i.is_empty() && !known(&index, graph, i)) {
+        if let Some(missing) = node.input.iter().find(|i| !i.is_empty() && !index.has(i)) {
             return Err(format!("node {}: its input '{missing}' does not exist", node.label()));
         }
     }
-    for output in &graph.output {
-        if !known(&index, graph, output.name()) {
-            return Err(format!("the output '{}' is made by no node", output.name()));
-        }
+    if let Some(output) = graph.output.iter().find(|o| !index.has(o.name())) {
+        return Err(format!("the output '{}' is made by no node", output.name()));
     }
     if graph.output.is_empty() {
         return Err("the graph has no output".into());
     }
     acyclic(graph, &index)
-}
-
-fn known(index: &Index, graph: &GraphProto, name: &str) -> bool {
-    let sparse = |s: &super::schema::SparseTensorProto| s.values.as_ref().is_some_and(|t| t.name() == name);
-    index.has(name) || graph.sparse_initializer.iter().any(sparse)
 }
 
 /// Kahn's algorithm: what cannot be ordered stands on a cycle, or behind one.

@@ -37,7 +37,7 @@ impl Activation {
         match self {
             Activation::None => logits.to_owned(),
             Activation::Softmax => softmax(logits),
-            Activation::LogSoftmax => softmax(logits).mapv(f32::ln),
+            Activation::LogSoftmax => log_softmax(logits),
             Activation::Sigmoid => logits.mapv(|x| 1.0 / (1.0 + (-x).exp())),
         }
     }
@@ -51,4 +51,15 @@ impl Activation {
             Activation::LogSoftmax => output.mapv(f32::exp),
         }
     }
+}
+
+/// Not the logarithm of [`softmax`], which is minus infinity where that rounds to 0.
+fn log_softmax(logits: ArrayView2<f32>) -> Array2<f32> {
+    let mut out = logits.to_owned();
+    for mut row in out.rows_mut() {
+        let largest = row.fold(f32::NEG_INFINITY, |m, &v| m.max(v));
+        let sum: f64 = row.iter().map(|&v| f64::from(v - largest).exp()).sum();
+        row.mapv_inplace(|v| (f64::from(v - largest) - sum.ln()) as f32);
+    }
+    out
 }

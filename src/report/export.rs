@@ -4,14 +4,14 @@ use super::InputInfo;
 use crate::data::{Color, Preprocessing};
 use crate::error::{Error, Result};
 use crate::metrics::Classification;
-use crate::onnx::schema::{ModelProto, data_type};
+use crate::onnx::graph::Index;
+use crate::onnx::schema::{ModelProto, TensorProto, data_type};
 use crate::onnx::{Model, metadata, surgery, tensor};
 use crate::plan::{Activation, Plan, labels::python_dict};
 use crate::train::LinearHead;
-
 use ndarray::{Array1, Array2};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// An adapted model and the head in it.
 pub struct Adapted {
@@ -37,17 +37,13 @@ impl Adapted {
                 known @ (data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE) => known,
                 _ => data_type::FLOAT,
             };
-            tensor::floats(&crate::onnx::schema::TensorProto {
-                data_type: Some(data_type),
-                raw_data: Some(raw),
-                ..Default::default()
-            })
-            .unwrap_or_default()
+            tensor::floats(&TensorProto { data_type: Some(data_type), raw_data: Some(raw), ..Default::default() })
+                .unwrap_or_default()
         };
         let weight = flat(head.weight.iter().copied().collect());
         let bias = flat(head.bias.to_vec());
-        let (adapted, _) = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
-        unchanged(model, &adapted)?;
+        let adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
+        unchanged(model, &plan.cut, &adapted)?;
         let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
         let head = LinearHead {
             weight: Array2::from_shape_vec(head.weight.dim(), weight).map_err(shape)?,
@@ -99,32 +95,16 @@ fn plain(p: &Preprocessing) -> bool {
     scaled && p.color != Color::Bgr && p.mean.iter().all(|&m| m == 0.0) && p.std.iter().all(|&s| s == 1.0)
 }
 
-/// Frozen really is frozen: nodes and stored tensors that the adapted model took over are the original's.
-fn unchanged(original: &Model, adapted: &Model) -> Result<()> {
-    let tensors: std::collections::HashMap<_, _> = original.graph().initializer.iter().map(|t| (t.name(), t)).collect();
-    let by_output: std::collections::HashMap<_, _> =
-        original.graph().node.iter().filter_map(|n| Some((n.output.first()?, n))).collect();
-    let changed = adapted.graph().initializer.iter().find(|t| tensors.get(t.name()).is_some_and(|old| old != t));
-    if let Some(t) = changed {
-        return Err(Error::model(
-            &original.path,
-            format!("the frozen tensor '{}' would be changed; please report this", t.name()),
-        ));
-    }
-    let own = |n: &&crate::onnx::schema::NodeProto| n.name().starts_with("adapt.");
-    let kept = |n: &&crate::onnx::schema::NodeProto| {
-        n.output.first().and_then(|o| by_output.get(o)).is_some_and(|old| old.op_type() == n.op_type())
-    };
-    let nodes = adapted.graph().node.iter().filter(|n| !own(n) && kept(n));
-    for node in nodes {
-        let old = by_output[&node.output[0]];
-        // Kept activations behind the head read the head: their input's name is new.
-        if old.attribute != node.attribute && !old.is("Softmax") && !old.is("LogSoftmax") {
-            return Err(Error::model(
-                &original.path,
-                format!("the frozen node {} would be changed; please report this", node.label()),
-            ));
-        }
-    }
-    Ok(())
+/// Frozen really is frozen: the nodes before the cut are the original's, in order, and so are all its stored tensors
+/// that are still there.
+fn unchanged(original: &Model, cut: &str, adapted: &Model) -> Result<()> {
+    let (old, new) = (original.graph(), adapted.graph());
+    let stored: HashMap<_, _> = old.initializer.iter().map(|t| (t.name(), t)).collect();
+    let tensor = new.initializer.iter().find(|t| stored.get(t.name()).is_some_and(|old| old != t));
+    let (nodes, _) = Index::new(old).ancestors(&[cut]);
+    let node = nodes.iter().zip(&new.node).find(|&(&i, node)| old.node[i] != *node);
+    let changed = tensor.map(|t| t.name().to_string()).or_else(|| node.map(|(_, n)| n.label()));
+    let error =
+        |what| Error::model(&original.path, format!("{what} is frozen, but would be changed; please report this"));
+    changed.map_or(Ok(()), |what| Err(error(what)))
 }

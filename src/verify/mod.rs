@@ -4,9 +4,8 @@ use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
 use crate::onnx::Model;
-use crate::onnx::graph::Index;
 use crate::onnx::schema::data_type;
-use crate::onnx::surgery::{self, Pooling};
+use crate::onnx::surgery;
 use crate::plan::{Activation, Plan, available_threads};
 use crate::progress::Progress;
 use crate::train::LinearHead;
@@ -109,9 +108,7 @@ fn first_diverging<S: AsRef<str> + Sync>(
     if compare(features, found.rows.view()).0 > tolerance {
         return Ok(plan.cut.clone());
     }
-    // The features agree, so it is the head: the node that reads them.
-    let index = Index::new(model.graph());
-    let pooled = if plan.pooling == Pooling::None { plan.cut.as_str() } else { "adapt.features" };
-    let head = index.graph.node.iter().find(|n| n.is("Gemm") && n.input.first().is_some_and(|i| i == pooled));
+    // The features agree, so it is the head: the last `Gemm`, since surgery appends it.
+    let head = model.graph().node.iter().rev().find(|n| n.is("Gemm"));
     Ok(head.and_then(|n| n.output.first()).unwrap_or(&plan.output).clone())
 }

@@ -21,8 +21,8 @@ fn unknown_cuts_and_outputs() {
     place.refuses("--output logit", 2, &["tiny.onnx", "'logit'", "did you mean 'logits'?", "logits, best"]);
     place.refuses("--output best --cut nowhere", 2, &["'nowhere'"]);
     // A weight and the input are no cuts either.
-    place.refuses("--cut w", 2, &["no node of the model computes a tensor 'w'"]);
-    place.refuses("--cut x", 2, &["no node of the model computes a tensor 'x'"]);
+    place.refuses("--cut w", 2, &["'w' is the model's input or stored in it"]);
+    place.refuses("--cut x", 2, &["'x' is the model's input or stored in it"]);
     place.main("--cut pool --output logits").succeeds();
     assert_eq!(place.json("out/run.json")["plan"]["cut"], "pool");
 }

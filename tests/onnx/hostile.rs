@@ -1,0 +1,168 @@
+//! Files from strangers: damaged, contradictory, enormous.
+
+use crate::common::golden;
+use crate::open;
+use adapt::onnx::schema::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
+use adapt::onnx::surgery::{self, Pooling};
+use adapt::onnx::{Model, batch, cut, tensor, weights};
+use adapt::plan::{input::Declared, labels, preprocessing};
+use prost::Message;
+use std::fs;
+use std::time::{Duration, Instant};
+
+fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: Some(op.into()),
+        input: inputs.iter().map(|i| i.to_string()).collect(),
+        output: vec![output.into()],
+        ..Default::default()
+    }
+}
+
+/// All that is done with a model before an engine sees it.
+fn everything(bytes: Vec<u8>) -> Result<(), adapt::Error> {
+    let model = Model::from_bytes("<test>", bytes)?;
+    let graph = model.graph();
+    let _ = (Declared::of(&model), labels::find(&model), preprocessing::resolve(&model, None, None));
+    let _ = weights::to_safetensors(&model);
+    for name in graph.output.iter().map(|o| o.name()) {
+        cut::candidates(graph, name);
+    }
+    if let Ok(found) = cut::find(graph, None, None) {
+        let adapted = surgery::attach(&model, &found, &Pooling::Mean(vec![2, 3]), &[0.0; 6], &[0.0; 2]);
+        adapted.to_bytes()?;
+        batch::free(&adapted, "x", 1).to_bytes()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn damaged_bytes_never_panic() {
+    for name in ["gemm_transb1", "if_captures", "conv_rank4_softmax", "batch1_ints"] {
+        let bytes = fs::read(golden(&format!("onnx/{name}.onnx"))).unwrap();
+        let (mut refused, mut changed) = (0, 0);
+        for place in 0..bytes.len() {
+            for value in [0x00, 0x01, 0x7f, 0xff, bytes[place] ^ 0x08] {
+                let mut damaged = bytes.clone();
+                damaged[place] = value;
+                changed += usize::from(damaged != bytes);
+                refused += usize::from(everything(damaged).is_err());
+            }
+            // Cut short, it is either refused or, where whole fields fall away, still a model.
+            let _ = everything(bytes[..place].to_vec());
+        }
+        assert!(refused > 0 && refused < changed, "{name}: {refused} of {changed}");
+    }
+}
+
+#[test]
+fn contradictions_are_named() {
+    type Edit = fn(&mut GraphProto);
+    let cases: [(Edit, &str); 12] = [
+        (|g| g.node[1].output[0] = "conv".into(), "node relu (Relu): 'conv' is made twice"),
+        (|g| g.node[1].output[0] = "w".into(), "node relu (Relu): 'w' is made twice"),
+        (|g| g.node[1].input[0] = "nothing".into(), "node relu (Relu): its input 'nothing' does not exist"),
+        (|g| g.node[0].input[2] = "logits".into(), "depends on its own output"),
+        (|g| g.node[0].op_type = None, "has no operator"),
+        (|g| g.output.clear(), "the graph has no output"),
+        (|g| g.output[0].name = Some("nothing".into()), "the output 'nothing' is made by no node"),
+        (|g| g.initializer[1].name = Some("w".into()), "the tensor 'w' is stored twice"),
+        (|g| g.initializer[0].dims[0] = -6, "impossible"),
+        (|g| g.initializer[0].dims = vec![1 << 40, 1 << 40], "impossible"),
+        (|g| g.initializer[0].dims[0] = 7, "the tensor 'w': it stores 648 bytes"),
+        (|g| g.initializer[0].data_type = Some(99), "its data type 99"),
+    ];
+    for (edit, expected) in cases {
+        let mut model = open("gemm_transb1");
+        edit(model.proto.graph.as_mut().unwrap());
+        let error = Model::from_bytes("<test>", model.proto.encode_to_vec()).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// A model of one kind of node over and over, each reading the one before; a `Gemm` every so often.
+fn chain(count: usize, op: &str, extra: &[&str], linear: usize) -> Vec<u8> {
+    let value = |i: usize| if i == 0 { "x".to_string() } else { format!("value{i}") };
+    let mut made = Vec::new();
+    for i in 0..count {
+        let linear = i % linear == linear - 1;
+        let mut made_by = node(if linear { "Gemm" } else { op }, &[&value(i)], &value(i + 1));
+        made_by.input.extend(if linear { &["h"][..] } else { extra }.iter().map(|name| name.to_string()));
+        made.push(made_by);
+    }
+    let info = |name: String| ValueInfoProto { name: Some(name), ..open("gemm_transb1").graph().input[0].clone() };
+    let mut wide = tensor::initializer("wide", &[1; 10_000], [1.0], 1);
+    wide.dims.push(1);
+    let graph = GraphProto {
+        node: made,
+        name: Some("chain".into()),
+        input: vec![info("x".into())],
+        output: vec![info(value(count))],
+        initializer: vec![tensor::initializer("h", &[2, 2], [0.0; 4], 1), wide],
+        ..Default::default()
+    };
+    let opset_import = vec![OperatorSetIdProto { domain: None, version: Some(17) }];
+    let model = ModelProto { ir_version: Some(8), graph: Some(graph), opset_import, ..Default::default() };
+    model.encode_to_vec()
+}
+
+/// Ten times what it takes on an idle machine; what grows with the square of the nodes would take minutes.
+const LIMIT: Duration = Duration::from_secs(8);
+
+#[test]
+fn a_hundred_thousand_nodes_are_no_trouble() {
+    const NODES: usize = 100_000;
+    for (op, extra, linear) in [
+        ("Relu", &[][..], NODES),
+        ("Identity", &[], NODES),
+        ("Cast", &[], 3),
+        ("Softmax", &[], 1000),
+        ("Add", &["wide"], NODES),
+        ("Dropout", &["x"], NODES),
+        ("Gemm", &["h"], 1),
+    ] {
+        let bytes = chain(NODES, op, extra, linear);
+        let start = Instant::now();
+        everything(bytes).unwrap_or_else(|e| panic!("{op}: {e}"));
+        let time = start.elapsed();
+        assert!(time < LIMIT, "{op}: {time:?}");
+    }
+}
+
+#[test]
+fn many_constants_behind_one_another_are_no_trouble() {
+    let bytes = chain(100_000, "Identity", &[], 100_000);
+    let mut proto = ModelProto::decode(&bytes[..]).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    // The chain begins with a stored tensor, so each node's value is a constant.
+    graph.node[0].input[0] = "h".into();
+    let start = Instant::now();
+    everything(proto.encode_to_vec()).unwrap();
+    assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
+}
+
+#[test]
+fn inputs_no_memory_could_hold_are_refused() {
+    let with = |dims: [i64; 4]| {
+        let mut model = open("gemm_transb1");
+        let input = &mut model.proto.graph.as_mut().unwrap().input[0];
+        let t = input.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()).unwrap();
+        for (dim, size) in t.shape.as_mut().unwrap().dim.iter_mut().zip(dims) {
+            dim.value = Some(adapt::onnx::schema::dimension::Value::DimValue(size));
+        }
+        preprocessing::resolve(&model, None, None).map(|(input, _)| input)
+    };
+    assert!(with([1, 3, 4096, 4096]).is_ok());
+    for dims in [[1, 3, 8193, 8], [1, 3, 8, i64::MAX], [i64::MAX, 3, 8, 8], [100_000, 3, 8192, 8192]] {
+        let error = with(dims).expect_err("too large").to_string();
+        assert!(error.contains("input 'x'"), "{error}");
+    }
+}
+
+#[test]
+fn suggestions_do_not_compare_names_without_end() {
+    let start = Instant::now();
+    let long = "x".repeat(20_000_000);
+    assert_eq!(cut::nearest(&long, [long.as_str()].into_iter()), "");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
