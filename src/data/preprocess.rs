@@ -170,9 +170,9 @@ impl Preprocessing {
     }
 }
 
-/// round(size / 0.875): 256 for 224.
+/// round(size / 0.875), within the limit: 256 for 224.
 pub(super) fn shorter_side(size: u32) -> u32 {
-    (f64::from(size) / 0.875).round() as u32
+    ((f64::from(size) / 0.875).round() as u32).min(MAX_SIZE.max(size))
 }
 
 /// Writes the model's input for `image` into `out`: channels * height * width values in `layout`.

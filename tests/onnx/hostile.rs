@@ -59,8 +59,8 @@ fn damaged_bytes_never_panic() {
 fn contradictions_are_named() {
     type Edit = fn(&mut GraphProto);
     let cases: [(Edit, &str); 12] = [
-        (|g| g.node[1].output[0] = "conv".into(), "node relu (Relu): 'conv' is made twice"),
-        (|g| g.node[1].output[0] = "w".into(), "node relu (Relu): 'w' is made twice"),
+        (|g| g.node[1].output[0] = "conv".into(), "node relu (Relu): 'conv' exists already"),
+        (|g| g.node[1].output[0] = "w".into(), "node relu (Relu): 'w' exists already"),
         (|g| g.node[1].input[0] = "nothing".into(), "node relu (Relu): its input 'nothing' does not exist"),
         (|g| g.node[0].input[2] = "logits".into(), "depends on its own output"),
         (|g| g.node[0].op_type = None, "has no operator"),
