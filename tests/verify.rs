@@ -26,6 +26,10 @@ struct Fixture {
 }
 
 fn fixture(backend: Backend) -> Fixture {
+    with_model(backend, "tiny.onnx")
+}
+
+fn with_model(backend: Backend, file: &str) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<String> = (0..4).map(|i| format!("{i}.png")).collect();
     for (i, path) in paths.iter().enumerate() {
@@ -34,10 +38,10 @@ fn fixture(backend: Backend) -> Fixture {
     }
     let options =
         PlanOptions { preprocess: Some("raw01,resize=8x8,crop=none".parse::<Spec>().unwrap()), ..Default::default() };
-    let mut model = Model::open(golden("tiny.onnx")).unwrap();
+    let mut model = Model::open(golden(file)).unwrap();
     let (plan, mut backbone) = Plan::make(&mut model, &backend, &options, &silent).unwrap();
     let features = backbone.run(folder.path(), &paths, "features", &silent).unwrap().rows;
-    let weight = Array2::from_shape_fn((3, 6), |(i, j)| (i as f32 - 1.0) * 0.7 + (j as f32).cos());
+    let weight = Array2::from_shape_fn((3, plan.features), |(i, j)| (i as f32 - 1.0) * 0.7 + (j as f32).cos());
     let head = LinearHead { weight, bias: Array1::from_vec(vec![0.1, -0.2, 0.3]) };
     let adapted = Adapted::new(&model, &plan, &head).unwrap();
     Fixture { folder, plan, adapted, features, paths, backend }
@@ -94,4 +98,26 @@ fn another_preprocessing_is_found() {
     fixture.plan.preprocessing = Preprocessing { scale: 1.1 / 255.0, ..fixture.plan.preprocessing.clone() };
     let error = fixture.check(|_| {}).unwrap_err().to_string();
     assert!(error.contains("'features'"), "{error}");
+}
+
+#[test]
+fn an_activation_hides_no_wrong_head() {
+    for file in ["onnx/softmax.onnx", "onnx/sigmoid.onnx", "onnx/logsoftmax.onnx"] {
+        let mut fixture = with_model(onnx_runtime(), file);
+        // Logits so far apart that the probabilities are 0 and 1 whatever the head's scale is.
+        fixture.adapted.head.bias = Array1::from_vec(vec![200.0, -150.0, -200.0]);
+        let bias = fixture.adapted.head.bias.clone();
+        let set = |factor: f32| {
+            let bias = bias.clone();
+            move |t: &mut TensorProto| match t.name() {
+                "adapt.head.bias" => {
+                    t.raw_data = Some(tensor::encode_floats(bias.iter().map(|b| b * factor), t.data_type()))
+                }
+                _ => {}
+            }
+        };
+        assert!(fixture.check(set(1.0)).unwrap().max_rel_logit_diff < 1e-5, "{file}");
+        let error = fixture.check(set(1.5)).unwrap_err().to_string();
+        assert!(error.contains("adapt.head.logits"), "{file}: {error}");
+    }
 }

@@ -4,12 +4,14 @@ use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
 use crate::onnx::Model;
+use crate::onnx::cut::Cut;
+use crate::onnx::pooling::Pooling;
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery;
-use crate::plan::{Activation, Plan, available_threads};
+use crate::plan::{Activation, EngineInfo, Plan, available_threads};
 use crate::progress::Progress;
 use crate::train::LinearHead;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -22,7 +24,7 @@ pub struct Parity {
     pub version: String,
     /// Real images compared.
     pub images: usize,
-    /// Largest absolute difference of the outputs, relative to the largest absolute output.
+    /// Largest absolute difference of logits and outputs, relative to their largest absolute value.
     pub max_rel_logit_diff: f64,
     /// Share of images for which both choose the same class.
     pub class_agreement: f64,
@@ -33,50 +35,90 @@ pub struct Parity {
 /// Images that are compared; more prove no more, and cost time.
 pub const IMAGES: usize = 64;
 
-/// Loads `file` in a fresh session and compares its output on the images at `paths` with what `head` gives for the
-/// features that training saw (`[images, features]`).
+/// Loads `file` in a fresh session and compares it, on the images at `paths`, with what `head` gives for the features
+/// that training saw (`[images, features]`): its output, and its logits where an activation follows them, since a
+/// saturated softmax hides a wrong head.
 ///
 /// # Errors
-/// [`Error::Parity`] naming the first diverging tensor when the difference exceeds 1e-3 (1e-2 for float16 heads).
+/// [`Error::Parity`] naming the first diverging tensor when a difference exceeds 1e-3 (1e-2 for float16 heads).
 pub fn verify<S: AsRef<str> + Sync>(
     file: &Path,
     plan: &Plan,
     activation: Activation,
     backend: &Backend,
-    (root, paths): (&Path, &[S]),
+    images: (&Path, &[S]),
     (head, features): (&LinearHead, ArrayView2<f32>),
     progress: Progress,
 ) -> Result<Parity> {
-    let model = Model::open(file)?;
-    let outputs: Vec<&str> = model.graph().output.iter().map(|o| o.name()).collect();
-    let mut extractor = open(&model, outputs.len() - 1, plan, backend)?;
-    let found = extractor.run(root, paths, "verifying the written model", progress)?;
-    if found.places.len() != paths.len() {
-        return Err(Error::Parity(
-            "images could not be read again for the verification; are they being changed?".into(),
-        ));
-    }
-    let expected = activation.apply(head.logits(features)?.view());
+    let written = Written { model: &Model::open(file)?, plan, backend, images, progress };
+    let logits = head.logits(features)?;
     let tolerance = if plan.surgery.data_type == data_type::FLOAT { 1e-3 } else { 1e-2 };
-    let (max_rel_logit_diff, class_agreement) = compare(expected.view(), found.rows.view());
-    let (engine, version) = (extractor.engine().name().to_string(), extractor.engine().version().to_string());
-    let parity = Parity { engine, version, images: paths.len(), max_rel_logit_diff, class_agreement, tolerance };
-    if max_rel_logit_diff > tolerance {
-        let tensor = first_diverging(&model, plan, backend, (root, paths), features, tolerance, progress)?;
+    let (output, engine) = written.rows(None)?;
+    let (mut difference, class_agreement) = compare(activation.apply(logits.view()).view(), output.view());
+    let mut diverging = (difference > tolerance).then(|| plan.output.clone());
+    if let (false, Some(name)) = (activation == Activation::None, written.head()) {
+        let own = compare(logits.view(), written.rows(Some(&name))?.0.view()).0;
+        if own > tolerance {
+            diverging = Some(name);
+        }
+        difference = difference.max(own);
+    }
+    if let Some(mut tensor) = diverging {
+        // Before the head comes what it reads.
+        let frozen = written.rows(Some(&plan.cut))?.0;
+        if compare(features, frozen.view()).0 > tolerance {
+            tensor.clone_from(&plan.cut);
+        }
         return Err(Error::Parity(format!(
-            "{}: {} computes outputs that differ from training by {max_rel_logit_diff:.1e} of their scale (allowed \
+            "{}: {} computes outputs that differ from training by {difference:.1e} of their scale (allowed \
              {tolerance:.0e}); the first tensor to diverge is '{tensor}'",
             file.display(),
-            parity.engine
+            engine.name
         )));
     }
-    Ok(parity)
+    let (engine, version, images) = (engine.name.to_string(), engine.version, output.nrows());
+    Ok(Parity { engine, version, images, max_rel_logit_diff: difference, class_agreement, tolerance })
 }
 
-fn open(model: &Model, output: usize, plan: &Plan, backend: &Backend) -> Result<Extractor> {
-    let [_, a, b, c] = plan.input.shape(1);
-    let engine = backend.open(model, &[plan.input.batch, Some(a), Some(b), Some(c)], available_threads())?;
-    Ok(Extractor::new(engine, output, plan.preprocessing.clone(), plan.input.layout))
+/// The file as it was read again, and the images to try it on.
+struct Written<'a, S> {
+    model: &'a Model,
+    plan: &'a Plan,
+    backend: &'a Backend,
+    images: (&'a Path, &'a [S]),
+    progress: Progress<'a>,
+}
+
+impl<S: AsRef<str> + Sync> Written<'_, S> {
+    /// What the file gives for the images: its output, or the rows of a tensor inside it (the features at the cut).
+    fn rows(&self, tensor: Option<&str>) -> Result<(Array2<f32>, EngineInfo)> {
+        let plan = self.plan;
+        let part = tensor.map(|tensor| {
+            let pooling = if tensor == plan.cut { plan.pooling.clone() } else { Pooling::None };
+            surgery::backbone(self.model, &Cut { tensor: tensor.into(), ..plan.surgery.clone() }, &pooling)
+        });
+        let [_, a, b, c] = plan.input.shape(1);
+        let shape = [plan.input.batch, Some(a), Some(b), Some(c)];
+        let engine = self.backend.open(part.as_ref().unwrap_or(self.model), &shape, available_threads())?;
+        let info = EngineInfo { name: engine.name(), version: engine.version().into() };
+        let mut extractor = Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout);
+        let (root, paths) = self.images;
+        let found = match extractor.run(root, paths, "verifying the written model", self.progress) {
+            // Values that are not finite, say: the file runs, but not as it was trained.
+            Err(Error::Engine(what)) => return Err(Error::Parity(what)),
+            other => other?,
+        };
+        match found.places.len() == paths.len() {
+            true => Ok((found.rows, info)),
+            false => Err(Error::Parity("images could not be read again to verify; are they being changed?".into())),
+        }
+    }
+
+    /// The head's own output: the last `Gemm`'s, since surgery appends it.
+    fn head(&self) -> Option<String> {
+        let head = self.model.graph().node.iter().rev().find(|n| n.is("Gemm"))?;
+        head.output.first().cloned()
+    }
 }
 
 /// Largest difference relative to the scale of `expected` (infinite where a value is not a number), and the share of
@@ -91,24 +133,4 @@ fn compare(expected: ArrayView2<f32>, found: ArrayView2<f32>) -> (f64, f64) {
     let largest = difference.fold(0.0, |m, d| if d.is_nan() { f64::INFINITY } else { d.max(m) });
     let agree = expected.rows().into_iter().zip(found.rows()).filter(|(a, b)| argmax(*a) == argmax(*b)).count();
     (largest, agree as f64 / expected.nrows().max(1) as f64)
-}
-
-/// Of the features and what comes after them, the first that is not what training saw.
-fn first_diverging<S: AsRef<str> + Sync>(
-    model: &Model,
-    plan: &Plan,
-    backend: &Backend,
-    (root, paths): (&Path, &[S]),
-    features: ArrayView2<f32>,
-    tolerance: f64,
-    progress: Progress,
-) -> Result<String> {
-    let frozen = surgery::backbone(model, &plan.surgery, &plan.pooling);
-    let found = open(&frozen, 0, plan, backend)?.run(root, paths, "looking for the difference", progress)?;
-    if compare(features, found.rows.view()).0 > tolerance {
-        return Ok(plan.cut.clone());
-    }
-    // The features agree, so it is the head: the last `Gemm`, since surgery appends it.
-    let head = model.graph().node.iter().rev().find(|n| n.is("Gemm"));
-    Ok(head.and_then(|n| n.output.first()).unwrap_or(&plan.output).clone())
 }
