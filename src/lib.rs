@@ -23,6 +23,9 @@
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod graph;
+mod guard;
+pub mod kernels;
 pub mod metrics;
 pub mod onnx;
 pub mod plan;

@@ -7,6 +7,8 @@ pub mod cut;
 pub mod external;
 pub mod graph;
 pub mod metadata;
+pub mod parameters;
+pub mod port;
 pub mod schema;
 pub mod surgery;
 pub mod tensor;
