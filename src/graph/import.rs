@@ -2,12 +2,13 @@
 
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
-use super::{Program, Step, batch_norm, widen};
+use super::{Program, Step, batch_norm, stable, widen};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly};
 use crate::onnx::Model;
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::{Kind, Port};
+use crate::onnx::shapes;
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -60,21 +61,23 @@ pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> 
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
     let (changed, parameters) = parameters::as_inputs(model);
-    let proto = read(&changed)?;
-    let onnx = batch_norm::register(tract_onnx::onnx());
-    let build = |batch: Option<usize>| {
+    let onnx = stable::register(batch_norm::register(tract_onnx::onnx()));
+    let build = |model: &Model, batch: Option<usize>| {
+        let proto = read(model)?;
         let made = quietly(|| {
-            let (typed, images) = typed(&onnx, &proto, &port, batch).map_err(chain)?;
+            let (mut typed, images) = typed(&onnx, &proto, &port, batch).map_err(chain)?;
+            stable::join_log_softmax(&mut typed);
             Builder::new(&typed, &port, batch, &parameters)?.build(&images)
         });
-        made.and_then(|made| made)
+        made.and_then(|made| made).map_err(|what| refused(format!("it cannot be trained inside: {what}")))
     };
-    let first = build(port.fixed_batch());
-    let made = match first {
-        Err(why) if port.fixed_batch().is_none() => build(Some(1)).map_err(|_| why),
-        made => made,
-    };
-    made.map_err(|what| refused(format!("it cannot be trained inside: {what}")))
+    let first = build(&changed, port.fixed_batch());
+    if first.is_ok() || port.fixed_batch().is_some() {
+        return first;
+    }
+    // Where the number of images cannot stay open as it is: as wide sizes, else for one image.
+    let wide = shapes::wide_sizes(&changed).and_then(|wide| build(&wide, None).ok());
+    wide.or_else(|| build(&changed, Some(1)).ok()).map_or(first, Ok)
 }
 
 type Built<T> = std::result::Result<T, String>;

@@ -10,6 +10,7 @@ mod host;
 pub(crate) mod import;
 mod ops;
 mod run;
+mod stable;
 mod widen;
 
 use crate::error::{Error, Result};

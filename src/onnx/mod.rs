@@ -10,6 +10,7 @@ pub mod metadata;
 pub mod parameters;
 pub mod port;
 pub mod schema;
+pub mod shapes;
 pub mod surgery;
 pub mod tensor;
 pub mod validate;

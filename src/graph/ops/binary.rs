@@ -6,9 +6,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::logic::Iff;
 
 pub(super) const FAMILY: Family = Family {
-    operators: &[
-        "Add", "Sub", "Mul", "Div", "Min", "Max", "Eq", "NE", "LT", "LTE", "GT", "GTE", "And", "Or", "Xor", "Iff",
-    ],
+    operators: &["Add", "Sub", "Mul", "Div", "Min", "Max", "Eq", "LT", "LTE", "GT", "GTE", "And", "Or", "Xor", "Iff"],
     lower,
 };
 
@@ -28,7 +26,7 @@ fn lower(node: &Node) -> Option<Lowered> {
         "Min" => Binary::Min,
         "Max" => Binary::Max,
         "Eq" => return logic(Tensor::broadcast_eq),
-        "NE" | "Xor" => return logic(Tensor::broadcast_ne),
+        "Xor" => return logic(Tensor::broadcast_ne),
         "LT" => return logic(Tensor::broadcast_lt),
         "LTE" => return logic(Tensor::broadcast_le),
         "GT" => return logic(Tensor::broadcast_gt),

@@ -109,7 +109,7 @@ struct Conv {
 impl Conv {
     fn geometry(&self, x: &[usize], k: &[usize]) -> Result<Geometry> {
         let (window, _) = window(&self.spec, x)?;
-        let fits = k.len() == x.len() && k[1] * self.groups == x[1] && k[0] % self.groups == 0;
+        let fits = k.len() == x.len() && k[1] * self.groups == x[1] && k[0].is_multiple_of(self.groups);
         if !fits || k[2..] != self.spec.kernel_shape[..] {
             candle_core::bail!("a kernel of shape {k:?} in {} groups meets an input of shape {x:?}", self.groups);
         }

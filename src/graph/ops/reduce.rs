@@ -6,7 +6,16 @@ use tract_onnx::tract_core::ops::array::CumSum;
 use tract_onnx::tract_core::ops::nn::{Reduce as TractReduce, Reducer};
 
 pub(super) const FAMILY: Family = Family {
-    operators: &["Reduce<Sum>", "Reduce<Max>", "Reduce<Min>", "Reduce<Prod>", "Reduce<MeanOfSquares>", "CumSum"],
+    operators: &[
+        "Reduce<Sum>",
+        "Reduce<Max>",
+        "Reduce<Min>",
+        "Reduce<Prod>",
+        "Reduce<MeanOfSquares>",
+        "Reduce<ArgMax(false)>",
+        "Reduce<ArgMin(false)>",
+        "CumSum",
+    ],
     lower,
 };
 
@@ -21,6 +30,8 @@ fn lower(node: &Node) -> Option<Lowered> {
         Reducer::Min => By::Min,
         Reducer::Prod => By::Product,
         Reducer::MeanOfSquares => By::MeanOfSquares,
+        Reducer::ArgMax(false) if op.axes.len() == 1 => return Some(first(Place { axis: op.axes[0], largest: true })),
+        Reducer::ArgMin(false) if op.axes.len() == 1 => return Some(first(Place { axis: op.axes[0], largest: false })),
         _ => return None,
     };
     Some(first(Reduce { axes: op.axes.to_vec(), by }))
@@ -161,5 +172,27 @@ impl Op for Running {
 
     fn backward(&self, _: &Run, _: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(self.sum(grad, true)?)])
+    }
+}
+
+/// The first place of an axis that holds its extreme: it has no slope.
+struct Place {
+    axis: usize,
+    largest: bool,
+}
+
+impl Op for Place {
+    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        let x = inputs[0].contiguous()?;
+        let place = if self.largest { x.argmax_keepdim(self.axis) } else { x.argmin_keepdim(self.axis) };
+        place?.to_dtype(x.dtype())
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::nothing(1)
+    }
+
+    fn backward(&self, _: &Run, _: &Kept, _: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
     }
 }

@@ -3,19 +3,14 @@
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, give_back, take};
 use candle_core::{Result, Tensor};
 use tract_onnx::prelude::{DatumType, TDim};
-use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{Gather, Pad, PadMode, Slice, StridedSlice};
 
-pub(super) const FAMILY: Family =
-    Family { operators: &["Slice", "StridedSlice", "Downsample", "Gather", "Pad"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["Slice", "StridedSlice", "Gather", "Pad"], lower };
 
 fn lower(node: &Node) -> Option<Lowered> {
     if let Some(slice) = node.op::<Slice>() {
         let part = Part { axis: slice.axis, start: slice.start.clone(), end: slice.end.clone(), step: 1 };
         return Some(first(Parts { parts: vec![part], shape: node.output_dims() }));
-    }
-    if let Some(op) = node.op::<Downsample>() {
-        return Some(lower_downsample(node, op));
     }
     if let Some(op) = node.op::<StridedSlice>() {
         return Some(lower_strided(node, op));
@@ -87,15 +82,6 @@ impl Op for Parts {
         }
         Ok(vec![Some(grad)])
     }
-}
-
-fn lower_downsample(node: &Node, op: &Downsample) -> Lowered {
-    if op.stride < 0 && op.modulo != 0 {
-        return Err("it steps backwards from an offset".into());
-    }
-    let end = node.fact(0)?.shape.to_tvec()[op.axis].clone();
-    let part = Part { axis: op.axis, start: (op.modulo as i64).into(), end, step: op.stride as i64 };
-    first(Parts { parts: vec![part], shape: node.output_dims() })
 }
 
 fn lower_strided(node: &Node, op: &StridedSlice) -> Lowered {

@@ -55,7 +55,7 @@ fn lower_cast(node: &Node, to: DatumType) -> Lowered {
         _ if to.is_float() || from == to => first(Same),
         DatumType::Bool => first(Rounded(|x| x.ne(0.)?.to_dtype(x.dtype()))),
         _ if !from.is_float() => first(Same),
-        DatumType::I64 | DatumType::I32 => first(Rounded(|x| x.abs()?.floor()? * x.sign()?)),
+        DatumType::I64 | DatumType::I32 | DatumType::TDim => first(Rounded(|x| x.abs()?.floor()? * x.sign()?)),
         _ => Err(format!("numbers computed from the image are not made {to:?}")),
     }
 }

@@ -4,6 +4,7 @@ use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
 use candle_core::{Result, Tensor};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::LeakyRelu;
+use tract_onnx::tract_core::ops::nn::gelu_approximate::GeluApproximate;
 
 type Function = fn(&Tensor) -> Result<Tensor>;
 
@@ -18,7 +19,7 @@ enum Derivative {
 }
 use Derivative::{X, Y, Zero};
 
-const TABLE: [(&str, Function, Derivative); 24] = [
+const TABLE: [(&str, Function, Derivative); 23] = [
     ("Abs", Tensor::abs, X(Tensor::sign)),
     ("Ceil", Tensor::ceil, Zero),
     ("Cos", Tensor::cos, X(|x| x.sin()?.neg())),
@@ -26,12 +27,12 @@ const TABLE: [(&str, Function, Derivative); 24] = [
     ("Erf", Tensor::erf, X(|x| x.sqr()?.neg()?.exp()? * std::f64::consts::FRAC_2_SQRT_PI)),
     ("Exp", Tensor::exp, Y(|y| Ok(y.clone()))),
     ("Floor", Tensor::floor, Zero),
+    ("GeluApproximate", gelu, X(gelu_slope)),
     ("HardSwish", hard_swish, X(hard_swish_slope)),
     ("Ln", Tensor::log, X(Tensor::recip)),
     ("Neg", Tensor::neg, Y(|y| y.ones_like()?.neg())),
     ("Not", |x| x.affine(-1., 1.), Zero),
     ("Recip", Tensor::recip, Y(|y| y.sqr()?.neg())),
-    ("Round", Tensor::round, Zero),
     ("RoundHalfToEven", round_half_to_even, Zero),
     ("Rsqrt", |x| x.sqrt()?.recip(), Y(|y| (y.sqr()? * y)? * -0.5)),
     ("Sigmoid", sigmoid, Y(|y| y - y.sqr()?)),
@@ -40,7 +41,6 @@ const TABLE: [(&str, Function, Derivative); 24] = [
     ("Sinh", sinh, X(cosh)),
     ("Sqrt", Tensor::sqrt, Y(|y| y.recip()? * 0.5)),
     ("Square", Tensor::sqr, X(|x| x * 2.)),
-    ("Silu", |x| x * sigmoid(x)?, X(silu_slope)),
     ("Tan", |x| x.sin()? / x.cos()?, Y(|y| y.sqr()? + 1.)),
     ("Tanh", Tensor::tanh, Y(|y| y.sqr()?.affine(-1., 1.))),
 ];
@@ -54,12 +54,12 @@ pub(super) const FAMILY: Family = Family {
         "Erf",
         "Exp",
         "Floor",
+        "GeluApproximate",
         "HardSwish",
         "Ln",
         "Neg",
         "Not",
         "Recip",
-        "Round",
         "RoundHalfToEven",
         "Rsqrt",
         "Sigmoid",
@@ -68,7 +68,6 @@ pub(super) const FAMILY: Family = Family {
         "Sinh",
         "Sqrt",
         "Square",
-        "Silu",
         "Tan",
         "Tanh",
         "LeakyRelu",
@@ -80,6 +79,9 @@ fn lower(node: &Node) -> Option<Lowered> {
     let op = node.op::<ElementWiseOp>()?;
     if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
         return Some(first(Leaky(leaky.alpha.into())));
+    }
+    if op.0.downcast_ref::<GeluApproximate>().is_some_and(|gelu| gelu.fast_impl) {
+        return None;
     }
     let name = op.0.name();
     let &(_, function, derivative) = TABLE.iter().find(|(known, ..)| *known == name)?;
@@ -136,10 +138,23 @@ pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
     (x.neg()?.exp()? + 1.)?.recip()
 }
 
-fn silu_slope(x: &Tensor) -> Result<Tensor> {
-    let y = sigmoid(x)?;
-    // σ·(1 + x·(1 − σ))
-    &y * ((x * y.affine(-1., 1.)?)? + 1.)?
+const GELU: f64 = 0.044715;
+
+/// `tanh(√(2/π) · (x + 0.044715·x³))`
+fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
+    let cube = x.sqr()?.affine(GELU, 1.)?;
+    ((x * cube)? * (2. / std::f64::consts::PI).sqrt())?.tanh()
+}
+
+fn gelu(x: &Tensor) -> Result<Tensor> {
+    x * gelu_tanh(x)?.affine(0.5, 0.5)?
+}
+
+fn gelu_slope(x: &Tensor) -> Result<Tensor> {
+    let tanh = gelu_tanh(x)?;
+    let inner = (x.sqr()?.affine(3. * GELU, 1.)? * (2. / std::f64::consts::PI).sqrt())?;
+    let bent = (tanh.sqr()?.affine(-0.5, 0.5)? * x)?;
+    tanh.affine(0.5, 0.5)? + (bent * inner)?
 }
 
 /// `x · clip(x/6 + 1/2, 0, 1)`
