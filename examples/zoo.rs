@@ -38,6 +38,7 @@ fn difference(ours: &Tensor, theirs: &ArrayD<f32>) -> f32 {
 
 fn row(path: &std::path::Path, runtime: &Backend, backward: bool) -> Result<String> {
     let model = Model::open(path)?;
+    // Of a model that leaves them open; a fixed batch is run as it is, and three of it.
     let shape = [None, Some(3), Some(224), Some(224)];
     let started = Instant::now();
     let program = Program::import(&model, &shape)?;
@@ -47,7 +48,7 @@ fn row(path: &std::path::Path, runtime: &Backend, backward: bool) -> Result<Stri
     let port = Port::of(&model, &shape).map_err(|what| adapt::Error::model(path, what))?;
     let mut cells = vec![format!("{:5} {:5}", program.steps(), parameters.len()), format!("{imported:5.2}")];
     for batch in [1, 3] {
-        let input = images(batch, &port.dims);
+        let input = images(batch * program.batch().unwrap_or(1), &port.dims);
         let theirs = engine.run(input.view())?;
         let started = Instant::now();
         let ours = program.forward(&tensor(&input), &parameters)?;
@@ -56,7 +57,7 @@ fn row(path: &std::path::Path, runtime: &Backend, backward: bool) -> Result<Stri
         cells.push(format!("{far:9.1e} {seconds:6.2}"));
     }
     if backward {
-        let input = tensor(&images(8, &port.dims));
+        let input = tensor(&images(8 * program.batch().unwrap_or(1), &port.dims));
         let started = Instant::now();
         let (outputs, tape) = program.forward_saving(&input, &parameters, &Wanted::parameters(&program))?;
         let grads: Vec<_> = outputs.iter().map(|output| output.ones_like().ok()).collect();

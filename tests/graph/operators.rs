@@ -1,40 +1,40 @@
 //! Each operator of the table, in random models.
 
 use super::build::{Graph, int};
-use super::cases::{self, Case};
-use super::check;
+use super::values::{self, Case};
+use super::{check, maps, parts, sums};
 use adapt::graph::{self, Program};
 use adapt::onnx::schema::{AttributeProto, NodeProto};
 use std::collections::BTreeSet;
 
 const CASES: [(&str, Case, u64); 27] = [
-    ("functions", cases::functions, 120),
-    ("functions_of_positive", cases::functions_of_positive, 20),
-    ("powers", cases::powers, 30),
-    ("newer", cases::newer, 40),
-    ("large_values", cases::large_values, 30),
-    ("binaries", cases::binaries, 80),
-    ("choices", cases::choices, 50),
-    ("clips", cases::clips, 10),
-    ("casts", cases::casts, 20),
-    ("convolutions", cases::convolutions, 120),
-    ("pools", cases::pools, 120),
-    ("global_pools", cases::global_pools, 10),
-    ("reductions", cases::reductions, 80),
-    ("places", cases::places, 20),
-    ("running_sums", cases::running_sums, 20),
-    ("softmaxes", cases::softmaxes, 20),
-    ("linears", cases::linears, 20),
-    ("products", cases::products, 40),
-    ("einsums", cases::einsums, 20),
-    ("normalisations", cases::normalisations, 40),
-    ("responses", cases::responses, 10),
-    ("arrangements", cases::arrangements, 40),
-    ("joins", cases::joins, 20),
-    ("slices", cases::slices, 30),
-    ("gathers", cases::gathers, 20),
-    ("paddings", cases::paddings, 30),
-    ("resizes", cases::resizes, 60),
+    ("functions", values::functions, 120),
+    ("functions_of_positive", values::functions_of_positive, 20),
+    ("powers", values::powers, 30),
+    ("newer", values::newer, 40),
+    ("large_values", values::large_values, 30),
+    ("binaries", values::binaries, 80),
+    ("choices", values::choices, 50),
+    ("clips", values::clips, 10),
+    ("casts", values::casts, 20),
+    ("convolutions", maps::convolutions, 120),
+    ("pools", maps::pools, 120),
+    ("global_pools", maps::global_pools, 10),
+    ("reductions", sums::reductions, 80),
+    ("places", sums::places, 20),
+    ("running_sums", sums::running_sums, 20),
+    ("softmaxes", sums::softmaxes, 20),
+    ("linears", sums::linears, 20),
+    ("products", sums::products, 40),
+    ("einsums", sums::einsums, 20),
+    ("normalisations", sums::normalisations, 40),
+    ("responses", maps::responses, 10),
+    ("arrangements", parts::arrangements, 40),
+    ("joins", parts::joins, 20),
+    ("slices", parts::slices, 30),
+    ("gathers", parts::gathers, 20),
+    ("paddings", parts::paddings, 30),
+    ("resizes", parts::resizes, 60),
 ];
 
 fn build(case: Case, seed: u64) -> (Graph, String) {
@@ -79,7 +79,7 @@ fn every_operator_is_right_forwards_and_backwards() {
     for (name, case, count) in CASES {
         failures.extend((1..=count).filter_map(|seed| run(name, case, seed, &mut seen).err()));
     }
-    failures.extend(run("sized_by_the_batch", cases::sized_by_the_batch, 1, &mut seen).err());
+    failures.extend(run("sized_by_the_batch", parts::sized_by_the_batch, 1, &mut seen).err());
     let shown = failures.iter().take(12).cloned().collect::<Vec<_>>().join("\n\n");
     assert!(failures.is_empty(), "{} cases failed:\n{shown}", failures.len());
     let missed: Vec<&str> = graph::operators().filter(|operator| !seen.contains(*operator)).collect();
