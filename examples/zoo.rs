@@ -1,6 +1,7 @@
 //! Imports every ONNX model of a folder into a program on candle and compares its outputs with ONNX Runtime's:
 //! `cargo run --release --example zoo -- DIR`. One row a model: steps, parameters, the largest difference relative to
-//! the largest output at batches of 1 and 3, and the seconds of the last run. `--backward` also times a training step.
+//! the largest output at batches of 1 and 3, and the seconds of each run. `--backward` also times forward and backward of
+//! 8 images; `--slopes` compares the gradient by all parameters with central differences, in float64, relative.
 
 use adapt::graph::{Program, Wanted};
 use adapt::onnx::port::Port;
@@ -36,7 +37,39 @@ fn difference(ours: &Tensor, theirs: &ArrayD<f32>) -> f32 {
     ours.iter().zip(theirs).map(far).fold(0., f32::max) / scale
 }
 
-fn row(path: &std::path::Path, runtime: &Backend, backward: bool) -> Result<String> {
+/// How far the slope of the summed outputs along a direction in all parameters is from central differences.
+fn slope(program: &Program, input: &Tensor) -> Result<f64> {
+    let program = program.to(DType::F64, &Device::Cpu)?;
+    let parameters = program.initial()?;
+    let candle = |error: candle_core::Error| adapt::Error::Engine(error.to_string());
+    // Each weight moves in proportion to its own size, up or down as if by chance.
+    let direct = |parameter: &Tensor| {
+        let signs = (0..parameter.elem_count()).map(|i| (i as f64 * 2.399).sin());
+        parameter * Tensor::from_vec(signs.collect::<Vec<_>>(), parameter.shape(), &Device::Cpu)?
+    };
+    let directions = parameters.iter().map(direct).collect::<candle_core::Result<Vec<_>>>().map_err(candle)?;
+    let value = |step: f64| -> Result<f64> {
+        let moved = parameters.iter().zip(&directions).map(|(p, d)| p + (d * step)?);
+        let moved = moved.collect::<candle_core::Result<Vec<_>>>().map_err(candle)?;
+        let outputs = program.forward(input, &moved)?;
+        outputs.iter().map(|y| y.sqr()?.sum_all()?.to_scalar::<f64>()).sum::<candle_core::Result<f64>>().map_err(candle)
+    };
+    let (outputs, tape) = program.forward_saving(input, &parameters, &Wanted::parameters(&program))?;
+    let grads: Vec<_> = outputs.iter().map(|output| (output * 2.).ok()).collect();
+    let found = program.backward(tape, &grads)?.parameters;
+    let along = found.iter().zip(&directions).filter_map(|(grad, d)| Some((grad.as_ref()?, d)));
+    let along = along.map(|(grad, d)| (grad * d)?.sum_all()?.to_scalar::<f64>()).sum::<candle_core::Result<f64>>();
+    let (along, step) = (along.map_err(candle)?, 1e-8);
+    let numeric = (value(step)? - value(-step)?) / (2. * step);
+    Ok((along - numeric).abs() / numeric.abs())
+}
+
+struct Options {
+    backward: bool,
+    slopes: bool,
+}
+
+fn row(path: &std::path::Path, runtime: &Backend, options: &Options) -> Result<String> {
     let model = Model::open(path)?;
     // Of a model that leaves them open; a fixed batch is run as it is, and three of it.
     let shape = [None, Some(3), Some(224), Some(224)];
@@ -56,7 +89,11 @@ fn row(path: &std::path::Path, runtime: &Backend, backward: bool) -> Result<Stri
         let far = ours.iter().zip(&theirs).map(|(a, b)| difference(a, b)).fold(0., f32::max);
         cells.push(format!("{far:9.1e} {seconds:6.2}"));
     }
-    if backward {
+    if options.slopes {
+        let input = images(program.batch().unwrap_or(1), &port.dims);
+        cells.push(format!("{:9.1e}", slope(&program, &tensor(&input))?));
+    }
+    if options.backward {
         let input = tensor(&images(8 * program.batch().unwrap_or(1), &port.dims));
         let started = Instant::now();
         let (outputs, tape) = program.forward_saving(&input, &parameters, &Wanted::parameters(&program))?;
@@ -69,9 +106,10 @@ fn row(path: &std::path::Path, runtime: &Backend, backward: bool) -> Result<Stri
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let backward = arguments.iter().any(|a| a == "--backward");
+    let told = |flag: &str| arguments.iter().any(|a| a == flag);
+    let options = Options { backward: told("--backward"), slopes: told("--slopes") };
     let Some(folder) = arguments.iter().find(|a| !a.starts_with("--")) else {
-        eprintln!("usage: zoo DIR [--backward]");
+        eprintln!("usage: zoo DIR [--backward] [--slopes]");
         return Ok(());
     };
     let runtime = Backend::resolve(Choice::Ort, None, true, &silent)?;
@@ -82,7 +120,7 @@ fn main() -> Result<()> {
     println!("{:38} steps param import  batch 1: diff    s  batch 3: diff    s", "");
     for path in files {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        println!("{name:38} {}", row(&path, &runtime, backward).unwrap_or_else(|error| error.to_string()));
+        println!("{name:38} {}", row(&path, &runtime, &options).unwrap_or_else(|error| error.to_string()));
     }
     Ok(())
 }

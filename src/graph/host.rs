@@ -2,7 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use std::sync::Arc;
-use tract_onnx::prelude::{Datum, DatumType, IntoArcTensor, SymbolValues, TDim, TValue, TVec, TractResult, TypedOp};
+use tract_onnx::prelude::{
+    Datum, DatumType, IntoArcTensor, Symbol, SymbolValues, TDim, TValue, TVec, TractResult, TypedOp,
+};
 use tract_onnx::tract_core::internal::{EvalContext, Tensor as Host};
 
 /// More values than this in one tensor that the file only describes are taken for an attack.
@@ -34,9 +36,10 @@ pub(super) fn evaluate(op: &dyn TypedOp, symbols: &SymbolValues, inputs: &[Arc<H
     Ok(outputs.remove(0).into_arc_tensor())
 }
 
-/// Whether a tensor of this shape may be made ahead of time.
-pub(super) fn is_bearable(dims: &[TDim]) -> bool {
-    let sizes = dims.iter().map(|dim| dim.to_i64().unwrap_or(1));
+/// Whether a tensor of this shape may be made, for one image.
+pub(super) fn is_bearable(dims: &[TDim], symbol: &Symbol) -> bool {
+    let one = SymbolValues::default().with(symbol, 1);
+    let sizes = dims.iter().map(|dim| dim.eval(&one).to_i64().unwrap_or(1));
     sizes.fold(1i64, |count, size| count.saturating_mul(size.max(1))) <= LARGEST
 }
 

@@ -13,7 +13,7 @@ use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::ToDim;
+use tract_onnx::tract_core::internal::{Outlet, ToDim};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::{Onnx, pb};
 
@@ -157,12 +157,16 @@ impl<'a> Builder<'a> {
     }
 
     fn add(&mut self, node: &TypedNode) -> Built<()> {
+        let bearable = |o: &Outlet<TypedFact>| host::is_bearable(&o.fact.shape.to_tvec(), &self.program.symbol);
+        if !node.outputs.iter().all(bearable) {
+            return Err("it makes a tensor that is too large".into());
+        }
         let inputs = node.inputs.iter().map(|&outlet| self.number(outlet)).collect::<Built<Vec<usize>>>()?;
         let output = self.program.values;
         if let Some(konst) = node.op_as::<Const>() {
             self.host(output, HostValue::Known(konst.val().clone()));
         } else if inputs.iter().all(|input| self.hosts.contains_key(input)) {
-            self.fold(node, inputs, output)?;
+            self.fold(node, inputs, output);
         } else {
             let known = |input: &usize| match self.hosts.get(input) {
                 Some(HostValue::Known(known)) => Some(known.clone()),
@@ -185,10 +189,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Computes a node that depends on nothing, once, or if it needs the number of images in each run.
-    fn fold(&mut self, node: &TypedNode, inputs: Vec<usize>, output: usize) -> Built<()> {
-        if node.outputs.iter().any(|o| !host::is_bearable(&o.fact.shape.to_tvec())) {
-            return Err("it makes a tensor that is too large".into());
-        }
+    fn fold(&mut self, node: &TypedNode, inputs: Vec<usize>, output: usize) {
         let known = |input: &usize| match &self.hosts[input] {
             HostValue::Known(known) => Some(known.clone()),
             HostValue::Later(_) => None,
@@ -198,7 +199,6 @@ impl<'a> Builder<'a> {
         let later = || Later { node: node.name.clone(), op: node.op.clone(), inputs };
         let value = folded.map_or_else(|| HostValue::Later(Arc::new(later())), HostValue::Known);
         self.host(output, value);
-        Ok(())
     }
 
     /// Drops what no step needs, and notes after which step each value is done with.

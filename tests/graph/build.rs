@@ -136,6 +136,11 @@ impl Graph {
         output
     }
 
+    /// The output of the node made last.
+    pub fn last(&self) -> String {
+        self.nodes.last().expect("there is a node").output[0].clone()
+    }
+
     pub fn model(&self, output: &str) -> Model {
         let known = |&d: &usize| Dimension { value: Some(dimension::Value::DimValue(d as i64)), denotation: None };
         let dims = std::iter::once(symbol("N")).chain(self.shape[1..].iter().map(known)).collect();

@@ -52,6 +52,55 @@ fn the_embedded_model_is_the_same_in_candle() {
     }
 }
 
+/// Patches, a token for the class, one block of attention, the token's row: a vision transformer in little.
+fn transformer() -> Graph {
+    let mut g = Graph::new(11);
+    g.input(&[1, 3, 8, 8]);
+    let (patch, token) = (g.weight(&[6, 3, 4, 4]), g.weight(&[1, 1, 6]));
+    let map = g.node("Conv", &["x", &patch], &[ints("strides", &[4, 4])]);
+    let flat = g.integers(&[0, 6, -1]);
+    let flat = g.node("Reshape", &[&map, &flat], &[]);
+    let patches = g.node("Transpose", &[&flat], &[ints("perm", &[0, 2, 1])]);
+    let all = g.node("Shape", &["x"], &[]);
+    let (zero, rest) = (g.integers(&[0]), g.integers(&[1, 6]));
+    let count = g.node("Gather", &[&all, &zero], &[]);
+    let target = g.node("Concat", &[&count, &rest], &[int("axis", 0)]);
+    let token = g.node("Expand", &[&token, &target], &[]);
+    let x = g.node("Concat", &[&token, &patches], &[int("axis", 1)]);
+    let (scale, bias) = (g.weight(&[6]), g.weight(&[6]));
+    let norm = g.node("LayerNormalization", &[&x, &scale, &bias], &[int("axis", -1)]);
+    let mut head = |order: &[i64]| {
+        let (weight, shape) = (g.weight(&[6, 6]), g.integers(&[0, 5, 2, 3]));
+        let y = g.node("MatMul", &[&norm, &weight], &[]);
+        let y = g.node("Reshape", &[&y, &shape], &[]);
+        g.node("Transpose", &[&y], &[ints("perm", order)])
+    };
+    let (q, k, v) = (head(&[0, 2, 1, 3]), head(&[0, 2, 3, 1]), head(&[0, 2, 1, 3]));
+    let scores = g.node("MatMul", &[&q, &k], &[]);
+    let weights = g.node("Softmax", &[&scores], &[int("axis", -1)]);
+    let y = g.node("MatMul", &[&weights, &v], &[]);
+    let y = g.node("Transpose", &[&y], &[ints("perm", &[0, 2, 1, 3])]);
+    let joined = g.integers(&[0, 5, 6]);
+    let y = g.node("Reshape", &[&y, &joined], &[]);
+    let y = g.node("Add", &[&x, &y], &[]);
+    let first = g.integer(0);
+    g.node("Gather", &[&y, &first], &[int("axis", 1)]);
+    g
+}
+
+#[test]
+fn a_transformer_is_right_forwards_and_backwards() {
+    let g = transformer();
+    let model = g.model(&g.last());
+    let program = Program::import(&model, &[]).unwrap();
+    assert_eq!((program.batch(), program.parameters().len()), (None, 6));
+    for batch in [1, 3] {
+        let shape = [batch, 3, 8, 8];
+        let values = check::forward(&model, &program, &shape, 5, 1e-5);
+        check::backward(&program, &values, &shape, 5);
+    }
+}
+
 #[test]
 fn gradients_of_the_embedded_model_are_slopes() {
     // Smaller images than the model was made for: what is checked is the same, and takes less time.

@@ -96,3 +96,13 @@ fn a_missing_operator_is_named() {
     assert!(error.contains("TopK") || error.contains("Topk"), "{error}");
     assert!(error.contains("node 'v") && error.contains("train a head"), "{error}");
 }
+
+#[test]
+fn a_tensor_too_large_is_refused() {
+    let mut graph = Graph::new(1);
+    graph.input(&[1, 5]);
+    let times = graph.integers(&[1, 1 << 40]);
+    let output = graph.node("Tile", &["x", &times], &[]);
+    let error = Program::import(&graph.model(&output), &[]).err().expect("5 TiB are too much").to_string();
+    assert!(error.contains("too large") && error.contains("Tile"), "{error}");
+}
