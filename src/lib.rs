@@ -15,6 +15,8 @@
 //! | write | [`OutDir::create`], [`OutDir::write_model`], [`OutDir::commit`] |
 //! | verify | [`verify()`] |
 //!
+//! [`graph::Program`] runs whole graphs on candle, forwards and backwards.
+//!
 //! Long steps take a [`progress::Progress`]: a callback that hears what is being done, and may stop it.
 //!
 //! # Example
@@ -23,6 +25,9 @@
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod graph;
+mod guard;
+pub mod kernels;
 pub mod metrics;
 pub mod onnx;
 pub mod plan;

@@ -1,22 +1,22 @@
-//! Who runs a frozen graph: ONNX Runtime where its library is to be had, tract where not.
+//! Who runs a frozen graph: ONNX Runtime where its library is to be had, tract where not; candle where one asks for it.
 //!
 //! [`Backend::resolve`] makes the choice once; [`Backend::open`] then turns models into [`Engine`]s. An engine takes a
 //! batch of images as an `ndarray` array and gives every output as one.
 
+mod candle;
 mod extract;
-pub(crate) mod guard;
 mod onnxruntime;
 mod port;
 pub mod runtime;
 mod tract;
-mod widen;
 
 use crate::error::{Error, Result};
+use crate::guard::one_line;
 use crate::onnx::Model;
+pub use crate::onnx::port::{Kind, Port};
 use crate::progress::{Event, Progress, emit};
 pub use extract::{BATCH, Extractor, Rows};
 use ndarray::{ArrayD, ArrayViewD};
-pub use port::{Kind, Port};
 use runtime::{Candidate, Found};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -32,11 +32,13 @@ pub enum Choice {
     Ort,
     /// tract, which is built in
     Tract,
+    /// candle, which trains inside networks; never chosen by itself
+    Candle,
 }
 
 /// A model ready to run.
 pub trait Engine: Send {
-    /// `onnxruntime` or `tract`.
+    /// `onnxruntime`, `tract` or `candle`.
     fn name(&self) -> &'static str;
 
     /// The engine's version, such as `1.32.0`.
@@ -63,7 +65,14 @@ pub trait Engine: Send {
 
 /// The engine that was chosen, loaded.
 #[derive(Debug, Clone)]
-pub struct Backend(Option<(Found, ort::environment::Environment)>);
+pub struct Backend(Kept);
+
+#[derive(Debug, Clone)]
+enum Kept {
+    Ort(Found, ort::environment::Environment),
+    Tract,
+    Candle,
+}
 
 impl Backend {
     /// Decides by rule which engine is used, and loads it.
@@ -72,8 +81,10 @@ impl Backend {
     /// `offline`. Where it cannot be had, `Auto` takes tract with one warning and `Ort` fails. A library that a person
     /// named and that cannot be used is an error under both.
     pub fn resolve(choice: Choice, ort_lib: Option<&Path>, offline: bool, progress: Progress) -> Result<Backend> {
-        if choice == Choice::Tract {
-            return Ok(Backend(None));
+        match choice {
+            Choice::Tract => return Ok(Backend(Kept::Tract)),
+            Choice::Candle => return Ok(Backend(Kept::Candle)),
+            Choice::Auto | Choice::Ort => {}
         }
         let found = match runtime::locate(ort_lib)? {
             Some(found) => Ok(found),
@@ -89,47 +100,56 @@ impl Backend {
             },
         };
         match found {
-            Ok(found) => Ok(Backend(Some((found.clone(), runtime::environment(&found)?)))),
+            Ok(found) => Ok(Backend(Kept::Ort(found.clone(), runtime::environment(&found)?))),
             Err(why) if choice == Choice::Ort => {
                 Err(Error::Engine(format!("{why}: run `adapt runtime install`, or choose another engine")))
             }
             Err(why) => {
                 let said = format!("{why}; tract is used instead, several times slower: run `adapt runtime install`");
                 emit(progress, Event::Warning(&said))?;
-                Ok(Backend(None))
+                Ok(Backend(Kept::Tract))
             }
         }
     }
 
-    /// `onnxruntime` or `tract`.
+    /// `onnxruntime`, `tract` or `candle`.
     pub fn name(&self) -> &'static str {
-        if self.0.is_some() { onnxruntime::NAME } else { tract::NAME }
+        match &self.0 {
+            Kept::Ort(..) => onnxruntime::NAME,
+            Kept::Tract => tract::NAME,
+            Kept::Candle => candle::NAME,
+        }
     }
 
     /// The engine's version.
     pub fn version(&self) -> &str {
         match &self.0 {
-            Some((found, _)) => found.version.as_deref().unwrap_or("unknown"),
-            None => tract::VERSION,
+            Kept::Ort(found, _) => found.version.as_deref().unwrap_or("unknown"),
+            Kept::Tract => tract::VERSION,
+            Kept::Candle => candle::VERSION,
         }
     }
 
     /// The library in use, where it is ONNX Runtime.
     pub fn library(&self) -> Option<&Found> {
-        self.0.as_ref().map(|(found, _)| found)
+        match &self.0 {
+            Kept::Ort(found, _) => Some(found),
+            Kept::Tract | Kept::Candle => None,
+        }
     }
 
     /// Prepares a model for `threads` threads (0 counts as 1).
     ///
-    /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch: tract needs
-    /// them, ONNX Runtime does not. It may be empty. Fails, in one line, where the engine cannot run the model.
+    /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch: tract and candle
+    /// need them, ONNX Runtime does not. candle takes all threads there are. It may be empty. Fails, in one line, where the engine cannot run the model.
     pub fn open(&self, model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Box<dyn Engine>> {
         let threads = threads.max(1);
         Ok(match &self.0 {
-            Some((_, environment)) => {
+            Kept::Ort(_, environment) => {
                 Box::new(onnxruntime::Session::open(environment, self.version(), model, threads)?)
             }
-            None => Box::new(tract::Session::open(model, shape, threads)?),
+            Kept::Tract => Box::new(tract::Session::open(model, shape, threads)?),
+            Kept::Candle => Box::new(candle::Session::open(model, shape)?),
         })
     }
 }
@@ -147,15 +167,4 @@ pub fn importable(model: &Model, shape: &[Option<usize>]) -> Result<()> {
 /// The error of an engine about a model.
 pub(crate) fn refused(model: &Model, what: impl AsRef<str>) -> Error {
     Error::model(&model.path, one_line(what.as_ref()))
-}
-
-/// An engine's message as one line of bearable length, without the source paths of the machine that built it.
-pub(crate) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 400;
-    let built = |word: &&str| !word.contains("onnxruntime_src") && !word.contains(".cc:") && !word.contains(".h:");
-    let line = text.split_whitespace().filter(built).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }

@@ -6,10 +6,10 @@
 //! Neither the number of threads nor the batch an image comes in changed a bit of its result (EfficientNet-Lite0,
 //! PP-OCR's classifier).
 
-use super::guard::quietly;
-use super::port::{Kind, Named, Port, in_pieces};
-use super::{Engine, one_line, refused};
+use super::port::{Named, in_pieces};
+use super::{Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
+use crate::guard::{one_line, quietly};
 use crate::onnx::Model;
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};

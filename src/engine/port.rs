@@ -1,47 +1,7 @@
-//! A model's one input, and running any number of images through a model that takes a fixed number.
+//! Running any number of images through a model that takes a fixed number.
 
 use crate::error::{Error, Result};
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice, concatenate};
-
-/// The element type that a model's input takes; images are converted to it on the way in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// float32: as it is.
-    F32,
-    /// float16: rounded to the nearest.
-    F16,
-    /// uint8: rounded to the nearest, cut to 0..=255.
-    U8,
-}
-
-/// A model's input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// Its name in the graph.
-    pub name: String,
-    /// Its element type.
-    pub kind: Kind,
-    /// Its dimensions; `None` is any size. Empty where the file does not say.
-    pub dims: Vec<Option<usize>>,
-}
-
-impl Port {
-    /// Checks an input's shape against the port's; the batch may be of any size but 0.
-    pub(crate) fn check(&self, shape: &[usize]) -> Result<()> {
-        let fits = |(want, &got): (&Option<usize>, &usize)| want.is_none_or(|want| want == got);
-        let same = self.dims.len() == shape.len() && self.dims.iter().zip(shape).skip(1).all(fits);
-        if (same || self.dims.is_empty()) && !shape.is_empty() && !shape.contains(&0) {
-            return Ok(());
-        }
-        let dims: Vec<String> = self.dims.iter().map(|d| d.map_or("any".into(), |d| d.to_string())).collect();
-        Err(Error::Engine(format!("input '{}' takes [{}], but {shape:?} was given", self.name, dims.join(", "))))
-    }
-
-    /// The number of images that the model insists on.
-    pub(crate) fn fixed_batch(&self) -> Option<usize> {
-        self.dims.first().copied().flatten()
-    }
-}
 
 /// What one call of a model gives: each wanted output's name and array.
 pub(crate) type Named = Vec<(String, ArrayD<f32>)>;

@@ -203,7 +203,7 @@ pub(crate) fn environment(found: &Found) -> Result<ort::environment::Environment
     }
     // ort panics, and that lazily, over libraries which are not ONNX Runtime or too old: so look first.
     probe::probe(&found.path).map_err(|why| refused(found.source, &found.path, &why))?;
-    let made = super::guard::quietly(|| {
+    let made = crate::guard::quietly(|| {
         let builder = ort::init_from(&found.path).map_err(|e| e.to_string())?;
         builder.with_name("adapt").with_telemetry(false).build().map_err(|e| e.to_string())
     });

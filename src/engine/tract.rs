@@ -1,10 +1,10 @@
 //! Models in tract, which is built in: slower than ONNX Runtime, but always there.
 
-use super::guard::quietly;
-use super::port::{Kind, Named, Port, in_pieces, join};
-use super::widen::widen;
-use super::{Engine, one_line, refused};
+use super::port::{Named, in_pieces, join};
+use super::{Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
+use crate::graph::import::{self, chain};
+use crate::guard::quietly;
 use crate::onnx::Model;
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
@@ -12,7 +12,6 @@ use rayon::prelude::*;
 use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::ToDim;
 
 pub(super) const NAME: &str = "tract";
 
@@ -80,53 +79,6 @@ impl Engine for Session {
     }
 }
 
-fn chain(error: TractError) -> String {
-    one_line(&format!("{error:#}"))
-}
-
-/// The model's one input, its open dimensions, but the batch, filled in from `shape`.
-fn port(proto: &pb::ModelProto, shape: &[Option<usize>]) -> std::result::Result<Port, String> {
-    use pb::tensor_shape_proto::dimension::Value;
-    let graph = proto.graph.as_ref().ok_or("it holds no graph")?;
-    let given = |name: &str| graph.initializer.iter().any(|weight| weight.name == name);
-    let inputs: Vec<_> = graph.input.iter().filter(|input| !given(&input.name)).collect();
-    let [input] = inputs[..] else {
-        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-        return Err(format!("it has {} inputs ({}), and one image input is needed", names.len(), names.join(", ")));
-    };
-    let name = input.name.clone();
-    let Some(pb::type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-        return Err(format!("its input '{name}' is not a tensor"));
-    };
-    let kind = match tensor.elem_type {
-        1 => Kind::F32,
-        2 => Kind::U8,
-        10 => Kind::F16,
-        other => {
-            return Err(format!("its input '{name}' has ONNX type {other}; float32, float16 and uint8 can be given"));
-        }
-    };
-    let size = |value: &Option<Value>| match value {
-        Some(Value::DimValue(size)) => usize::try_from(*size).ok().filter(|&size| size > 0),
-        _ => None,
-    };
-    let mut dims: Vec<_> = match &tensor.shape {
-        Some(known) => known.dim.iter().map(|dim| size(&dim.value)).collect(),
-        None => vec![None; shape.len()],
-    };
-    for (index, dim) in dims.iter_mut().enumerate().skip(1) {
-        *dim = dim.or(shape.get(index).copied().flatten());
-        if dim.is_none() {
-            return Err(format!("the size of dimension {index} of its input '{name}' is open: say which it is to be"));
-        }
-    }
-    if dims.is_empty() {
-        Err(format!("the shape of its input '{name}' is not known"))
-    } else {
-        Ok(Port { name, kind, dims })
-    }
-}
-
 /// The plan, and the number of images that it takes.
 ///
 /// A batch of open size is planned for one image, which runs three to six times faster than a batch of unknown size
@@ -146,7 +98,7 @@ fn plan(proto: &pb::ModelProto, port: &Port) -> std::result::Result<(Plan, Optio
 /// The optimised plan for `batch` images, and whether each output has a row for each.
 fn build(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> std::result::Result<(Plan, bool), String> {
     let work = || -> TractResult<(Plan, bool)> {
-        let (model, images) = typed(proto, port, batch)?;
+        let (model, images) = import::typed(&tract_onnx::onnx(), proto, port, batch)?;
         let model = model.into_optimized()?;
         let facts = model.output_outlets()?.iter().map(|&outlet| model.outlet_fact(outlet));
         let by_image =
@@ -156,42 +108,18 @@ fn build(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> std::resu
     quietly(work).and_then(|built| built.map_err(chain))
 }
 
-/// The graph in tract's core operators, types and shapes known, for `batch` images (any number where `None`); and that
-/// number.
-fn typed(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> TractResult<(TypedModel, TDim)> {
-    // Shapes noted in the file speak of its own symbols, which would not match ours.
-    let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(proto, None)?;
-    if let Some(name) = parsed.unresolved_inputs.first() {
-        return Err(TractError::msg(format!("no node gives '{name}'")));
-    }
-    let mut model = parsed.model;
-    let images = batch.map_or_else(|| model.symbols.sym("N").to_dim(), |batch| batch.to_dim());
-    let rest = port.dims.iter().skip(1).flatten().map(|dim| dim.to_dim());
-    let dims: TVec<TDim> = std::iter::once(images.clone()).chain(rest).collect();
-    let kind = match port.kind {
-        Kind::F32 | Kind::F16 => f32::datum_type(),
-        Kind::U8 => u8::datum_type(),
-    };
-    model.set_input_fact(0, InferenceFact::dt_shape(kind, dims))?;
-    Ok((model.into_typed()?, images))
-}
-
 /// Whether tract can import the model, batch free or as the file fixes it; the error names the node.
 pub(super) fn importable(model: &Model, shape: &[Option<usize>]) -> Result<()> {
     let (proto, port) = read(model, shape)?;
-    let imported = quietly(|| typed(&proto, &port, port.fixed_batch()).map(drop));
+    let imported = quietly(|| import::typed(&tract_onnx::onnx(), &proto, &port, port.fixed_batch()).map(drop));
     imported
         .and_then(|imported| imported.map_err(chain))
         .map_err(|what| refused(model, format!("tract cannot import it: {what}")))
 }
 
 fn read(model: &Model, shape: &[Option<usize>]) -> Result<(pb::ModelProto, Port)> {
-    let bytes = model.to_bytes()?;
-    let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
-    let mut proto = proto.and_then(|proto| proto.map_err(chain)).map_err(|what| refused(model, what))?;
-    let port = port(&proto, shape).map_err(|what| refused(model, what))?;
-    widen(&mut proto).map_err(|what| refused(model, what))?;
-    Ok((proto, port))
+    let port = Port::of(model, shape).map_err(|what| refused(model, what))?;
+    Ok((import::read(model)?, port))
 }
 
 fn run(plan: &Plan, kind: Kind, names: &[String], input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {

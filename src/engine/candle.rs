@@ -1,0 +1,77 @@
+//! Models on candle: slower than ONNX Runtime, but the very code that trains them.
+
+use super::port::{Named, in_pieces};
+use super::{Engine, Port};
+use crate::error::{Error, Result};
+use crate::graph::Program;
+use crate::onnx::Model;
+use crate::onnx::port::Kind;
+use candle_core::{DType, Device, Tensor};
+use half::f16;
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+
+pub(super) const NAME: &str = "candle";
+
+/// The version in Cargo.lock, which a test compares.
+pub(super) const VERSION: &str = "0.11.1";
+
+pub(super) struct Session {
+    program: Program,
+    parameters: Vec<Tensor>,
+    outputs: Vec<String>,
+}
+
+impl Session {
+    pub(super) fn open(model: &Model, shape: &[Option<usize>]) -> Result<Session> {
+        let program = Program::import(model, shape)?;
+        let parameters = program.initial()?;
+        let outputs = program.outputs().map(str::to_owned).collect();
+        Ok(Session { program, parameters, outputs })
+    }
+
+    fn piece(&self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
+        let values = input.iter().map(|&value| match self.program.input().kind {
+            Kind::F32 => value,
+            Kind::F16 => f16::from_f32(value).to_f32(),
+            Kind::U8 => f32::from(value.round() as u8),
+        });
+        let tensor = Tensor::from_vec(values.collect::<Vec<f32>>(), input.shape(), &Device::Cpu).map_err(failed)?;
+        let outputs = self.program.forward(&tensor, &self.parameters)?;
+        let take = |&index: &usize| {
+            let missing = || Error::Engine(format!("candle: there is no output {index}"));
+            let (output, name) = (outputs.get(index).ok_or_else(missing)?, self.outputs[index].clone());
+            let values = output.to_dtype(DType::F32).and_then(|output| output.flatten_all()?.to_vec1());
+            let array = ArrayD::from_shape_vec(IxDyn(output.dims()), values.map_err(failed)?);
+            Ok((name, array.map_err(|e| Error::Engine(format!("candle: {e}")))?))
+        };
+        wanted.iter().map(take).collect()
+    }
+}
+
+fn failed(error: candle_core::Error) -> Error {
+    Error::Engine(format!("candle: {error}"))
+}
+
+impl Engine for Session {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        VERSION
+    }
+
+    fn input(&self) -> &Port {
+        self.program.input()
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn run_outputs(&mut self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Vec<ArrayD<f32>>> {
+        self.program.input().check(input.shape())?;
+        let batch = self.program.batch().unwrap_or(input.shape()[0]);
+        in_pieces(input, batch, |part| self.piece(part, wanted))
+    }
+}

@@ -1,0 +1,223 @@
+//! From ONNX through tract's typed graph to a program.
+
+use super::host::{self, HostValue, Later};
+use super::ops::{self, Node};
+use super::{Program, Step, batch_norm, stable, widen};
+use crate::error::{Error, Result};
+use crate::guard::{one_line, quietly};
+use crate::onnx::Model;
+use crate::onnx::parameters::{self, Parameter};
+use crate::onnx::port::{Kind, Port};
+use crate::onnx::shapes;
+use candle_core::{DType, Device};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{Outlet, ToDim};
+use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::{Onnx, pb};
+
+/// An error of tract's with its causes, in one line.
+pub(crate) fn chain(error: TractError) -> String {
+    one_line(&format!("{error:#}"))
+}
+
+/// The model as tract's protobuf, with float16 as float32.
+pub(crate) fn read(model: &Model) -> Result<pb::ModelProto> {
+    let refused = |what: String| Error::model(&model.path, one_line(&what));
+    let bytes = model.to_bytes()?;
+    let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
+    let mut proto = proto.and_then(|proto| proto.map_err(chain)).map_err(refused)?;
+    widen::widen(&mut proto).map_err(refused)?;
+    Ok(proto)
+}
+
+/// The graph in tract's core operators, types and shapes known, for `batch` images (any number where `None`); and that
+/// number.
+pub(crate) fn typed(
+    onnx: &Onnx,
+    proto: &pb::ModelProto,
+    port: &Port,
+    batch: Option<usize>,
+) -> TractResult<(TypedModel, TDim)> {
+    // Shapes noted in the file speak of its own symbols, which would not match ours.
+    let parsed = onnx.clone().with_ignore_value_info(true).parse(proto, None)?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        return Err(TractError::msg(format!("no node gives '{name}'")));
+    }
+    let mut model = parsed.model;
+    let images = batch.map_or_else(|| model.symbols.sym("N").to_dim(), |batch| batch.to_dim());
+    let rest = port.dims.iter().skip(1).flatten().map(|dim| dim.to_dim());
+    let dims: TVec<TDim> = std::iter::once(images.clone()).chain(rest).collect();
+    let kind = match port.kind {
+        Kind::F32 | Kind::F16 => f32::datum_type(),
+        Kind::U8 => u8::datum_type(),
+    };
+    model.set_input_fact(0, InferenceFact::dt_shape(kind, dims))?;
+    Ok((model.into_typed()?, images))
+}
+
+pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
+    let refused = |what: String| Error::model(&model.path, what);
+    let port = Port::of(model, shape).map_err(refused)?;
+    let (changed, parameters) = parameters::as_inputs(model);
+    let onnx = stable::register(batch_norm::register(tract_onnx::onnx()));
+    let build = |model: &Model, batch: Option<usize>| {
+        let proto = read(model)?;
+        let made = quietly(|| {
+            let (mut typed, images) = typed(&onnx, &proto, &port, batch).map_err(chain)?;
+            stable::join_log_softmax(&mut typed);
+            Builder::new(&typed, &port, batch, &parameters)?.build(&images)
+        });
+        made.and_then(|made| made).map_err(|what| refused(format!("it cannot be trained inside: {what}")))
+    };
+    let first = build(&changed, port.fixed_batch());
+    if first.is_ok() || port.fixed_batch().is_some() {
+        return first;
+    }
+    // Where the number of images cannot stay open as it is: as wide sizes, else for one image.
+    let wide = shapes::wide_sizes(&changed).and_then(|wide| build(&wide, None).ok());
+    wide.or_else(|| build(&changed, Some(1)).ok()).map_or(first, Ok)
+}
+
+type Built<T> = std::result::Result<T, String>;
+
+struct Builder<'a> {
+    model: &'a TypedModel,
+    program: Program,
+    /// The numbers of the values that nodes give.
+    numbers: HashMap<OutletId, usize>,
+    hosts: HashMap<usize, HostValue>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(model: &'a TypedModel, port: &Port, batch: Option<usize>, parameters: &[Parameter]) -> Built<Builder<'a>> {
+        let order = model.eval_order().map_err(chain)?;
+        let reached: HashSet<&str> = order.iter().map(|&id| model.node(id).name.as_str()).collect();
+        let used = parameters.iter().filter(|parameter| reached.contains(parameter.name.as_str()));
+        let used: Vec<Parameter> = used.cloned().collect();
+        let mut numbers = HashMap::new();
+        for (index, outlet) in model.input_outlets().map_err(chain)?.iter().enumerate() {
+            let name = &model.node(outlet.node).name;
+            let number = match used.iter().position(|parameter| parameter.name == *name) {
+                _ if index == 0 => 0,
+                Some(place) => place + 1,
+                None if reached.contains(name.as_str()) => return Err(format!("its input '{name}' is not an image")),
+                None => continue,
+            };
+            numbers.insert(*outlet, number);
+        }
+        let program = Program {
+            port: port.clone(),
+            outputs: Vec::new(),
+            values: used.len() + 1,
+            parameters: used,
+            batch,
+            symbol: model.symbols.sym("N"),
+            steps: Vec::new(),
+            hosts: Vec::new(),
+            constants: HashMap::new(),
+            late: Vec::new(),
+            done: Vec::new(),
+            dtype: DType::F32,
+            device: Device::Cpu,
+        };
+        Ok(Builder { model, program, numbers, hosts: HashMap::new() })
+    }
+
+    fn build(mut self, images: &TDim) -> Built<Program> {
+        for id in self.model.eval_order().map_err(chain)? {
+            let node = self.model.node(id);
+            if self.numbers.contains_key(&OutletId::new(id, 0)) {
+                continue;
+            }
+            self.add(node).map_err(|why| {
+                let advice = "train a head behind it, or cut the model so that it stays in the frozen part";
+                format!("node '{}' ({}): {why}; {advice}", node.name, node.op.name())
+            })?;
+        }
+        for (index, outlet) in self.model.output_outlets().map_err(chain)?.iter().enumerate() {
+            let name = self.model.outlet_label(*outlet).unwrap_or(&self.model.node(outlet.node).name).to_owned();
+            let fact = self.model.output_fact(index).map_err(chain)?;
+            if self.program.batch.is_some() && fact.shape.dims().first() != Some(images) {
+                return Err(format!("output '{name}' does not hold a row for each image"));
+            }
+            let number = self.number(*outlet)?;
+            self.program.outputs.push((name, number));
+        }
+        self.finish()
+    }
+
+    /// The number of a value that has been computed.
+    fn number(&self, outlet: OutletId) -> Built<usize> {
+        self.numbers.get(&outlet).copied().ok_or_else(|| {
+            let node = self.model.node(outlet.node);
+            format!("its output {} of node '{}' ({}) is not known", outlet.slot, node.name, node.op.name())
+        })
+    }
+
+    fn add(&mut self, node: &TypedNode) -> Built<()> {
+        let bearable = |o: &Outlet<TypedFact>| host::is_bearable(&o.fact.shape.to_tvec(), &self.program.symbol);
+        if !node.outputs.iter().all(bearable) {
+            return Err("it makes a tensor that is too large".into());
+        }
+        let inputs = node.inputs.iter().map(|&outlet| self.number(outlet)).collect::<Built<Vec<usize>>>()?;
+        let output = self.program.values;
+        if let Some(konst) = node.op_as::<Const>() {
+            self.host(output, HostValue::Known(konst.val().clone()));
+        } else if inputs.iter().all(|input| self.hosts.contains_key(input)) {
+            self.fold(node, inputs, output);
+        } else {
+            let known = |input: &usize| match self.hosts.get(input) {
+                Some(HostValue::Known(known)) => Some(known.clone()),
+                _ => None,
+            };
+            let constants = inputs.iter().map(known).collect();
+            let (op, read) = ops::lower(&Node { model: self.model, node, constants })?;
+            let inputs = read.into_iter().map(|input| inputs[input]).collect();
+            let (name, operator) = (node.name.clone(), node.op.name().to_string());
+            self.program.steps.push(Step { node: name, operator, op, inputs, output });
+        }
+        self.numbers.insert(OutletId::new(node.id, 0), output);
+        self.program.values += 1;
+        Ok(())
+    }
+
+    fn host(&mut self, number: usize, value: HostValue) {
+        self.program.hosts.push((number, value.clone()));
+        self.hosts.insert(number, value);
+    }
+
+    /// Computes a node that depends on nothing, once, or if it needs the number of images in each run.
+    fn fold(&mut self, node: &TypedNode, inputs: Vec<usize>, output: usize) {
+        let known = |input: &usize| match &self.hosts[input] {
+            HostValue::Known(known) => Some(known.clone()),
+            HostValue::Later(_) => None,
+        };
+        let known = inputs.iter().map(known).collect::<Option<Vec<_>>>();
+        let folded = known.and_then(|known| host::evaluate(node.op.as_ref(), &SymbolValues::default(), &known).ok());
+        let later = || Later { node: node.name.clone(), op: node.op.clone(), inputs };
+        let value = folded.map_or_else(|| HostValue::Later(Arc::new(later())), HostValue::Known);
+        self.host(output, value);
+    }
+
+    /// Drops what no step needs, and notes after which step each value is done with.
+    fn finish(mut self) -> Built<Program> {
+        let program = &mut self.program;
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        for (index, step) in program.steps.iter().enumerate() {
+            step.inputs.iter().chain([&step.output]).for_each(|&value| {
+                last.insert(value, index);
+            });
+        }
+        program.outputs.iter().for_each(|(_, value)| {
+            last.remove(value);
+        });
+        program.done = vec![Vec::new(); program.steps.len()];
+        last.into_iter().for_each(|(value, index)| program.done[index].push(value));
+        program.set_constants().map_err(|e| e.to_string())?;
+        // What can only be computed in a run is tried now, so that it cannot fail after hours.
+        program.late_values(program.batch.unwrap_or(2)).map_err(|e| e.to_string())?;
+        Ok(self.program)
+    }
+}

@@ -1,0 +1,150 @@
+//! A model's graph as a program on candle tensors that also runs backwards.
+//!
+//! [`Program::import`] lets tract resolve operator sets, attributes and shapes, and makes each remaining node a step. The
+//! float weights stay inputs under their initializers' names ([`crate::onnx::parameters`]). The reverse pass is the
+//! program's own: a step's gradient stands beside its forward side in `ops/`, and only values that some gradient needs
+//! are kept.
+
+mod batch_norm;
+mod host;
+pub(crate) mod import;
+mod ops;
+mod run;
+mod stable;
+mod widen;
+
+use crate::error::{Error, Result};
+use crate::onnx::Model;
+use crate::onnx::parameters::Parameter;
+use crate::onnx::port::Port;
+use candle_core::{DType, Device, Tensor};
+use host::HostValue;
+use ops::Op;
+pub use run::{Gradients, Tape, Wanted};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tract_onnx::prelude::{Symbol, SymbolValues};
+
+/// One operator on numbered values.
+#[derive(Clone)]
+struct Step {
+    /// The node's name, for errors.
+    node: String,
+    operator: String,
+    op: Arc<dyn Op>,
+    inputs: Vec<usize>,
+    output: usize,
+}
+
+/// A graph that computes with candle, forward and backward.
+#[derive(Clone)]
+pub struct Program {
+    port: Port,
+    outputs: Vec<(String, usize)>,
+    parameters: Vec<Parameter>,
+    /// The number of images that the graph insists on.
+    batch: Option<usize>,
+    /// Stands for the number of images in shapes.
+    symbol: Symbol,
+    steps: Vec<Step>,
+    /// How many values there are. The image is the first, the parameters follow.
+    values: usize,
+    /// Values that are not computed from image or parameters, in the order in which they can be computed.
+    hosts: Vec<(usize, HostValue)>,
+    /// The values of the program's type among them that steps read, or outputs are.
+    constants: HashMap<usize, Tensor>,
+    /// Such values that are not known before the number of images is.
+    late: Vec<usize>,
+    /// For each step the values that nothing reads after it.
+    done: Vec<Vec<usize>>,
+    dtype: DType,
+    device: Device,
+}
+
+impl Program {
+    /// Imports a model, to compute in `f32` on the CPU.
+    ///
+    /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch. Where the graph
+    /// cannot be imported for any number of images it is imported for one, and images are run one by one.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
+    pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
+        import::import(model, shape)
+    }
+
+    /// The same program in another floating type or on another device.
+    ///
+    /// `f64` is for checking gradients.
+    pub fn to(&self, dtype: DType, device: &Device) -> Result<Program> {
+        let mut program = Program { dtype, device: device.clone(), ..self.clone() };
+        program.set_constants()?;
+        Ok(program)
+    }
+
+    /// Makes tensors of the known values that steps read.
+    fn set_constants(&mut self) -> Result<()> {
+        let mut read: Vec<usize> = self.steps.iter().flat_map(|step| step.inputs.iter().copied()).collect();
+        read.extend(self.outputs.iter().map(|(_, value)| *value));
+        self.constants.clear();
+        self.late.clear();
+        for (value, host) in &self.hosts {
+            if !read.contains(value) {
+                continue;
+            }
+            match host {
+                HostValue::Known(known) if host::is_fixed(known) => {
+                    let tensor = host::to_tensor(known, &SymbolValues::default(), self.dtype, &self.device);
+                    self.constants.insert(*value, tensor.map_err(|e| Error::Engine(import::chain(e)))?);
+                }
+                _ => self.late.push(*value),
+            }
+        }
+        Ok(())
+    }
+
+    /// The model's input.
+    pub fn input(&self) -> &Port {
+        &self.port
+    }
+
+    /// The names of the outputs, in order.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.outputs.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The weights that can be trained, named as the initializers of the [untied](crate::onnx::parameters::untie) model.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The parameters' values in the file, as tensors of the program's type on its device.
+    pub fn initial(&self) -> Result<Vec<Tensor>> {
+        let tensor = |parameter: &Parameter| {
+            let tensor = Tensor::from_slice(&parameter.values, parameter.shape.as_slice(), &self.device);
+            tensor.and_then(|tensor| tensor.to_dtype(self.dtype))
+        };
+        let tensors = self.parameters.iter().map(tensor).collect::<candle_core::Result<_>>();
+        tensors.map_err(|e| Error::Engine(format!("candle: {e}")))
+    }
+
+    /// How many operators run.
+    pub fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The operators that run, by tract's names, each once.
+    pub fn operators(&self) -> std::collections::BTreeSet<&str> {
+        self.steps.iter().map(|step| step.operator.as_str()).collect()
+    }
+
+    /// The number of images that are run at once: any where `None`.
+    pub fn batch(&self) -> Option<usize> {
+        self.batch
+    }
+}
+
+/// tract's names of every operator that a program can hold.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    ops::FAMILIES.iter().flat_map(|family| family.operators.iter().copied())
+}

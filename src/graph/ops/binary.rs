@@ -1,0 +1,169 @@
+//! Functions of two values, broadcast as numpy does; comparisons, which give 1 or 0; choices.
+
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, unbroadcast, whole};
+use candle_core::{Result, Tensor};
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::logic::Iff;
+
+pub(super) const FAMILY: Family = Family {
+    operators: &["Add", "Sub", "Mul", "Div", "Min", "Max", "Eq", "LT", "LTE", "GT", "GTE", "And", "Or", "Xor", "Iff"],
+    lower,
+};
+
+fn lower(node: &Node) -> Option<Lowered> {
+    if node.op::<Iff>().is_some() {
+        return Some(whole(node, Choice));
+    }
+    let op = node.op::<TypedBinOp>()?;
+    let float = node.fact(0).is_ok_and(|fact| fact.datum_type.is_float());
+    let logic = |compare: Compare| Some(whole(node, Logic(compare)));
+    let binary = match op.0.name() {
+        "Add" => Binary::Add,
+        "Sub" => Binary::Sub,
+        "Mul" => Binary::Mul,
+        "Div" if !float => return Some(Err("integers computed from the image are not divided".into())),
+        "Div" => Binary::Div,
+        "Min" => Binary::Min,
+        "Max" => Binary::Max,
+        "Eq" => return logic(Tensor::broadcast_eq),
+        "Xor" => return logic(Tensor::broadcast_ne),
+        "LT" => return logic(Tensor::broadcast_lt),
+        "LTE" => return logic(Tensor::broadcast_le),
+        "GT" => return logic(Tensor::broadcast_gt),
+        "GTE" => return logic(Tensor::broadcast_ge),
+        // Truth values are 1 and 0.
+        "And" => return Some(whole(node, Truth(Tensor::broadcast_minimum))),
+        "Or" => return Some(whole(node, Truth(Tensor::broadcast_maximum))),
+        _ => return None,
+    };
+    Some(whole(node, binary))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Min,
+    Max,
+}
+
+impl Op for Binary {
+    fn forward(&self, _: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        match self {
+            Binary::Add => x[0].broadcast_add(x[1]),
+            Binary::Sub => x[0].broadcast_sub(x[1]),
+            Binary::Mul => x[0].broadcast_mul(x[1]),
+            Binary::Div => x[0].broadcast_div(x[1]),
+            Binary::Min => x[0].broadcast_minimum(x[1]),
+            Binary::Max => x[0].broadcast_maximum(x[1]),
+        }
+    }
+
+    fn keeps(&self, wanted: &[bool]) -> Keeps {
+        match self {
+            Binary::Add | Binary::Sub => Keeps::nothing(2),
+            Binary::Mul => Keeps::inputs(&[wanted[1], wanted[0]]),
+            Binary::Div => Keeps::inputs(&[wanted[1], true]),
+            Binary::Min | Binary::Max => Keeps::inputs(&[true, true]),
+        }
+    }
+
+    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let by = |index: usize| -> Result<Tensor> {
+            match (self, index) {
+                (Binary::Add, _) | (Binary::Sub, 0) => Ok(grad.clone()),
+                (Binary::Sub, _) => grad.neg(),
+                (Binary::Mul, _) => grad.broadcast_mul(kept.input(1 - index)?),
+                (Binary::Div, 0) => grad.broadcast_div(kept.input(1)?),
+                (Binary::Div, _) => {
+                    let (a, b) = (kept.input(0)?, kept.input(1)?);
+                    grad.broadcast_mul(a)?.broadcast_div(&b.sqr()?)?.neg()
+                }
+                (Binary::Min | Binary::Max, _) => grad * chosen(*self == Binary::Max, index, kept, grad)?,
+            }
+        };
+        let one = |index: usize| unbroadcast(&by(index)?, kept.shapes[index]);
+        (0..2).map(|index| kept.wanted[index].then(|| one(index)).transpose()).collect()
+    }
+}
+
+/// The share of an input in a minimum or maximum: 1 where it was chosen. Equals share, unless the other has no gradient:
+/// then they count as not chosen, as at the kink of a ReLU.
+fn chosen(largest: bool, index: usize, kept: &Kept, grad: &Tensor) -> Result<Tensor> {
+    let (own, other) = (kept.input(index)?, kept.input(1 - index)?);
+    let mask = if largest { own.broadcast_gt(other)? } else { own.broadcast_lt(other)? }.to_dtype(grad.dtype())?;
+    if !kept.wanted[1 - index] {
+        return Ok(mask);
+    }
+    let equal = own.broadcast_eq(other)?.to_dtype(grad.dtype())?;
+    mask + (equal * 0.5)?
+}
+
+type Compare = fn(&Tensor, &Tensor) -> Result<Tensor>;
+
+/// A comparison: 1 or 0, without a gradient.
+struct Logic(Compare);
+
+impl Op for Logic {
+    fn forward(&self, _: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        (self.0)(x[0], x[1])?.to_dtype(x[0].dtype())
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::nothing(2)
+    }
+
+    fn backward(&self, _: &Run, _: &Kept, _: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None, None])
+    }
+}
+
+/// `And` and `Or` of values that are 1 or 0.
+struct Truth(Compare);
+
+impl Op for Truth {
+    fn forward(&self, _: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        (self.0)(x[0], x[1])
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::nothing(2)
+    }
+
+    fn backward(&self, _: &Run, _: &Kept, _: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None, None])
+    }
+}
+
+/// The second input where the first is not 0, else the third.
+struct Choice;
+
+impl Choice {
+    fn choose(condition: &Tensor, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
+        let shape = condition.shape().broadcast_shape_binary_op(yes.shape(), "Iff")?;
+        let shape = shape.broadcast_shape_binary_op(no.shape(), "Iff")?;
+        condition.ne(0.)?.broadcast_as(&shape)?.where_cond(&yes.broadcast_as(&shape)?, &no.broadcast_as(&shape)?)
+    }
+}
+
+impl Op for Choice {
+    fn forward(&self, _: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        Choice::choose(x[0], x[1], x[2])
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::inputs(&[true, false, false])
+    }
+
+    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let (condition, zero) = (kept.input(0)?, grad.zeros_like()?);
+        let by = |index: usize| {
+            let (yes, no) = if index == 1 { (grad, &zero) } else { (&zero, grad) };
+            unbroadcast(&Choice::choose(condition, yes, no)?, kept.shapes[index])
+        };
+        let wanted = |index: usize| kept.wanted[index].then(|| by(index)).transpose();
+        Ok(vec![None, wanted(1)?, wanted(2)?])
+    }
+}

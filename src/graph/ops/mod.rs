@@ -1,0 +1,214 @@
+//! tract's core operators on candle tensors, each with its gradient. One file a family; [`FAMILIES`] is the table.
+
+mod binary;
+mod conv;
+mod einsum;
+mod lrn;
+mod pool;
+mod pow;
+mod reduce;
+mod resize;
+mod select;
+mod shape;
+mod softmax;
+mod unary;
+
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+use tract_onnx::prelude::{DatumType, SymbolValues, TDim, TypedFact, TypedModel, TypedNode};
+use tract_onnx::tract_core::internal::Tensor as Host;
+
+/// Operators that are made alike.
+pub(super) struct Family {
+    /// tract's names of the operators.
+    pub(super) operators: &'static [&'static str],
+    /// Makes a node of one of these operators; `None` where it is another operator of the same name.
+    lower: fn(&Node) -> Option<Lowered>,
+}
+
+/// Every operator that a [`Program`](super::Program) can hold.
+pub(super) const FAMILIES: [&Family; 12] = [
+    &unary::FAMILY,
+    &binary::FAMILY,
+    &pow::FAMILY,
+    &shape::FAMILY,
+    &select::FAMILY,
+    &conv::FAMILY,
+    &pool::FAMILY,
+    &reduce::FAMILY,
+    &softmax::FAMILY,
+    &einsum::FAMILY,
+    &lrn::FAMILY,
+    &resize::FAMILY,
+];
+
+/// One operator with its attributes: one output, computed in the tensors' own type.
+pub(super) trait Op: Send + Sync {
+    /// The output.
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor>;
+
+    /// What [`Op::backward`] reads when gradients of the `wanted` inputs are asked for. Nothing else is kept for it.
+    fn keeps(&self, wanted: &[bool]) -> Keeps;
+
+    /// The gradients by the wanted inputs, given that by the output (of the output's shape). `None` is zero.
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
+}
+
+/// Which values stay in memory between forward and backward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Keeps {
+    /// A flag for each input.
+    pub(super) inputs: Vec<bool>,
+    /// The output.
+    pub(super) output: bool,
+}
+
+impl Keeps {
+    fn nothing(inputs: usize) -> Keeps {
+        Keeps { inputs: vec![false; inputs], output: false }
+    }
+
+    fn inputs(inputs: &[bool]) -> Keeps {
+        Keeps { inputs: inputs.to_vec(), output: false }
+    }
+
+    fn output(inputs: usize) -> Keeps {
+        Keeps { output: true, ..Keeps::nothing(inputs) }
+    }
+}
+
+/// What was kept for [`Op::backward`].
+pub(super) struct Kept<'a> {
+    pub(super) inputs: Vec<Option<&'a Tensor>>,
+    pub(super) output: Option<&'a Tensor>,
+    /// The shapes of the inputs, kept or not.
+    pub(super) shapes: Vec<&'a [usize]>,
+    /// Whose gradients are asked for.
+    pub(super) wanted: Vec<bool>,
+}
+
+impl<'a> Kept<'a> {
+    fn input(&self, index: usize) -> Result<&'a Tensor> {
+        self.inputs[index].ok_or_else(|| candle_core::Error::msg("an input was not kept"))
+    }
+
+    fn output(&self) -> Result<&'a Tensor> {
+        self.output.ok_or_else(|| candle_core::Error::msg("the output was not kept"))
+    }
+}
+
+/// One run of a program: what shapes depend on.
+pub(super) struct Run {
+    pub(super) symbols: SymbolValues,
+}
+
+impl Run {
+    /// A size, now that the batch is known.
+    fn size(&self, dim: &TDim) -> Result<usize> {
+        dim.eval(&self.symbols).to_i64().ok().and_then(|size| usize::try_from(size).ok()).ok_or_else(|| {
+            candle_core::Error::msg(format!("the size {dim} is not known from the number of images alone"))
+        })
+    }
+
+    fn sizes(&self, dims: &[TDim]) -> Result<Vec<usize>> {
+        dims.iter().map(|dim| self.size(dim)).collect()
+    }
+}
+
+/// An operator and which of the node's inputs it computes with, in order (the others were attributes); or why not.
+pub(super) type Lowered = std::result::Result<(Arc<dyn Op>, Vec<usize>), String>;
+
+/// A node of tract's graph.
+pub(super) struct Node<'a> {
+    pub(super) model: &'a TypedModel,
+    pub(super) node: &'a TypedNode,
+    /// For each input its value, where it depends neither on the image nor on a parameter (nor needs the batch).
+    pub(super) constants: Vec<Option<Arc<Host>>>,
+}
+
+impl Node<'_> {
+    fn op<T: tract_onnx::prelude::TypedOp>(&self) -> Option<&T> {
+        self.node.op_as::<T>()
+    }
+
+    fn fact(&self, input: usize) -> std::result::Result<&TypedFact, String> {
+        let outlet = self.node.inputs.get(input).ok_or_else(|| format!("it has no input {input}"))?;
+        self.model.outlet_fact(*outlet).map_err(|e| e.to_string())
+    }
+
+    fn output(&self) -> &TypedFact {
+        &self.node.outputs[0].fact
+    }
+
+    fn output_dims(&self) -> Vec<TDim> {
+        self.output().shape.to_tvec().to_vec()
+    }
+
+    /// The value of an input that has to be known beforehand; `what` it is, for the error.
+    fn constant(&self, input: usize, what: &str) -> std::result::Result<&Arc<Host>, String> {
+        let constant = self.constants.get(input).and_then(Option::as_ref);
+        constant.ok_or_else(|| format!("its {what} depends on the image"))
+    }
+
+    /// Integers of an input that has to be known beforehand.
+    fn integers(&self, input: usize, what: &str) -> std::result::Result<Vec<i64>, String> {
+        let integers = self.constant(input, what)?.cast_to_dt(DatumType::I64).map_err(|e| e.to_string())?;
+        let plain = integers.try_as_plain_ram().map_err(|e| e.to_string())?;
+        Ok(plain.as_slice::<i64>().map_err(|e| e.to_string())?.to_vec())
+    }
+}
+
+/// An operator that computes with all inputs of its node.
+fn whole(node: &Node, op: impl Op + 'static) -> Lowered {
+    Ok((Arc::new(op), (0..node.node.inputs.len()).collect()))
+}
+
+/// An operator that computes with the first input of its node.
+fn first(op: impl Op + 'static) -> Lowered {
+    Ok((Arc::new(op), vec![0]))
+}
+
+/// The sum of `grad` over the axes along which an input of `shape` was repeated.
+fn unbroadcast(grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    if grad.dims() == shape {
+        return Ok(grad.clone());
+    }
+    let extra = grad.rank() - shape.len();
+    let repeated = |&axis: &usize| axis < extra || (shape[axis - extra] == 1 && grad.dims()[axis] != 1);
+    let axes: Vec<usize> = (0..grad.rank()).filter(repeated).collect();
+    sum_over(grad, &axes)?.reshape(shape)
+}
+
+/// The sum over `axes`, which stay with length 1.
+fn sum_over(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+    if axes.is_empty() {
+        return Ok(x.clone());
+    }
+    x.sum_keepdim(axes.to_vec())
+}
+
+/// A tensor's values with `axis` read at these places.
+fn take(x: &Tensor, axis: usize, places: &[u32]) -> Result<Tensor> {
+    x.contiguous()?.index_select(&Tensor::new(places, x.device())?, axis)
+}
+
+/// The opposite of [`take`]: a tensor of `length` along `axis` where each place has the sum of what was read there.
+fn give_back(grad: &Tensor, axis: usize, places: &[u32], length: usize) -> Result<Tensor> {
+    let mut shape = grad.dims().to_vec();
+    shape[axis] = length;
+    let zeros = Tensor::zeros(shape, grad.dtype(), grad.device())?;
+    zeros.index_add(&Tensor::new(places, grad.device())?, &grad.contiguous()?, axis)
+}
+
+/// Makes a node of tract's graph an operator.
+///
+/// # Errors
+/// A text saying what about the node cannot be done, or that its operator is not in the table.
+pub(super) fn lower(node: &Node) -> Lowered {
+    let name = node.node.op.name();
+    let families = FAMILIES.iter().filter(|family| family.operators.contains(&&*name));
+    families
+        .filter_map(|family| (family.lower)(node))
+        .next()
+        .unwrap_or_else(|| Err("training inside the network does not know this operator".into()))
+}

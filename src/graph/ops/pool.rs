@@ -1,0 +1,89 @@
+//! Maximum, mean and sum under a sliding window.
+
+use super::conv::{Real, by_type, on_slices, output_shape, sliding, window};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
+use crate::kernels::Window;
+use crate::kernels::pool::{self as kernel, Divisor};
+use candle_core::{DType, Result, Tensor};
+use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
+
+pub(super) const FAMILY: Family = Family { operators: &["MaxPool", "SumPool"], lower };
+
+fn lower(node: &Node) -> Option<Lowered> {
+    // Where MaxPool tells the places too and somebody reads them, the importer says that it has a second output.
+    let (spec, by) = match (node.op::<MaxPool>(), node.op::<SumPool>()) {
+        (Some(op), _) => (&op.pool_spec, By::Max),
+        (_, Some(op)) => {
+            let counted = if op.count_include_pad { By::MeanWithPadding } else { By::Mean };
+            (&op.pool_spec, if op.normalize { counted } else { By::Sum })
+        }
+        _ => return None,
+    };
+    Some(sliding(spec).and_then(|spec| first(Pool { spec, by })))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Max,
+    Sum,
+    /// The sum by the number of pixels under the window.
+    Mean,
+    MeanWithPadding,
+}
+
+/// Over `[N, C, (height,) width]`.
+struct Pool {
+    spec: PoolSpec,
+    by: By,
+}
+
+impl Pool {
+    fn window(&self, shape: &[usize]) -> Result<(Window, Divisor)> {
+        let (window, after) = window(&self.spec, shape)?;
+        // Only sizes that were rounded up have windows that hang over.
+        let after = match self.spec.padding {
+            PaddingSpec::ExplicitOnnxPool(_, _, true) => after,
+            _ => [usize::MAX / 4; 2],
+        };
+        let divisor = match self.by {
+            By::Max | By::Sum => Divisor::One,
+            By::Mean => Divisor::Inside,
+            By::MeanWithPadding => Divisor::Padded { after },
+        };
+        Ok((window, divisor))
+    }
+}
+
+fn forward<T: Real>(pool: &Pool, x: &Tensor) -> Result<Tensor> {
+    let (window, divisor) = pool.window(x.dims())?;
+    let shape = output_shape(&window, x.dims(), x.dim(1)?);
+    on_slices::<T>(&[x], &shape, |values, y| match pool.by {
+        By::Max => kernel::max(&window, values[0], y),
+        _ => kernel::sum(&window, divisor, values[0], y),
+    })
+}
+
+fn backward<T: Real>(pool: &Pool, kept: &Kept, grad: &Tensor) -> Result<Tensor> {
+    let shape = kept.shapes[0];
+    let (window, divisor) = pool.window(shape)?;
+    if pool.by == By::Max {
+        return on_slices::<T>(&[kept.input(0)?, grad], shape, |values, dx| {
+            kernel::max_by_input(&window, values[0], values[1], dx)
+        });
+    }
+    on_slices::<T>(&[grad], shape, |values, dx| kernel::sum_by_input(&window, divisor, values[0], dx))
+}
+
+impl Op for Pool {
+    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        by_type!(inputs[0].dtype(), forward(self, inputs[0]))
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        if self.by == By::Max { Keeps::inputs(&[true]) } else { Keeps::nothing(1) }
+    }
+
+    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(by_type!(grad.dtype(), backward(self, kept, grad))?)])
+    }
+}

@@ -1,0 +1,182 @@
+//! Functions of one value at a time.
+
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
+use candle_core::{Result, Tensor};
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::nn::LeakyRelu;
+use tract_onnx::tract_core::ops::nn::gelu_approximate::GeluApproximate;
+
+type Function = fn(&Tensor) -> Result<Tensor>;
+
+#[derive(Clone, Copy)]
+enum Derivative {
+    /// From the input.
+    X(Function),
+    /// From the output.
+    Y(Function),
+    /// Zero wherever it exists.
+    Zero,
+}
+use Derivative::{X, Y, Zero};
+
+const TABLE: [(&str, Function, Derivative); 23] = [
+    ("Abs", Tensor::abs, X(Tensor::sign)),
+    ("Ceil", Tensor::ceil, Zero),
+    ("Cos", Tensor::cos, X(|x| x.sin()?.neg())),
+    ("Cosh", cosh, X(sinh)),
+    ("Erf", Tensor::erf, X(|x| x.sqr()?.neg()?.exp()? * std::f64::consts::FRAC_2_SQRT_PI)),
+    ("Exp", Tensor::exp, Y(|y| Ok(y.clone()))),
+    ("Floor", Tensor::floor, Zero),
+    ("GeluApproximate", gelu, X(gelu_slope)),
+    ("HardSwish", hard_swish, X(hard_swish_slope)),
+    ("Ln", Tensor::log, X(Tensor::recip)),
+    ("Neg", Tensor::neg, Y(|y| y.ones_like()?.neg())),
+    ("Not", |x| x.affine(-1., 1.), Zero),
+    ("Recip", Tensor::recip, Y(|y| y.sqr()?.neg())),
+    ("RoundHalfToEven", round_half_to_even, Zero),
+    ("Rsqrt", |x| x.sqrt()?.recip(), Y(|y| (y.sqr()? * y)? * -0.5)),
+    ("Sigmoid", sigmoid, Y(|y| y - y.sqr()?)),
+    ("Sign", Tensor::sign, Zero),
+    ("Sin", Tensor::sin, X(Tensor::cos)),
+    ("Sinh", sinh, X(cosh)),
+    ("Sqrt", Tensor::sqrt, Y(|y| y.recip()? * 0.5)),
+    ("Square", Tensor::sqr, X(|x| x * 2.)),
+    ("Tan", |x| x.sin()? / x.cos()?, Y(|y| y.sqr()? + 1.)),
+    ("Tanh", Tensor::tanh, Y(|y| y.sqr()?.affine(-1., 1.))),
+];
+
+pub(super) const FAMILY: Family = Family {
+    operators: &[
+        "Abs",
+        "Ceil",
+        "Cos",
+        "Cosh",
+        "Erf",
+        "Exp",
+        "Floor",
+        "GeluApproximate",
+        "HardSwish",
+        "Ln",
+        "Neg",
+        "Not",
+        "Recip",
+        "RoundHalfToEven",
+        "Rsqrt",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Sinh",
+        "Sqrt",
+        "Square",
+        "Tan",
+        "Tanh",
+        "LeakyRelu",
+    ],
+    lower,
+};
+
+fn lower(node: &Node) -> Option<Lowered> {
+    let op = node.op::<ElementWiseOp>()?;
+    if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
+        return Some(first(Leaky(leaky.alpha.into())));
+    }
+    if op.0.downcast_ref::<GeluApproximate>().is_some_and(|gelu| gelu.fast_impl) {
+        return None;
+    }
+    let name = op.0.name();
+    let &(_, function, derivative) = TABLE.iter().find(|(known, ..)| *known == name)?;
+    Some(first(Unary { function, derivative }))
+}
+
+struct Unary {
+    function: Function,
+    derivative: Derivative,
+}
+
+impl Op for Unary {
+    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        (self.function)(inputs[0])
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        match self.derivative {
+            X(_) => Keeps::inputs(&[true]),
+            Y(_) => Keeps::output(1),
+            Zero => Keeps::nothing(1),
+        }
+    }
+
+    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let slope = match self.derivative {
+            X(slope) => slope(kept.input(0)?)?,
+            Y(slope) => slope(kept.output()?)?,
+            Zero => return Ok(vec![None]),
+        };
+        Ok(vec![Some((grad * slope)?)])
+    }
+}
+
+/// `x` where positive, else `alpha · x`.
+struct Leaky(f64);
+
+impl Op for Leaky {
+    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        inputs[0].relu()? - (inputs[0].neg()?.relu()? * self.0)?
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::inputs(&[true])
+    }
+
+    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let positive = kept.input(0)?.gt(0.)?.to_dtype(grad.dtype())?;
+        Ok(vec![Some((grad * positive.affine(1. - self.0, self.0)?)?)])
+    }
+}
+
+pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    (x.neg()?.exp()? + 1.)?.recip()
+}
+
+const GELU: f64 = 0.044715;
+
+/// `tanh(√(2/π) · (x + 0.044715·x³))`
+fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
+    let cube = x.sqr()?.affine(GELU, 1.)?;
+    ((x * cube)? * (2. / std::f64::consts::PI).sqrt())?.tanh()
+}
+
+fn gelu(x: &Tensor) -> Result<Tensor> {
+    x * gelu_tanh(x)?.affine(0.5, 0.5)?
+}
+
+fn gelu_slope(x: &Tensor) -> Result<Tensor> {
+    let tanh = gelu_tanh(x)?;
+    let inner = (x.sqr()?.affine(3. * GELU, 1.)? * (2. / std::f64::consts::PI).sqrt())?;
+    let bent = (tanh.sqr()?.affine(-0.5, 0.5)? * x)?;
+    tanh.affine(0.5, 0.5)? + (bent * inner)?
+}
+
+/// `x · clip(x/6 + 1/2, 0, 1)`
+fn hard_swish(x: &Tensor) -> Result<Tensor> {
+    x * x.affine(1. / 6., 0.5)?.clamp(0., 1.)?
+}
+
+fn hard_swish_slope(x: &Tensor) -> Result<Tensor> {
+    let gate = x.affine(1. / 6., 0.5)?.clamp(0., 1.)?;
+    let between = (gate.gt(0.)? * gate.lt(1.)?)?.to_dtype(x.dtype())?;
+    gate + (between * x)?.affine(1. / 6., 0.)?
+}
+
+fn round_half_to_even(x: &Tensor) -> Result<Tensor> {
+    let half = (x - x.floor()?)?.eq(0.5)?;
+    half.where_cond(&(x.affine(0.5, 0.)?.round()? * 2.)?, &x.round()?)
+}
+
+fn cosh(x: &Tensor) -> Result<Tensor> {
+    (x.exp()? + x.neg()?.exp()?)? * 0.5
+}
+
+fn sinh(x: &Tensor) -> Result<Tensor> {
+    (x.exp()? - x.neg()?.exp()?)? * 0.5
+}

@@ -1,0 +1,148 @@
+//! Convolution and pooling on the CPU, forward and backward side by side: what candle lacks, refuses or gets wrong.
+//!
+//! Plain slices in row-major order and a geometry; nothing here knows tensors or graphs. Every kernel is generic over
+//! `f32` (what runs) and `f64` (what gradients are checked with), overwrites its whole output, and shares its work out
+//! so that no result depends on the number of threads.
+
+pub mod conv;
+mod depthwise;
+mod im2col;
+pub mod pool;
+
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
+
+/// `f32` or `f64`.
+pub trait Float:
+    Copy
+    + Send
+    + Sync
+    + 'static
+    + PartialOrd
+    + Default
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + AddAssign
+    + Sum
+{
+    /// One.
+    const ONE: Self;
+    /// Below every number.
+    const LOWEST: Self;
+    /// A count as a number.
+    fn count(n: usize) -> Self;
+    /// Whether it is not a number.
+    fn nan(self) -> bool;
+}
+
+macro_rules! float {
+    ($t:ty) => {
+        impl Float for $t {
+            const ONE: Self = 1.0;
+            const LOWEST: Self = <$t>::NEG_INFINITY;
+            fn count(n: usize) -> Self {
+                n as $t
+            }
+            fn nan(self) -> bool {
+                self.is_nan()
+            }
+        }
+    };
+}
+float!(f32);
+float!(f64);
+
+/// How a kernel slides over a map of `[height, width]`; one-dimensional data is a map of height 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The map that it slides over.
+    pub input: [usize; 2],
+    /// The positions that it takes.
+    pub output: [usize; 2],
+    /// Its size.
+    pub kernel: [usize; 2],
+    /// Steps between positions.
+    pub stride: [usize; 2],
+    /// Steps between its taps.
+    pub dilation: [usize; 2],
+    /// Padding before the map; what lies behind it follows from the output.
+    pub before: [usize; 2],
+}
+
+impl Window {
+    /// Pixels of the input map.
+    pub fn pixels(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    /// Positions of the output map.
+    pub fn positions(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Taps of the kernel.
+    pub fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// The positions along `axis` at which tap `k` lies inside the map.
+    fn inside(&self, axis: usize, k: usize) -> std::ops::Range<usize> {
+        let (offset, stride, before) = (k * self.dilation[axis], self.stride[axis], self.before[axis]);
+        let first = before.saturating_sub(offset).div_ceil(stride);
+        let behind = (self.input[axis] + before).saturating_sub(offset).div_ceil(stride).min(self.output[axis]);
+        first.min(behind)..behind
+    }
+
+    /// The pixel along `axis` under tap `k` at a position where it is [inside](Self::inside).
+    fn pixel(&self, axis: usize, position: usize, k: usize) -> usize {
+        position * self.stride[axis] + k * self.dilation[axis] - self.before[axis]
+    }
+
+    /// Whether the window is one pixel that visits each pixel once: then a map is its own column matrix.
+    fn is_pixelwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0, 0] && self.input == self.output
+    }
+}
+
+/// `c = a·b`, or `c += a·b`: `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`, each row-major or, where `.1` says so, stored
+/// transposed.
+fn matmul<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    (a, a_turned): (&[T], bool),
+    (b, b_turned): (&[T], bool),
+    (c, add): (&mut [T], bool),
+    threads: bool,
+) {
+    assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n, "matrices as large as their sizes say");
+    let strides = |rows: usize, columns: usize, turned: bool| {
+        if turned { (rows as isize, 1) } else { (1, columns as isize) }
+    };
+    let ((a_col, a_row), (b_col, b_row)) = (strides(m, k, a_turned), strides(k, n, b_turned));
+    let parallelism = if threads { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    // SAFETY: the lengths were checked against the sizes, and the strides stay inside them.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
+            add,
+            a.as_ptr(),
+            a_col,
+            a_row,
+            b.as_ptr(),
+            b_col,
+            b_row,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

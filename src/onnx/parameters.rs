@@ -1,0 +1,118 @@
+//! The weights that training changes, as inputs of the graph: for import alone, the file keeps them stored.
+//!
+//! An importer folds stored weights into whatever it likes; an input it must keep, with its name. So a trained value
+//! belongs to the tensor of the same name in the file.
+
+use super::Model;
+use super::graph::Index;
+use super::schema::{
+    Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, dimension,
+};
+use super::tensor::floats;
+use std::collections::{HashMap, HashSet};
+
+/// A float weight of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// The initializer's name (in the model that [`untie`] gives).
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its values in the file, in row-major order.
+    pub values: Vec<f32>,
+}
+
+/// The inputs of a node that are weights where they are stored.
+fn weights(node: &NodeProto) -> &'static [usize] {
+    if !matches!(node.domain(), "" | "ai.onnx") {
+        return &[];
+    }
+    match node.op_type() {
+        "Conv" | "ConvTranspose" | "Gemm" | "BatchNormalization" => &[1, 2],
+        "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" => &[1, 2],
+        "MatMul" => &[0, 1],
+        "PRelu" => &[1],
+        _ => &[],
+    }
+}
+
+/// Names of the values that nodes read as weights, each once, in order.
+fn read_as_weights<'a>(index: &Index<'a>) -> Vec<(&'a str, &'a TensorProto)> {
+    let mut seen = HashSet::new();
+    let reads = |node: &'a NodeProto| weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
+    let values = index.graph.node.iter().flat_map(reads);
+    let stored = values.filter_map(|value| Some((value, index.constant(value)?)));
+    stored.filter(|(value, tensor)| floats(tensor).is_some() && seen.insert(*value)).collect()
+}
+
+/// The same model with every weight stored under the name by which its nodes read it.
+///
+/// Exporters merge equal weights and let `Identity` nodes stand in their places: those become weights of their own, as
+/// do the values of `Constant` nodes. A weight that several nodes read by one name stays one weight.
+pub fn untie(model: &Model) -> Model {
+    let mut model = model.clone();
+    let index = Index::new(model.graph());
+    let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
+    let given: HashSet<&str> = index.graph.output.iter().map(|o| o.name()).collect();
+    let untied = read_as_weights(&index).into_iter().filter(|(value, _)| !stored.contains(value));
+    let untied: HashMap<String, TensorProto> = untied
+        .filter(|(value, _)| !given.contains(value))
+        .map(|(value, tensor)| (value.to_owned(), TensorProto { name: Some(value.into()), ..tensor.clone() }))
+        .collect();
+    if let Some(graph) = model.proto.graph.as_mut() {
+        graph.node.retain(|node| !node.output.iter().any(|output| untied.contains_key(output)));
+        let mut tensors: Vec<TensorProto> = untied.into_values().collect();
+        tensors.sort_by(|a, b| a.name().cmp(b.name()));
+        graph.initializer.extend(tensors);
+    }
+    model
+}
+
+/// The [untied](untie) model with its weights as inputs of the graph, of the shapes that they have; and the weights, in
+/// the order in which nodes read them.
+pub fn as_inputs(model: &Model) -> (Model, Vec<Parameter>) {
+    let mut model = untie(model);
+    let index = Index::new(model.graph());
+    let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
+    let read = read_as_weights(&index).into_iter().filter(|(value, _)| stored.contains(value));
+    let mut parameters = Vec::new();
+    let mut inputs = Vec::new();
+    for (value, tensor) in read {
+        let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+        if let (Some(shape), Some(values)) = (shape, floats(tensor)) {
+            inputs.push(input(tensor));
+            parameters.push(Parameter { name: value.to_owned(), shape, values });
+        }
+    }
+    let names: HashSet<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+    if let Some(graph) = model.proto.graph.as_mut() {
+        graph.initializer.retain(|tensor| !names.contains(tensor.name()));
+        // Old files list weights as inputs too.
+        graph.input.retain(|input| !names.contains(input.name()));
+        graph.input.extend(inputs);
+    }
+    (model, parameters)
+}
+
+fn input(tensor: &TensorProto) -> ValueInfoProto {
+    let dim = |&d: &i64| Dimension { value: Some(dimension::Value::DimValue(d)), denotation: None };
+    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
+    let tensor_type = Some(TensorType { elem_type: tensor.data_type, shape: Some(shape) });
+    ValueInfoProto {
+        name: tensor.name.clone(),
+        r#type: Some(TypeProto { tensor_type, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// The same model with weights of these values (`None`: no such initializer, or another number of values), in the type
+/// that each has in the file.
+pub fn with_values(model: &Model, name: &str, values: &[f32]) -> Option<Model> {
+    let mut model = model.clone();
+    let graph: &mut GraphProto = model.proto.graph.as_mut()?;
+    let tensor = graph.initializer.iter_mut().find(|tensor| tensor.name() == name)?;
+    floats(tensor).filter(|old| old.len() == values.len())?;
+    let data_type = tensor.data_type();
+    super::tensor::set_raw(tensor, super::tensor::encode_floats(values.iter().copied(), data_type));
+    Some(model)
+}
