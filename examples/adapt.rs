@@ -1,17 +1,12 @@
-//! The whole main job through the library: `cargo run --release --example adapt -- DATA OUT`.
+//! The main job through the library: `cargo run --release --example adapt`.
 
 use adapt::{Adapted, Backend, Choice, Dataset, Features, OutDir, Plan, Split, fit_softmax, verify};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 fn main() -> adapt::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or("fixtures/fashion".into());
-    let target = arguments.next().unwrap_or("runs/example".into());
     let progress = &adapt::progress::silent;
-
     let mut model = adapt::builtin()?; // or Model::open("in.onnx")?
-    let mut data = Dataset::read(Path::new(&folder), &Default::default(), progress)?;
+    let mut data = Dataset::read(Path::new("fixtures/fashion"), &Default::default(), progress)?;
     let backend = Backend::resolve(Choice::Auto, None, false, progress)?;
     let (plan, mut backbone) = Plan::make(&mut model, &backend, &Default::default(), progress)?;
 
@@ -26,18 +21,13 @@ fn main() -> adapt::Result<()> {
         metrics.insert("test".into(), figures);
     }
     adapted.describe(&plan, &data.classes, &metrics);
-    let out = OutDir::create(Path::new(&target), true)?;
+    let out = OutDir::create(Path::new("runs/example"), true)?;
     out.write_model(&adapted, &plan, &data.classes)?;
 
     let sample = Features::sample([&test, &train], 64);
     let images = (data.root.as_path(), &sample.paths[..]);
     let trained = (&adapted.head, sample.rows.view());
     let parity = verify(&out.path("model.onnx"), &plan, adapted.activation, &backend, images, trained, progress)?;
-    println!(
-        "{} agrees within {:.1e}; written to {}",
-        parity.engine,
-        parity.max_rel_logit_diff,
-        out.commit()?.display()
-    );
+    println!("{} agrees within {:.1e}: {}", parity.engine, parity.max_rel_logit_diff, out.commit()?.display());
     Ok(())
 }

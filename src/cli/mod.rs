@@ -142,7 +142,7 @@ impl EngineOptions {
 
 #[derive(Args)]
 pub struct Verbosity {
-    /// Print errors and results only
+    /// Print errors, warnings and results only
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Printing")]
     pub quiet: bool,
     /// Print details too

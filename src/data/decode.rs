@@ -1,12 +1,12 @@
 //! Image files to 8-bit pixels. The files are untrusted: sizes are bounded before anything is decoded.
 
+use crate::guard::quietly;
 use image::{
     ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
     error::LimitErrorKind,
 };
 use std::fs;
 use std::io::{Cursor, ErrorKind, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// The most pixels that an image may have: the size at which Pillow warns of a decompression bomb.
@@ -90,7 +90,7 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<Pixels, String> {
         return Err("empty file".into());
     }
     // A decoder's panic on a damaged file must cost that image only, not the run.
-    catch_unwind(AssertUnwindSafe(|| decode_untrusted(bytes))).unwrap_or_else(|_| Err("the decoder failed".into()))
+    quietly(|| decode_untrusted(bytes)).unwrap_or_else(|_| Err("the decoder failed".into()))
 }
 
 fn decode_untrusted(bytes: &[u8]) -> Result<Pixels, String> {

@@ -72,6 +72,8 @@ impl Extractor {
         let (height, width) = preprocessing.size();
         let values_of_one = preprocessing.channels() * height as usize * width as usize;
         let batch = (MOST_VALUES / values_of_one.max(1)).clamp(1, BATCH);
+        // A model that takes a fixed number at once gets whole numbers of it, not mostly filling.
+        let batch = self.engine.input().fixed_batch().map_or(batch, |fixed| batch.next_multiple_of(fixed.max(1)));
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {

@@ -17,7 +17,7 @@ pub use crate::onnx::port::{Kind, Port};
 use crate::progress::{Event, Progress, emit};
 pub use extract::{BATCH, Extractor, Rows};
 use ndarray::{ArrayD, ArrayViewD};
-use runtime::{Candidate, Found};
+use runtime::Found;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -130,14 +130,6 @@ impl Backend {
         }
     }
 
-    /// The library in use, where it is ONNX Runtime.
-    pub fn library(&self) -> Option<&Found> {
-        match &self.0 {
-            Kept::Ort(found, _) => Some(found),
-            Kept::Tract | Kept::Candle => None,
-        }
-    }
-
     /// Prepares a model for `threads` threads (0 counts as 1).
     ///
     /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch: tract and candle
@@ -152,11 +144,6 @@ impl Backend {
             Kept::Candle => Box::new(candle::Session::open(model, shape)?),
         })
     }
-}
-
-/// What is found at each place where ONNX Runtime is looked for, in order, for `adapt runtime status`.
-pub fn why(ort_lib: Option<&Path>) -> Vec<Candidate> {
-    runtime::candidates(ort_lib)
 }
 
 /// Whether tract, which also normalises graphs for training, can import a model; the error names the node.

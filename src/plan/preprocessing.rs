@@ -42,18 +42,13 @@ pub fn resolve(model: &Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> 
         return finish(model, input, preprocessing, source, false);
     }
     let input = declared.settle(size, size_in_metadata(model))?;
-    let mut usual = Spec::default();
-    if input.channels == 1 {
-        usual = parsed("imagenet,color=gray")?;
-    }
-    let preprocessing = usual.resolve(input.height, input.width)?;
-    finish(
-        model,
-        input,
-        preprocessing,
-        "the ImageNet convention, since nothing says what the model expects".into(),
-        true,
-    )
+    // Whoever takes bytes wants pixels; they would only be destroyed by normalising them.
+    let (usual, name) =
+        if input.data_type == "uint8" { ("raw255", "plain pixels") } else { ("imagenet", "ImageNet's") };
+    let color = if input.channels == 1 { "gray" } else { "rgb" };
+    let preprocessing = parsed(&format!("{usual},color={color}"))?.resolve(input.height, input.width)?;
+    let source = format!("the usual convention, {name}, since nothing says what the model expects");
+    finish(model, input, preprocessing, source, true)
 }
 
 fn finish(model: &Model, input: Input, p: Preprocessing, source: String, guessed: bool) -> Result<(Input, Sourced)> {
@@ -82,7 +77,19 @@ fn finish(model: &Model, input: Input, p: Preprocessing, source: String, guessed
         );
         return Err(Error::model(&model.path, format!("{what}; use --preprocess with color=")));
     }
+    if input.data_type == "uint8" && !gives_bytes(&p) {
+        let what = format!("the preprocessing from {source} gives other values than whole numbers of 0 to 255");
+        let to_do = "which is all that the uint8 input takes; use --preprocess raw255";
+        return Err(Error::model(&model.path, format!("{what}, {to_do}")));
+    }
     Ok((input, Sourced { preprocessing: p, source, guessed }))
+}
+
+/// Whether every pixel value becomes a whole number of 0 to 255, nearly.
+fn gives_bytes(p: &Preprocessing) -> bool {
+    let value = |pixel: f32, (mean, std): (&f32, &f32)| (pixel * p.scale - mean) / std;
+    let fits = |v: f32| (-0.01..=255.01).contains(&v) && (v - v.round()).abs() < 0.01;
+    p.mean.iter().zip(&p.std).all(|channel| [0.0, 1.0, 2.0, 127.0, 255.0].into_iter().all(|x| fits(value(x, channel))))
 }
 
 /// What the file, or a file beside it, records.
@@ -108,7 +115,8 @@ fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Res
     for (file, read) in [("preprocessor_config.json", hugging_face as Reader), ("config.json", timm)] {
         let Some((path, json)) = sidecar(model, file)? else { continue };
         if let Some(found) = read(&json, size.or(size_in_metadata(model))).map_err(|what| Error::data(&path, what))? {
-            let source = if path.exists() { format!("{file} beside the model") } else { "the embedded model".into() };
+            let embedded = model.path == Path::new(BUILTIN);
+            let source = if embedded { "the embedded model".into() } else { format!("{file} beside the model") };
             return Ok(Some((found, source)));
         }
     }

@@ -69,6 +69,8 @@ impl Adapted {
             "version": env!("CARGO_PKG_VERSION"),
         });
         let proto = &mut self.model.proto;
+        // Windows ML's keys told the original's preprocessing: the contract has its own.
+        proto.metadata_props.retain(|entry| !entry.key().starts_with("Image."));
         metadata::set(proto, "adapt.contract", contract.to_string());
         metadata::set(proto, "names", python_dict(classes));
         ultralytics(proto, plan);
