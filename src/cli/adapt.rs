@@ -73,8 +73,12 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
         verify(&file, &plan, adapted.activation, &backend, images, (&adapted.head, sample.rows.view()), &progress);
     let parity = match proof {
         Err(Error::Parity(what)) => {
-            let kept = out.reject()?;
-            return Err(Error::Parity(format!("{what}; the files are kept in {}", kept.display())));
+            // That the model is wrong must be told, whatever becomes of its files.
+            let kept = match out.reject() {
+                Ok(folder) => format!("the files are kept in {}", folder.display()),
+                Err(why) => why.to_string(),
+            };
+            return Err(Error::Parity(format!("{what}; {kept}")));
         }
         other => other?,
     };
