@@ -75,6 +75,16 @@ fn strict_fails_on_the_first_unusable_image() {
     place.refuses("--strict", 1, &["b/zero.jpg", "empty file", "--strict"]);
     fs::remove_file(place.path("data/b/zero.jpg")).unwrap();
     place.main("--strict").succeeds();
+    // Nothing is trained before every split was read.
+    for (class, folder) in ["a", "b"].iter().enumerate() {
+        place.images(&format!("split/train/{folder}"), class, 3);
+        place.images(&format!("split/test/{folder}"), class, 3);
+    }
+    place.write("split/test/b/zero.jpg", "");
+    let ran = place.adapt("--data split --onnx tiny.onnx --out strict --strict -v");
+    ran.fails(1, &["test/b/zero.jpg", "empty file", "--strict"]);
+    assert!(ran.err.contains("extracting train features"), "{}", ran.err);
+    assert!(!ran.err.contains("choosing the strength") && !place.path("strict").exists(), "{}", ran.err);
 }
 
 #[test]
