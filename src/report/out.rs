@@ -67,12 +67,13 @@ impl OutDir {
     }
 
     /// `runs/adapt-1`, or the first of `-2`, `-3`, … that does not exist and that no run is writing. What a killed run
-    /// left keeps no number from being used.
+    /// left keeps no number from being used; what was kept on purpose does, and has no lock's file any more.
     pub fn next_default() -> PathBuf {
         let mut names = (1..).map(|n| PathBuf::from(format!("runs/adapt-{n}")));
         let free = |p: &PathBuf| {
             let partial = beside(p, "partial");
-            !p.exists() && replaceable(&partial, true).is_ok() && !occupied(&partial)
+            let left = || partial.join(LOCK).is_file() && replaceable(&partial, true).is_ok() && !occupied(&partial);
+            !p.exists() && (!partial.exists() || left())
         };
         names.find(free).expect("there are more numbers than folders")
     }

@@ -171,11 +171,13 @@ fn runs_are_numbered_by_default() {
     // What a killed run left costs no number.
     place.write("runs/adapt-1.partial/labels.txt", "a\n");
     place.write("runs/adapt-1.partial/.lock", "");
-    for n in 1..3 {
+    // A result that could not be renamed does.
+    place.write("runs/adapt-2.partial/labels.txt", "a\n");
+    for n in [1, 3] {
         let ran = place.adapt("--data data --onnx tiny.onnx").succeeds();
         assert!(ran.out.contains(&format!("written  runs/adapt-{n}")), "{}", ran.out);
     }
-    assert_eq!(names(&place, "runs"), ["adapt-1", "adapt-2"]);
+    assert_eq!(names(&place, "runs"), ["adapt-1", "adapt-2.partial", "adapt-3"]);
 }
 
 #[test]
