@@ -3,10 +3,8 @@
 use super::progress::Reporter;
 use super::{AdaptOptions, Device, Train, print, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
-use adapt::engine::Extractor;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
-use adapt::progress::Progress;
 use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, Seconds, json};
 use adapt::train::{Features, Fit, Options, fit_softmax};
 use adapt::verify::{IMAGES, verify};
@@ -37,22 +35,24 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
         size: options.model.size,
         threads: None,
     };
-    let (plan, mut extractor) = Plan::make(&mut model, &backend, &wanted, &progress)?;
+    let (plan, extractor) = Plan::make(&mut model, &backend, &wanted, &progress)?;
+    let mut extractor = extractor.strict(options.strict);
     reporter.say(&tables::plan(&model, &plan, &data));
     strict(options, &data)?;
     seconds.read = clock.lap();
 
-    let train = extract(options, &mut data, Split::Train, &mut extractor, &progress)?;
+    let mut extract = |split| Features::extract(&mut data, split, &mut extractor, &progress);
+    let train = extract(Split::Train)?;
     seconds.extract_train = clock.lap();
+    // Before the training, so that an image that cannot be read costs no more time than it must.
+    let (val, test) = (extract(Split::Val)?, extract(Split::Test)?);
+    seconds.extract_eval = clock.lap();
     let fitting = Options { seed: options.seed, ..Options::default() };
     let fit = fit_softmax(train.rows.view(), &train.labels, data.classes.len(), &fitting, &progress)?;
     seconds.train = clock.lap();
     if options.verbosity.verbose {
         reporter.say(&tables::strengths(&fit));
     }
-    let val = extract(options, &mut data, Split::Val, &mut extractor, &progress)?;
-    let test = extract(options, &mut data, Split::Test, &mut extractor, &progress)?;
-    seconds.extract_eval = clock.lap();
 
     let mut adapted = Adapted::new(&model, &plan, &fit.head)?;
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
@@ -73,8 +73,12 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
         verify(&file, &plan, adapted.activation, &backend, images, (&adapted.head, sample.rows.view()), &progress);
     let parity = match proof {
         Err(Error::Parity(what)) => {
-            let kept = out.reject()?;
-            return Err(Error::Parity(format!("{what}; the files are kept in {}", kept.display())));
+            // That the model is wrong must be told, whatever becomes of its files.
+            let kept = match out.reject() {
+                Ok(folder) => format!("the files are kept in {}", folder.display()),
+                Err(why) => why.to_string(),
+            };
+            return Err(Error::Parity(format!("{what}; {kept}")));
         }
         other => other?,
     };
@@ -109,18 +113,7 @@ fn head_info(fit: Fit) -> HeadInfo {
     HeadInfo { l2: fit.l2, folds: fit.folds, iterations: fit.iterations, candidates: fit.candidates }
 }
 
-fn extract(
-    options: &AdaptOptions,
-    data: &mut Dataset,
-    split: Split,
-    extractor: &mut Extractor,
-    progress: Progress,
-) -> Result<Features> {
-    let features = Features::extract(data, split, extractor, progress)?;
-    strict(options, data)?;
-    Ok(features)
-}
-
+/// What the listing already skipped.
 fn strict(options: &AdaptOptions, data: &Dataset) -> Result<()> {
     match data.skipped.first().filter(|_| options.strict) {
         Some(first) => Err(Error::data(data.root.join(&first.path), format!("{} (--strict)", first.reason))),

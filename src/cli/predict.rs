@@ -29,8 +29,8 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let found = extractor.run(Path::new(""), &paths, "predicting", &progress)?;
     reporter.finish();
     tell_skipped(&found.skipped);
-    if found.places.is_empty() {
-        return Err(Error::Usage("none of the images could be read".into()));
+    if let Some(first) = found.skipped.first().filter(|_| found.places.is_empty()) {
+        return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
     }
     let names = trained.names(found.rows.ncols())?;
     let probabilities = trained.activation.probabilities(found.rows.view());

@@ -23,6 +23,7 @@ pub struct Extractor {
     output: usize,
     preprocessing: Preprocessing,
     layout: Layout,
+    strict: bool,
 }
 
 /// What became of a list of images.
@@ -45,7 +46,12 @@ struct Batch {
 impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
-        Extractor { engine, output, preprocessing, layout }
+        Extractor { engine, output, preprocessing, layout, strict: false }
+    }
+
+    /// Whether the first image that cannot be read ends the work, instead of being skipped and listed.
+    pub fn strict(self, strict: bool) -> Self {
+        Extractor { strict, ..self }
     }
 
     /// The engine inside.
@@ -57,7 +63,8 @@ impl Extractor {
     /// engine's work; memory does not grow with the number of images but for the rows.
     ///
     /// # Errors
-    /// [`Error::Engine`] when the engine fails or gives values that are not finite, [`Error::Interrupted`].
+    /// [`Error::Engine`] when the engine fails or gives values that are not finite, [`Error::Data`] when it is strict
+    /// and an image cannot be read, [`Error::Interrupted`].
     pub fn run<S: AsRef<str> + Sync>(
         &mut self,
         root: &Path,
@@ -86,6 +93,9 @@ impl Extractor {
                 }
             });
             for batch in receiver {
+                if let Some(first) = batch.skipped.first().filter(|_| self.strict) {
+                    return Err(Error::data(root.join(&first.path), format!("{} (--strict)", first.reason)));
+                }
                 let done = (batch.places.len() + batch.skipped.len()) as u64;
                 self.run_batch(&batch, paths, &mut values)?;
                 found.places.extend(batch.places);

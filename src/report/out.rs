@@ -1,11 +1,12 @@
 //! The output folder: filled under another name, and renamed when whole.
 
 use super::{Adapted, Run, csv, json};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::onnx::weights::to_safetensors;
 use crate::plan::Plan;
 use crate::train::Prediction;
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a run writes. Only folders that hold nothing else are ever replaced.
@@ -20,11 +21,18 @@ pub const FILES: [&str; 8] = [
     "run.json",
 ];
 
+/// Locked in `OUT.partial` while a run writes there. A killed run's lock is open again.
+const LOCK: &str = ".lock";
+
 /// `OUT.partial` until [`OutDir::commit`]; removed with all that is in it when dropped before.
 pub struct OutDir {
     target: PathBuf,
     partial: PathBuf,
+    force: bool,
     done: bool,
+    lock: Option<File>,
+    // Dropped last: by then the partial folder is gone from them, or the result is there.
+    _parents: Parents,
 }
 
 impl OutDir {
@@ -32,29 +40,41 @@ impl OutDir {
     /// `force` be set.
     ///
     /// # Errors
-    /// [`Error::Usage`] when `target` may not be replaced, [`Error::Io`] when nothing can be written there.
+    /// [`Error::Usage`] when `target` may not be replaced or another run is writing there, [`Error::Io`] when nothing
+    /// can be written there.
     pub fn create(target: &Path, force: bool) -> Result<OutDir> {
+        #[cfg(unix)]
+        no_mount_point(target)?;
         replaceable(target, force)?;
         if target.file_name().is_none() {
             return Err(Error::Usage(format!("--out {}: not a folder's name", target.display())));
         }
-        if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        }
-        // What an earlier run left when it was killed.
+        let parents = Parents::create(target)?;
         let partial = beside(target, "partial");
-        clear(&partial)?;
+        let lock = occupy(&partial, target)?;
+        let out = OutDir { target: target.to_path_buf(), partial, force, done: false, lock, _parents: parents };
+        // What an earlier run left when it was killed.
+        for path in FILES.map(|name| out.path(name)) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&path)(e)),
+                _ => {}
+            }
+        }
         if target.is_dir() {
             clear(&beside(target, "old"))?;
         }
-        fs::create_dir(&partial).map_err(Error::io(&partial))?;
-        Ok(OutDir { target: target.to_path_buf(), partial, done: false })
+        Ok(out)
     }
 
-    /// `runs/adapt-1`, or the first of `-2`, `-3`, … that does not exist.
+    /// `runs/adapt-1`, or the first of `-2`, `-3`, … that does not exist and that no run is writing. What a killed run
+    /// left keeps no number from being used; what was kept on purpose does, and has no lock's file any more.
     pub fn next_default() -> PathBuf {
         let mut names = (1..).map(|n| PathBuf::from(format!("runs/adapt-{n}")));
-        let free = |p: &PathBuf| !p.exists() && !p.with_extension("partial").exists();
+        let free = |p: &PathBuf| {
+            let partial = beside(p, "partial");
+            let left = || partial.join(LOCK).is_file() && replaceable(&partial, true).is_ok() && !occupied(&partial);
+            !p.exists() && (!partial.exists() || left())
+        };
         names.find(free).expect("there are more numbers than folders")
     }
 
@@ -95,19 +115,25 @@ impl OutDir {
     }
 
     /// Puts the folder in its place. An earlier run's folder is there until the new one is.
+    ///
+    /// # Errors
+    /// Where the folder cannot go there, it stays as `OUT.partial`: the work is not lost.
     pub fn commit(mut self) -> Result<PathBuf> {
+        self.done = true;
+        self.unlock();
+        // Somebody may have put something there meanwhile.
+        replaceable(&self.target, self.force).map_err(|e| self.kept(&e))?;
         let old = beside(&self.target, "old");
         let replaced = self.target.is_dir();
         if replaced {
-            fs::rename(&self.target, &old).map_err(Error::io(&self.target))?;
+            fs::rename(&self.target, &old).map_err(|e| self.kept(&Error::io(&self.target)(e)))?;
         }
         if let Err(e) = fs::rename(&self.partial, &self.target) {
             if replaced {
                 let _ = fs::rename(&old, &self.target);
             }
-            return Err(Error::io(&self.target)(e));
+            return Err(self.kept(&Error::io(&self.target)(e)));
         }
-        self.done = true;
         // Only what was put there just now: a folder of that name may be anybody's.
         if replaced {
             fs::remove_dir_all(&old).map_err(Error::io(&old))?;
@@ -116,12 +142,27 @@ impl OutDir {
     }
 
     /// Keeps the files of a model that failed its verification, as `OUT.rejected`.
+    ///
+    /// # Errors
+    /// Where they cannot go there, they stay as `OUT.partial`.
     pub fn reject(mut self) -> Result<PathBuf> {
-        let rejected = beside(&self.target, "rejected");
-        clear(&rejected)?;
-        fs::rename(&self.partial, &rejected).map_err(Error::io(&rejected))?;
         self.done = true;
+        self.unlock();
+        let rejected = beside(&self.target, "rejected");
+        clear(&rejected).map_err(|e| self.kept(&e))?;
+        fs::rename(&self.partial, &rejected).map_err(|e| self.kept(&Error::io(&rejected)(e)))?;
         Ok(rejected)
+    }
+
+    fn kept(&self, why: &Error) -> Error {
+        let text = format!("{why}; the files are kept in {}", printable(&self.partial.to_string_lossy()));
+        Error::Io { path: self.target.clone(), source: io::Error::other(text) }
+    }
+
+    /// The lock's file does not belong to the result.
+    fn unlock(&mut self) {
+        let _ = fs::remove_file(self.path(LOCK));
+        self.lock = None;
     }
 }
 
@@ -131,6 +172,74 @@ impl Drop for OutDir {
             let _ = fs::remove_dir_all(&self.partial);
         }
     }
+}
+
+/// The folders above a target that did not exist before. Those that are empty in the end go again.
+struct Parents(Vec<PathBuf>);
+
+impl Parents {
+    fn create(target: &Path) -> Result<Parents> {
+        let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) else {
+            return Ok(Parents(Vec::new()));
+        };
+        let missing = parent.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+        let made = Parents(missing.map(Path::to_path_buf).collect());
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        Ok(made)
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Makes the folder, or takes over what a killed run left. `None` on a file system that knows no locks.
+fn occupy(partial: &Path, target: &Path) -> Result<Option<File>> {
+    match fs::create_dir(partial) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(partial)(e)),
+        // Its files are removed, and they would be those of another folder.
+        Err(_) if partial.is_symlink() => {
+            return Err(Error::Usage(format!("{} is a symbolic link; choose another --out", partial.display())));
+        }
+        Err(_) => replaceable(partial, true)?,
+        Ok(()) => {}
+    }
+    let path = partial.join(LOCK);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::Error(_)) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let what = "another run is writing there; choose another --out, or wait for its end";
+            Err(Error::Usage(format!("{}: {what}", target.display())))
+        }
+    }
+}
+
+/// Whether a run that is alive writes there.
+fn occupied(partial: &Path) -> bool {
+    File::open(partial.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// A mount point cannot be renamed, which would come out when all the work is done.
+#[cfg(unix)]
+fn no_mount_point(target: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let (Some(_), Ok(own), Ok(above)) = (target.file_name(), target.symlink_metadata(), parent.metadata()) else {
+        return Ok(());
+    };
+    if own.is_dir() && own.dev() != above.dev() {
+        return Err(Error::Usage(format!("{} is a mount point; give a folder inside it", target.display())));
+    }
+    Ok(())
 }
 
 /// `OUT.suffix`.
@@ -149,15 +258,16 @@ fn clear(folder: &Path) -> Result<()> {
 
 fn replaceable(folder: &Path, force: bool) -> Result<()> {
     let what = match fs::read_dir(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
             "is a file, or lies below one; choose another --out".to_string()
         }
         Err(e) => return Err(Error::io(folder)(e)),
         Ok(entries) => {
-            let entries = entries.collect::<std::io::Result<Vec<_>>>().map_err(Error::io(folder))?;
+            let entries = entries.collect::<io::Result<Vec<_>>>().map_err(Error::io(folder))?;
             let own = |e: &fs::DirEntry| {
-                e.file_name().to_str().is_some_and(|n| FILES.contains(&n)) && e.file_type().is_ok_and(|t| t.is_file())
+                e.file_name().to_str().is_some_and(|n| n == LOCK || FILES.contains(&n))
+                    && e.file_type().is_ok_and(|t| t.is_file())
             };
             match entries.iter().find(|e| !own(e)) {
                 _ if entries.is_empty() => return Ok(()),

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM in the middle of the work.
 
-use super::support::Place;
+use super::support::{Place, Running};
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,6 +17,15 @@ fn slow(place: &Place) {
     }
 }
 
+/// The plan is printed right before it.
+fn wait_for_extraction(running: &Running) {
+    let start = Instant::now();
+    while !running.err().contains("engine ") {
+        assert!(start.elapsed() < Duration::from_secs(30), "{}", running.err());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn interruptions_leave_nothing_behind() {
     let place = Place::usual();
@@ -29,12 +38,7 @@ fn interruptions_leave_nothing_behind() {
         let mut command = place.command();
         command.args(["--data", "slow", "--onnx", "tiny.onnx", "--out", "out", "--force"]);
         let running = place.start(&mut command);
-        // The plan is printed right before the extraction.
-        let start = Instant::now();
-        while !running.err().contains("engine ") {
-            assert!(start.elapsed() < Duration::from_secs(30), "{}", running.err());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for_extraction(&running);
         assert!(place.path("out.partial").is_dir());
         std::thread::sleep(Duration::from_millis(100));
         let sent = Instant::now();
@@ -50,4 +54,25 @@ fn interruptions_leave_nothing_behind() {
             }
         }
     }
+}
+
+#[test]
+fn two_runs_do_not_share_a_folder() {
+    let place = Place::usual();
+    slow(&place);
+    let mut command = place.command();
+    command.args(["--data", "slow", "--onnx", "tiny.onnx", "--out", "out"]);
+    let mut running = place.start(&mut command);
+    wait_for_extraction(&running);
+    place.main("").fails(2, &["out: another run is writing there", "choose another --out"]);
+    place.main("--force").fails(2, &["another run is writing there"]);
+    assert!(running.child.try_wait().unwrap().is_none(), "{}", running.err());
+    assert_eq!(place.outputs(), ["out.partial"]);
+    // A killed run's folder is free again.
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    assert_eq!(place.outputs(), ["out.partial"]);
+    place.main("").succeeds();
+    assert_eq!(place.outputs(), ["out"]);
+    assert!(!place.path("out/.lock").exists());
 }

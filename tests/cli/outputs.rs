@@ -82,6 +82,8 @@ fn folders_that_cannot_be_written() {
         run(out).fails(2, &[out, "choose another --out"]);
         run(&format!("{out} --force")).fails(2, &[out, "choose another --out"]);
     }
+    #[cfg(target_os = "linux")]
+    run("/proc").fails(2, &["/proc is a mount point", "inside it"]);
     run("tiny.onnx").fails(2, &["tiny.onnx", "is a file"]);
     run("tiny.onnx/below").fails(2, &["tiny.onnx/below", "below one"]);
     #[cfg(target_os = "linux")]
@@ -124,13 +126,58 @@ fn a_full_disk_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_result_that_cannot_be_put_in_its_place_is_kept() {
+    let place = Place::empty();
+    let filled = |name: &str| {
+        let out = adapt::OutDir::create(&place.path(name), true).unwrap();
+        out.write("labels.txt", b"a\n").unwrap();
+        assert!(place.path(format!("{name}.partial/.lock")).is_file());
+        out
+    };
+    let out = filled("out");
+    // Somebody's own folder, made there meanwhile.
+    place.write("out/notes.txt", "mine");
+    let error = out.commit().unwrap_err().to_string();
+    assert!(error.contains("notes.txt") && error.contains("out.partial"), "{error}");
+    assert_eq!((place.read("out/notes.txt"), names(&place, "out.partial")), ("mine".into(), vec!["labels.txt".into()]));
+    // The same for a model that failed its verification.
+    place.write("rejected.rejected/notes.txt", "mine");
+    let error = filled("rejected").reject().unwrap_err().to_string();
+    assert!(error.contains("notes.txt") && error.contains("rejected.partial"), "{error}");
+    assert_eq!(names(&place, "rejected.partial"), ["labels.txt"]);
+    assert_eq!(names(&place, "rejected.rejected"), ["notes.txt"]);
+    let committed = filled("whole").commit().unwrap();
+    assert_eq!((committed, names(&place, "whole")), (place.path("whole"), vec!["labels.txt".into()]));
+}
+
+#[test]
+fn failed_runs_leave_no_empty_folders() {
+    let place = Place::usual();
+    place.write("data/b/zero.jpg", "");
+    fs::create_dir(place.path("mine")).unwrap();
+    for out in ["new/deep/out", "mine/deep/out"] {
+        let ran = place.adapt(&format!("--data data --onnx tiny.onnx --strict --out {out}"));
+        ran.fails(1, &["zero.jpg"]);
+    }
+    assert!(!place.path("new").exists());
+    assert_eq!(names(&place, "mine"), [""; 0]);
+    place.adapt("--data data --onnx tiny.onnx --out new/deep/out").succeeds();
+    assert_eq!(names(&place, "new/deep/out"), FILES);
+}
+
+#[test]
 fn runs_are_numbered_by_default() {
     let place = Place::usual();
-    for n in 1..3 {
+    // What a killed run left costs no number.
+    place.write("runs/adapt-1.partial/labels.txt", "a\n");
+    place.write("runs/adapt-1.partial/.lock", "");
+    // A result that could not be renamed does.
+    place.write("runs/adapt-2.partial/labels.txt", "a\n");
+    for n in [1, 3] {
         let ran = place.adapt("--data data --onnx tiny.onnx").succeeds();
         assert!(ran.out.contains(&format!("written  runs/adapt-{n}")), "{}", ran.out);
     }
-    assert_eq!(names(&place, "runs"), ["adapt-1", "adapt-2"]);
+    assert_eq!(names(&place, "runs"), ["adapt-1", "adapt-2.partial", "adapt-3"]);
 }
 
 #[test]
