@@ -11,6 +11,8 @@ mod files;
 mod hostile;
 #[path = "onnx/sources.rs"]
 mod sources;
+#[path = "onnx/trials.rs"]
+mod trials;
 
 use adapt::onnx::Model;
 use common::golden;

@@ -1,8 +1,8 @@
-//! A fixed batch becomes free.
+//! A fixed batch becomes free, or a free one fixed.
 
 use super::Model;
 use super::graph::reads;
-use super::schema::{TensorProto, ValueInfoProto, data_type};
+use super::schema::{Dimension, TensorProto, TensorShapeProto, ValueInfoProto, data_type, dimension};
 use super::surgery::symbol;
 use super::tensor::{raw_bytes, set_raw};
 use std::collections::HashSet;
@@ -24,6 +24,26 @@ pub fn free(model: &Model, input: &str, fixed: usize) -> Model {
         for attribute in &mut node.attribute {
             attribute.t.iter_mut().for_each(|t| free_target(t, fixed));
             copied(&mut attribute.ints, fixed);
+        }
+    }
+    model
+}
+
+/// The model with a batch of 1 declared for `input` and the outputs.
+pub fn fix(model: &Model, input: &str) -> Model {
+    let mut model = model.clone();
+    let graph = model.proto.graph.as_mut().expect("a model has a graph");
+    let one = Dimension { value: Some(dimension::Value::DimValue(1)), denotation: None };
+    for value in graph.input.iter_mut().filter(|i| i.name() == input) {
+        let Some(tensor) = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()) else { continue };
+        // Images have four axes, also where the file does not say so.
+        let shape = tensor.shape.get_or_insert_with(|| TensorShapeProto { dim: vec![Dimension::default(); 4] });
+        shape.dim.iter_mut().take(1).for_each(|first| *first = one.clone());
+    }
+    for value in &mut graph.output {
+        let tensor = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
+        if let Some(first) = tensor.and_then(|t| t.shape.as_mut()?.dim.first_mut()) {
+            *first = one.clone();
         }
     }
     model

@@ -12,7 +12,7 @@ pub enum Classifier {
     Linear,
     /// A convolution with a 1×1 kernel: before the global pool, or after it.
     Conv,
-    /// None: the output itself is taken as the features.
+    /// None: the output itself, or what its final activation takes, is the features.
     None,
     /// The tensor was named by the user.
     Chosen,
@@ -44,7 +44,10 @@ const SHAPE_ONLY: [&str; 5] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Tr
 const CARRIED: [&str; 2] = ["Identity", "Cast"];
 const POOLS: [&str; 4] = ["GlobalAveragePool", "AveragePool", "GlobalMaxPool", "ReduceMean"];
 /// What else may stand between a classifier and the output, and goes with it.
-const PASSED: [&str; 7] = ["Dropout", "Relu", "Add", "Sub", "Mul", "Div", "HardSigmoid"];
+const PASSED: [&str; 9] =
+    ["Dropout", "Relu", "Add", "Sub", "Mul", "Div", "HardSigmoid", "QuantizeLinear", "DequantizeLinear"];
+/// What may follow a final activation and leaves its meaning.
+const HARMLESS: [&str; 4] = ["Dropout", "Clip", "QuantizeLinear", "DequantizeLinear"];
 /// Cuts that are listed: more help nobody.
 const MOST: usize = 32;
 /// Outputs among which one is chosen: each is looked at in turn.
@@ -119,7 +122,8 @@ pub fn candidates(graph: &GraphProto, output: &str) -> Vec<Cut> {
 fn walk(index: &Index, output: &str) -> (Vec<Cut>, Vec<usize>) {
     let mut found = Vec::new();
     let (mut tail, mut value) = (Vec::new(), output);
-    let (mut activated, mut pooled, mut hidden) = (false, false, false);
+    let (mut activated, mut pooled, mut hidden, mut bare) = (false, false, false, true);
+    let mut ahead = None;
     while let Some(place) = index.producer_index(value).filter(|_| found.len() < MOST) {
         let node = &index.graph.node[place];
         let Some(input) = data_input(index, node) else { break };
@@ -128,7 +132,7 @@ fn walk(index: &Index, output: &str) -> (Vec<Cut>, Vec<usize>) {
                 break;
             }
             if found.is_empty() && hidden && !activated {
-                found.push(embedding(index, output));
+                found.push(embedding(index, output, output));
             }
             found.push(Cut { tensor: input.into(), output: output.into(), ..layer });
         } else if is_any(node, &ACTIVATIONS) || is_any(node, &CARRIED) {
@@ -138,15 +142,21 @@ fn walk(index: &Index, output: &str) -> (Vec<Cut>, Vec<usize>) {
             if last {
                 tail.push(place);
             }
+            if last && bare && is_any(node, &ACTIVATIONS) {
+                let tail = tail.iter().rev().copied().collect();
+                ahead = Some(Cut { tail, ..embedding(index, output, input) });
+            }
         } else if !is_any(node, &SHAPE_ONLY) && !may_follow(node) {
             break;
         }
         pooled |= is_any(node, &POOLS);
         hidden |= is_any(node, &HIDDEN);
+        bare &= is_any(node, &HARMLESS) || is_any(node, &SHAPE_ONLY) || is_any(node, &CARRIED);
         value = input;
     }
     if found.is_empty() {
-        found.push(embedding(index, output));
+        // An activation keeps its meaning behind the new head, whatever layer it stood behind.
+        found.push(ahead.unwrap_or_else(|| embedding(index, output, output)));
     }
     tail.reverse();
     found.iter_mut().filter(|c| c.classifier != Classifier::None).for_each(|cut| cut.tail.clone_from(&tail));
@@ -158,15 +168,16 @@ fn may_follow(node: &NodeProto) -> bool {
     is_any(node, &POOLS) || is_any(node, &PASSED) || is_any(node, &HIDDEN)
 }
 
-/// The output itself as features.
-fn embedding(index: &Index, output: &str) -> Cut {
+/// A value as features, where no layer is known that the new head replaces.
+fn embedding(index: &Index, output: &str, tensor: &str) -> Cut {
+    let declared = float_type(index.graph, tensor).or_else(|| float_type(index.graph, output));
     Cut {
-        tensor: output.into(),
+        tensor: tensor.into(),
         output: output.into(),
         classifier: Classifier::None,
         features: None,
         classes: None,
-        data_type: float_type(index.graph, output).unwrap_or(data_type::FLOAT),
+        data_type: declared.unwrap_or(data_type::FLOAT),
         tail: Vec::new(),
     }
 }
@@ -209,18 +220,40 @@ fn data_input<'a>(index: &Index, node: &'a NodeProto) -> Option<&'a str> {
     data.next().filter(|_| data.next().is_none())
 }
 
-/// A stored tensor, and the `Transpose` that it is read through.
-fn stored<'a>(index: &Index<'a>, value: &str) -> Option<(&'a TensorProto, Option<&'a NodeProto>)> {
+/// A stored tensor and how it is read.
+struct Stored<'a> {
+    tensor: &'a TensorProto,
+    transpose: Option<&'a NodeProto>,
+    /// As read: that of the scale where the tensor is quantised.
+    data_type: i32,
+}
+
+/// A stored tensor, read through a `Transpose`, a `DequantizeLinear`, both or neither.
+fn stored<'a>(index: &Index<'a>, value: &str) -> Option<Stored<'a>> {
     if let Some(tensor) = index.constant(value) {
-        return Some((tensor, None));
+        return Some(Stored { tensor, transpose: None, data_type: tensor.data_type() });
     }
-    let node = index.producer(value).filter(|n| n.is("Transpose"))?;
-    Some((index.constant(node.input.first()?)?, Some(node)))
+    let (mut transpose, mut scale) = (None, None);
+    let mut node = index.producer(value)?;
+    loop {
+        if node.is("Transpose") && transpose.is_none() {
+            transpose = Some(node);
+        } else if node.is("DequantizeLinear") && scale.is_none() {
+            scale = Some(index.constant(node.input.get(1)?)?);
+        } else {
+            return None;
+        }
+        let input = node.input.first()?;
+        if let Some(tensor) = index.constant(input) {
+            return Some(Stored { tensor, transpose, data_type: scale.unwrap_or(tensor).data_type() });
+        }
+        node = index.producer(input)?;
+    }
 }
 
 /// The shape of a layer's weight, as the layer reads it, and its data type.
 fn weight(index: &Index, value: &str) -> Option<(Vec<i64>, i32)> {
-    let (tensor, transpose) = stored(index, value).filter(|(t, _)| t.dims.len() <= 4)?;
+    let Stored { tensor, transpose, data_type } = stored(index, value).filter(|s| s.tensor.dims.len() <= 4)?;
     let dims = match transpose.map(|node| node.attr("perm")) {
         None => tensor.dims.clone(),
         Some(None) => tensor.dims.iter().rev().copied().collect(),
@@ -229,7 +262,7 @@ fn weight(index: &Index, value: &str) -> Option<(Vec<i64>, i32)> {
             perm.ints.iter().take(5).map(axis).collect::<Option<_>>()?
         }
     };
-    Some((dims, tensor.data_type()))
+    Some((dims, data_type))
 }
 
 /// What a linear layer is. Its cut's tensor, output and tail are left to the caller.

@@ -1,9 +1,65 @@
 //! One row of features an image.
 
-use super::graph::Names;
+use super::graph::{Index, Names};
 use super::schema::{AttributeProto, GraphProto, NodeProto, attribute_type};
 use super::tensor::integers;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// They have the channels in the second axis.
+const CHANNELS_SECOND: [&str; 14] = [
+    "Conv",
+    "ConvTranspose",
+    "ConvInteger",
+    "QLinearConv",
+    "BatchNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LRN",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "DepthToSpace",
+    "SpaceToDepth",
+];
+/// They leave every axis where it is.
+const IN_PLACE: [&str; 34] = [
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Min",
+    "Max",
+    "Sum",
+    "Relu",
+    "Clip",
+    "LeakyRelu",
+    "PRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Swish",
+    "Mish",
+    "Gelu",
+    "Erf",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "Exp",
+    "Sqrt",
+    "Dropout",
+    "Identity",
+    "Cast",
+    "Concat",
+    "Pad",
+    "QuantizeLinear",
+    "DequantizeLinear",
+];
 
 /// How a cut tensor becomes one row of features an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +91,27 @@ impl Pooling {
             _ if (1..rank).all(|a| a == axis || shape[a] == 1) => Some(Pooling::Flatten),
             _ => Some(Pooling::Mean((1..rank).filter(|&a| a != axis).map(|a| a as i64).collect())),
         }
+    }
+
+    /// Whether the channels of a map are its last axis, told by the nodes that it comes from: a layout that the model's
+    /// input has need not be the one inside. `None` where they do not tell.
+    pub fn channels_last(graph: &GraphProto, tensor: &str) -> Option<bool> {
+        let index = Index::new(graph);
+        let (mut open, mut seen) = (vec![tensor], HashSet::new());
+        while let Some(value) = open.pop() {
+            let Some(node) = index.producer(value).filter(|_| seen.insert(value)) else { continue };
+            let is = |names: &[&str]| names.iter().any(|name| node.is(name));
+            let weighted = node.input.get(1).is_some_and(|i| index.constant(i).is_some());
+            match node.attr("perm").map(|perm| &perm.ints[..]) {
+                Some([0, 2, 3, 1]) if node.is("Transpose") => return Some(true),
+                Some([0, 3, 1, 2]) if node.is("Transpose") => return Some(false),
+                _ if is(&CHANNELS_SECOND) => return Some(false),
+                _ if node.is("LayerNormalization") || node.is("MatMul") && weighted => return Some(true),
+                _ if is(&IN_PLACE) => open.extend(node.input.iter().rev().map(String::as_str)),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Appends what pools `input` to a graph. Returns the pooled value's name.

@@ -22,6 +22,17 @@ pub fn backbone(model: &Model, cut: &Cut, pooling: &Pooling) -> Model {
     Model { path: model.path.clone(), sha256: model.sha256.clone(), proto: with_graph(&model.proto, graph) }
 }
 
+/// Whether a model's opset has the new head's operators.
+///
+/// # Errors
+/// A text that says what it lacks.
+pub fn takes_a_head(model: &Model) -> Result<(), String> {
+    const OLDEST: i64 = 7;
+    let opset = model.opset();
+    let what = format!("its opset is {opset}; the new head needs {OLDEST} or newer: convert the model first");
+    if opset < OLDEST { Err(what) } else { Ok(()) }
+}
+
 /// The adapted model: the frozen part, pooling, a `Gemm` with these weights as the new head, the kept tail. The output
 /// keeps its name and rank (a model without a classifier gets `logits`); nothing before the cut changes.
 ///

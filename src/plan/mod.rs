@@ -3,20 +3,21 @@
 mod activation;
 pub mod input;
 pub mod labels;
+mod opener;
 pub mod preprocessing;
 mod trained;
 
-use crate::data::{Layout, Preprocessing, Spec};
-use crate::engine::{Backend, Engine, Extractor};
+use crate::data::{Preprocessing, Spec};
+use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
+use crate::onnx::Model;
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
 use crate::onnx::surgery::{self, Pooling};
-use crate::onnx::{Model, batch};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
 pub use input::Input;
-use ndarray::ArrayD;
+use opener::Opener;
 use serde::Serialize;
 pub use trained::Trained;
 
@@ -84,8 +85,9 @@ fn as_hugging_face<S: serde::Serializer>(p: &Preprocessing, s: S) -> std::result
 }
 
 impl Plan {
-    /// Decides everything, and opens the frozen part in the engine: one blank image is run through it, so that a model
-    /// that cannot run fails here. `model` comes back with a free batch where the graph allows it.
+    /// Decides everything, and opens the frozen part in the engine, then the whole with an empty head: few images are
+    /// run through both, so that a model that cannot run or be adapted fails here. `model` comes back with the batch that
+    /// works: free where the graph allows it.
     ///
     /// # Errors
     /// [`Error::Usage`] for an unknown tensor or a size that does not fit, [`Error::Model`] for a model that cannot be
@@ -100,7 +102,8 @@ impl Plan {
         let (mut input, known) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
         let path = model.path.display().to_string();
         let usage = |what: String| Error::Usage(format!("{path}: {what}"));
-        let cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
+        surgery::takes_a_head(model).map_err(|what| Error::model(&model.path, what))?;
+        let mut cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
         if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
             return Err(usage(format!(
                 "the tensor '{}' does not depend on the image; choose another --cut",
@@ -109,17 +112,9 @@ impl Plan {
         }
         let mut notes = notes(model, &cut, &known);
         let opener = Opener { backend, cut: &cut, threads: options.threads.unwrap_or_else(available_threads) };
-        if let Some(fixed) = input.batch {
-            match opener.free_batch(model, &input, fixed) {
-                Some(freed) => {
-                    notes.push(format!("the fixed batch of {fixed} became free (checked at batches of 1 and 3)"));
-                    *model = freed;
-                    input.batch = None;
-                }
-                None => notes.push(format!("the model's batch stays fixed at {fixed}: its graph depends on it")),
-            }
-        }
-        let (engine, pooling, features) = opener.features(model, &input)?;
+        let opened = opener.batch(model, &mut input, &mut notes)?;
+        let (engine, pooling, features) = opener.features(model, &input, opened)?;
+        cut.data_type = opener.head_type(model, &input, &pooling, features)?;
         let plan = Plan {
             preprocessing: known.preprocessing.clone(),
             preprocessing_source: known.source,
@@ -152,70 +147,10 @@ fn notes(model: &Model, cut: &Cut, known: &preprocessing::Sourced) -> Vec<String
         notes.push(format!("of the outputs only '{}' is adapted; dropped: {}", cut.output, others.join(", ")));
     }
     if cut.classifier == Classifier::None {
-        notes.push(format!("no classifier was found: the output '{}' is taken as the features", cut.output));
+        let what = if cut.tensor == cut.output { "the output" } else { "ahead of the final activation," };
+        notes.push(format!("no classifier was found: {what} '{}' is taken as the features", cut.tensor));
     }
     notes
-}
-
-/// Opens frozen parts of a model.
-struct Opener<'a> {
-    backend: &'a Backend,
-    cut: &'a Cut,
-    threads: usize,
-}
-
-impl Opener<'_> {
-    fn open(&self, model: &Model, pooling: &Pooling, input: &Input) -> Result<Box<dyn Engine>> {
-        let frozen = surgery::backbone(model, self.cut, pooling);
-        let shape = input.shape(1).map(Some);
-        let shape = [input.batch, shape[1], shape[2], shape[3]];
-        self.backend.open(&frozen, &shape, self.threads)
-    }
-
-    /// The frozen part with what pools it, and how many features an image it gives.
-    fn features(&self, model: &Model, input: &Input) -> Result<(Box<dyn Engine>, Pooling, usize)> {
-        let mut engine = self.open(model, &Pooling::None, input)?;
-        let shape = probe(&mut *engine, input, 1)?.shape().to_vec();
-        let pooling = Pooling::of(&shape, self.cut.features, input.layout == Layout::Nhwc);
-        let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
-            let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
-            Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))
-        })?;
-        if pooling != Pooling::None {
-            engine = self.open(model, &pooling, input)?;
-        }
-        let features = probe(&mut *engine, input, 1)?.len();
-        Ok((engine, pooling, features))
-    }
-
-    /// The model with a free batch, if it then computes the same, image by image, at batches of 1 and 3.
-    fn free_batch(&self, model: &Model, input: &Input, fixed: usize) -> Option<Model> {
-        let freed = batch::free(model, &input.name, fixed);
-        let free_input = Input { batch: None, ..input.clone() };
-        let mut before = self.open(model, &Pooling::None, input).ok()?;
-        let mut after = self.open(&freed, &Pooling::None, &free_input).ok()?;
-        for images in [1, 3] {
-            let (old, new) = (probe(&mut *before, input, images).ok()?, probe(&mut *after, input, images).ok()?);
-            let scale = old.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
-            let same = old.shape() == new.shape() && old.iter().zip(&new).all(|(a, b)| (a - b).abs() <= 1e-4 * scale);
-            if !same {
-                return None;
-            }
-        }
-        Some(freed)
-    }
-}
-
-/// What the model gives for `images` smooth patterns, each of its own.
-fn probe(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
-    let len = input.len();
-    let value = |i: usize| {
-        let (image, place) = (i / len, (i % len) as f32 / len as f32);
-        0.5 + 0.5 * (place * (20.0 + 7.0 * image as f32)).sin()
-    };
-    let values = (0..images * len).map(value).collect();
-    let batch = ArrayD::from_shape_vec(input.shape(images).to_vec(), values).expect("as many values as the shape says");
-    Ok(engine.run(batch.view())?.swap_remove(0))
 }
 
 /// The machine's threads.

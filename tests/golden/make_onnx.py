@@ -258,9 +258,50 @@ def oddities():
     case("function", join((nodes, weights), gemm()), "features", functions=[f], opsets=[helper.make_opsetid("local", 1)])
 
 
+def extra(name, parts, *, x=("x", T.FLOAT, ["N", 3, 8, 8]), y=("logits", T.FLOAT, ["N", 4]), opset=17, ir=8):
+    """A model whose test is written by hand."""
+    nodes, weights = parts
+    graph = helper.make_graph(nodes, name, [info(*x)], [info(*y)], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+    onnx.checker.check_model(model)
+    (OUT / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+
+
+def trials():
+    """Batches that are declared free and are not; heads of types that the file does not tell."""
+    for name, *shape in (("rest", 1, -1), ("width", 1, 6)):
+        flat = [node("GlobalAveragePool", ["map"], ["pool"]), node("Reshape", ["pool", "shape"], ["features"])]
+        extra(f"free_{name}", join(trunk(), (flat, [ints("shape", *shape)]), gemm()))
+    grid = ([node("Concat", ["x0", "grid"], ["x"], axis=1)], [tensor("grid", 1, 1, 8, 8)])
+    extra("free_stuck", join(grid, pooled(colours=4), gemm()), x=("x0", T.FLOAT, ["N", 3, 8, 8]))
+    pair = ([node("Concat", ["x0", "grid"], ["x"], axis=1)], [tensor("grid", 2, 1, 8, 8)])
+    extra("free_pairs", join(pair, pooled(colours=4), gemm()), x=("x0", T.FLOAT, ["N", 3, 8, 8]))
+    extra("opset6", join(pooled(), ([node("Gemm", ["features", "h", "c"], ["logits"], transB=1, broadcast=1)], gemm()[1])), opset=6, ir=4)
+    half = np.float16
+    narrow = ([node("Cast", ["features"], ["narrow"], to=T.FLOAT16), *gemm(x="narrow", out="scores", like=half)[0], node("Cast", ["scores"], ["logits"], to=T.FLOAT)], gemm(like=half)[1])
+    extra("half_head", join(pooled(), narrow))
+    unsure = [node("Cast", ["features"], ["narrow"], to=T.FLOAT16), node("Identity", ["narrow"], ["copy"])]
+    extra("int_features", join(pooled(), ([node("Cast", ["features"], ["whole"], to=T.INT32)], [])), y=("whole", T.INT32, ["N", 6]))
+    extra("half_unknown", join(pooled(), (unsure + [node("Cast", ["copy"], ["wide"], to=T.FLOAT)], []), gemm(x="wide")))
+    turned = ([node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2])], [])
+    back = ([node("Transpose", ["map"], ["last"], perm=[0, 2, 3, 1]), node("Tanh", ["last"], ["top"]), node("ReduceMean", ["top"], ["features"], axes=[1, 2], keepdims=0)], [])
+    extra("nhwc_inside", join(turned, trunk(), back, gemm()), x=("image", T.FLOAT, ["N", 8, 8, 3]))
+    extra("nchw_inside", join(trunk(), back, gemm()))
+    einsum = ([node("Einsum", ["features", "h"], ["scores"], equation="nd,dc->nc")], [tensor("h", 6, 4)])
+    for op in ("Softmax", "LogSoftmax", "Sigmoid"):
+        end = ([node("Cast", ["scores"], ["same"], to=T.FLOAT), node(op, ["same"], ["active"]), node("Identity", ["active"], ["logits"])], [])
+        extra(f"einsum_{op.lower()}", join(pooled(), einsum, end))
+    weights = [numpy_helper.from_array(RNG.integers(-127, 127, (6, 4)).astype(np.int8), "q"), numpy_helper.from_array(np.float32(0.01), "s"), numpy_helper.from_array(np.int8(0), "z")]
+    head = [node("DequantizeLinear", ["q", "s", "z"], ["h"]), node("MatMul", ["features", "h"], ["scores"])]
+    pair = [node("QuantizeLinear", ["scores", "s", "z"], ["qs"]), node("DequantizeLinear", ["qs", "s", "z"], ["rounded"]), node("Softmax", ["rounded"], ["logits"])]
+    extra("qdq", join(pooled(), (head + pair, weights)))
+    turned = [node("DequantizeLinear", ["q", "s", "z"], ["ht"]), node("Transpose", ["ht"], ["h"], perm=[1, 0]), node("Gemm", ["features", "h"], ["logits"], transB=1)]
+    extra("qdq_transposed", join(pooled(), (turned, weights)))
+
+
 def main():
     OUT.mkdir(exist_ok=True)
-    for make in (linear, convolutions, tails, outputs, inputs, oddities):
+    for make in (linear, convolutions, tails, outputs, inputs, oddities, trials):
         make()
     (OUT / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in CASES) + "\n]\n")
 

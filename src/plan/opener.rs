@@ -1,0 +1,144 @@
+//! Tries in the engine what a plan decides: the batch, how features are pooled, the new head.
+
+use super::Input;
+use crate::data::Layout;
+use crate::engine::{Backend, Engine};
+use crate::error::{Error, Result};
+use crate::onnx::cut::{Classifier, Cut};
+use crate::onnx::schema::data_type;
+use crate::onnx::surgery::{self, Pooling};
+use crate::onnx::{Model, batch};
+use ndarray::ArrayD;
+
+/// Input values that a trial may take: larger images run one at a time anyway.
+const MOST_VALUES: usize = 16 << 20;
+
+/// The frozen part, if it is open already.
+type Opened = Option<Box<dyn Engine>>;
+
+/// Opens frozen parts of a model.
+pub(super) struct Opener<'a> {
+    pub(super) backend: &'a Backend,
+    pub(super) cut: &'a Cut,
+    pub(super) threads: usize,
+}
+
+impl Opener<'_> {
+    fn open(&self, model: &Model, pooling: &Pooling, input: &Input) -> Result<Box<dyn Engine>> {
+        self.start(&surgery::backbone(model, self.cut, pooling), input)
+    }
+
+    fn start(&self, model: &Model, input: &Input) -> Result<Box<dyn Engine>> {
+        let shape = input.shape(1).map(Some);
+        let shape = [input.batch, shape[1], shape[2], shape[3]];
+        self.backend.open(model, &shape, self.threads)
+    }
+
+    /// Finds the batch that works, and sets it in `model` and `input`: free if possible. `notes` get what the user should
+    /// know. Gives the frozen part if it was opened on the way.
+    pub(super) fn batch(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
+        let Some(fixed) = input.batch else { return self.declared_free(model, input, notes) };
+        let freed = batch::free(model, &input.name, fixed);
+        if self.open(model, &Pooling::None, input).is_ok_and(|before| self.same(before, &freed, input)) {
+            notes.push(format!("the fixed batch of {fixed} became free (checked at batches of 1 and 3)"));
+            (*model, input.batch) = (freed, None);
+        } else {
+            notes.push(format!("the model's batch stays fixed at {fixed}: its graph depends on it"));
+        }
+        Ok(None)
+    }
+
+    /// As [`Opener::batch`] where the file says that any batch will do: exporters say so of graphs that insist on one.
+    fn declared_free(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
+        if let Ok(mut engine) = self.open(model, &Pooling::None, input) {
+            let three = |engine| probe(engine, input, 3).is_ok_and(|rows| rows.shape().first() == Some(&3));
+            if 3 * input.len() > MOST_VALUES || three(&mut *engine) {
+                return Ok(Some(engine));
+            }
+        }
+        let (fixed, one) = (batch::fix(model, &input.name), Input { batch: Some(1), ..input.clone() });
+        let mut single = self.open(&fixed, &Pooling::None, &one)?;
+        probe(&mut *single, &one, 1)?;
+        let freed = batch::free(model, &input.name, 1);
+        if self.same(single, &freed, input) {
+            notes.push("the graph insisted on single images; any batch works now (checked at 1 and 3)".into());
+            *model = freed;
+        } else {
+            notes.push("the model declares a free batch but fails with 3 images: its batch is now fixed at 1".into());
+            (*model, input.batch) = (fixed, Some(1));
+        }
+        Ok(None)
+    }
+
+    /// Whether `freed` computes the same as `before`, image by image, at batches of 1 and 3.
+    fn same(&self, mut before: Box<dyn Engine>, freed: &Model, input: &Input) -> bool {
+        let free_input = Input { batch: None, ..input.clone() };
+        let Ok(mut after) = self.open(freed, &Pooling::None, &free_input) else { return false };
+        [1, 3].into_iter().all(|images| {
+            let (old, new) = (probe(&mut *before, input, images), probe(&mut *after, input, images));
+            let (Ok(old), Ok(new)) = (old, new) else { return false };
+            let scale = old.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+            old.shape() == new.shape() && old.iter().zip(&new).all(|(a, b)| (a - b).abs() <= 1e-4 * scale)
+        })
+    }
+
+    /// The frozen part with what pools it, and how many features an image it gives. `opened` is it without pooling.
+    pub(super) fn features(
+        &self,
+        model: &Model,
+        input: &Input,
+        opened: Opened,
+    ) -> Result<(Box<dyn Engine>, Pooling, usize)> {
+        let mut engine = opened.map_or_else(|| self.open(model, &Pooling::None, input), Ok)?;
+        let shape = probe(&mut *engine, input, 1)?.shape().to_vec();
+        let told = if shape.len() == 4 { Pooling::channels_last(model.graph(), &self.cut.tensor) } else { None };
+        let pooling = Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc));
+        let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
+            let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
+            Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))
+        })?;
+        if pooling != Pooling::None {
+            engine = self.open(model, &pooling, input)?;
+        }
+        let features = probe(&mut *engine, input, 1)?.len();
+        Ok((engine, pooling, features))
+    }
+
+    /// The data type of a head that the model runs with. Behind a chosen cut and without an old head it is a guess, and
+    /// the other one is tried too.
+    pub(super) fn head_type(&self, model: &Model, input: &Input, pooling: &Pooling, features: usize) -> Result<i32> {
+        let guess = self.cut.data_type;
+        let other = if guess == data_type::FLOAT { data_type::FLOAT16 } else { data_type::FLOAT };
+        let guessed = matches!(self.cut.classifier, Classifier::Chosen | Classifier::None);
+        let run = |data_type| self.try_head(model, input, pooling, features, data_type);
+        match run(guess) {
+            Ok(()) => Ok(guess),
+            Err(_) if guessed && run(other).is_ok() => Ok(other),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One image through the whole adapted model, with a head of zeros for two classes.
+    fn try_head(&self, model: &Model, input: &Input, pooling: &Pooling, features: usize, data_type: i32) -> Result<()> {
+        let cut = Cut { data_type, ..self.cut.clone() };
+        let adapted = surgery::attach(model, &cut, pooling, &vec![0.0; 2 * features], &[0.0; 2]);
+        let rows = probe(&mut *self.start(&adapted, input)?, input, 1)?;
+        if rows.len() == 2 {
+            return Ok(());
+        }
+        let what = format!("with a new head for 2 classes it gives {:?} for one image", rows.shape());
+        Err(Error::model(&model.path, what))
+    }
+}
+
+/// What the model gives for `images` smooth patterns, each of its own.
+fn probe(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
+    let len = input.len();
+    let value = |i: usize| {
+        let (image, place) = (i / len, (i % len) as f32 / len as f32);
+        0.5 + 0.5 * (place * (20.0 + 7.0 * image as f32)).sin()
+    };
+    let values = (0..images * len).map(value).collect();
+    let batch = ArrayD::from_shape_vec(input.shape(images).to_vec(), values).expect("as many values as the shape says");
+    Ok(engine.run(batch.view())?.swap_remove(0))
+}

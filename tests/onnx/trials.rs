@@ -1,0 +1,137 @@
+//! What a plan finds out by trying: the batch that works, the head's type, and that the adapted model runs at all; and
+//! what it reads from the graph where nothing can be tried.
+
+use crate::cases::{computes, features, head};
+use crate::common::{golden, onnx_runtime, tract};
+use crate::open;
+use adapt::Error;
+use adapt::engine::Backend;
+use adapt::onnx::Model;
+use adapt::onnx::cut::Classifier;
+use adapt::onnx::schema::data_type;
+use adapt::onnx::surgery::Pooling;
+use adapt::plan::{Activation, Plan, PlanOptions, Trained};
+use adapt::progress::silent;
+use adapt::report::Adapted;
+
+fn plan_in(backend: &Backend, model: &mut Model, cut: Option<&str>) -> Result<Plan, Error> {
+    let options = PlanOptions { cut: cut.map(String::from), ..Default::default() };
+    Plan::make(model, backend, &options, &silent).map(|(plan, _)| plan)
+}
+
+fn plan(name: &str, cut: Option<&str>) -> (Model, Plan) {
+    let mut model = open(name);
+    let plan = plan_in(&onnx_runtime(), &mut model, cut).unwrap_or_else(|error| panic!("{name}: {error}"));
+    (model, plan)
+}
+
+fn adapted(model: &Model, plan: &Plan) -> Adapted {
+    Adapted::new(model, plan, &head(plan.features)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn first_dims(model: &Model) -> [Option<u64>; 2] {
+    [&model.graph().input[0], &model.graph().output[0]].map(|info| info.tensor_type().unwrap().1.unwrap()[0])
+}
+
+#[test]
+fn a_batch_that_is_only_declared_free_becomes_free() {
+    for name in ["free_rest", "free_width"] {
+        let (model, plan) = plan(name, None);
+        assert_eq!((plan.input.batch, plan.features), (None, 6), "{name}");
+        assert!(plan.notes.iter().any(|n| n.contains("insisted on single images")), "{name}: {:?}", plan.notes);
+        let adapted = adapted(&model, &plan);
+        assert_eq!(first_dims(&adapted.model), [None; 2], "{name}");
+        computes(name, &model, &plan, &adapted, 2, 1e-5);
+        let alone = features(&open(name), &plan, &onnx_runtime(), 1, 6);
+        let together = features(&model, &plan, &onnx_runtime(), 3, 6);
+        assert!(alone.row(0).iter().zip(together.row(0)).all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_become_free_is_fixed() {
+    let (model, plan) = plan("free_stuck", None);
+    assert_eq!(plan.input.batch, Some(1));
+    assert!(plan.notes.iter().any(|n| n.contains("now fixed at 1")), "{:?}", plan.notes);
+    let adapted = adapted(&model, &plan);
+    assert_eq!(first_dims(&adapted.model), [Some(1); 2]);
+    computes("free_stuck", &model, &plan, &adapted, 2, 1e-5);
+}
+
+/// tract runs one image at a time, whatever the file says.
+#[test]
+fn tract_takes_them_as_they_are() {
+    for name in ["free_rest", "free_width", "free_stuck", "gemm_transb1", "einsum_softmax", "qdq"] {
+        let plan = plan_in(&tract(), &mut open(name), None).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(plan.features, if name == "einsum_softmax" { 4 } else { 6 }, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_the_plans_error() {
+    let cases =
+        [("free_pairs", "Concat"), ("int_features", "int32"), ("opset6", "its opset is 6; the new head needs 7")];
+    for (name, expected) in cases {
+        let error = plan_in(&onnx_runtime(), &mut open(name), None).expect_err(name).to_string();
+        assert!(error.contains(&format!("{name}.onnx: ")) && error.contains(expected), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn the_type_of_a_head_behind_a_chosen_cut_is_tried() {
+    let cases = [("half_head", "features", data_type::FLOAT), ("half_unknown", "copy", data_type::FLOAT16)];
+    for (name, cut, expected) in cases {
+        let (model, plan) = plan(name, Some(cut));
+        assert_eq!((plan.surgery.data_type, plan.features), (expected, 6), "{name}");
+        computes(name, &model, &plan, &adapted(&model, &plan), 2, 5e-3);
+    }
+}
+
+#[test]
+fn the_graph_tells_which_axis_of_a_map_has_the_channels() {
+    let cases = [
+        ("nhwc_inside", "map", [2, 3]),
+        ("nhwc_inside", "top", [1, 2]),
+        ("nchw_inside", "map", [2, 3]),
+        ("nchw_inside", "top", [1, 2]),
+        ("nhwc_inside", "conv", [2, 3]),
+    ];
+    for (name, cut, axes) in cases {
+        let (model, plan) = plan(name, Some(cut));
+        assert_eq!((plan.features, &plan.pooling), (6, &Pooling::Mean(axes.to_vec())), "{name} at {cut}");
+        computes(name, &model, &plan, &adapted(&model, &plan), 2, 1e-5);
+    }
+}
+
+#[test]
+fn a_final_activation_is_known_behind_any_layer() {
+    let cases = [
+        ("einsum_softmax", Activation::Softmax),
+        ("einsum_logsoftmax", Activation::LogSoftmax),
+        ("einsum_sigmoid", Activation::Sigmoid),
+    ];
+    for (name, activation) in cases {
+        let trained = Trained::open(&golden(&format!("onnx/{name}.onnx")), None, None).unwrap();
+        assert_eq!((trained.activation, trained.output.as_str()), (activation, "logits"), "{name}");
+        let (model, plan) = plan(name, None);
+        assert_eq!((plan.classifier, plan.cut.as_str(), plan.features), (Classifier::None, "same", 4), "{name}");
+        assert!(plan.notes.iter().any(|n| n.contains("ahead of the final activation, 'same'")), "{:?}", plan.notes);
+        let adapted = adapted(&model, &plan);
+        assert_eq!((adapted.activation, adapted.output.as_str()), (activation, "logits"), "{name}");
+        computes(name, &model, &plan, &adapted, 2, 1e-5);
+    }
+}
+
+#[test]
+fn a_quantised_head_is_found() {
+    for (name, activation) in [("qdq", Activation::Softmax), ("qdq_transposed", Activation::None)] {
+        let (model, plan) = plan(name, None);
+        assert_eq!((plan.classifier, plan.cut.as_str()), (Classifier::Linear, "features"), "{name}");
+        let cut = &plan.surgery;
+        assert_eq!((cut.features, cut.classes, cut.data_type), (Some(6), Some(4), data_type::FLOAT), "{name}");
+        let adapted = adapted(&model, &plan);
+        assert_eq!(adapted.activation, activation, "{name}");
+        computes(name, &model, &plan, &adapted, 2, 1e-5);
+    }
+}
