@@ -30,7 +30,7 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     }
     let names = trained.names(found.rows.ncols())?;
     let labels: Vec<usize> = found.places.iter().map(|&i| data.items[i].label).collect();
-    let probabilities = trained.activation.probabilities(found.rows.view());
+    let probabilities = trained.probabilities(found.rows.view());
     let metrics = Classification::from_probabilities(&labels, probabilities.view(), &names)?;
     match options.json {
         true => print(&json(&metrics)?),

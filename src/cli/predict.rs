@@ -33,7 +33,7 @@ pub fn run(options: &PredictOptions) -> Result<()> {
         return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
     }
     let names = trained.names(found.rows.ncols())?;
-    let probabilities = trained.activation.probabilities(found.rows.view());
+    let probabilities = trained.probabilities(found.rows.view());
     let rows = probabilities.rows().into_iter().zip(&found.places).map(|(row, &place)| {
         let class = argmax(row);
         Row { path: paths[place].clone(), label: names[class].clone(), confidence: row[class] }

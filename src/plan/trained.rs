@@ -5,9 +5,11 @@ use super::{available_threads, labels, preprocessing};
 use crate::data::Spec;
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
+use crate::metrics::softmax;
 use crate::onnx::{Model, cut, metadata};
 use crate::plan::Input;
 use crate::plan::preprocessing::Sourced;
+use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 use std::path::Path;
 
@@ -25,6 +27,8 @@ pub struct Trained {
     pub activation: Activation,
     /// Class names in the order of the output, where anything tells them.
     pub classes: Option<Vec<String>>,
+    /// `adapt` trained it, to choose one class: its classes exclude each other, whatever the activation.
+    ours: bool,
 }
 
 impl Trained {
@@ -42,7 +46,18 @@ impl Trained {
         let found = cut::find(model.graph(), contract["output"].as_str(), None).map_err(bad)?;
         let stated = serde_json::from_value(contract["activation"].clone()).ok();
         let activation = stated.unwrap_or_else(|| Activation::of(model.graph(), &found));
-        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes })
+        let ours = !contract.is_null();
+        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes, ours })
+    }
+
+    /// A probability for each class from the model's output, `[images, classes]` both; the same as training's for a model
+    /// that `adapt` wrote. Those of another's sigmoid need not sum to 1.
+    pub fn probabilities(&self, output: ArrayView2<f32>) -> Array2<f32> {
+        if self.ours && self.activation == Activation::Sigmoid {
+            let logit = |p: f32| f64::from(p).clamp(1e-30, 1.0 - f64::EPSILON);
+            return softmax(output.mapv(|p| (logit(p) / (1.0 - logit(p))).ln() as f32).view());
+        }
+        self.activation.probabilities(output)
     }
 
     /// The model in an engine, giving its output's rows.

@@ -166,3 +166,29 @@ fn suggestions_do_not_compare_names_without_end() {
     assert_eq!(cut::nearest(&long, [long.as_str()].into_iter()), "");
     assert!(start.elapsed() < Duration::from_secs(2));
 }
+
+#[test]
+fn loops_that_may_never_end_are_refused() {
+    let with_loop = |rounds: Option<i64>| {
+        let mut model = open("gemm_transb1");
+        let graph = model.proto.graph.as_mut().unwrap();
+        let (trips, name) = rounds.map_or((None, ""), |n| (Some(tensor::integers("rounds", &[n])), "rounds"));
+        graph.initializer.extend(trips);
+        graph.node.insert(
+            0,
+            NodeProto {
+                op_type: Some("Loop".into()),
+                name: Some("spin".into()),
+                input: vec![name.into(), String::new(), "x".into()],
+                output: vec!["spun".into()],
+                ..Default::default()
+            },
+        );
+        Model::from_bytes("<test>", model.proto.encode_to_vec())
+    };
+    for rounds in [None, Some(i64::MAX), Some(100_001)] {
+        let error = with_loop(rounds).expect_err("endless").to_string();
+        assert!(error.contains("node spin (Loop)") && error.contains("may never end"), "{error}");
+    }
+    assert!(with_loop(Some(10)).is_ok());
+}

@@ -88,14 +88,19 @@ fn each_source_gives_its_preprocessing() {
         (vec![bgr], vec![config, ("config.json", timm.as_str())], half(0.75), "preprocessor_config.json"),
         (vec![], vec![("config.json", timm.as_str())], scored, "config.json"),
         (vec![], vec![("config.json", squash.as_str())], stretched, "config.json"),
-        (vec![], vec![("config.json", "{\"id2label\": {}}")], Preprocessing::imagenet(8, 8), "ImageNet convention"),
-        (vec![], vec![], Preprocessing::imagenet(8, 8), "ImageNet convention"),
+        (
+            vec![],
+            vec![("config.json", "{\"id2label\": {}}")],
+            Preprocessing::imagenet(8, 8),
+            "the usual convention, ImageNet's",
+        ),
+        (vec![], vec![], Preprocessing::imagenet(8, 8), "the usual convention, ImageNet's"),
     ];
     for (metadata, files, expected, source) in cases {
         let sourced = found(&metadata, &files).unwrap_or_else(|e| panic!("{source}: {e}"));
         assert_eq!(sourced.preprocessing, expected, "{source}");
         assert!(sourced.source.contains(source), "{}", sourced.source);
-        assert_eq!(sourced.guessed, source == "ImageNet convention");
+        assert_eq!(sourced.guessed, source == "the usual convention, ImageNet's");
     }
 }
 
@@ -218,4 +223,17 @@ fn activations_are_stable_far_out() {
         ndarray::arr2(&[[-200.0f32, 0.0, -400.0], [-1e30, -std::f32::consts::LN_2, -std::f32::consts::LN_2]]);
     assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs()), "{found}");
     assert_eq!(Activation::Sigmoid.apply(logits.view())[[0, 2]], 0.0);
+}
+
+#[test]
+fn bytes_are_fed_as_pixels() {
+    let mut model = open("gemm_transb1");
+    let input = &mut model.proto.graph.as_mut().unwrap().input[0];
+    input.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = Some(adapt::onnx::data_type::UINT8);
+    let sourced = resolve(&model, None, None).unwrap().1;
+    assert_eq!((sourced.preprocessing.scale, &sourced.preprocessing.mean[..]), (1.0, &[0.0; 3][..]));
+    assert!(sourced.guessed);
+    let normalised = "imagenet".parse().unwrap();
+    let error = resolve(&model, Some(&normalised), None).unwrap_err().to_string();
+    assert!(error.contains("raw255"), "{error}");
 }
