@@ -109,11 +109,10 @@ fn an_activation_hides_no_wrong_head() {
         let bias = fixture.adapted.head.bias.clone();
         let set = |factor: f32| {
             let bias = bias.clone();
-            move |t: &mut TensorProto| match t.name() {
-                "adapt.head.bias" => {
-                    t.raw_data = Some(tensor::encode_floats(bias.iter().map(|b| b * factor), t.data_type()))
+            move |t: &mut TensorProto| {
+                if t.name() == "adapt.head.bias" {
+                    t.raw_data = Some(tensor::encode_floats(bias.iter().map(|b| b * factor), t.data_type()));
                 }
-                _ => {}
             }
         };
         assert!(fixture.check(set(1.0)).unwrap().max_rel_logit_diff < 1e-5, "{file}");
