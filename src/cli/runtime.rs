@@ -22,7 +22,10 @@ pub fn run(options: &RuntimeOptions) -> Result<()> {
     if options.json {
         return print(&json(&candidates)?);
     }
-    let used = candidates.iter().position(|c| c.outcome.is_ok());
+    // A library that a person named must work: nothing is used in its stead.
+    let named = |c: &&runtime::Candidate| matches!(c.source, "ORT_DYLIB_PATH" | "--ort-lib") && c.path.is_some();
+    let broken = candidates.iter().find(|c| named(c) && c.outcome.is_err()).map(|c| c.source);
+    let used = candidates.iter().position(|c| c.outcome.is_ok()).filter(|_| broken.is_none());
     let rows = candidates.iter().enumerate().map(|(i, c)| {
         let mark = if Some(i) == used { "used" } else { "" };
         let outcome = match &c.outcome {
@@ -33,7 +36,11 @@ pub fn run(options: &RuntimeOptions) -> Result<()> {
         vec![c.source.to_string(), mark.into(), outcome, path]
     });
     let mut text = tables::table(&["looked for in", "", "found", "file"], usize::MAX, rows);
-    if used.is_none() {
+    if let Some(source) = broken {
+        text += &format!(
+            "\nWhat {source} names cannot be used, and nothing is taken in its stead: correct it or leave it out\n"
+        );
+    } else if used.is_none() {
         text += "\nNo ONNX Runtime: tract is used, several times slower. Fetch one with: adapt runtime install\n";
     }
     print(&text)

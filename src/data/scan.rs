@@ -37,19 +37,26 @@ pub(super) fn is_image_name(name: &str) -> bool {
     EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
-/// The split that a folder's name stands for.
+/// The split that a folder's name stands for, in any case.
 pub(super) fn split_of(name: &str) -> Option<Split> {
-    match name {
-        "train" => Some(Split::Train),
+    match name.to_lowercase().as_str() {
+        "train" | "training" => Some(Split::Train),
         "val" | "valid" | "validation" => Some(Split::Val),
-        "test" => Some(Split::Test),
+        "test" | "testing" => Some(Split::Test),
         _ => None,
     }
 }
 
+/// Whether `root` holds a training folder with class folders in it.
+fn in_splits(root: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(root) else { return false };
+    let train = |name: &OsStr| name.to_str().and_then(split_of) == Some(Split::Train);
+    entries.flatten().any(|entry| train(&entry.file_name()) && holds_folders(&entry.path()))
+}
+
 pub(super) fn list(root: &Path, progress: Progress) -> Result<Listing> {
     emit(progress, Event::Stage { name: "listing images", total: 0 })?;
-    let mut listing = Listing { split_form: holds_folders(&root.join("train")), ..Listing::default() };
+    let mut listing = Listing { split_form: in_splits(root), ..Listing::default() };
     // One walk from the root, so that a link from anywhere below to anywhere above is seen as the loop that it is.
     let mut walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
     let mut seen = 0;

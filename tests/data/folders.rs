@@ -212,3 +212,14 @@ fn unreadable_images_are_checked_again() {
     let text = data.check_classes().unwrap_err().to_string();
     assert!(text.contains("none of the 8 images could be read; first: b/") && text.ends_with(": truncated"), "{text}");
 }
+
+#[test]
+fn split_folders_are_known_in_any_case() {
+    for (train, test) in [("Train", "Test"), ("training", "testing"), ("TRAIN", "test")] {
+        let root = folder([images(&format!("{train}/a"), 4), images(&format!("{train}/b"), 4)].concat());
+        add(root.path(), [images(&format!("{test}/a"), 2), images(&format!("{test}/b"), 3)].concat());
+        let data = read(root.path(), HALF).unwrap();
+        assert_eq!(data.classes, ["a", "b"], "{train}");
+        assert_eq!(data.counts(Split::Test), [2, 3], "{train}");
+    }
+}
