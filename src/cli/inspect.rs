@@ -63,9 +63,7 @@ fn inspect(model: &Model, options: &InspectOptions) -> Inspection {
     let classes = labels::find(model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
     if let (Some(cut), Some((input, _))) = (&cut, &resolved) {
         let frozen = surgery::backbone(model, cut, &Pooling::None);
-        let [_, a, b, c] = input.shape(1);
-        let shape = [input.batch, Some(a), Some(b), Some(c)];
-        let _ = importable(&frozen, &shape).map_err(&mut keep);
+        let _ = importable(&frozen, &input.axes()).map_err(&mut keep);
     }
     let mut operators = BTreeMap::new();
     for node in &graph.node {

@@ -119,6 +119,12 @@ impl Input {
         }
     }
 
+    /// The axes as an engine wants to know them: `None` for a free batch.
+    pub fn axes(&self) -> [Option<usize>; 4] {
+        let [_, a, b, c] = self.shape(1);
+        [self.batch, Some(a), Some(b), Some(c)]
+    }
+
     /// Values of one image.
     pub fn len(&self) -> usize {
         self.shape(1).iter().product()

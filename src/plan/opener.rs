@@ -29,9 +29,7 @@ impl Opener<'_> {
     }
 
     fn start(&self, model: &Model, input: &Input) -> Result<Box<dyn Engine>> {
-        let shape = input.shape(1).map(Some);
-        let shape = [input.batch, shape[1], shape[2], shape[3]];
-        self.backend.open(model, &shape, self.threads)
+        self.backend.open(model, &input.axes(), self.threads)
     }
 
     /// Finds the batch that works, and sets it in `model` and `input`: free if possible. `notes` get what the user should

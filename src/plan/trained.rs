@@ -62,9 +62,7 @@ impl Trained {
 
     /// The model in an engine, giving its output's rows.
     pub fn extractor(&self, backend: &Backend) -> Result<Extractor> {
-        let [_, a, b, c] = self.input.shape(1);
-        let shape = [self.input.batch, Some(a), Some(b), Some(c)];
-        let engine = backend.open(&self.model, &shape, available_threads())?;
+        let engine = backend.open(&self.model, &self.input.axes(), available_threads())?;
         let place = self.model.graph().output.iter().position(|o| o.name() == self.output).unwrap_or(0);
         Ok(Extractor::new(engine, place, self.preprocessing.preprocessing.clone(), self.input.layout))
     }

@@ -97,9 +97,7 @@ impl<S: AsRef<str> + Sync> Written<'_, S> {
             let pooling = if tensor == plan.cut { plan.pooling.clone() } else { Pooling::None };
             surgery::backbone(self.model, &Cut { tensor: tensor.into(), ..plan.surgery.clone() }, &pooling)
         });
-        let [_, a, b, c] = plan.input.shape(1);
-        let shape = [plan.input.batch, Some(a), Some(b), Some(c)];
-        let engine = self.backend.open(part.as_ref().unwrap_or(self.model), &shape, available_threads())?;
+        let engine = self.backend.open(part.as_ref().unwrap_or(self.model), &plan.input.axes(), available_threads())?;
         let info = EngineInfo { name: engine.name(), version: engine.version().into() };
         let mut extractor = Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout);
         let (root, paths) = self.images;
