@@ -196,3 +196,15 @@ fn stops_when_asked() {
     let error = fit_softmax(x.view(), &labels, 2, &Options::default(), &stop).unwrap_err();
     assert!(matches!(error, Error::Interrupted));
 }
+
+#[test]
+fn features_that_hardly_vary_make_a_head_that_float32_can_compute() {
+    let (noise, labels) = blobs(&[12, 12], 64, 0.0);
+    let x = noise.mapv(|v| 0.75 + 3e-8 * v);
+    let head = fit(&x, &labels, 2).head;
+    let ours = head.logits(x.view()).unwrap().mapv(f64::from);
+    let exact = x.mapv(f64::from).dot(&head.weight.mapv(f64::from).t()) + &head.bias.mapv(f64::from);
+    let scale = exact.fold(1e-3f64, |m, v| m.max(v.abs()));
+    let far = (&ours - &exact).fold(0f64, |m, v| m.max(v.abs()));
+    assert!(far < 1e-3 * scale, "{far} of {scale}");
+}

@@ -8,6 +8,11 @@ use rayon::prelude::*;
 /// Rows whose sums are made together; fixed, so that the result does not depend on the number of threads.
 const CHUNK: usize = 256;
 
+/// The least deviation that a feature is scaled by, relative to its mean. Standardisation is folded into float32 weights,
+/// where a mean 1/FLOOR times the deviation cancels with an error of about a percent of it: a feature that varies less
+/// carries rounding noise, and no head could compute with it.
+const FLOOR: f64 = 1e-5;
+
 /// Mean and (population) standard deviation of each feature, in `f64`.
 pub(super) struct Scaler {
     mean: Array1<f64>,
@@ -49,7 +54,7 @@ impl Scaler {
         // scikit-learn's test of a constant feature: a variance within the rounding of the sums counts as none.
         let scale = Zip::from(&mean).and(&variance).map_collect(|&mean, &variance| {
             let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
-            if variance <= rounding { 1.0 } else { variance.sqrt() }
+            if variance <= rounding { 1.0 } else { variance.sqrt().max(FLOOR * mean.abs()) }
         });
         Self { mean, scale }
     }
