@@ -1,0 +1,124 @@
+//! The scoreboard: every ONNX model of a folder through all that `adapt` does with one. `docs/zoo.md` says what the
+//! columns are. Each model has a process of its own, so that its peak memory, and its crash, are its own.
+
+#[path = "../../fixtures/zoo/zoo.rs"]
+mod zoo;
+
+mod gradients;
+mod row;
+
+use adapt::progress::silent;
+use adapt::{Backend, Choice, Error, Result};
+use clap::Parser;
+use row::{Row, columns};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Columns that are shown where asked for.
+#[derive(clap::Args)]
+struct Extra {
+    /// Also time forward and backward of 8 images
+    #[arg(long)]
+    backward: bool,
+    /// Also compare the gradient by all parameters with central differences, in float64
+    #[arg(long)]
+    slopes: bool,
+}
+
+/// A table of what becomes of each ONNX model of a folder
+#[derive(Parser)]
+struct Arguments {
+    /// The folder; the models of fixtures/zoo where none is given
+    dir: Option<PathBuf>,
+    /// Only write the models of fixtures/zoo to this folder
+    #[arg(long, value_name = "OUT", conflicts_with = "dir")]
+    expand: Option<PathBuf>,
+    #[command(flatten)]
+    extra: Extra,
+    /// Measure this one model, with images to adapt it to, in this process
+    #[arg(long, hide = true, num_args = 2)]
+    one: Option<Vec<PathBuf>>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all models passed.
+fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some([model, images]) = arguments.one.as_deref() {
+        let row = row::measure(model, images, &arguments.extra);
+        println!("{}", serde_json::to_string(&row).map_err(|e| Error::Engine(e.to_string()))?);
+        return Ok(true);
+    }
+    if let Some(out) = &arguments.expand {
+        std::fs::create_dir_all(out).map_err(Error::io(out))?;
+        zoo::skeletons()?.iter().try_for_each(|skeleton| expand(skeleton, out).map(|_| ()))?;
+        return Ok(true);
+    }
+    // Fetched once, if at all, and not by the first model.
+    Backend::resolve(Choice::Ort, None, false, &silent)?;
+    let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+    let images = row::images(&folder.path().join("images"))?;
+    let models = arguments.dir.as_deref().map_or_else(zoo::skeletons, zoo::models)?;
+    let columns = columns(&arguments.extra);
+    let titles = columns.iter().map(|(title, _)| title.to_string()).collect::<Vec<_>>();
+    let rule = columns.iter().map(|(_, width)| format!("{:->width$}", if *width > 0 { ":" } else { "---" }));
+    println!("{}", line("model", &titles, &columns));
+    println!("{}", line("---", &rule.collect::<Vec<_>>(), &columns));
+    let mut failures = Vec::new();
+    for path in &models {
+        // One at a time: together they would fill a disk.
+        let made = if arguments.dir.is_some() { path.clone() } else { expand(path, folder.path())? };
+        let row = in_child(&made, &images, arguments);
+        if arguments.dir.is_none() {
+            std::fs::remove_file(&made).map_err(Error::io(&made))?;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        println!("{}", line(&name, &row.cells, &columns));
+        failures.extend(row.failures.iter().map(|what| format!("{name}: {what}")));
+    }
+    failures.iter().for_each(|failure| println!("{failure}"));
+    Ok(failures.is_empty())
+}
+
+fn expand(skeleton: &Path, out: &Path) -> Result<PathBuf> {
+    let path = out.join(skeleton.file_name().unwrap_or_default());
+    std::fs::write(&path, zoo::expand(skeleton)?.to_bytes()?).map_err(Error::io(&path))?;
+    Ok(path)
+}
+
+/// A model measured in a process of its own.
+fn in_child(model: &Path, images: &Path, arguments: &Arguments) -> Row {
+    let told = [(arguments.extra.backward, "--backward"), (arguments.extra.slopes, "--slopes")];
+    let run = || -> std::io::Result<_> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--one").args([model, images]);
+        command.args(told.iter().filter(|(told, _)| *told).map(|(_, flag)| flag)).output()
+    };
+    let failed = |what: String| Row { failures: vec![what], ..Row::default() };
+    match run() {
+        Ok(output) => {
+            let last = |text: &[u8]| String::from_utf8_lossy(text).lines().last().unwrap_or_default().to_owned();
+            let row = serde_json::from_str(&last(&output.stdout));
+            row.unwrap_or_else(|_| failed(format!("the process ended: {} {}", output.status, last(&output.stderr))))
+        }
+        Err(error) => failed(format!("no process: {error}")),
+    }
+}
+
+/// A line of a Markdown table that is one to the eye as well.
+fn line(name: &str, cells: &[String], columns: &[(&str, usize)]) -> String {
+    let cell = |(place, (_, width)): (usize, &(&str, usize))| {
+        format!(" {:>width$} |", cells.get(place).map_or("", String::as_str))
+    };
+    format!("| {name:36} |{}", columns.iter().enumerate().map(cell).collect::<String>())
+}
