@@ -69,25 +69,33 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
     let images = row::images(&folder.path().join("images"))?;
     let models = arguments.dir.as_deref().map_or_else(zoo::skeletons, zoo::models)?;
-    let columns = columns(&arguments.extra);
-    let titles = columns.iter().map(|(title, _)| title.to_string()).collect::<Vec<_>>();
-    let rule = columns.iter().map(|(_, width)| format!("{:->width$}", if *width > 0 { ":" } else { "---" }));
-    println!("{}", line("model", &titles, &columns));
-    println!("{}", line("---", &rule.collect::<Vec<_>>(), &columns));
-    let mut failures = Vec::new();
-    for path in &models {
+    if models.is_empty() {
+        return Err(Error::Usage("no .onnx file lies in that folder".into()));
+    }
+    let names: Vec<_> = models.iter().map(|path| path.file_stem().unwrap_or_default().to_string_lossy()).collect();
+    let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    let columns = columns(width, &arguments.extra);
+    println!("{}", line(columns.iter().map(|(title, _)| title.to_string()), &columns));
+    // Numbers to the right.
+    let rule = columns.iter().map(|(title, width)| match *title {
+        "model" | "cut" => "---".to_owned(),
+        _ => format!("{:->width$}", ":"),
+    });
+    println!("{}", line(rule, &columns));
+    let mut passed = true;
+    for (path, name) in models.iter().zip(&names) {
         // One at a time: together they would fill a disk.
         let made = if arguments.dir.is_some() { path.clone() } else { expand(path, folder.path())? };
         let row = in_child(&made, &images, arguments);
         if arguments.dir.is_none() {
             std::fs::remove_file(&made).map_err(Error::io(&made))?;
         }
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        println!("{}", line(&name, &row.cells, &columns));
-        failures.extend(row.failures.iter().map(|what| format!("{name}: {what}")));
+        println!("{}", line(std::iter::once(name.to_string()).chain(row.cells), &columns));
+        // Not to standard output, which then is a table and nothing else.
+        row.failures.iter().for_each(|what| eprintln!("{name}: {what}"));
+        passed &= row.failures.is_empty();
     }
-    failures.iter().for_each(|failure| println!("{failure}"));
-    Ok(failures.is_empty())
+    Ok(passed)
 }
 
 fn expand(skeleton: &Path, out: &Path) -> Result<PathBuf> {
@@ -116,9 +124,12 @@ fn in_child(model: &Path, images: &Path, arguments: &Arguments) -> Row {
 }
 
 /// A line of a Markdown table that is one to the eye as well.
-fn line(name: &str, cells: &[String], columns: &[(&str, usize)]) -> String {
-    let cell = |(place, (_, width)): (usize, &(&str, usize))| {
-        format!(" {:>width$} |", cells.get(place).map_or("", String::as_str))
+fn line(cells: impl Iterator<Item = String>, columns: &[(&str, usize)]) -> String {
+    let cells = cells.chain(std::iter::repeat(String::new())).zip(columns).enumerate();
+    // Names stand on the left.
+    let cell = |(place, (cell, &(_, width)))| match place {
+        0 => format!(" {cell:width$} |"),
+        _ => format!(" {cell:>width$} |"),
     };
-    format!("| {name:36} |{}", columns.iter().enumerate().map(cell).collect::<String>())
+    format!("|{}", cells.map(cell).collect::<String>())
 }

@@ -22,9 +22,9 @@ const DEPENDENCE: f32 = 0.03;
 /// Batches that are compared.
 const BATCHES: [usize; 2] = [1, 3];
 
-/// The columns behind the name and their widths; the last is as wide as it must be.
-pub fn columns(extra: &Extra) -> Vec<(&'static str, usize)> {
-    let mut columns = vec![("operators", 9), ("parameters", 10), ("image", 7)];
+/// The columns and their widths, the name's given; the last is as wide as it must be.
+pub fn columns(name: usize, extra: &Extra) -> Vec<(&'static str, usize)> {
+    let mut columns = vec![("model", name), ("operators", 9), ("parameters", 10), ("image", 7)];
     columns.extend([("candle 1", 8), ("candle 3", 8), ("tract 1", 8), ("tract 3", 8), ("adapted", 8)]);
     columns.extend(extra.slopes.then_some(("slope", 8)));
     columns.extend(extra.backward.then_some(("backward", 8)));
@@ -94,8 +94,9 @@ pub fn measure(path: &Path, images: &Path, extra: &Extra) -> Row {
     let mut row = Row::default();
     if let Err(error) = measure_into(&mut row, path, images, extra) {
         row.failures.push(error.to_string());
-        row.cells.resize(columns(extra).len() - 3, "-".into());
     }
+    // A stage that was not reached.
+    row.cells.resize(columns(0, extra).len() - 4, "-".into());
     row.cells.push(format!("{:.1}", started.elapsed().as_secs_f32()));
     row.cells.push(peak_memory().unwrap_or("-".into()));
     let cut = Model::open(path).ok().and_then(|model| cut::find(model.graph(), None, None).ok());
@@ -135,19 +136,15 @@ fn measure_into(row: &mut Row, path: &Path, images: &Path, extra: &Extra) -> Res
     let compared = engine.and_then(|mut engine| compare(&samples, |images| engine.run(images.view())));
     row.differences("tract", TRACT, compared);
     row.stage("adapt", 1, adapt(model, images, &runtime).map(|far| (vec![format!("{far:.1e}")], ())));
-    match &program {
-        Some((program, parameters)) => {
-            let few = zoo::photos(&input, 0, 8 * program.batch().unwrap_or(1));
-            let images = tensor(&few)?;
-            if extra.slopes {
-                row.stage("slope", 1, gradients::slope(program, &images).map(|far| (vec![format!("{far:.1e}")], ())));
-            }
-            if extra.backward {
-                let timed = gradients::backward(program, parameters, &images);
-                row.stage("backward", 1, timed.map(|seconds| (vec![format!("{seconds:.2} s")], ())));
-            }
+    if let Some((program, parameters)) = &program {
+        let few = tensor(&zoo::photos(&input, 0, 8 * program.batch().unwrap_or(1)))?;
+        if extra.slopes {
+            row.stage("slope", 1, gradients::slope(program, &few).map(|far| (vec![format!("{far:.1e}")], ())));
         }
-        None => row.cells.resize(columns(extra).len() - 3, "-".into()),
+        if extra.backward {
+            let timed = gradients::backward(program, parameters, &few);
+            row.stage("backward", 1, timed.map(|seconds| (vec![format!("{seconds:.2}")], ())));
+        }
     }
     Ok(())
 }
