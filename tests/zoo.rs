@@ -1,0 +1,183 @@
+//! Whole models, of the skeletons in `fixtures/zoo`: candle against ONNX Runtime, names tied to weights, cuts found.
+//! `cargo run --release --example zoo` does it for all of them, and more (docs/zoo.md).
+
+mod common;
+#[path = "../fixtures/zoo/zoo.rs"]
+mod zoo;
+
+use adapt::graph::Program;
+use adapt::onnx::cut::{self, Classifier};
+use adapt::onnx::parameters::{Parameter, untie, with_values};
+use adapt::onnx::tensor::floats;
+use adapt::plan::{Input, preprocessing};
+use adapt::{Backend, Model};
+use candle_core::{Device, Tensor};
+use ndarray::{ArrayD, IxDyn};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+static RUNTIME: LazyLock<Backend> = LazyLock::new(common::onnx_runtime);
+
+/// What the last layer with 1000 outputs reads, looked up in each graph by eye, and how many features that is.
+const CUTS: [(&str, &str, usize); 20] = [
+    ("timm_efficientnet_lite0_script", "/global_pool/flatten/Flatten_output_0", 1280),
+    ("timm_ghostnet_100_script", "/flatten/Flatten_output_0", 1280),
+    ("timm_mobileone_s0_script", "/head/global_pool/flatten/Flatten_output_0", 1024),
+    ("timm_repvgg_a0_script", "/head/global_pool/flatten/Flatten_output_0", 1280),
+    ("timm_resnet10t_script", "/global_pool/flatten/Flatten_output_0", 512),
+    ("tv_alexnet_script", "/classifier/classifier.5/Relu_output_0", 4096),
+    ("tv_convnext_tiny_script", "/classifier/classifier.1/Flatten_output_0", 768),
+    ("tv_densenet121_script", "/Flatten_output_0", 1024),
+    ("tv_efficientnet_b0_dynamo", "view", 1280),
+    ("tv_googlenet_script", "/Flatten_output_0", 1024),
+    ("tv_mnasnet0_5_script", "/ReduceMean_output_0", 1280),
+    ("tv_mobilenet_v2_script", "/Flatten_output_0", 1280),
+    ("tv_mobilenet_v3_large_script", "/classifier/classifier.1/HardSwish_output_0", 1280),
+    ("tv_mobilenet_v3_small_dynamo", "hardswish_18", 1024),
+    ("tv_regnet_y_400mf_script", "/Flatten_output_0", 440),
+    ("tv_resnet18_script", "/Flatten_output_0", 512),
+    ("tv_resnet50_static", "/Flatten_output_0", 2048),
+    ("tv_shufflenet_v2_x1_0_script", "/ReduceMean_output_0", 1024),
+    ("tv_squeezenet1_1_script", "/features/features.12/Concat_output_0", 512),
+    ("tv_vgg11_bn_script", "/classifier/classifier.4/Relu_output_0", 4096),
+];
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/zoo").join(format!("{name}.onnx"))
+}
+
+#[test]
+fn the_classifier_of_every_model_is_found() {
+    let names = zoo::skeletons().unwrap().into_iter().map(|path| path.file_stem().unwrap().to_owned());
+    assert!(names.eq(CUTS.map(|(name, ..)| name)), "every model has its line in CUTS");
+    for (name, tensor, features) in CUTS {
+        let cut = cut::find(zoo::skeleton(&path(name)).unwrap().graph(), None, None).unwrap();
+        assert_eq!((cut.tensor.as_str(), cut.features, cut.classes), (tensor, Some(features), Some(1000)), "{name}");
+        let convolution = name == "tv_squeezenet1_1_script";
+        assert_eq!(cut.classifier, if convolution { Classifier::Conv } else { Classifier::Linear }, "{name}");
+    }
+}
+
+#[test]
+fn values_follow_their_recipes() {
+    let [skeleton, model] = [zoo::skeleton, zoo::expand].map(|read| read(&path("tv_densenet121_script")).unwrap());
+    let mut checked = 0;
+    for (recipe, tensor) in skeleton.graph().initializer.iter().zip(&model.graph().initializer) {
+        let Ok(recipe) = serde_json::from_str::<serde_json::Value>(recipe.doc_string()) else {
+            assert_eq!(recipe, tensor);
+            continue;
+        };
+        let [a, b] = ["a", "b"].map(|key| recipe[key].as_f64().unwrap());
+        let values: Vec<f64> = floats(tensor).unwrap().into_iter().map(f64::from).collect();
+        let (mean, deviation) = match recipe["kind"].as_str().unwrap() {
+            "normal" => (a, b),
+            _ => ((a + b) / 2., (b - a) / 12f64.sqrt()),
+        };
+        let count = values.len() as f64;
+        let found = values.iter().sum::<f64>() / count;
+        let spread = (values.iter().map(|v| (v - found).powi(2)).sum::<f64>() / count).sqrt();
+        // Five standard errors.
+        assert!((found - mean).abs() < 5. * deviation / count.sqrt(), "{}: mean {found}, not {mean}", tensor.name());
+        assert!((spread / deviation - 1.).abs() < 5. / (2. * count).sqrt(), "{}: deviation {spread}", tensor.name());
+        checked += 1;
+    }
+    assert!(checked > 300);
+}
+
+/// A model and its program.
+struct Whole {
+    model: Model,
+    input: Input,
+    program: Program,
+    parameters: Vec<Tensor>,
+}
+
+impl Whole {
+    fn new(name: &str) -> Whole {
+        let model = zoo::expand(&path(name)).unwrap();
+        let (input, _) = preprocessing::resolve(&model, None, None).unwrap();
+        let program = Program::import(&model, &input.axes()).unwrap();
+        let parameters = program.initial().unwrap();
+        Whole { model, input, program, parameters }
+    }
+
+    fn candle(&self, images: &ArrayD<f32>, parameters: &[Tensor]) -> ArrayD<f32> {
+        let values: Vec<f32> = images.iter().copied().collect();
+        let images = Tensor::from_vec(values, images.shape(), &Device::Cpu).unwrap();
+        let outputs = self.program.forward(&images, parameters).unwrap();
+        let values = outputs[0].flatten_all().unwrap().to_vec1().unwrap();
+        ArrayD::from_shape_vec(IxDyn(outputs[0].dims()), values).unwrap()
+    }
+
+    fn agrees_with_onnx_runtime(&self) {
+        let mut engine = RUNTIME.open(&self.model, &[], 1).unwrap();
+        for batch in [1, 3] {
+            let (photos, noise) = (zoo::photos(&self.input, 10, batch), zoo::noise(&self.input, 1, batch));
+            for (kind, images) in [("photos", photos), ("noise", noise)] {
+                let theirs = engine.run(images.view()).unwrap().swap_remove(0);
+                assert_eq!(theirs.shape(), [batch, 1000]);
+                let far = zoo::difference(&self.candle(&images, &self.parameters), &theirs);
+                assert!(far <= 1e-4, "batch {batch}, {kind}: outputs differ by {far}");
+                let depends = zoo::dependence(&theirs);
+                assert!(kind == "noise" || depends >= 0.03, "the outputs hardly depend on the image: {depends}");
+            }
+        }
+    }
+
+    /// Each of six parameters from the first to the last, changed in the file and in the program.
+    fn names_are_tied_to_weights(&self) {
+        let images = zoo::photos(&self.input, 20, 1);
+        let run = |model: &Model| {
+            let mut engine = RUNTIME.open(model, &[], 1).unwrap();
+            engine.run(images.view()).unwrap().swap_remove(0)
+        };
+        let file = untie(&self.model);
+        let before = run(&file);
+        let last = self.program.parameters().len() - 1;
+        for place in (0..=5).map(|part| part * last / 5) {
+            let parameter = &self.program.parameters()[place];
+            let values = moved(parameter);
+            let changed = with_values(&file, &parameter.name, &values).unwrap();
+            let theirs = run(&changed);
+            let mut parameters = self.parameters.clone();
+            parameters[place] = Tensor::from_vec(values, parameter.shape.as_slice(), &Device::Cpu).unwrap();
+            let change = zoo::difference(&theirs, &before);
+            let far = zoo::difference(&self.candle(&images, &parameters), &theirs);
+            assert!(change >= 1e-3, "{} changes the file's outputs by {change} only", parameter.name);
+            assert!(far <= 1e-4, "with another {} outputs differ by {far}", parameter.name);
+        }
+    }
+}
+
+/// Each value moved by up to three times their root mean square (or 1 where all are zero), up or down as if by chance.
+fn moved(parameter: &Parameter) -> Vec<f32> {
+    let square = parameter.values.iter().map(|v| v * v).sum::<f32>() / parameter.values.len() as f32;
+    let size = if square > 0. { 3. * square.sqrt() } else { 1. };
+    parameter.values.iter().enumerate().map(|(i, v)| v + size * (2.399 * i as f32 + 1.).sin()).collect()
+}
+
+/// One test a model, so that they run side by side.
+macro_rules! whole_models {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            let whole = Whole::new(stringify!($name));
+            whole.agrees_with_onnx_runtime();
+            whole.names_are_tied_to_weights();
+        }
+    )*};
+}
+
+whole_models! {
+    timm_efficientnet_lite0_script
+    timm_ghostnet_100_script
+    timm_resnet10t_script
+    tv_googlenet_script
+    tv_mnasnet0_5_script
+    tv_mobilenet_v2_script
+    tv_mobilenet_v3_large_script
+    tv_mobilenet_v3_small_dynamo
+    tv_regnet_y_400mf_script
+    tv_shufflenet_v2_x1_0_script
+    tv_squeezenet1_1_script
+}
