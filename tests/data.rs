@@ -23,6 +23,7 @@ fn rgb(image: &Pixels) -> Vec<u8> {
     match image {
         Pixels::Rgb(image) => image.as_raw().clone(),
         Pixels::Gray(image) => image.as_raw().iter().flat_map(|&v| [v; 3]).collect(),
+        other => panic!("{} channels", other.channels()),
     }
 }
 

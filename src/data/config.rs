@@ -24,7 +24,7 @@ impl Preprocessing {
         let exact = matches!(self.resize, Resize::Exact { .. }) && self.crop.is_none();
         let kind = if exact { "ViTImageProcessor" } else { "CLIPImageProcessor" };
         map.insert("image_processor_type".into(), kind.into());
-        map.insert("do_convert_rgb".into(), (self.color != Color::Gray).into());
+        map.insert("do_convert_rgb".into(), matches!(self.color, Color::Rgb | Color::Bgr).into());
         map.insert("do_resize".into(), (self.resize != Resize::None).into());
         match self.resize {
             Resize::None => {}
@@ -44,9 +44,9 @@ impl Preprocessing {
         map.insert("image_mean".into(), self.mean.iter().map(|&v| decimal(v)).collect());
         map.insert("image_std".into(), self.std.iter().map(|&v| decimal(v)).collect());
         match self.color {
-            Color::Rgb => {}
+            Color::Rgb | Color::Rgba => {}
             Color::Bgr => drop(map.insert("do_flip_channel_order".into(), true.into())),
-            Color::Gray => drop(map.insert("do_grayscale".into(), true.into())),
+            Color::Gray | Color::GrayAlpha => drop(map.insert("do_grayscale".into(), true.into())),
         }
         Value::Object(map)
     }
@@ -58,12 +58,16 @@ impl Preprocessing {
     /// One line that names the key and what is wrong with it.
     pub fn from_json(value: &Value, default_size: Option<(u32, u32)>) -> Result<Preprocessing, String> {
         let map = value.as_object().ok_or("the preprocessing must be a JSON object")?;
+        // One value more than the colours is opacity's.
+        let values = map.get("image_mean").and_then(Value::as_array).map_or(0, Vec::len);
         let color = match (flag(map, "do_grayscale")?, flag(map, "do_flip_channel_order")?) {
+            (Some(true), _) if values == 2 => Color::GrayAlpha,
             (Some(true), _) => Color::Gray,
             (_, Some(true)) => Color::Bgr,
+            _ if values == 4 => Color::Rgba,
             _ => Color::Rgb,
         };
-        let channels = if color == Color::Gray { 1 } else { 3 };
+        let channels = color.channels();
         let (resize, crop) = geometry(map, default_size)?;
         let scale = match (flag(map, "do_rescale")?, map.get("rescale_factor")) {
             (Some(false), _) => 1.0,

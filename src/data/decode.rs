@@ -2,8 +2,8 @@
 
 use crate::guard::quietly;
 use image::{
-    ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
-    error::LimitErrorKind,
+    ColorType, DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    RgbImage, RgbaImage, error::LimitErrorKind,
 };
 use std::fs;
 use std::io::{Cursor, ErrorKind, Read};
@@ -23,6 +23,10 @@ pub enum Pixels {
     Rgb(RgbImage),
     /// One value a pixel, which stands for all three.
     Gray(GrayImage),
+    /// As `Rgb` with the opacity behind.
+    Rgba(RgbaImage),
+    /// As `Gray` with the opacity behind.
+    GrayAlpha(GrayAlphaImage),
 }
 
 impl Pixels {
@@ -31,6 +35,8 @@ impl Pixels {
         match self {
             Pixels::Rgb(image) => image.width(),
             Pixels::Gray(image) => image.width(),
+            Pixels::Rgba(image) => image.width(),
+            Pixels::GrayAlpha(image) => image.width(),
         }
     }
 
@@ -39,14 +45,18 @@ impl Pixels {
         match self {
             Pixels::Rgb(image) => image.height(),
             Pixels::Gray(image) => image.height(),
+            Pixels::Rgba(image) => image.height(),
+            Pixels::GrayAlpha(image) => image.height(),
         }
     }
 
-    /// How many values a pixel has here: 3 or 1.
+    /// How many values a pixel has here: 3 or 1, and one more with the opacity.
     pub fn channels(&self) -> usize {
         match self {
             Pixels::Rgb(_) => 3,
             Pixels::Gray(_) => 1,
+            Pixels::Rgba(_) => 4,
+            Pixels::GrayAlpha(_) => 2,
         }
     }
 
@@ -55,6 +65,8 @@ impl Pixels {
         match self {
             Pixels::Rgb(image) => image.as_raw(),
             Pixels::Gray(image) => image.as_raw(),
+            Pixels::Rgba(image) => image.as_raw(),
+            Pixels::GrayAlpha(image) => image.as_raw(),
         }
     }
 }
@@ -64,6 +76,18 @@ impl Pixels {
 /// # Errors
 /// A short reason when the file cannot be read, is not a regular file, or does not decode.
 pub fn decode(path: &Path) -> Result<Pixels, String> {
+    decode_bytes(&read(path)?)
+}
+
+/// As [`decode`], with the opacity: that of an image which has none is full, 255.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with_alpha(path: &Path) -> Result<Pixels, String> {
+    guarded(&read(path)?, true)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     let meta = fs::metadata(path).map_err(io_reason)?;
     // Opening a pipe would wait for its writer forever.
     if !meta.is_file() {
@@ -75,7 +99,7 @@ pub fn decode(path: &Path) -> Result<Pixels, String> {
     let mut bytes = Vec::with_capacity(meta.len() as usize);
     let file = fs::File::open(path).map_err(io_reason)?;
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io_reason)?;
-    decode_bytes(&bytes)
+    Ok(bytes)
 }
 
 /// Decodes an image file's content: JPEG, PNG, WebP, BMP, GIF (its first frame) or TIFF, told by the content itself.
@@ -86,14 +110,18 @@ pub fn decode(path: &Path) -> Result<Pixels, String> {
 /// # Errors
 /// A short reason: "empty file", "not an image", "truncated", "too large: ...", or what the decoder said.
 pub fn decode_bytes(bytes: &[u8]) -> Result<Pixels, String> {
+    guarded(bytes, false)
+}
+
+fn guarded(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
     if bytes.is_empty() {
         return Err("empty file".into());
     }
     // A decoder's panic on a damaged file must cost that image only, not the run.
-    quietly(|| decode_untrusted(bytes)).unwrap_or_else(|_| Err("the decoder failed".into()))
+    quietly(|| decode_untrusted(bytes, alpha)).unwrap_or_else(|_| Err("the decoder failed".into()))
 }
 
-fn decode_untrusted(bytes: &[u8]) -> Result<Pixels, String> {
+fn decode_untrusted(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(io_reason)?;
     let format = reader.format().ok_or("not an image")?;
     let mut limits = Limits::default();
@@ -121,9 +149,12 @@ fn decode_untrusted(bytes: &[u8]) -> Result<Pixels, String> {
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(reason)?;
     image.apply_orientation(orientation);
-    Ok(match image.color() {
-        ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16 => Pixels::Gray(image.into_luma8()),
-        _ => Pixels::Rgb(image.into_rgb8()),
+    let gray = matches!(image.color(), ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16);
+    Ok(match (gray, alpha) {
+        (true, false) => Pixels::Gray(image.into_luma8()),
+        (true, true) => Pixels::GrayAlpha(image.into_luma_alpha8()),
+        (false, false) => Pixels::Rgb(image.into_rgb8()),
+        (false, true) => Pixels::Rgba(image.into_rgba8()),
     })
 }
 

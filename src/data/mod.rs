@@ -12,7 +12,7 @@ mod scan;
 pub mod spec;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
-pub use decode::{Pixels, decode, decode_bytes};
+pub use decode::{Pixels, decode, decode_bytes, decode_with_alpha};
 pub use labelled::{images_below, labelled};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
 pub use spec::Spec;

@@ -2,7 +2,7 @@
 
 use super::decode::Pixels;
 use super::resample::{Patch, resample};
-use image::{GrayImage, RgbImage};
+use image::{DynamicImage, GrayAlphaImage, GrayImage};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -23,6 +23,32 @@ pub enum Color {
     Bgr,
     /// One value: Pillow's luma of a colour image.
     Gray,
+    /// Red, green, blue, opacity. Opacity is resized as a colour is; images without it are opaque.
+    Rgba,
+    /// Luma and opacity.
+    GrayAlpha,
+}
+
+impl Color {
+    /// How many values a pixel has.
+    pub fn channels(self) -> usize {
+        match self {
+            Color::Gray => 1,
+            Color::GrayAlpha => 2,
+            Color::Rgb | Color::Bgr => 3,
+            Color::Rgba => 4,
+        }
+    }
+
+    /// Whether the last value of a pixel is its opacity.
+    pub fn has_alpha(self) -> bool {
+        matches!(self, Color::Rgba | Color::GrayAlpha)
+    }
+
+    /// What a model with so many channels most likely takes; `None` for other numbers than 1 to 4.
+    pub fn of(channels: usize) -> Option<Color> {
+        [Color::Gray, Color::GrayAlpha, Color::Rgb, Color::Rgba].into_iter().find(|color| color.channels() == channels)
+    }
 }
 
 /// How pixels are weighted when an image is resized; all but `Nearest` widen when shrinking, so nothing aliases.
@@ -84,9 +110,9 @@ pub struct Preprocessing {
     pub crop: Option<(u32, u32)>,
     /// What a pixel's value (0 to 255) is multiplied by first; 1/255 usually.
     pub scale: f32,
-    /// Subtracted after scaling: red, green, blue, or one value when grey.
+    /// Subtracted after scaling: red, green, blue, or one value when grey; then opacity, where the colour has it.
     pub mean: Vec<f32>,
-    /// Divided by after subtracting: red, green, blue, or one value when grey.
+    /// Divided by after subtracting, in the same order.
     pub std: Vec<f32>,
 }
 
@@ -115,9 +141,9 @@ impl Preprocessing {
         }
     }
 
-    /// How many values a pixel of the result has: 3, or 1 when grey.
+    /// How many values a pixel of the result has.
     pub fn channels(&self) -> usize {
-        if self.color == Color::Gray { 1 } else { 3 }
+        self.color.channels()
     }
 
     /// Checks what the types leave open.
@@ -188,10 +214,7 @@ pub fn preprocess(image: &Pixels, p: &Preprocessing, layout: Layout, out: &mut [
     if out.len() != channels * height * width {
         return Err(format!("the output has {} values; {} are needed", out.len(), channels * height * width));
     }
-    let image: Cow<Pixels> = match image {
-        Pixels::Rgb(rgb) if p.color == Color::Gray => Cow::Owned(Pixels::Gray(luma(rgb))),
-        _ => Cow::Borrowed(image),
-    };
+    let image = suited(image, p.color);
     let patch = resample(&image, p)?;
     // The order of the tables is that of the output; the pixel's value for channel c of BGR is its value 2 - c.
     let mut tables: Vec<(usize, [f32; 256])> = p.tables().into_iter().enumerate().collect();
@@ -200,7 +223,11 @@ pub fn preprocess(image: &Pixels, p: &Preprocessing, layout: Layout, out: &mut [
     }
     let padded = (patch.height as usize, patch.width as usize) != (height, width);
     for (channel, (source, table)) in tables.iter().enumerate() {
-        let source = if image.channels() == 1 { 0 } else { *source };
+        let source = match image.channels() {
+            values if p.color.has_alpha() && *source + 1 == channels => values - 1,
+            1 | 2 => 0,
+            _ => *source,
+        };
         let (start, step) = match layout {
             Layout::Nchw => (channel * height * width, 1),
             Layout::Nhwc => (channel, channels),
@@ -237,9 +264,30 @@ fn write_channel(
     }
 }
 
-/// Pillow's `convert('L')`.
-fn luma(image: &RgbImage) -> GrayImage {
-    let value = |p: &[u8]| (u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16;
-    let values = image.as_raw().chunks_exact(3).map(|p| value(p) as u8).collect();
-    GrayImage::from_raw(image.width(), image.height(), values).unwrap_or_default()
+/// The image with opacity where the model takes it, without where not; grey where the model takes that.
+fn suited(image: &Pixels, color: Color) -> Cow<'_, Pixels> {
+    let image = match (image, color.has_alpha()) {
+        (Pixels::Rgb(rgb), true) => Cow::Owned(Pixels::Rgba(DynamicImage::from(rgb.clone()).into_rgba8())),
+        (Pixels::Gray(gray), true) => Cow::Owned(Pixels::GrayAlpha(DynamicImage::from(gray.clone()).into_luma_alpha8())),
+        (Pixels::Rgba(rgba), false) => Cow::Owned(Pixels::Rgb(DynamicImage::from(rgba.clone()).into_rgb8())),
+        (Pixels::GrayAlpha(gray), false) => Cow::Owned(Pixels::Gray(DynamicImage::from(gray.clone()).into_luma8())),
+        _ => Cow::Borrowed(image),
+    };
+    match (&*image, color) {
+        (Pixels::Rgb(rgb), Color::Gray) => {
+            let values = rgb.as_raw().chunks_exact(3).map(luma).collect();
+            Cow::Owned(Pixels::Gray(GrayImage::from_raw(rgb.width(), rgb.height(), values).unwrap_or_default()))
+        }
+        (Pixels::Rgba(rgba), Color::GrayAlpha) => {
+            let values = rgba.as_raw().chunks_exact(4).flat_map(|pixel| [luma(pixel), pixel[3]]).collect();
+            let gray = GrayAlphaImage::from_raw(rgba.width(), rgba.height(), values);
+            Cow::Owned(Pixels::GrayAlpha(gray.unwrap_or_default()))
+        }
+        _ => image,
+    }
+}
+
+/// Pillow's `convert('L')` of one pixel.
+fn luma(p: &[u8]) -> u8 {
+    ((u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16) as u8
 }

@@ -103,7 +103,12 @@ fn resized(resize: Resize, height: u32, width: u32) -> (u64, u64) {
 }
 
 fn convolve(resizer: &mut Resizer, image: &Pixels, filter: Filter, y: Axis, x: Axis) -> Result<Vec<u8>, String> {
-    let kind = if image.channels() == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let kind = match image.channels() {
+        1 => PixelType::U8,
+        2 => PixelType::U8x2,
+        3 => PixelType::U8x3,
+        _ => PixelType::U8x4,
+    };
     let source = ImageRef::new(x.source, y.source, image.values(), kind).map_err(|e| e.to_string())?;
     // Pillow filters along rows first and rounds to 8 bits in between, which clips what a bicubic overshoots: the other
     // order, the library's own, is off by up to 11 levels at sharp edges. Only rows that the columns need are filtered.

@@ -16,7 +16,13 @@ const FILTERS: [(&str, Filter); 6] = [
     ("box", Filter::Box),
     ("hamming", Filter::Hamming),
 ];
-const COLORS: [(&str, Color); 3] = [("rgb", Color::Rgb), ("bgr", Color::Bgr), ("gray", Color::Gray)];
+const COLORS: [(&str, Color); 5] = [
+    ("rgb", Color::Rgb),
+    ("bgr", Color::Bgr),
+    ("gray", Color::Gray),
+    ("rgba", Color::Rgba),
+    ("grayalpha", Color::GrayAlpha),
+];
 
 /// A preprocessing as the command line gives it, such as `imagenet,filter=bicubic,resize=232`: a preset (imagenet when
 /// none is named) and what differs from it. `Display` writes what `FromStr` reads.
@@ -58,21 +64,28 @@ impl Spec {
 
     /// The preprocessing for a model whose input is `height` x `width` pixels. Where the text says nothing of resize
     /// and crop, a square input gets the preset's shorter side and a centre crop, another an exact resize. A preset's
-    /// mean and std are averaged over the channels for `color=gray`.
+    /// mean and std are averaged over the channels for `color=gray`; opacity is scaled and no more unless the text says so.
     ///
     /// # Errors
     /// [`Error::Usage`] when the result would not be valid, or not have that size.
     pub fn resolve(&self, height: u32, width: u32) -> Result<Preprocessing> {
         let preset = self.preset;
         let color = self.color.unwrap_or(preset.color);
-        let one_for_all = |values: [f32; 3]| match color {
-            Color::Gray if values[0] == values[1] && values[1] == values[2] => vec![values[0]],
-            Color::Gray => vec![values.iter().sum::<f32>() / 3.0],
+        let colours = color.channels() - usize::from(color.has_alpha());
+        let one_for_all = |values: [f32; 3]| match colours {
+            1 if values[0] == values[1] && values[1] == values[2] => vec![values[0]],
+            1 => vec![values.iter().sum::<f32>() / 3.0],
             _ => values.to_vec(),
         };
         let given = |values: &Vec<f32>| match values[..] {
-            [value] if color != Color::Gray => vec![value; 3],
+            [value] => vec![value; colours],
             _ => values.clone(),
+        };
+        let with_alpha = |mut values: Vec<f32>, alpha: f32| {
+            if color.has_alpha() && values.len() == colours {
+                values.push(alpha);
+            }
+            values
         };
         let (resize, crop) = self.geometry(height, width);
         let p = Preprocessing {
@@ -81,8 +94,8 @@ impl Spec {
             filter: self.filter.unwrap_or(preset.filter),
             crop,
             scale: self.scale.unwrap_or(preset.scale),
-            mean: self.mean.as_ref().map_or_else(|| one_for_all(preset.mean), given),
-            std: self.std.as_ref().map_or_else(|| one_for_all(preset.std), given),
+            mean: with_alpha(self.mean.as_ref().map_or_else(|| one_for_all(preset.mean), given), 0.0),
+            std: with_alpha(self.std.as_ref().map_or_else(|| one_for_all(preset.std), given), 1.0),
         };
         p.validate().map_err(|what| Error::Usage(format!("preprocessing '{self}': {what}")))?;
         if p.size() != (height, width) {
@@ -256,9 +269,5 @@ fn number(key: &str, value: &str) -> std::result::Result<f32, String> {
 
 fn list(key: &str, value: &str) -> std::result::Result<Vec<f32>, String> {
     let values = value.split(':').map(|part| number(key, part)).collect::<std::result::Result<Vec<_>, _>>()?;
-    if matches!(values.len(), 1 | 3) {
-        Ok(values)
-    } else {
-        Err(format!("{key}={value}: write 1 or 3 numbers, as a:b:c"))
-    }
+    if values.len() <= 4 { Ok(values) } else { Err(format!("{key}={value}: write 1 to 4 numbers, as a:b:c")) }
 }

@@ -1,7 +1,7 @@
 //! Images from disk through an engine, one row of values an image: features of a frozen part, or logits of a model.
 
 use super::Engine;
-use crate::data::{Layout, Preprocessing, Skipped, decode, preprocess};
+use crate::data::{Layout, Preprocessing, Skipped, decode, decode_with_alpha, preprocess};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array2, ArrayD, Axis};
@@ -138,7 +138,8 @@ fn load<S: AsRef<str> + Sync>(root: &Path, chunk: &[S], start: usize, p: &Prepro
     let size = p.channels() * height * width;
     let mut input = vec![0f32; size * chunk.len()];
     let one = |(path, out): (&S, &mut [f32])| {
-        let image = decode(&root.join(path.as_ref()))?;
+        let path = root.join(path.as_ref());
+        let image = if p.color.has_alpha() { decode_with_alpha(&path)? } else { decode(&path)? };
         preprocess(&image, p, layout, out)
     };
     let results: Vec<_> = chunk.par_iter().zip(input.par_chunks_mut(size)).map(one).collect();

@@ -11,7 +11,13 @@ pub struct Index<'a> {
     constants: HashMap<&'a str, &'a TensorProto>,
     /// What no node makes: inputs, and stored tensors of both kinds.
     given: HashSet<&'a str>,
+    /// What nodes compute from stored tensors alone.
+    computed: HashSet<&'a str>,
 }
+
+/// Their outputs change although their inputs do not.
+const RANDOM: [&str; 6] =
+    ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"];
 
 impl<'a> Index<'a> {
     /// Looks at every node once.
@@ -33,9 +39,17 @@ impl<'a> Index<'a> {
             }
         }
         let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
-        let tensors = graph.initializer.iter().chain(sparse).map(|t| t.name());
+        let tensors = graph.initializer.iter().chain(sparse.clone()).map(|t| t.name());
         let given = tensors.chain(graph.input.iter().map(|i| i.name())).collect();
-        Index { graph, producers, constants, given }
+        let sparse = sparse.map(|t| t.name()).collect::<HashSet<_>>();
+        let mut computed = HashSet::new();
+        for node in graph.node.iter().filter(|node| !RANDOM.iter().any(|name| node.is(name))) {
+            let mut inputs = reads(node).filter(|value| !value.is_empty());
+            if inputs.all(|v| constants.contains_key(v) || sparse.contains(v) || computed.contains(v)) {
+                computed.extend(node.output.iter().map(String::as_str));
+            }
+        }
+        Index { graph, producers, constants, given, computed }
     }
 
     /// The place in `graph.node` of the node that makes `value`.
@@ -51,6 +65,22 @@ impl<'a> Index<'a> {
     /// A stored tensor: an initializer, or a `Constant` node's value; `Identity` nodes are looked through.
     pub fn constant(&self, value: &str) -> Option<&'a TensorProto> {
         self.constants.get(value).copied()
+    }
+
+    /// Whether `value` is stored, or computed from stored tensors alone (told where nodes are in order).
+    pub fn is_fixed(&self, value: &str) -> bool {
+        self.constants.contains_key(value) || self.computed.contains(value)
+    }
+
+    /// The integers of a stored tensor, in row-major order; `None` for other types.
+    pub fn integers(&self, value: &str) -> Option<Vec<i64>> {
+        let node = self.producer(value).filter(|node| node.is("Constant"));
+        let list = node.and_then(|node| node.attr("value_ints").or_else(|| node.attr("value_int")));
+        match list {
+            Some(list) if list.name() == "value_int" => Some(vec![list.i()]),
+            Some(list) => Some(list.ints.clone()),
+            None => super::tensor::int64s(self.constant(value)?),
+        }
     }
 
     /// Whether `value` is an input or a stored tensor.

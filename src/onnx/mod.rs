@@ -6,6 +6,7 @@ pub mod batch;
 pub mod cut;
 pub mod data_type;
 pub mod external;
+pub mod first;
 pub mod graph;
 pub mod metadata;
 pub mod parameters;

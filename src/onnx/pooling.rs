@@ -71,13 +71,20 @@ pub enum Pooling {
     Flatten,
     /// The mean over these axes.
     Mean(Vec<i64>),
+    /// Some of the tokens of `[N, tokens, features]`, one behind the other.
+    Tokens(Vec<i64>),
 }
 
 impl Pooling {
     /// How to pool a tensor of this shape. `features` is what the old head took, if there was one: it tells which axis
-    /// holds the features. Without it the second axis is taken for maps, the last for sequences of tokens.
-    pub fn of(shape: &[usize], features: Option<usize>, channels_last: bool) -> Option<Pooling> {
+    /// holds the features. Without it the second axis is taken for maps, the last for sequences of tokens. `tokens` are
+    /// those that the old head read, if it did not read all.
+    pub fn of(shape: &[usize], features: Option<usize>, channels_last: bool, tokens: &[i64]) -> Option<Pooling> {
         let rank = shape.len();
+        let exists = |&token: &i64| token.unsigned_abs() as usize + usize::from(token >= 0) <= shape[1];
+        if rank == 3 && !tokens.is_empty() && tokens.iter().all(exists) {
+            return Some(Pooling::Tokens(tokens.to_vec()));
+        }
         let mut axis = if rank == 3 || channels_last { rank.checked_sub(1)? } else { 1 };
         if let Some(features) = features
             && shape.get(axis) != Some(&features)
@@ -116,36 +123,55 @@ impl Pooling {
 
     /// Appends what pools `input` to a graph. Returns the pooled value's name.
     pub(super) fn append(&self, graph: &mut GraphProto, input: &str, opset: i64, names: &mut Names) -> String {
-        let mut node = NodeProto { input: vec![input.into()], ..Default::default() };
+        let one = vec![input.to_string()];
         match self {
-            Pooling::None => return input.into(),
-            Pooling::Flatten => {
-                node.op_type = Some("Flatten".into());
-                node.attribute.push(int("axis", 1));
+            Pooling::None => input.into(),
+            Pooling::Flatten => named(graph, names, "Flatten", "adapt.features", one, vec![int("axis", 1)]),
+            Pooling::Mean(axes) if opset < 18 => {
+                let axes = AttributeProto {
+                    name: Some("axes".into()),
+                    ints: axes.clone(),
+                    r#type: Some(attribute_type::INTS),
+                    ..Default::default()
+                };
+                named(graph, names, "ReduceMean", "adapt.features", one, vec![int("keepdims", 0), axes])
             }
             Pooling::Mean(axes) => {
-                node.op_type = Some("ReduceMean".into());
-                node.attribute.push(int("keepdims", 0));
-                if opset < 18 {
-                    node.attribute.push(AttributeProto {
-                        name: Some("axes".into()),
-                        ints: axes.clone(),
-                        r#type: Some(attribute_type::INTS),
-                        ..Default::default()
-                    });
-                } else {
-                    let name = names.fresh("adapt.features.axes");
-                    graph.initializer.push(integers(&name, axes));
-                    node.input.push(name);
-                }
+                let name = names.fresh("adapt.features.axes");
+                graph.initializer.push(integers(&name, axes));
+                let inputs = vec![input.into(), name];
+                named(graph, names, "ReduceMean", "adapt.features", inputs, vec![int("keepdims", 0)])
+            }
+            Pooling::Tokens(tokens) => {
+                let places = names.fresh("adapt.features.tokens");
+                graph.initializer.push(integers(&places, tokens));
+                let inputs = vec![input.into(), places];
+                let chosen = named(graph, names, "Gather", "adapt.features.chosen", inputs, vec![int("axis", 1)]);
+                named(graph, names, "Flatten", "adapt.features", vec![chosen], vec![int("axis", 1)])
             }
         }
-        let output = names.fresh("adapt.features");
-        node.name = Some(output.clone());
-        node.output = vec![output.clone()];
-        graph.node.push(node);
-        output
     }
+}
+
+/// Appends a node that is called as its output. Returns that name.
+pub(super) fn named(
+    graph: &mut GraphProto,
+    names: &mut Names,
+    op_type: &str,
+    name: &str,
+    input: Vec<String>,
+    attribute: Vec<AttributeProto>,
+) -> String {
+    let output = names.fresh(name);
+    graph.node.push(NodeProto {
+        name: Some(output.clone()),
+        op_type: Some(op_type.into()),
+        input,
+        output: vec![output.clone()],
+        attribute,
+        ..Default::default()
+    });
+    output
 }
 
 /// An integer attribute.

@@ -128,7 +128,8 @@ fn listed(tensor: &TensorProto) -> ValueInfoProto {
 
 /// `[-1, classes]`, with as many ones as the old output had axes more; at the old place of the classes.
 fn output_shape(index: &Index, cut: &Cut, classes: usize) -> Vec<i64> {
-    let old = index.graph.output.iter().find(|o| o.name() == cut.output);
+    let mut infos = index.graph.output.iter().chain(&index.graph.value_info);
+    let old = infos.find(|o| o.name() == cut.output).filter(|_| !cut.decided);
     let old = old.and_then(|o| o.tensor_type()).and_then(|(_, shape)| shape).unwrap_or_default();
     let last_holds_classes = old.last().copied().flatten() == cut.classes.map(|c| c as u64);
     match old.len() {

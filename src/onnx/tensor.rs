@@ -65,6 +65,16 @@ pub fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
     })
 }
 
+/// The values of an integer tensor (`int64`, `int32`); `None` for other types.
+pub fn int64s(tensor: &TensorProto) -> Option<Vec<i64>> {
+    let raw = raw_bytes(tensor)?;
+    Some(match tensor.data_type() {
+        data_type::INT64 => raw.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect(),
+        data_type::INT32 => raw.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b).into()).collect(),
+        _ => return None,
+    })
+}
+
 /// The little-endian bytes of a tensor's values, whichever field holds them; `None` for strings and packed types
 /// that are not stored raw.
 pub fn raw_bytes(tensor: &TensorProto) -> Option<Bytes> {

@@ -1,9 +1,10 @@
 //! Which input takes the image, and in what form.
 
+use super::extra;
 use crate::data::Layout;
 use crate::error::{Error, Result};
 use crate::onnx::schema::{ValueInfoProto, data_type};
-use crate::onnx::{Model, metadata};
+use crate::onnx::{Model, first, metadata};
 use serde::{Deserialize, Serialize};
 
 /// A model's image input. Sizes in pixels.
@@ -17,7 +18,7 @@ pub struct Input {
     pub height: u32,
     /// Width that images are brought to.
     pub width: u32,
-    /// 3, or 1 for grey.
+    /// 3; 1 for grey, 2 for grey and opacity, 4 for colours and opacity.
     pub channels: usize,
     /// Images that one run of the model takes; `None` for any number.
     pub batch: Option<usize>,
@@ -32,9 +33,11 @@ pub struct Declared {
     pub name: String,
     /// Order of the axes.
     pub layout: Layout,
-    /// Height and width where the file fixes both.
-    pub size: Option<(u32, u32)>,
-    /// Channels, 3 where the file leaves them open.
+    /// Height where the file fixes it.
+    pub height: Option<u32>,
+    /// Width where the file fixes it.
+    pub width: Option<u32>,
+    /// Channels, the first convolution's where the file leaves them open, else 3.
     pub channels: usize,
     /// The batch where the file fixes it.
     pub batch: Option<usize>,
@@ -55,21 +58,22 @@ impl Declared {
         let error = |what: String| Error::model(&model.path, what);
         let (mut images, mut others) = (Vec::new(), Vec::new());
         for input in model.inputs() {
-            match image(input) {
+            match image(model, input) {
                 Some(found) => images.push(found),
+                None if extra::has_default(input) => {}
                 None => others.push(input.name().to_string()),
             }
         }
         match images.len() {
             1 if others.is_empty() => {}
             1 => {
-                return Err(error(format!("besides the image it takes {}, which is not supported", others.join(", "))));
+                let what = format!("besides the image it takes {}", others.join(", "));
+                return Err(error(format!("{what}, whose values nothing tells; export the model without")));
             }
             0 => {
                 let list = if others.is_empty() { "none at all".into() } else { others.join(", ") };
-                return Err(error(format!(
-                    "it has no image input (float or uint8, 4 axes, 1 or 3 channels); inputs: {list}"
-                )));
+                let what = "it has no image input (float32, float16 or uint8; 4 axes; 1 to 4 channels)";
+                return Err(error(format!("{what}; inputs: {list}")));
             }
             _ => {
                 let names: Vec<_> = images.iter().map(|i| i.name.as_str()).collect();
@@ -80,27 +84,40 @@ impl Declared {
             }
         }
         let found = images.swap_remove(0);
-        match found.size {
-            Some((h, w)) if u64::from(h.max(w)) > MAX_SIZE || h == 0 || w == 0 => {
-                Err(error(format!("its input '{}' takes {h}x{w} pixels; at most {MAX_SIZE} are supported", found.name)))
-            }
-            _ => Ok(found),
+        let out = |side: Option<u32>| side.is_some_and(|side| u64::from(side) > MAX_SIZE || side == 0);
+        if out(found.height) || out(found.width) {
+            let size = found.shown();
+            return Err(error(format!("its input '{}' takes {size} pixels; at most {MAX_SIZE} are supported", found.name)));
         }
+        Ok(found)
+    }
+
+    /// Height and width where the file fixes both.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        self.height.zip(self.width)
+    }
+
+    /// `48x?`
+    fn shown(&self) -> String {
+        let side = |side: Option<u32>| side.map_or("?".into(), |side| side.to_string());
+        format!("{}x{}", side(self.height), side(self.width))
     }
 
     /// Settles what the file leaves open: `wanted` (height, width; from `--size`), else what the preprocessing or the
-    /// metadata say (`known`), else 224.
+    /// metadata say (`known`), else a square where the file fixes one side, else 224.
     ///
     /// # Errors
     /// [`Error::Usage`] when `wanted` is not what the file fixes.
     pub fn settle(self, wanted: Option<(u32, u32)>, known: Option<(u32, u32)>) -> Result<Input> {
-        if let (Some(size), Some(wanted)) = (self.size, wanted)
-            && size != wanted
+        if let Some((h, w)) = wanted
+            && (self.height.is_some_and(|own| own != h) || self.width.is_some_and(|own| own != w))
         {
-            let ((h, w), (a, b)) = (size, wanted);
-            return Err(Error::Usage(format!("--size {a}x{b}: the model's input '{}' is fixed to {h}x{w}", self.name)));
+            let (name, own) = (&self.name, self.shown());
+            return Err(Error::Usage(format!("--size {h}x{w}: the model's input '{name}' is fixed to {own}")));
         }
-        let (height, width) = self.size.or(wanted).or(known).unwrap_or((DEFAULT_SIZE, DEFAULT_SIZE));
+        let (h, w) = wanted.or(known).unzip();
+        let height = self.height.or(h).or(self.width).unwrap_or(DEFAULT_SIZE);
+        let width = self.width.or(w).or(self.height).unwrap_or(DEFAULT_SIZE);
         if u64::from(height.max(width)) > MAX_SIZE || height == 0 || width == 0 {
             return Err(Error::Usage(format!("a size of {height}x{width} pixels is not between 1 and {MAX_SIZE}")));
         }
@@ -136,28 +153,37 @@ impl Input {
     }
 }
 
-/// What an input says of itself, if images can be fed to it.
-fn image(input: &ValueInfoProto) -> Option<Declared> {
+/// What an input says of itself, if images can be fed to it. Where it does not say all, the first convolution does.
+fn image(model: &Model, input: &ValueInfoProto) -> Option<Declared> {
     let (elem_type, dims) = input.tensor_type()?;
     if !matches!(elem_type, data_type::FLOAT | data_type::FLOAT16 | data_type::UINT8) {
         return None;
     }
     let dims = dims.unwrap_or_else(|| vec![None; 4]);
     let &[batch, second, third, fourth] = &dims[..] else { return None };
-    let colours = |d: Option<u64>| matches!(d, Some(1 | 3));
-    let (layout, channels, height, width) = match (second, fourth) {
-        _ if colours(second) => (Layout::Nchw, second, third, fourth),
-        _ if colours(fourth) => (Layout::Nhwc, fourth, second, third),
-        (None, None) => (Layout::Nchw, None, third, fourth),
+    let told = first::convolution(model.graph(), input.name()).filter(|(channels, _)| matches!(channels, 1..=4));
+    let told = told.map(|(channels, last)| (channels as u64, last));
+    let is = |dim: Option<u64>, wanted: &[u64]| dim.is_some_and(|dim| wanted.contains(&dim));
+    let last = match told {
+        Some((channels, false)) if second.is_none_or(|dim| dim == channels) => false,
+        Some((channels, true)) if fourth.is_none_or(|dim| dim == channels) => true,
+        _ if is(second, &[1, 3]) => false,
+        _ if is(fourth, &[1, 3]) => true,
+        _ if is(second, &[2, 4]) => false,
+        _ if is(fourth, &[2, 4]) => true,
+        _ if second.is_none() => false,
+        _ if fourth.is_none() => true,
         _ => return None,
     };
-    let size =
-        height.zip(width).map(|(h, w)| (u32::try_from(h).unwrap_or(u32::MAX), u32::try_from(w).unwrap_or(u32::MAX)));
+    let (layout, channels, height, width) =
+        if last { (Layout::Nhwc, fourth, second, third) } else { (Layout::Nchw, second, third, fourth) };
+    let side = |dim: Option<u64>| dim.map(|dim| u32::try_from(dim).unwrap_or(u32::MAX));
     Some(Declared {
         name: input.name().into(),
         layout,
-        size,
-        channels: channels.unwrap_or(3) as usize,
+        height: side(height),
+        width: side(width),
+        channels: channels.or(told.map(|(channels, _)| channels)).unwrap_or(3) as usize,
         batch: batch.map(|b| b as usize),
         data_type: data_type::name(elem_type).into(),
     })

@@ -1,10 +1,12 @@
 //! What is going to be done: every decision that was made for the user, as one value that can be shown and stored.
 
 mod activation;
+mod extra;
 pub mod input;
 pub mod labels;
 mod opener;
 pub mod preprocessing;
+mod size;
 mod trained;
 
 use crate::data::{Preprocessing, Spec};
@@ -99,7 +101,8 @@ impl Plan {
         progress: Progress,
     ) -> Result<(Plan, Extractor)> {
         emit(progress, Event::Stage { name: "plan", total: 0 })?;
-        let (mut input, known) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
+        let (mut input, mut known) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
+        let open = size::is_open(model, options)?;
         let path = model.path.display().to_string();
         let usage = |what: String| Error::Usage(format!("{path}: {what}"));
         surgery::takes_a_head(model).map_err(|what| Error::model(&model.path, what))?;
@@ -110,8 +113,15 @@ impl Plan {
                 cut.tensor
             )));
         }
-        let mut notes = notes(model, &cut, &known);
         let opener = Opener { backend, cut: &cut, threads: options.threads.unwrap_or_else(available_threads) };
+        let found = if open { size::search(model, &opener, options, &input) } else { None };
+        let sized = found.as_ref().map(|(other, _)| size::note(&input, other));
+        if let Some((other, sourced)) = found {
+            (input, known) = (other, sourced);
+        }
+        let mut notes = notes(model, &cut, &known);
+        notes.extend(sized);
+        notes.extend(extra::store(model, &input));
         let opened = opener.batch(model, &mut input, &mut notes)?;
         let (engine, pooling, features) = opener.features(model, &input, opened)?;
         cut.data_type = opener.head_type(model, &input, &pooling, features)?;
@@ -145,6 +155,13 @@ fn notes(model: &Model, cut: &Cut, known: &preprocessing::Sourced) -> Vec<String
     let others: Vec<_> = model.graph().output.iter().map(|o| o.name()).filter(|o| *o != cut.output).collect();
     if !others.is_empty() {
         notes.push(format!("of the outputs only '{}' is adapted; dropped: {}", cut.output, others.join(", ")));
+    }
+    if cut.decided {
+        notes.push(format!("the output '{}' gave the choice alone: it now gives a value for each class", cut.output));
+    }
+    if cut.heads > 1 {
+        let which = if cut.tokens.is_empty() { String::new() } else { format!(", tokens {:?}", cut.tokens) };
+        notes.push(format!("one head on '{}'{which} takes the place of {} joined ones", cut.tensor, cut.heads));
     }
     if cut.classifier == Classifier::None {
         let what = if cut.tensor == cut.output { "the output" } else { "ahead of the final activation," };

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery::{self, Pooling};
-use crate::onnx::{Model, batch};
+use crate::onnx::batch::{self, Shapes};
+use crate::onnx::Model;
 use ndarray::ArrayD;
 
 /// Input values that a trial may take: larger images run one at a time anyway.
@@ -32,18 +33,64 @@ impl Opener<'_> {
         self.backend.open(model, &input.axes(), self.threads)
     }
 
+    /// Whether the frozen part takes an image of this size, and gives the features that the old head took.
+    pub(super) fn runs(&self, model: &Model, input: &Input) -> bool {
+        let rows = self.open(model, &Pooling::None, input).and_then(|mut engine| probe(&mut *engine, input, 1));
+        rows.is_ok_and(|rows| self.cut.features.is_none_or(|features| rows.shape().iter().skip(1).any(|&axis| axis == features)))
+    }
+
     /// Finds the batch that works, and sets it in `model` and `input`: free if possible. `notes` get what the user should
     /// know. Gives the frozen part if it was opened on the way.
     pub(super) fn batch(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
         let Some(fixed) = input.batch else { return self.declared_free(model, input, notes) };
-        let freed = batch::free(model, &input.name, fixed);
-        if self.open(model, &Pooling::None, input).is_ok_and(|before| self.same(before, &freed, input)) {
-            notes.push(format!("the fixed batch of {fixed} became free (checked at batches of 1 and 3)"));
-            (*model, input.batch) = (freed, None);
-        } else {
-            notes.push(format!("the model's batch stays fixed at {fixed}: its graph depends on it"));
+        let Ok(before) = self.open(model, &Pooling::None, input) else { return Ok(None) };
+        match self.freed(before, model, input, fixed) {
+            Ok(freed) => {
+                notes.push(format!("the fixed batch of {fixed} became free (checked at batches of 1 and 3)"));
+                (*model, input.batch) = (freed, None);
+                Ok(None)
+            }
+            Err(before) => {
+                notes.push(format!("the model's batch stays fixed at {fixed}: its graph depends on it"));
+                Ok(Some(before))
+            }
         }
-        Ok(None)
+    }
+
+    /// The model with a free batch that computes the same as `before`, which is its frozen part for `fixed` images; or that
+    /// again, where the graph resists.
+    fn freed(
+        &self,
+        mut before: Box<dyn Engine>,
+        model: &Model,
+        input: &Input,
+        fixed: usize,
+    ) -> std::result::Result<Model, Box<dyn Engine>> {
+        // Most networks need no more than their ends freed, and no shapes for that.
+        let freed = batch::free(model, &input.name, fixed, &Shapes::new(), 0);
+        if self.same(&mut *before, &freed, input) {
+            return Ok(freed);
+        }
+        let Some(shapes) = self.shapes(model, input, fixed) else { return Err(before) };
+        let mut last = freed.proto;
+        for choice in 0..batch::CHOICES {
+            let freed = batch::free(model, &input.name, fixed, &shapes, choice);
+            if last != freed.proto && self.same(&mut *before, &freed, input) {
+                return Ok(freed);
+            }
+            last = freed.proto;
+        }
+        Err(before)
+    }
+
+    /// The shapes of the frozen part's tensors for `fixed` images; `None` where the engine does not tell.
+    fn shapes(&self, model: &Model, input: &Input, fixed: usize) -> Option<Shapes> {
+        let (asking, names) = batch::shapes_of(&surgery::backbone(model, self.cut, &Pooling::None), &input.name)?;
+        let mut engine = self.start(&asking, input).ok()?;
+        let images = ArrayD::zeros(input.shape(fixed).to_vec());
+        let found = engine.run(images.view()).ok()?;
+        let shape = |sizes: &ArrayD<f32>| sizes.iter().map(|&size| size as usize).collect();
+        Some(names.into_iter().zip(found.iter().map(shape)).collect())
     }
 
     /// As [`Opener::batch`] where the file says that any batch will do: exporters say so of graphs that insist on one.
@@ -57,23 +104,26 @@ impl Opener<'_> {
         let (fixed, one) = (batch::fix(model, &input.name), Input { batch: Some(1), ..input.clone() });
         let mut single = self.open(&fixed, &Pooling::None, &one)?;
         probe(&mut *single, &one, 1)?;
-        let freed = batch::free(model, &input.name, 1);
-        if self.same(single, &freed, input) {
-            notes.push("the graph insisted on single images; any batch works now (checked at 1 and 3)".into());
-            *model = freed;
-        } else {
-            notes.push("the model declares a free batch but fails with 3 images: its batch is now fixed at 1".into());
-            (*model, input.batch) = (fixed, Some(1));
+        match self.freed(single, &fixed, &one, 1) {
+            Ok(freed) => {
+                notes.push("the graph insisted on single images; any batch works now (checked at 1 and 3)".into());
+                *model = freed;
+            }
+            Err(_) => {
+                let what = "the model declares a free batch but fails with 3 images: its batch is now fixed at 1";
+                notes.push(what.into());
+                (*model, input.batch) = (fixed, Some(1));
+            }
         }
         Ok(None)
     }
 
     /// Whether `freed` computes the same as `before`, image by image, at batches of 1 and 3.
-    fn same(&self, mut before: Box<dyn Engine>, freed: &Model, input: &Input) -> bool {
+    fn same(&self, before: &mut dyn Engine, freed: &Model, input: &Input) -> bool {
         let free_input = Input { batch: None, ..input.clone() };
         let Ok(mut after) = self.open(freed, &Pooling::None, &free_input) else { return false };
         [1, 3].into_iter().all(|images| {
-            let (old, new) = (probe(&mut *before, input, images), probe(&mut *after, input, images));
+            let (old, new) = (probe(before, input, images), probe(&mut *after, input, images));
             let (Ok(old), Ok(new)) = (old, new) else { return false };
             let scale = old.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
             old.shape() == new.shape() && old.iter().zip(&new).all(|(a, b)| (a - b).abs() <= 1e-4 * scale)
@@ -90,7 +140,7 @@ impl Opener<'_> {
         let mut engine = opened.map_or_else(|| self.open(model, &Pooling::None, input), Ok)?;
         let shape = probe(&mut *engine, input, 1)?.shape().to_vec();
         let told = if shape.len() == 4 { Pooling::channels_last(model.graph(), &self.cut.tensor) } else { None };
-        let pooling = Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc));
+        let pooling = Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);
         let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
             let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
             Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))

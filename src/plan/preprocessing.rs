@@ -36,7 +36,7 @@ pub fn resolve(model: &Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> 
         let preprocessing = spec.resolve(input.height, input.width)?;
         return finish(model, input, preprocessing, "--preprocess".into(), false);
     }
-    let wanted = declared.size.or(size);
+    let wanted = declared.size().or(size);
     if let Some((preprocessing, source)) = recorded(model, &declared, wanted)? {
         let input = declared.settle(size, Some(preprocessing.size()))?;
         return finish(model, input, preprocessing, source, false);
@@ -45,7 +45,12 @@ pub fn resolve(model: &Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> 
     // Whoever takes bytes wants pixels; they would only be destroyed by normalising them.
     let (usual, name) =
         if input.data_type == "uint8" { ("raw255", "plain pixels") } else { ("imagenet", "ImageNet's") };
-    let color = if input.channels == 1 { "gray" } else { "rgb" };
+    let color = match input.channels {
+        1 => "gray",
+        2 => "grayalpha",
+        4 => "rgba",
+        _ => "rgb",
+    };
     let preprocessing = parsed(&format!("{usual},color={color}"))?.resolve(input.height, input.width)?;
     let source = format!("the usual convention, {name}, since nothing says what the model expects");
     finish(model, input, preprocessing, source, true)
@@ -238,5 +243,7 @@ pub fn colour_name(p: &Preprocessing) -> &'static str {
         Color::Rgb => "RGB",
         Color::Bgr => "BGR",
         Color::Gray => "grey",
+        Color::Rgba => "RGBA",
+        Color::GrayAlpha => "grey and opacity",
     }
 }

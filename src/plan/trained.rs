@@ -1,7 +1,7 @@
 //! A classifier that is ready: ours or anybody's, with what is needed to feed it and to read its output.
 
 use super::activation::Activation;
-use super::{available_threads, labels, preprocessing};
+use super::{available_threads, extra, labels, preprocessing};
 use crate::data::Spec;
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
@@ -37,8 +37,9 @@ impl Trained {
     /// # Errors
     /// Those of [`Model::open`] and of [`preprocessing::resolve`], and [`Error::Model`] for damaged metadata.
     pub fn open(path: &Path, spec: Option<&Spec>, size: Option<(u32, u32)>) -> Result<Trained> {
-        let model = Model::open(path)?;
+        let mut model = Model::open(path)?;
         let (input, preprocessing) = preprocessing::resolve(&model, spec, size)?;
+        extra::store(&mut model, &input);
         let classes = labels::find(&model)?.map(|(names, _)| names);
         let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
         let contract = contract.and_then(|json| json.ok()).unwrap_or_default();

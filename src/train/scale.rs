@@ -8,10 +8,8 @@ use rayon::prelude::*;
 /// Rows whose sums are made together; fixed, so that the result does not depend on the number of threads.
 const CHUNK: usize = 256;
 
-/// The least deviation that a feature is scaled by, relative to its mean. Standardisation is folded into float32 weights,
-/// where a mean 1/FLOOR times the deviation cancels with an error of about a percent of it: a feature that varies less
-/// carries rounding noise, and no head could compute with it.
-const FLOOR: f64 = 1e-5;
+/// A deviation below this share of the mean is rounding: some hundred units in a float32's last place.
+const NOISE: f64 = 1e-5;
 
 /// Mean and (population) standard deviation of each feature, in `f64`.
 pub(super) struct Scaler {
@@ -51,10 +49,11 @@ impl Scaler {
         let n = features.nrows() as f64;
         let mean = column_sums(features, |_, v| v) / n;
         let variance = column_sums(features, |j, v| (v - mean[j]).powi(2)) / n;
-        // scikit-learn's test of a constant feature: a variance within the rounding of the sums counts as none.
+        // scikit-learn's test of a constant feature: a variance within the rounding of the sums counts as none; and so does
+        // one within the engine's own float32 rounding, which would become the head's whole input.
         let scale = Zip::from(&mean).and(&variance).map_collect(|&mean, &variance| {
             let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
-            if variance <= rounding { 1.0 } else { variance.sqrt().max(FLOOR * mean.abs()) }
+            if variance <= rounding.max((NOISE * mean).powi(2)) { 1.0 } else { variance.sqrt() }
         });
         Self { mean, scale }
     }

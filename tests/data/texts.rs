@@ -45,7 +45,7 @@ fn bad_specs_say_what_is_known() {
         ("filter=cubic", "did you mean 'bicubic'?"),
         ("sise=3", "unknown preprocessing key 'sise'; known: resize, crop"),
         ("std=0", "std must not be 0"),
-        ("std=1:2", "1 or 3 numbers"),
+        ("std=1:2", "3 are needed"),
         ("mean=nan", "write a number"),
         ("scale=1/0", "write a number"),
         ("resize=99999", "outside 1 to 8192"),

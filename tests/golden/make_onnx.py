@@ -188,6 +188,11 @@ def outputs():
     case("embedding_face", join(pooled(), gemm("embedding"), norm), "normed", classifier="none", features=4, classes=None, outputs=[("normed", 2)], adapted="logits")
 
 
+def alone():
+    """What only a single image can go through."""
+    return [node("Squeeze", ["x0", "first"], ["one"]), node("Unsqueeze", ["one", "first"], ["x"])], [ints("first", 0)]
+
+
 def inputs():
     turned = [node("Transpose", ["image"], ["x"], "nchw", perm=[0, 3, 1, 2])]
     back = [node("Transpose", ["map"], ["map.nhwc"], "nhwc", perm=[0, 2, 3, 1]), node("ReduceMean", ["map.nhwc"], ["features"], axes=[1, 2], keepdims=0)]
@@ -203,8 +208,7 @@ def inputs():
         nodes += [node("GlobalAveragePool", ["map"], ["pool"])] + ([node("Constant", [], ["shape"], **made)] if made else [])
         flat = (nodes + [node("Reshape", ["pool", "shape"], ["features"])], stored + shape)
         case(f"batch1_{name}", join(flat, gemm()), "features", x=one)
-    grid = ([node("Concat", ["x0", "grid"], ["x"], axis=1)], [tensor("grid", 1, 1, 8, 8)])
-    case("batch1_stuck", join(grid, pooled(colours=4), gemm()), "features", x=("x0", T.FLOAT, [1, 3, 8, 8]), batch=1)
+    case("batch1_stuck", join(alone(), pooled(), gemm()), "features", x=("x0", T.FLOAT, [1, 3, 8, 8]), batch=1)
     case("old_ir", join(pooled(), gemm()), "features", ir=3, opset=8)
 
 
@@ -272,8 +276,7 @@ def trials():
     for name, *shape in (("rest", 1, -1), ("width", 1, 6)):
         flat = [node("GlobalAveragePool", ["map"], ["pool"]), node("Reshape", ["pool", "shape"], ["features"])]
         extra(f"free_{name}", join(trunk(), (flat, [ints("shape", *shape)]), gemm()))
-    grid = ([node("Concat", ["x0", "grid"], ["x"], axis=1)], [tensor("grid", 1, 1, 8, 8)])
-    extra("free_stuck", join(grid, pooled(colours=4), gemm()), x=("x0", T.FLOAT, ["N", 3, 8, 8]))
+    extra("free_stuck", join(alone(), pooled(), gemm()), x=("x0", T.FLOAT, ["N", 3, 8, 8]))
     pair = ([node("Concat", ["x0", "grid"], ["x"], axis=1)], [tensor("grid", 2, 1, 8, 8)])
     extra("free_pairs", join(pair, pooled(colours=4), gemm()), x=("x0", T.FLOAT, ["N", 3, 8, 8]))
     extra("opset6", join(pooled(), ([node("Gemm", ["features", "h", "c"], ["logits"], transB=1, broadcast=1)], gemm()[1])), opset=6, ir=4)
@@ -287,7 +290,7 @@ def trials():
     back = ([node("Transpose", ["map"], ["last"], perm=[0, 2, 3, 1]), node("Tanh", ["last"], ["top"]), node("ReduceMean", ["top"], ["features"], axes=[1, 2], keepdims=0)], [])
     extra("nhwc_inside", join(turned, trunk(), back, gemm()), x=("image", T.FLOAT, ["N", 8, 8, 3]))
     extra("nchw_inside", join(trunk(), back, gemm()))
-    einsum = ([node("Einsum", ["features", "h"], ["scores"], equation="nd,dc->nc")], [tensor("h", 6, 4)])
+    einsum = ([node("Einsum", ["features", "h"], ["scores"], equation="nd,dcz->nc")], [tensor("h", 6, 4, 1)])
     for op in ("Softmax", "LogSoftmax", "Sigmoid"):
         end = ([node("Cast", ["scores"], ["same"], to=T.FLOAT), node(op, ["same"], ["active"]), node("Identity", ["active"], ["logits"])], [])
         extra(f"einsum_{op.lower()}", join(pooled(), einsum, end))
@@ -306,4 +309,5 @@ def main():
     (OUT / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in CASES) + "\n]\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -15,8 +15,8 @@ use ndarray::{Array1, Array2, ArrayD, Axis};
 use serde::Deserialize;
 use std::collections::HashSet;
 
-/// What `make_onnx.py` says of a model.
-#[derive(Deserialize)]
+/// What `make_onnx.py` and `make_heads.py` say of a model.
+#[derive(Clone, Deserialize)]
 struct Case {
     name: String,
     cut: String,
@@ -60,12 +60,16 @@ pub fn run(model: &Model, plan: &Plan, backend: &Backend, images: usize) -> Arra
 }
 
 /// Rows of features: the whole original runs with the cut tensor as its output, and all axes but the one with the
-/// features are averaged.
+/// features are averaged, or its tokens chosen.
 pub fn features(original: &Model, plan: &Plan, backend: &Backend, images: usize, count: usize) -> Array2<f32> {
     let mut model = original.clone();
     let output = ValueInfoProto { name: Some(plan.cut.clone()), ..Default::default() };
     model.proto.graph.as_mut().unwrap().output = vec![output];
     let mut found = run(&model, plan, backend, images);
+    if let Pooling::Tokens(tokens) = &plan.pooling {
+        let places: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
+        return found.select(Axis(1), &places).into_shape_with_order((images, count)).unwrap();
+    }
     while let Some(axis) = (1..found.ndim()).rev().find(|&a| found.len_of(Axis(a)) != count) {
         found = found.mean_axis(Axis(axis)).unwrap();
     }
@@ -78,6 +82,7 @@ fn kind(pooling: &Pooling) -> &'static str {
         Pooling::None => "none",
         Pooling::Flatten => "flatten",
         Pooling::Mean(_) => "mean",
+        Pooling::Tokens(_) => "tokens",
     }
 }
 
@@ -179,8 +184,11 @@ fn check(case: &Case) {
 
 #[test]
 fn every_form_of_head_is_cut_and_replaced() {
-    let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(golden("onnx/cases.json")).unwrap()).unwrap();
-    assert!(cases.len() >= 45);
+    let read = |name: &str| -> Vec<Case> {
+        serde_json::from_slice(&std::fs::read(golden(name)).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let cases = [read("onnx/cases.json"), read("onnx/heads.json")].concat();
+    assert!(cases.len() >= 70);
     let failed: Vec<String> = cases
         .iter()
         .filter_map(|case| {

@@ -62,6 +62,21 @@ fn a_chosen_output_is_adapted() {
     assert_eq!(plan(&mut model, Some("map"), None).unwrap().output, "logits");
 }
 
+/// Any tensor that a node computes may be the output; the head ahead of it is found as for an output.
+#[test]
+fn an_inner_tensor_can_be_the_output() {
+    let cases = [("softmax_cast", "scores", "features", 6, 5e-3), ("mlp", "hidden", "features", 6, 1e-5)];
+    for (name, output, cut, features, tolerance) in cases {
+        let original = open(name);
+        let mut model = original.clone();
+        let plan = plan(&mut model, None, Some(output)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!((plan.output.as_str(), plan.cut.as_str(), plan.features), (output, cut, features), "{name}");
+        let adapted = Adapted::new(&model, &plan, &head(plan.features)).unwrap();
+        assert_eq!((adapted.output.as_str(), adapted.activation), (output, Activation::None), "{name}");
+        computes(name, &original, &plan, &adapted, 2, tolerance);
+    }
+}
+
 #[test]
 fn what_cannot_be_chosen_is_explained() {
     let cases = [

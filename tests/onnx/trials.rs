@@ -5,6 +5,7 @@ use crate::cases::{computes, features, head};
 use crate::common::{golden, onnx_runtime, tract};
 use crate::open;
 use adapt::Error;
+use adapt::data::{Color, Layout};
 use adapt::engine::Backend;
 use adapt::onnx::Model;
 use adapt::onnx::cut::Classifier;
@@ -133,5 +134,90 @@ fn a_quantised_head_is_found() {
         let adapted = adapted(&model, &plan);
         assert_eq!(adapted.activation, activation, "{name}");
         computes(name, &model, &plan, &adapted, 2, 1e-5);
+    }
+}
+
+fn notes(plan: &Plan) -> String {
+    plan.notes.join("; ")
+}
+
+/// The batch is in the targets of `Reshape`, `Expand` and `Resize`, in tensors that are joined to the images' own, merged
+/// with other axes, and not always ahead.
+#[test]
+fn a_batch_in_constants_becomes_free() {
+    let names = ["batch1_tokens", "batch2_tokens", "batch1_sequence", "batch2_sequence", "batch1_computed", "batch2_resize"];
+    for name in names {
+        let original = open(name);
+        let (model, plan) = plan(name, None);
+        assert_eq!((plan.input.batch, plan.features), (None, 6), "{name}: {:?}", plan.notes);
+        assert!(notes(&plan).contains("became free (checked at batches of 1 and 3)"), "{name}: {:?}", plan.notes);
+        let adapted = adapted(&model, &plan);
+        assert_eq!(first_dims(&adapted.model), [None; 2], "{name}");
+        computes(name, &original, &plan, &adapted, 2, 1e-5);
+        for node in &original.graph().node {
+            let kept = model.graph().node.iter().any(|new| new.output == node.output && new.op_type == node.op_type);
+            assert!(kept, "{name}: {:?} is gone", node.output);
+        }
+    }
+}
+
+#[test]
+fn an_open_size_is_the_one_that_the_constants_fit() {
+    for name in ["size_open", "size_side", "size_rank"] {
+        let (model, plan) = plan(name, None);
+        assert_eq!((plan.input.height, plan.input.width), (32, 32), "{name}");
+        let said = notes(&plan).contains("with 32x32: that size is taken");
+        assert_eq!(said, name != "size_side", "{name}: {:?}", plan.notes);
+        assert_eq!(plan.preprocessing.size(), (32, 32), "{name}");
+        computes(name, &model, &plan, &adapted(&model, &plan), 2, 1e-5);
+        let options = PlanOptions { size: Some((32, 32)), ..Default::default() };
+        Plan::make(&mut open(name), &onnx_runtime(), &options, &silent).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    let tract = plan_in(&tract(), &mut open("size_open"), None).unwrap();
+    assert_eq!((tract.input.height, tract.input.width), (32, 32));
+}
+
+#[test]
+fn channels_are_those_of_the_first_convolution() {
+    let cases = [
+        ("channels_1", 1, Color::Gray, Layout::Nchw),
+        ("channels_2", 2, Color::GrayAlpha, Layout::Nchw),
+        ("channels_4", 4, Color::Rgba, Layout::Nchw),
+        ("channels_last", 4, Color::Rgba, Layout::Nhwc),
+    ];
+    for (name, channels, color, layout) in cases {
+        let (model, plan) = plan(name, None);
+        assert_eq!((plan.input.channels, plan.preprocessing.color, plan.input.layout), (channels, color, layout), "{name}");
+        computes(name, &model, &plan, &adapted(&model, &plan), 2, 1e-5);
+    }
+}
+
+#[test]
+fn inputs_with_an_obvious_value_are_stored() {
+    for (name, stored) in [
+        ("extra_training", ["'net/is_training:0' is stored as 0", "'keep_prob' is stored as 1"]),
+        ("extra_paddle", ["'im_shape' is stored as 8 8", "'scale_factor' is stored as 1 1"]),
+    ] {
+        let (model, plan) = plan(name, None);
+        assert!(stored.iter().all(|text| notes(&plan).contains(text)), "{name}: {:?}", plan.notes);
+        let adapted = adapted(&model, &plan);
+        assert_eq!(adapted.model.graph().input.len(), 1, "{name}");
+        computes(name, &model, &plan, &adapted, 2, 1e-5);
+        let trained = Trained::open(&golden(&format!("onnx/{name}.onnx")), None, None).unwrap();
+        assert_eq!(trained.model.inputs().count(), 1, "{name}");
+    }
+    let error = plan_in(&onnx_runtime(), &mut open("extra_unknown"), None).unwrap_err().to_string();
+    assert!(error.contains("besides the image it takes temperature"), "{error}");
+}
+
+#[test]
+fn joined_heads_and_decisions_are_told() {
+    for (name, text) in [
+        ("averaged_tokens", "one head on 'normed', tokens [0, 1] takes the place of 2 joined ones"),
+        ("averaged", "one head on 'features' takes the place of 2 joined ones"),
+        ("argmax", "the output 'label' gave the choice alone"),
+    ] {
+        let (_, plan) = plan(name, None);
+        assert!(notes(&plan).contains(text), "{name}: {:?}", plan.notes);
     }
 }

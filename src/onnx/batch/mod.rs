@@ -1,0 +1,96 @@
+//! A fixed batch becomes free, or a free one fixed.
+
+mod edit;
+mod trace;
+
+use super::Model;
+use super::graph::{Index, Names};
+use super::schema::{Dimension, GraphProto, NodeProto, TensorShapeProto, ValueInfoProto, dimension};
+use super::surgery::symbol;
+use std::collections::HashMap;
+use trace::Trace;
+
+/// The shapes of a model's tensors, by name.
+pub type Shapes = HashMap<String, Vec<usize>>;
+
+/// Guesses of [`free`] that differ.
+pub const CHOICES: usize = 2;
+
+/// Nodes whose shapes are asked for: graphs with more would be held up by it.
+const MOST_NODES: usize = 20_000;
+
+/// The model with the first axis of `input` and of the outputs free instead of `fixed`, and so the constants that hold it:
+/// target shapes of `Reshape`, `Expand` and `Resize`, and stored tensors that are joined to the images' own.
+///
+/// `shapes` are those for `fixed` images; without them only targets that begin with `fixed` are freed. Where a constant may
+/// mean several things, `choice` (below [`CHOICES`]) takes one. A proposal: whether the graph computes the same then has to
+/// be tried.
+pub fn free(model: &Model, input: &str, fixed: usize, shapes: &Shapes, choice: usize) -> Model {
+    let mut freed = model.clone();
+    let index = Index::new(model.graph());
+    let trace = Trace::new(&index, shapes, input, fixed, choice);
+    let graph = freed.proto.graph.as_mut().expect("a model has a graph");
+    edit::constants(graph, &index, &trace, input, fixed);
+    let values = graph.input.iter_mut().filter(|i| i.name() == input).chain(&mut graph.output);
+    values.for_each(|value| free_first(value, fixed));
+    // They state the fixed batch, and are only hints: inference engines work them out anew.
+    graph.value_info.clear();
+    freed
+}
+
+/// A model that gives the shapes of the tensors of `model` instead of its outputs, and the tensors' names in the order of
+/// its outputs. `None` for a graph that is too large.
+pub fn shapes_of(model: &Model, input: &str) -> Option<(Model, Vec<String>)> {
+    let mut asking = model.clone();
+    let graph: &mut GraphProto = asking.proto.graph.as_mut()?;
+    if graph.node.len() > MOST_NODES {
+        return None;
+    }
+    let mut names = Names::of(graph);
+    // Neither sequences nor what may be missing have shapes.
+    let tensors = graph.node.iter().filter(|n| !n.op_type().contains("Sequence") && !n.op_type().starts_with("Optional"));
+    let values: Vec<String> = tensors.flat_map(|n| &n.output).filter(|o| !o.is_empty()).cloned().collect();
+    let values: Vec<String> = std::iter::once(input.to_string()).chain(values).collect();
+    graph.output.clear();
+    for value in &values {
+        let shape = names.fresh("adapt.shape");
+        graph.node.push(NodeProto {
+            op_type: Some("Shape".into()),
+            input: vec![value.clone()],
+            output: vec![shape.clone()],
+            ..Default::default()
+        });
+        graph.output.push(ValueInfoProto { name: Some(shape), ..Default::default() });
+    }
+    Some((asking, values))
+}
+
+/// The model with a batch of 1 declared for `input` and the outputs.
+pub fn fix(model: &Model, input: &str) -> Model {
+    let mut model = model.clone();
+    let graph = model.proto.graph.as_mut().expect("a model has a graph");
+    let one = Dimension { value: Some(dimension::Value::DimValue(1)), denotation: None };
+    for value in graph.input.iter_mut().filter(|i| i.name() == input) {
+        let Some(tensor) = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()) else { continue };
+        // Images have four axes, also where the file does not say so.
+        let shape = tensor.shape.get_or_insert_with(|| TensorShapeProto { dim: vec![Dimension::default(); 4] });
+        shape.dim.iter_mut().take(1).for_each(|first| *first = one.clone());
+    }
+    for value in &mut graph.output {
+        let tensor = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
+        if let Some(first) = tensor.and_then(|t| t.shape.as_mut()?.dim.first_mut()) {
+            *first = one.clone();
+        }
+    }
+    model
+}
+
+fn free_first(value: &mut ValueInfoProto, fixed: usize) {
+    if value.tensor_type().and_then(|(_, shape)| shape?.first().copied()?) != Some(fixed as u64) {
+        return;
+    }
+    let tensor = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
+    if let Some(first) = tensor.and_then(|t| t.shape.as_mut()?.dim.first_mut()) {
+        *first = symbol("N");
+    }
+}

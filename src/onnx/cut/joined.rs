@@ -1,0 +1,109 @@
+//! Several heads whose results are joined into one output: averaged, added, or put one behind the other.
+//!
+//! Distilled transformers average a head on the class token and one on the distillation token; LeViT averages two on one
+//! pooled tensor. One linear head on what they share can be all that their average was: on one tensor it is that
+//! average, on two tokens it reads both, one behind the other.
+
+use super::super::graph::Index;
+use super::super::schema::NodeProto;
+use super::layer::{Layer, linear};
+use super::walk::{ACTIVATIONS, CARRIED, HIDDEN, PASSED, POOLS, SHAPE_ONLY, after_pool, data_inputs, is_any};
+use super::{Classifier, Cut};
+
+const JOINS: [&str; 4] = ["Add", "Sum", "Mean", "Concat"];
+const SELECTIONS: [&str; 2] = ["Gather", "Slice"];
+const NORMS: [&str; 3] = ["LayerNormalization", "LpNormalization", "InstanceNormalization"];
+/// Heads, and nodes between them and where they join, that are looked at.
+const MOST: usize = 256;
+
+/// The heads that `node` joins, as one cut at what they share; and the tensor of that cut. `None` where it joins anything
+/// else.
+pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) -> Option<(Cut, &'a str)> {
+    let mut open = vec![(node, false)];
+    let mut layers = Vec::new();
+    for _ in 0..MOST {
+        let Some((node, pooled)) = open.pop() else { break };
+        if let Some(layer) = linear(index, node) {
+            // Convolutions of maps are joined inside of networks.
+            if layer.classifier == Classifier::Conv && !pooled && !after_pool(index, layer.input) {
+                return None;
+            }
+            layers.push(layer);
+            continue;
+        }
+        let inputs = data_inputs(index, node);
+        let between = is_any(node, &SHAPE_ONLY) || is_any(node, &CARRIED) || is_any(node, &ACTIVATIONS);
+        if !(is_any(node, &JOINS) || inputs.len() == 1 && (between || is_any(node, &PASSED) || is_any(node, &POOLS))) {
+            return None;
+        }
+        for input in inputs {
+            open.push((index.producer(input)?, pooled || is_any(node, &POOLS)));
+        }
+    }
+    if layers.len() < 2 || !open.is_empty() {
+        return None;
+    }
+    let trails: Vec<Vec<&'a str>> = layers.iter().map(|layer| trail(index, layer.input)).collect();
+    let shared = trails[0].iter().find(|value| trails.iter().all(|trail| trail.contains(value))).copied();
+    // Without such a tensor the widest head's features have to do.
+    let widest = layers.iter().max_by_key(|layer| layer.features)?;
+    let tensor = shared.unwrap_or(widest.input);
+    let classes = widest.classes.filter(|_| layers.iter().all(|layer| layer.classes == widest.classes));
+    let mut cut = Cut { tensor: tensor.into(), classes, ..widest.cut(output, Vec::new()) };
+    cut.heads = layers.len();
+    if let Some(shared) = shared {
+        cut.tokens = tokens(index, &layers, shared).unwrap_or_default();
+    }
+    Some((cut, tensor))
+}
+
+/// `value` and the values before it, as long as each comes from one other by what leaves its meaning.
+fn trail<'a>(index: &Index<'a>, mut value: &'a str) -> Vec<&'a str> {
+    let mut found = vec![value];
+    while found.len() < MOST
+        && let Some(node) = index.producer(value)
+        && let [input] = data_inputs(index, node)[..]
+    {
+        let light = [&SHAPE_ONLY[..], &CARRIED, &PASSED, &HIDDEN, &POOLS, &SELECTIONS, &NORMS];
+        if !light.iter().any(|names| is_any(node, names)) && linear(index, node).is_none() {
+            break;
+        }
+        value = input;
+        found.push(value);
+    }
+    found
+}
+
+/// Which tokens of `shared` the heads read, where each selects one, and all that is done to it besides is scaling.
+fn tokens(index: &Index, layers: &[Layer], shared: &str) -> Option<Vec<i64>> {
+    let mut found = Vec::new();
+    for layer in layers {
+        let (mut value, mut chosen) = (layer.input, None);
+        while value != shared {
+            let node = index.producer(value)?;
+            match token(index, node) {
+                Some(token) if chosen.is_none() => chosen = Some(token),
+                None if !is_any(node, &POOLS) && linear(index, node).is_none() => {}
+                _ => return None,
+            }
+            value = data_inputs(index, node).first().copied()?;
+        }
+        found.push(chosen?);
+    }
+    found.sort_unstable();
+    found.dedup();
+    Some(found)
+}
+
+/// The one place along the second axis that a node selects.
+pub(super) fn token(index: &Index, node: &NodeProto) -> Option<i64> {
+    let input = |place: usize| index.integers(node.input.get(place)?);
+    if node.is("Gather") {
+        return input(1)?[..].try_into().ok().filter(|_| node.int("axis", 0) == 1).map(|[one]: [i64; 1]| one);
+    }
+    let (starts, ends, axes) = (input(1), input(2), input(3));
+    match (starts.as_deref(), ends.as_deref(), axes.as_deref()) {
+        (Some(&[start]), Some(&[end]), Some(&[1])) if node.is("Slice") && end == start + 1 => Some(start),
+        _ => None,
+    }
+}

@@ -1,0 +1,172 @@
+//! What a linear layer is, in every form in which exporters write one.
+
+use super::super::graph::Index;
+use super::super::schema::{NodeProto, TensorProto, data_type};
+use super::{Classifier, Cut};
+
+/// A layer with weights of the file, and the value that it takes.
+pub(super) struct Layer<'a> {
+    pub(super) classifier: Classifier,
+    pub(super) input: &'a str,
+    pub(super) features: Option<usize>,
+    pub(super) classes: Option<usize>,
+    pub(super) data_type: i32,
+}
+
+impl Layer<'_> {
+    /// What the new head replaces when it stands in for this layer.
+    pub(super) fn cut(&self, output: &str, tail: Vec<usize>) -> Cut {
+        Cut {
+            tensor: self.input.into(),
+            output: output.into(),
+            classifier: self.classifier,
+            features: self.features,
+            classes: self.classes,
+            data_type: self.data_type,
+            heads: 1,
+            tokens: Vec::new(),
+            decided: false,
+            tail,
+        }
+    }
+}
+
+/// A layer's weight as the layer reads it: its shape where the file tells it, and its data type.
+struct Weight {
+    dims: Option<Vec<i64>>,
+    data_type: i32,
+}
+
+/// The weight that a node reads as `value`: a stored tensor, read through any of `Transpose`, `DequantizeLinear` and
+/// `Cast`, or whatever else is computed from stored tensors alone.
+fn weight(index: &Index, value: &str) -> Option<Weight> {
+    let (mut name, mut read_as, mut transposed) = (value, None, None);
+    loop {
+        if let Some(tensor) = index.constant(name) {
+            let dims = Some(turned(tensor, transposed)).filter(|dims| dims.len() <= 4)?;
+            return Some(Weight { dims: Some(dims), data_type: read_as.unwrap_or(tensor.data_type()) });
+        }
+        let node = index.producer(name).filter(|_| index.is_fixed(name))?;
+        if node.is("Transpose") && transposed.is_none() {
+            transposed = Some(node);
+        } else if node.is("DequantizeLinear") {
+            let scale = index.constant(node.input.get(1)?)?;
+            read_as = read_as.or(Some(scale.data_type()));
+        } else if node.is("Cast") {
+            read_as = read_as.or(i32::try_from(node.int("to", 0)).ok());
+        } else {
+            // As with weights that are normalised in the graph.
+            return Some(Weight { dims: None, data_type: read_as.unwrap_or(data_type::FLOAT) });
+        }
+        name = node.input.first()?;
+    }
+}
+
+/// A tensor's dimensions behind a `Transpose`; none where that does not fit.
+fn turned(tensor: &TensorProto, transpose: Option<&NodeProto>) -> Vec<i64> {
+    match transpose.map(|node| node.attr("perm")) {
+        None => tensor.dims.clone(),
+        Some(None) => tensor.dims.iter().rev().copied().collect(),
+        Some(Some(perm)) => {
+            let axis = |&p: &i64| tensor.dims.get(usize::try_from(p).ok()?).copied();
+            perm.ints.iter().take(5).map(axis).collect::<Option<_>>().unwrap_or_default()
+        }
+    }
+}
+
+/// The linear layer that a node is or completes; `None` for other nodes.
+pub(super) fn linear<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
+    if node.is("Einsum") {
+        return einsum(index, node);
+    }
+    if node.is("Mul") {
+        return quantised_on_the_fly(index, node);
+    }
+    let (input, second) = (node.input.first()?.as_str(), node.input.get(1)?);
+    if !["Gemm", "MatMul", "Conv"].iter().any(|name| node.is(name)) || index.is_fixed(input) {
+        return None;
+    }
+    let Weight { dims, data_type } = weight(index, second)?;
+    let layer = |classifier, input, sizes: (i64, i64)| {
+        let (features, classes) = (usize::try_from(sizes.0).ok(), usize::try_from(sizes.1).ok());
+        Some(Layer { classifier, input, features, classes, data_type })
+    };
+    match dims.as_deref() {
+        Some(&[rows, columns]) if node.is("Gemm") => {
+            let input = if node.int("transA", 0) == 0 { input } else { untransposed(index, input)? };
+            layer(Classifier::Linear, input, if node.int("transB", 0) == 0 { (rows, columns) } else { (columns, rows) })
+        }
+        Some(&([rows, columns] | [1, rows, columns])) if node.is("MatMul") => {
+            layer(Classifier::Linear, input, (rows, columns))
+        }
+        Some(&([out, channels, 1] | [out, channels, 1, 1])) if node.is("Conv") && node.int("group", 1) == 1 => {
+            layer(Classifier::Conv, input, (channels, out))
+        }
+        None if !node.is("Conv") && node.int("transA", 0) == 0 => layer(Classifier::Linear, input, (-1, -1)),
+        _ => None,
+    }
+}
+
+/// What a `Transpose` of a matrix takes.
+fn untransposed<'a>(index: &Index<'a>, value: &str) -> Option<&'a str> {
+    let node = index.producer(value).filter(|node| node.is("Transpose"))?;
+    let swaps = node.attr("perm").is_none_or(|perm| perm.ints == [1, 0]);
+    node.input.first().filter(|_| swaps).map(String::as_str)
+}
+
+/// `nd,dc->nc` and the like: one letter of a stored matrix goes, the other comes.
+fn einsum<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
+    let equation = String::from_utf8(node.attr("equation")?.s().to_vec()).ok()?.replace(' ', "");
+    let (terms, result) = equation.split_once("->")?;
+    let (left, right) = terms.split_once(',')?;
+    let [a, b] = &node.input[..] else { return None };
+    let (data, input, stored, matrix) = match (index.is_fixed(a), index.is_fixed(b)) {
+        (false, true) => (left, a, b, right),
+        (true, false) => (right, b, a, left),
+        _ => return None,
+    };
+    let Weight { dims, data_type } = weight(index, stored)?;
+    let mut letters = matrix.chars();
+    let (Some(first), Some(second), None) = (letters.next(), letters.next(), letters.next()) else { return None };
+    let goes = |c: char| data.contains(c) && !result.contains(c);
+    let comes = |c: char| !data.contains(c) && result.contains(c);
+    let sizes = match dims.as_deref() {
+        Some(&[rows, columns]) if goes(first) && comes(second) => (rows, columns),
+        Some(&[rows, columns]) if goes(second) && comes(first) => (columns, rows),
+        _ => return None,
+    };
+    let (features, classes) = (usize::try_from(sizes.0).ok(), usize::try_from(sizes.1).ok());
+    Some(Layer { classifier: Classifier::Linear, input, features, classes, data_type })
+}
+
+/// A layer in bytes whose input is quantised as it comes: the `Mul` brings what `MatMulInteger` or `ConvInteger` gave back to its scale.
+fn quantised_on_the_fly<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
+    let mut sums = node.input.iter().filter_map(|value| index.producer(value)).filter(|n| n.is("Cast"));
+    let sum = index.producer(sums.next()?.input.first()?)?;
+    let quantised = index.producer(sum.input.first()?).filter(|n| n.is("DynamicQuantizeLinear"))?;
+    let dims = weight(index, sum.input.get(1)?)?.dims?;
+    let (classifier, features, classes) = match dims[..] {
+        [rows, columns] if sum.is("MatMulInteger") => (Classifier::Linear, rows, columns),
+        [out, channels, 1, 1] if sum.is("ConvInteger") && sum.int("group", 1) == 1 => (Classifier::Conv, channels, out),
+        _ => return None,
+    };
+    let (features, classes) = (usize::try_from(features).ok(), usize::try_from(classes).ok());
+    Some(Layer { classifier, input: quantised.input.first()?, features, classes, data_type: data_type::FLOAT })
+}
+
+/// A convolution whose kernel covers the whole map, as networks that were made of convolutions throughout have for their linear layers:
+/// told by `values`, how many the output has for an image, being its own number of filters.
+pub(super) fn whole_map<'a>(index: &Index<'a>, node: &'a NodeProto, values: Option<u64>) -> Option<Layer<'a>> {
+    let padded = node.attr("pads").is_some_and(|pads| pads.ints.iter().any(|&pad| pad != 0))
+        || node.attr("auto_pad").is_some_and(|kind| kind.s().starts_with(b"SAME"));
+    if !node.is("Conv") || node.int("group", 1) != 1 || padded {
+        return None;
+    }
+    let Weight { dims, data_type } = weight(index, node.input.get(1)?)?;
+    let &[out, channels, height, width] = &dims?[..] else { return None };
+    if height * width <= 1 || values != u64::try_from(out).ok() {
+        return None;
+    }
+    let (features, classes) = (usize::try_from(channels).ok(), usize::try_from(out).ok());
+    Some(Layer { classifier: Classifier::Conv, input: node.input.first()?, features, classes, data_type })
+}

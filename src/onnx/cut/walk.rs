@@ -1,0 +1,211 @@
+//! From an output back through what can belong to a head.
+
+use super::super::graph::Index;
+use super::super::schema::{GraphProto, NodeProto, data_type};
+use super::layer::{Layer, linear, whole_map};
+use super::{Classifier, Cut, joined};
+
+pub(super) const ACTIVATIONS: [&str; 3] = ["Softmax", "LogSoftmax", "Sigmoid"];
+pub(super) const SHAPE_ONLY: [&str; 5] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"];
+/// Choices made from the scores.
+const DECISIONS: [&str; 2] = ["ArgMax", "TopK"];
+/// The data comes first; what else they take may be computed.
+const FIRST: [&str; 4] = ["ArgMax", "TopK", "Slice", "Gather"];
+/// Kept behind the new head.
+pub(super) const CARRIED: [&str; 2] = ["Identity", "Cast"];
+pub(super) const POOLS: [&str; 4] = ["GlobalAveragePool", "AveragePool", "GlobalMaxPool", "ReduceMean"];
+/// What else may stand between a classifier and the output, and goes with it.
+pub(super) const PASSED: [&str; 11] = [
+    "Dropout",
+    "Relu",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "HardSigmoid",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "Slice",
+    "Gather",
+];
+/// What may follow a final activation and leaves its meaning.
+const HARMLESS: [&str; 4] = ["Dropout", "Clip", "QuantizeLinear", "DequantizeLinear"];
+/// Cuts that are listed: more help nobody.
+const MOST: usize = 32;
+/// What stands behind layers inside a network. A last linear layer with one of these behind it, and no final
+/// activation, makes an embedding, not scores of classes.
+pub(super) const HIDDEN: [&str; 9] =
+    ["BatchNormalization", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Tanh", "Elu", "Selu", "Softsign"];
+
+pub(super) fn is_any(node: &NodeProto, names: &[&str]) -> bool {
+    names.iter().any(|name| node.is(name))
+}
+
+/// What a walk back from an output finds.
+pub(super) struct Walk {
+    /// The cuts, the default first. Never empty.
+    pub(super) found: Vec<Cut>,
+    /// The nodes that are kept behind whatever replaces the head.
+    pub(super) tail: Vec<usize>,
+}
+
+/// Walks from the output towards the input, through what can belong to a head, and notes each linear layer.
+pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
+    let mut found: Vec<Cut> = Vec::new();
+    let (mut tail, mut value, mut tokens) = (Vec::new(), output, Vec::new());
+    let (mut activated, mut pooled, mut hidden, mut bare, mut decided) = (false, false, false, true, false);
+    let mut ahead = None;
+    let map = is_map(index, output);
+    while let Some(place) = index.producer_index(value).filter(|_| found.len() < MOST) {
+        let node = &index.graph.node[place];
+        let (mut cut, input) = match head(index, node, output, pooled) {
+            Some(Head::Layer(layer))
+                if layer.classifier == Classifier::Conv && !pooled && map && !after_pool(index, layer.input) =>
+            {
+                break;
+            }
+            Some(Head::Layer(layer)) => (Some(layer.cut(output, Vec::new())), layer.input),
+            Some(Head::Joined(cut, shared)) => (Some(cut), shared),
+            None => match data_inputs(index, node)[..] {
+                [input] => (None, input),
+                _ => break,
+            },
+        };
+        if let Some(mut cut) = cut.take() {
+            if found.is_empty() && hidden && !activated {
+                found.push(embedding(index, output, output));
+            }
+            if cut.tokens.is_empty() {
+                cut.tokens.clone_from(&tokens);
+            }
+            found.push(cut);
+        } else if is_any(node, &ACTIVATIONS) || is_any(node, &CARRIED) {
+            // An activation deeper inside is the old head's own; only the last keeps the output's meaning.
+            let last = found.is_empty() && !(activated && is_any(node, &ACTIVATIONS));
+            activated |= is_any(node, &ACTIVATIONS);
+            if last {
+                tail.push(place);
+            }
+            if last && bare && is_any(node, &ACTIVATIONS) {
+                let tail = tail.iter().rev().copied().collect();
+                ahead = Some(Cut { tail, ..embedding(index, output, input) });
+            }
+        } else if is_any(node, &DECISIONS) && found.is_empty() {
+            // What was done to the choice has nothing to be done to.
+            (tail, activated, bare, decided) = (Vec::new(), false, true, true);
+            ahead = Some(embedding(index, output, input));
+        } else if !is_any(node, &SHAPE_ONLY) && !may_follow(node) {
+            break;
+        }
+        tokens.extend(joined::token(index, node).filter(|_| found.is_empty() && tokens.is_empty()));
+        pooled |= is_any(node, &POOLS);
+        hidden |= is_any(node, &HIDDEN);
+        bare &= [&HARMLESS[..], &SHAPE_ONLY, &CARRIED, &ACTIVATIONS, &DECISIONS].iter().any(|names| is_any(node, names));
+        value = input;
+    }
+    if found.is_empty() {
+        // An activation keeps its meaning behind the new head, whatever layer it stood behind.
+        found.push(ahead.unwrap_or_else(|| embedding(index, output, output)));
+    }
+    tail.reverse();
+    for cut in &mut found {
+        cut.decided = decided;
+        if cut.classifier != Classifier::None {
+            cut.tail.clone_from(&tail);
+        }
+    }
+    Walk { found, tail }
+}
+
+enum Head<'a> {
+    Layer(Layer<'a>),
+    Joined(Cut, &'a str),
+}
+
+/// The head, or the part of one, that a node is or completes.
+fn head<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str, pooled: bool) -> Option<Head<'a>> {
+    if let Some(layer) = linear(index, node) {
+        return Some(Head::Layer(layer));
+    }
+    if let Some(layer) = whole_map(index, node, values(index, output).filter(|_| !pooled)) {
+        return Some(Head::Layer(layer));
+    }
+    if data_inputs(index, node).len() < 2 {
+        return None;
+    }
+    joined::heads(index, node, output).map(|(cut, shared)| Head::Joined(cut, shared))
+}
+
+/// Whether a node can stand behind a linear layer in a head, and goes with it.
+fn may_follow(node: &NodeProto) -> bool {
+    is_any(node, &POOLS) || is_any(node, &PASSED) || is_any(node, &HIDDEN)
+}
+
+/// A value as features, where no layer is known that the new head replaces.
+pub(super) fn embedding(index: &Index, output: &str, tensor: &str) -> Cut {
+    let declared = float_type(index.graph, tensor).or_else(|| float_type(index.graph, output));
+    Cut {
+        tensor: tensor.into(),
+        output: output.into(),
+        classifier: Classifier::None,
+        features: None,
+        classes: None,
+        data_type: declared.unwrap_or(data_type::FLOAT),
+        heads: 0,
+        tokens: Vec::new(),
+        decided: false,
+        tail: Vec::new(),
+    }
+}
+
+/// The shape that the graph declares for a tensor.
+fn declared(index: &Index, tensor: &str) -> Option<Vec<Option<u64>>> {
+    let info = index.graph.output.iter().chain(&index.graph.value_info).find(|v| v.name() == tensor)?;
+    info.tensor_type()?.1
+}
+
+/// Whether an output is a map with more than one place, or may be one.
+fn is_map(index: &Index, output: &str) -> bool {
+    let shape = declared(index, output).unwrap_or_default();
+    shape.len() == 4 && shape.iter().filter(|d| **d == Some(1)).count() < 2
+}
+
+/// How many values an output has for one image, where it is declared.
+fn values(index: &Index, output: &str) -> Option<u64> {
+    let shape = declared(index, output)?;
+    shape.get(1..)?.iter().try_fold(1u64, |n, dim| n.checked_mul((*dim)?))
+}
+
+/// Whether `value` comes from a pool, with no layer between.
+pub(super) fn after_pool<'a>(index: &Index<'a>, mut value: &'a str) -> bool {
+    while let Some(node) = index.producer(value) {
+        if is_any(node, &POOLS) {
+            return true;
+        }
+        let light = may_follow(node) || is_any(node, &SHAPE_ONLY) || is_any(node, &CARRIED);
+        let [input] = data_inputs(index, node)[..] else { break };
+        if !light {
+            break;
+        }
+        value = input;
+    }
+    false
+}
+
+/// The float type that the graph declares for a tensor.
+pub(super) fn float_type(graph: &GraphProto, tensor: &str) -> Option<i32> {
+    let info = graph.output.iter().chain(&graph.value_info).find(|v| v.name() == tensor)?;
+    let floats = [data_type::FLOAT, data_type::FLOAT16, data_type::BFLOAT16, data_type::DOUBLE];
+    info.tensor_type().map(|(t, _)| t).filter(|t| floats.contains(t))
+}
+
+/// The inputs that are not stored, nor computed from stored tensors alone.
+pub(super) fn data_inputs<'a>(index: &Index, node: &'a NodeProto) -> Vec<&'a str> {
+    let mut inputs = node.input.iter().map(String::as_str);
+    if is_any(node, &FIRST) || is_any(node, &SHAPE_ONLY) {
+        // Shapes may be computed from other shapes; the data always comes first.
+        return inputs.next().into_iter().collect();
+    }
+    inputs.filter(|i| !i.is_empty() && !index.is_fixed(i)).collect()
+}
+
