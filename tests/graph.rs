@@ -2,6 +2,8 @@
 
 #[path = "graph/build.rs"]
 mod build;
+#[path = "graph/cases.rs"]
+mod cases;
 #[path = "graph/check.rs"]
 mod check;
 mod common;
@@ -13,7 +15,13 @@ mod models;
 mod operators;
 #[path = "graph/parts.rs"]
 mod parts;
+#[path = "graph/picks.rs"]
+mod picks;
+#[path = "graph/resizes.rs"]
+mod resizes;
 #[path = "graph/sums.rs"]
 mod sums;
+#[path = "graph/torch.rs"]
+mod torch;
 #[path = "graph/values.rs"]
 mod values;

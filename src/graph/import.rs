@@ -2,7 +2,7 @@
 
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
-use super::{Program, Step, batch_norm, stable, widen};
+use super::{Program, Step, batch_norm, bounds, stable, unread, widen};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly};
 use crate::onnx::Model;
@@ -25,10 +25,12 @@ pub(crate) fn chain(error: TractError) -> String {
 /// The model as tract's protobuf, with float16 as float32.
 pub(crate) fn read(model: &Model) -> Result<pb::ModelProto> {
     let refused = |what: String| Error::model(&model.path, one_line(&what));
+    bounds::check(model).map_err(refused)?;
     let bytes = model.to_bytes()?;
     let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
     let mut proto = proto.and_then(|proto| proto.map_err(chain)).map_err(refused)?;
     widen::widen(&mut proto).map_err(refused)?;
+    unread::drop_unread(&mut proto);
     Ok(proto)
 }
 
@@ -61,7 +63,7 @@ pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> 
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
     let (changed, parameters) = parameters::as_inputs(model);
-    let onnx = stable::register(batch_norm::register(tract_onnx::onnx()));
+    let onnx = ops::onnx::register(stable::register(batch_norm::register(tract_onnx::onnx())));
     let build = |model: &Model, batch: Option<usize>| {
         let proto = read(model)?;
         let made = quietly(|| {
@@ -172,11 +174,23 @@ impl<'a> Builder<'a> {
                 Some(HostValue::Known(known)) => Some(known.clone()),
                 _ => None,
             };
-            let constants = inputs.iter().map(known).collect();
-            let (op, read) = ops::lower(&Node { model: self.model, node, constants })?;
-            let inputs = read.into_iter().map(|input| inputs[input]).collect();
-            let (name, operator) = (node.name.clone(), node.op.name().to_string());
-            self.program.steps.push(Step { node: name, operator, op, inputs, output });
+            let constants: Vec<_> = inputs.iter().map(known).collect();
+            let results = self.model.output_outlets().map_err(chain)?;
+            for (slot, outlet) in node.outputs.iter().enumerate() {
+                let id = OutletId::new(node.id, slot);
+                if slot > 0 && outlet.successors.is_empty() && !results.contains(&id) {
+                    continue;
+                }
+                let node = Node { model: self.model, node, slot, constants: constants.clone() };
+                let (op, read) = ops::lower(&node)?;
+                let inputs = read.into_iter().map(|input| inputs[input]).collect();
+                let (node, operator) = (node.node.name.clone(), node.node.op.name().to_string());
+                let output = self.program.values;
+                self.program.steps.push(Step { node, operator, op, inputs, output });
+                self.numbers.insert(id, output);
+                self.program.values += 1;
+            }
+            return Ok(());
         }
         self.numbers.insert(OutletId::new(node.id, 0), output);
         self.program.values += 1;

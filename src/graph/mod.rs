@@ -6,11 +6,14 @@
 //! are kept.
 
 mod batch_norm;
+mod bounds;
 mod host;
 pub(crate) mod import;
 mod ops;
 mod run;
+mod sizes;
 mod stable;
+mod unread;
 mod widen;
 
 use crate::error::{Error, Result};

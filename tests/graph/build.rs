@@ -9,24 +9,35 @@ use adapt::onnx::schema::{
 use adapt::onnx::surgery::symbol;
 use adapt::onnx::tensor::{initializer, integers};
 
-/// Random numbers that are the same everywhere.
-pub struct Rng(u64);
+/// Random numbers that are the same everywhere; or sizes that follow choices made elsewhere.
+pub struct Rng {
+    state: u64,
+    choices: Option<std::vec::IntoIter<u32>>,
+}
 
 impl Rng {
     pub fn new(seed: u64) -> Rng {
-        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Rng { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, choices: None }
+    }
+
+    /// Sizes and coins are these choices in turn, each a share of its range (and, when they are used up, the least): so a
+    /// case becomes simpler when its choices become smaller.
+    pub fn choosing(choices: Vec<u32>) -> Rng {
+        Rng { choices: Some(choices.into_iter()), ..Rng::new(7) }
     }
 
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
     }
 
     /// One of `from..=to`.
     pub fn size(&mut self, from: usize, to: usize) -> usize {
-        from + (self.next() >> 20) as usize % (to - from + 1)
+        let range = (to - from + 1) as u64;
+        let chosen = self.choices.as_mut().map(|choices| choices.next().unwrap_or(0));
+        from + chosen.map_or_else(|| (self.next() >> 20) % range, |choice| (u64::from(choice) * range) >> 32) as usize
     }
 
     pub fn coin(&mut self) -> bool {
@@ -76,7 +87,11 @@ pub struct Graph {
 
 impl Graph {
     pub fn new(seed: u64) -> Graph {
-        Graph { rng: Rng::new(seed), shape: vec![1, 1], opset: 17, nodes: vec![], initializers: vec![] }
+        Graph::with(Rng::new(seed))
+    }
+
+    pub fn with(rng: Rng) -> Graph {
+        Graph { rng, shape: vec![1, 1], opset: 17, nodes: vec![], initializers: vec![] }
     }
 
     /// Sets the shape of `x`; the first axis is the batch, whatever is said here.
@@ -104,6 +119,13 @@ impl Graph {
     pub fn values(&mut self, shape: &[usize], values: Vec<f32>) -> String {
         let name = self.name("w");
         self.initializers.push(initializer(&name, shape, values, data_type::FLOAT));
+        name
+    }
+
+    /// Integers of any shape.
+    pub fn places(&mut self, shape: &[i64], values: &[i64]) -> String {
+        let name = self.integers(values);
+        self.initializers.last_mut().expect("it was just made").dims = shape.to_vec();
         name
     }
 

@@ -94,3 +94,59 @@ pub fn responses(g: &mut Graph) -> String {
     let size = g.rng.pick(&[1, 3, 5]);
     g.node("LRN", &["x"], &[int("size", size), float("alpha", 0.3), float("beta", 0.7), float("bias", 1.2)])
 }
+
+pub fn transposed_convolutions(g: &mut Graph) -> String {
+    let rank = g.rng.size(1, 2);
+    let mut sizes = |from: usize, to: usize| (0..rank).map(|_| g.rng.size(from, to) as i64).collect::<Vec<i64>>();
+    let (kernel, strides, dilations, spatial) = (sizes(1, 3), sizes(1, 3), sizes(1, 2), sizes(2, 5));
+    let mut attributes = vec![ints("strides", &strides), ints("kernel_shape", &kernel)];
+    match g.rng.size(0, 4) {
+        0 => attributes.push(text("auto_pad", "SAME_UPPER")),
+        1 => attributes.push(text("auto_pad", "SAME_LOWER")),
+        2 => attributes.push(ints("dilations", &dilations)),
+        3 => {
+            let extra: Vec<i64> = strides.iter().map(|&s| s - 1).collect();
+            attributes.extend([ints("output_padding", &extra), ints("dilations", &dilations)]);
+        }
+        _ => {
+            let pads: Vec<i64> = (0..2 * rank).map(|i| (kernel[i % rank] - 1).min(1)).collect();
+            attributes.push(ints("pads", &pads));
+        }
+    }
+    let (groups, per_group, outputs) = (g.rng.size(1, 3), g.rng.size(1, 2), g.rng.size(1, 2));
+    attributes.push(int("group", groups as i64));
+    let all = |first: usize, second: usize, rest: &[i64]| {
+        [first, second].into_iter().chain(rest.iter().map(|&d| d as usize)).collect::<Vec<usize>>()
+    };
+    g.input(&all(1, groups * per_group, &spatial));
+    let weight = g.weight(&all(groups * per_group, outputs, &kernel));
+    if g.rng.coin() {
+        let bias = g.weight(&[groups * outputs]);
+        return g.node("ConvTranspose", &["x", &weight, &bias], &attributes);
+    }
+    g.node("ConvTranspose", &["x", &weight], &attributes)
+}
+
+/// Blocks summed into the map that they were cut from.
+pub fn columns(g: &mut Graph) -> String {
+    let (channels, stride, pad) = (g.rng.size(1, 2), g.rng.size(1, 2), g.rng.size(0, 1));
+    let (size, block) = ([6, 5], [2, 3]);
+    let steps = |axis: usize| (size[axis] + 2 * pad - block[axis]) / stride + 1;
+    g.input(&[1, channels * block[0] * block[1], steps(0) * steps(1)]);
+    g.opset = 18;
+    let [size, block] = [size, block].map(|two| g.integers(&two.map(|n| n as i64)));
+    let (stride, pad) = ([stride as i64; 2], [pad as i64; 4]);
+    g.node("Col2Im", &["x", &size, &block], &[ints("strides", &stride), ints("pads", &pad)])
+}
+
+/// Over three axes, one of which is crossed pixel by pixel.
+pub fn sliced_convolutions(g: &mut Graph) -> String {
+    let axis = g.rng.size(0, 2);
+    let (mut kernel, mut pads, mut strides) = (vec![2, 3, 2], vec![0, 1, 1, 1, 0, 1], vec![1, 2, 1]);
+    (kernel[axis], strides[axis], pads[axis], pads[axis + 3]) = (1, 1, 0, 0);
+    let (inputs, outputs) = (g.rng.size(1, 3), g.rng.size(1, 3));
+    g.input(&[1, inputs, 3, 4, 5]);
+    let shape: Vec<usize> = [outputs, inputs].into_iter().chain(kernel).collect();
+    let (weight, bias) = (g.weight(&shape), g.weight(&[outputs]));
+    g.node("Conv", &["x", &weight, &bias], &[ints("pads", &pads), ints("strides", &strides)])
+}

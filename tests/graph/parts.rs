@@ -1,6 +1,6 @@
 //! Random models of operators that rearrange, choose and repeat.
 
-use super::build::{Graph, int, ints, text};
+use super::build::{Graph, float, int, ints, text};
 use super::values::any;
 
 pub fn arrangements(g: &mut Graph) -> String {
@@ -66,34 +66,28 @@ pub fn gathers(g: &mut Graph) -> String {
 
 pub fn paddings(g: &mut Graph) -> String {
     g.input(&[1, 2, 4, 5]);
-    let mode = g.rng.pick(&["constant", "reflect", "edge"]);
-    let pads: Vec<i64> = (0..8).map(|i| if i % 4 < 2 { 0 } else { g.rng.size(0, 3) as i64 }).collect();
-    let pads = g.integers(&pads);
-    let value = g.values(&[], vec![0.3]);
-    match mode {
-        "constant" => g.node("Pad", &["x", &pads, &value], &[text("mode", mode)]),
-        _ => g.node("Pad", &["x", &pads], &[text("mode", mode)]),
+    let mode = g.rng.pick(&["constant", "reflect", "edge", "wrap"]);
+    // Reflecting what was cut off before is not defined alike everywhere.
+    let cut = if mode == "constant" { 2 } else { 0 };
+    let pads: Vec<i64> =
+        (0..8).map(|i| if i % 4 < 2 { 0 } else { g.rng.size(0, 3 + cut) as i64 - cut as i64 }).collect();
+    let mode_text = text("mode", mode);
+    match g.rng.size(0, 2) {
+        0 if mode != "wrap" => {
+            g.opset = 10;
+            g.node("Pad", &["x"], &[mode_text, ints("pads", &pads), float("value", 0.4)])
+        }
+        1 => {
+            g.opset = 19;
+            let (pads, axes) = (g.integers(&[pads[3], pads[2], pads[7], pads[6]]), g.integers(&[-1, 2]));
+            g.node("Pad", &["x", &pads, "", &axes], &[mode_text])
+        }
+        _ => {
+            g.opset = 19;
+            let (pads, value) = (g.integers(&pads), g.values(&[], vec![0.3]));
+            g.node("Pad", &["x", &pads, &value], &[mode_text])
+        }
     }
-}
-
-pub fn resizes(g: &mut Graph) -> String {
-    g.input(&[1, 2, 4, 5]);
-    let mode = g.rng.pick(&["nearest", "linear", "cubic"]);
-    let places = g.rng.pick(&["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]);
-    let attributes =
-        [text("mode", mode), text("coordinate_transformation_mode", places), text("nearest_mode", "floor")];
-    if g.rng.coin() {
-        let scales: &[f32] = g.rng.pick(&[&[1., 1., 2., 2.], &[1., 1., 0.5, 1.6], &[1., 1., 1., 3.]]);
-        let scales = g.values(&[4], scales.to_vec());
-        return g.node("Resize", &["x", "", &scales], &attributes);
-    }
-    // Sizes name the batch too, so they are put together from the input's shape.
-    let (height, width) = (g.rng.size(2, 9) as i64, g.rng.size(2, 9) as i64);
-    let (zero, two, sizes) = (g.integers(&[0]), g.integers(&[2]), g.integers(&[height, width]));
-    let all = g.node("Shape", &["x"], &[]);
-    let head = g.node("Slice", &[&all, &zero, &two], &[]);
-    let sizes = g.node("Concat", &[&head, &sizes], &[int("axis", 0)]);
-    g.node("Resize", &["x", "", "", &sizes], &attributes)
 }
 
 /// A token of ones for each image, a mask whose sizes follow the batch: what only a run can know.

@@ -25,14 +25,20 @@ pub fn reductions(g: &mut Graph) -> String {
         let axes = g.integers(&axes);
         return g.node(op, &["x", &axes], &[keep]);
     }
+    if g.rng.coin() {
+        g.opset = 18;
+        let axes = g.integers(&axes);
+        return g.node(op, &["x", &axes], &[keep]);
+    }
     g.node(op, &["x"], &[ints("axes", &axes), keep])
 }
 
 pub fn places(g: &mut Graph) -> String {
     let dims = any(g);
     let axis = g.rng.size(1, dims.len() - 1) as i64;
-    let op = g.rng.pick(&["ArgMax", "ArgMin"]);
-    let place = g.node(op, &["x"], &[int("axis", axis), int("keepdims", 1)]);
+    let (op, last) = (g.rng.pick(&["ArgMax", "ArgMin"]), g.rng.size(0, 1) as i64);
+    let rounded = g.node("Round", &["x"], &[]);
+    let place = g.node(op, &[&rounded], &[int("axis", axis), int("keepdims", 1), int("select_last_index", last)]);
     let place = g.node("Cast", &[&place], &[int("to", 1)]);
     g.node("Mul", &["x", &place], &[])
 }
@@ -108,11 +114,52 @@ pub fn einsums(g: &mut Graph) -> String {
         ("abcd,ced->abe", &[0, 1, 2, 3], &[2, 4, 3]),
         ("abc,dc->dab", &[0, 1, 2], &[3, 2]),
         ("abc,bd->adc", &[0, 1, 2], &[1, 3]),
+        ("...bc,cd->...bd", &[0, 1, 2], &[2, 3]),
+        ("a...,d->ad...", &[0, 1, 2], &[3]),
+        ("a b c, cd", &[0, 1, 2], &[2, 3]),
     ]);
     let of = |axes: &[usize]| axes.iter().map(|&axis| sizes[axis]).collect::<Vec<usize>>();
     g.input(&of(left));
     let weight = g.weight(&of(right));
-    g.node("Einsum", &["x", &weight], &[text("equation", equation)])
+    match g.rng.size(0, 4) {
+        0 => g.node("Einsum", &["x"], &[text("equation", turned(left.len()))]),
+        1 if left.len() == 3 => {
+            let (second, third) = (g.weight(&[sizes[2], 3]), g.weight(&[3, 2]));
+            g.node("Einsum", &["x", &second, &third], &[text("equation", "abc,cd,de->abe")])
+        }
+        _ => g.node("Einsum", &["x", &weight], &[text("equation", equation)]),
+    }
+}
+
+/// One tensor: its axes in another order, the last one summed.
+fn turned(rank: usize) -> &'static str {
+    if rank == 3 { "abc->ba" } else { "abcd->cab" }
+}
+
+/// `Attention` in three and four axes, with masks, shared heads and limits.
+pub fn attentions(g: &mut Graph) -> String {
+    g.opset = 23;
+    let mut attributes = vec![];
+    if g.rng.coin() {
+        attributes.push(float("scale", 0.4));
+    }
+    if g.rng.coin() {
+        attributes.push(int("is_causal", 1));
+    }
+    if g.rng.coin() {
+        g.input(&[1, 5, 8]);
+        let (k, v) = (g.weight(&[8, 4]), g.weight(&[8, 4]));
+        let [k, v] = [k, v].map(|weight| g.node("MatMul", &["x", &weight], &[]));
+        attributes.extend([int("q_num_heads", 4), int("kv_num_heads", 2)]);
+        return g.node("Attention", &["x", &k, &v], &attributes);
+    }
+    g.input(&[1, 2, 4, 3]);
+    let [k, v] = ["Sin", "Cos"].map(|op| g.node(op, &["x"], &[]));
+    if g.rng.coin() {
+        let mask = g.weight(&[4, 4]);
+        return g.node("Attention", &["x", &k, &v, &mask], &attributes);
+    }
+    g.node("Attention", &["x", &k, &v], &attributes)
 }
 
 pub fn normalisations(g: &mut Graph) -> String {

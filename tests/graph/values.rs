@@ -41,6 +41,7 @@ pub fn functions(g: &mut Graph) -> String {
         "Elu",
         "Selu",
         "Celu",
+        "IsNaN",
         "Softplus",
         "Softsign",
         "HardSigmoid",
@@ -51,13 +52,35 @@ pub fn functions(g: &mut Graph) -> String {
     ]);
     let attributes = match op {
         "LeakyRelu" | "Elu" => vec![float("alpha", 0.3)],
+        "Celu" => vec![float("alpha", 0.7)],
         "HardSigmoid" => vec![float("alpha", 0.21), float("beta", 0.4)],
         _ => vec![],
     };
     // Away from the poles of the tangent.
     let half = g.values(&[], vec![0.6]);
     let x = g.node("Mul", &["x", &half], &[]);
-    g.node(op, &[&x], &attributes)
+    let y = g.node(op, &[&x], &attributes);
+    if op == "IsNaN" { g.node("Cast", &[&y], &[int("to", 1)]) } else { y }
+}
+
+/// Within the domains of the inverse functions.
+pub fn inverses(g: &mut Graph) -> String {
+    any(g);
+    let (small, above) = (g.values(&[], vec![0.8]), g.values(&[], vec![2.2]));
+    let sin = g.node("Sin", &["x"], &[]);
+    let x = g.node("Mul", &[&sin, &small], &[]);
+    let op = g.rng.pick(&["Acos", "Asin", "Asinh", "Atan", "Atanh", "Acosh"]);
+    let x = if op == "Acosh" { g.node("Add", &[&x, &above], &[]) } else { x };
+    g.node(op, &[&x], &[])
+}
+
+/// Powers of many exponents, known or computed.
+pub fn exponents(g: &mut Graph) -> String {
+    let dims = any(g);
+    let (abs, half) = (g.node("Abs", &["x"], &[]), g.values(&[], vec![0.5]));
+    let base = g.node("Add", &[&abs, &half], &[]);
+    let exponent = if g.rng.coin() { g.weight(&dims[1..]) } else { g.node("Cos", &["x"], &[]) };
+    g.node("Pow", &[&base, &exponent], &[])
 }
 
 pub fn functions_of_positive(g: &mut Graph) -> String {

@@ -8,6 +8,7 @@ use tract_onnx::tract_core::ops::logic::Iff;
 pub(super) const FAMILY: Family = Family {
     operators: &["Add", "Sub", "Mul", "Div", "Min", "Max", "Eq", "LT", "LTE", "GT", "GTE", "And", "Or", "Xor", "Iff"],
     lower,
+    parsers: &[],
 };
 
 fn lower(node: &Node) -> Option<Lowered> {

@@ -1,20 +1,44 @@
 //! Convolution in one and two dimensions.
 
+use super::shape::moved;
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, whole};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
 use crate::kernels::{Float, Window};
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, WithDType};
-use tract_onnx::tract_core::ops::cnn::{Conv as TractConv, KernelFormat, PoolSpec};
+use tract_onnx::tract_core::ops::cnn::{Conv as TractConv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-pub(super) const FAMILY: Family = Family { operators: &["Conv"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["Conv"], lower, parsers: &[] };
 
 fn lower(node: &Node) -> Option<Lowered> {
     let op = node.op::<TractConv>()?;
     if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW {
         return Some(Err("only plain float convolutions are known".into()));
     }
-    Some(sliding(&op.pool_spec).and_then(|spec| whole(node, Conv { spec, groups: op.group.max(1) })))
+    let groups = op.group.max(1);
+    if let Some((axis, spec)) = sliced(&op.pool_spec) {
+        return Some(sliding(&spec).and_then(|spec| whole(node, Sliced { flat: Conv { spec, groups }, axis })));
+    }
+    Some(sliding(&op.pool_spec).and_then(|spec| whole(node, Conv { spec, groups })))
+}
+
+/// An axis among three that a window crosses pixel by pixel, and the window over the other two.
+fn sliced(spec: &PoolSpec) -> Option<(usize, PoolSpec)> {
+    let unpadded = |axis: usize| match &spec.padding {
+        PaddingSpec::Explicit(before, behind) => (before[axis], behind[axis]) == (0, 0),
+        PaddingSpec::ExplicitOnnxPool(..) => false,
+        _ => true,
+    };
+    let crossed = |&axis: &usize| spec.kernel_shape[axis] == 1 && spec.stride(axis) == 1 && unpadded(axis);
+    let axis = (0..3).filter(|_| spec.rank() == 3).find(crossed)?;
+    let mut flat = spec.clone();
+    flat.kernel_shape.remove(axis);
+    flat.strides.as_mut().map(|strides| strides.remove(axis));
+    flat.dilations.as_mut().map(|dilations| dilations.remove(axis));
+    if let PaddingSpec::Explicit(before, behind) = &mut flat.padding {
+        (before.remove(axis), behind.remove(axis));
+    }
+    Some((axis, flat))
 }
 
 /// A window over one or two axes, as tract describes it.
@@ -159,6 +183,57 @@ impl Op for Conv {
             let by_bias = by_type!(dtype, by_bias(&conv, grad))?;
             grads[2] = Some(super::unbroadcast(&by_bias, shapes[2])?);
         }
+        Ok(grads)
+    }
+}
+
+/// A convolution over three axes, one of which becomes a part of the batch.
+struct Sliced {
+    flat: Conv,
+    axis: usize,
+}
+
+impl Sliced {
+    /// `[N, C, a, b, c]` as `[N · length of the axis, C, …]`.
+    fn slices(&self, x: &Tensor) -> Result<Tensor> {
+        let x = moved(x, 2 + self.axis, 1)?;
+        let dims = x.dims();
+        x.reshape([&[dims[0] * dims[1]], &dims[2..]].concat())
+    }
+
+    /// The way back, for so many images.
+    fn joined(&self, x: &Tensor, images: usize) -> Result<Tensor> {
+        let dims = x.dims();
+        let x = x.reshape([&[images, dims[0] / images.max(1)], &dims[1..]].concat())?;
+        moved(&x, 1, 2 + self.axis)
+    }
+}
+
+impl Op for Sliced {
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        let (x, k) = (self.slices(inputs[0])?, inputs[1].squeeze(2 + self.axis)?);
+        self.joined(&self.flat.forward(run, &[&x, &k, inputs[2]])?, inputs[0].dims()[0])
+    }
+
+    fn keeps(&self, wanted: &[bool]) -> Keeps {
+        self.flat.keeps(wanted)
+    }
+
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let x = kept.inputs[0].map(|x| self.slices(x)).transpose()?;
+        let k = kept.inputs[1].map(|k| k.squeeze(2 + self.axis)).transpose()?;
+        let (mut x_shape, mut k_shape) = (kept.shapes[0].to_vec(), kept.shapes[1].to_vec());
+        x_shape[0] *= x_shape.remove(2 + self.axis);
+        k_shape.remove(2 + self.axis);
+        let flat = Kept {
+            inputs: vec![x.as_ref(), k.as_ref(), None],
+            output: None,
+            shapes: vec![&x_shape, &k_shape, kept.shapes[2]],
+            wanted: kept.wanted.clone(),
+        };
+        let mut grads = self.flat.backward(run, &flat, &self.slices(grad)?)?;
+        grads[0] = grads[0].take().map(|dx| self.joined(&dx, kept.shapes[0][0])).transpose()?;
+        grads[1] = grads[1].take().map(|dk| dk.reshape(kept.shapes[1])).transpose()?;
         Ok(grads)
     }
 }

@@ -1,11 +1,56 @@
-//! Products of two tensors summed over shared axes: matrix products of every kind.
+//! Products of tensors summed over shared axes: matrix products of every kind.
 
+use super::onnx::{Parsed, Shape, made};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, sum_over, whole};
 use candle_core::{Result, Tensor};
 use std::collections::HashMap;
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::{TractError, TractResult};
 use tract_onnx::tract_core::ops::einsum::EinSum as TractEinSum;
 
-pub(super) const FAMILY: Family = Family { operators: &["EinSum"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["EinSum"], lower, parsers: &[("Einsum", parse)] };
+
+/// ONNX's `Einsum`, its ellipsis written out: tract matches those of several operands otherwise than numpy does.
+fn parse(_: &ParsingContext, node: &NodeProto) -> Parsed {
+    let equation: String = node.get_attr("equation")?;
+    made(node, Shape::Unknown, move |wires, inputs| {
+        let ranks = inputs.iter().map(|&input| Ok(wires.shape(input)?.len())).collect::<TractResult<Vec<_>>>()?;
+        let equation = written_out(&equation, &ranks)
+            .ok_or_else(|| TractError::msg(format!("its equation '{equation}' does not fit its inputs")))?;
+        wires.wire(TractEinSum::new(equation.parse()?, wires.dtype(inputs[0])?), inputs)
+    })
+}
+
+/// The equation with letters for the axes of the ellipsis (the last ones meet) and with its output.
+fn written_out(equation: &str, ranks: &[usize]) -> Option<String> {
+    let equation: String = equation.split_whitespace().collect();
+    let (left, right) = equation.split_once("->").map_or((&*equation, None), |(left, right)| (left, Some(right)));
+    let terms: Vec<&str> = left.split(',').collect();
+    let named = |term: &str| term.chars().filter(|c| c.is_ascii_alphabetic()).count();
+    let hidden = |(term, rank): (&&str, &usize)| {
+        let rest = rank.checked_sub(named(term))?;
+        (term.contains("...") || rest == 0).then_some(rest)
+    };
+    let hidden: Vec<usize> = terms.iter().zip(ranks).map(hidden).collect::<Option<_>>()?;
+    let most = hidden.iter().copied().max()?;
+    let free = ('a'..='z').chain('A'..='Z').filter(|c| !equation.contains(*c));
+    let letters: Vec<char> = free.take(most).collect();
+    if terms.len() != ranks.len() || letters.len() < most {
+        return None;
+    }
+    let dots = |count: usize| letters[most - count..].iter().collect::<String>();
+    let left: Vec<String> = terms.iter().zip(&hidden).map(|(term, &count)| term.replace("...", &dots(count))).collect();
+    let right = right.map(|right| right.replace("...", &dots(most))).unwrap_or_else(|| {
+        // Without an output it is the ellipsis and every letter that stands once, in order.
+        let mut once: Vec<char> = terms.concat().chars().filter(|c| c.is_ascii_alphabetic()).collect();
+        once.sort_unstable();
+        let all = once.clone();
+        once.retain(|c| all.iter().filter(|other| *other == c).count() == 1);
+        dots(most) + &once.into_iter().collect::<String>()
+    });
+    Some(format!("{}->{right}", left.join(",")))
+}
 
 fn lower(node: &Node) -> Option<Lowered> {
     let op = node.op::<TractEinSum>()?;
@@ -20,46 +65,71 @@ fn lower(node: &Node) -> Option<Lowered> {
     if inputs.iter().chain(&outputs).any(repeats) {
         return Some(Err("it takes a diagonal".into()));
     }
-    Some(match (<[_; 2]>::try_from(inputs), <[_; 1]>::try_from(outputs)) {
-        (Ok(inputs), Ok([output])) => whole(node, EinSum { inputs, output }),
-        _ => Err("products of other than two tensors are not known".into()),
+    Some(match <[_; 1]>::try_from(outputs) {
+        Ok([output]) if !inputs.is_empty() => whole(node, EinSum { inputs, output }),
+        _ => Err("it has no input".into()),
     })
 }
 
 /// Axes bear letters; those that the output lacks are summed over.
 struct EinSum {
-    inputs: [Vec<char>; 2],
+    inputs: Vec<Vec<char>>,
     output: Vec<char>,
 }
 
 impl Op for EinSum {
     fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        let shapes = [inputs[0].dims(), inputs[1].dims()];
-        let sizes = sizes(&self.inputs, &shapes)?;
-        contract((inputs[0], &self.inputs[0]), (inputs[1], &self.inputs[1]), &self.output, &sizes)
+        let shapes: Vec<&[usize]> = inputs.iter().map(|input| input.dims()).collect();
+        let parts: Vec<_> = inputs.iter().copied().zip(self.inputs.iter().map(Vec::as_slice)).collect();
+        product(&parts, &self.output, &sizes(&self.inputs, &shapes)?)
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
-        Keeps::inputs(&[wanted[1], wanted[0]])
+        // Each is read by the gradients of the others.
+        let others = |own: usize| wanted.iter().enumerate().any(|(other, &wanted)| other != own && wanted);
+        Keeps { inputs: (0..wanted.len()).map(others).collect(), output: false }
     }
 
     fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let sizes = sizes(&self.inputs, &[kept.shapes[0], kept.shapes[1]])?;
+        let sizes = sizes(&self.inputs, &kept.shapes)?;
         let by = |index: usize| {
-            let other = (kept.input(1 - index)?, self.inputs[1 - index].as_slice());
+            let mut parts = vec![(grad, self.output.as_slice())];
+            for other in (0..self.inputs.len()).filter(|&other| other != index) {
+                parts.push((kept.input(other)?, &self.inputs[other]));
+            }
             // Where an axis of length 1 met a longer one, the gradient is summed over it.
             let (axes, shape) = (&self.inputs[index], kept.shapes[index]);
             let own: HashMap<char, usize> = axes.iter().copied().zip(shape.iter().copied()).collect();
             let short: Vec<char> = axes.iter().copied().filter(|axis| own[axis] != sizes[axis]).collect();
             let target: Vec<char> = axes.iter().copied().filter(|axis| !short.contains(axis)).collect();
-            contract((grad, &self.output), other, &target, &sizes)?.reshape(shape)
+            product(&parts, &target, &sizes)?.reshape(shape)
         };
-        (0..2).map(|index| kept.wanted[index].then(|| by(index)).transpose()).collect()
+        (0..self.inputs.len()).map(|index| kept.wanted[index].then(|| by(index)).transpose()).collect()
     }
 }
 
+/// Sums the product of all parts over the axes that `output` lacks, two at a time.
+fn product(parts: &[(&Tensor, &[char])], output: &[char], sizes: &HashMap<char, usize>) -> Result<Tensor> {
+    let (x, axes) = parts[0];
+    let [between @ .., (last, last_axes)] = &parts[1..] else {
+        let one = Tensor::ones((), x.dtype(), x.device())?;
+        return contract((x, axes), (&one, &[]), output, sizes);
+    };
+    let (mut x, mut axes) = (x.clone(), axes.to_vec());
+    for (place, (next, next_axes)) in between.iter().enumerate() {
+        let later =
+            |axis: &char| output.contains(axis) || parts[place + 2..].iter().any(|(_, axes)| axes.contains(axis));
+        let mut kept = axes.clone();
+        kept.extend(next_axes.iter().filter(|axis| !axes.contains(axis)));
+        kept.retain(later);
+        x = contract((&x, &axes), (next, next_axes), &kept, sizes)?;
+        axes = kept;
+    }
+    contract((&x, &axes), (last, last_axes), output, sizes)
+}
+
 /// The length of each axis: the longest that any input has.
-fn sizes(axes: &[Vec<char>; 2], shapes: &[&[usize]; 2]) -> Result<HashMap<char, usize>> {
+fn sizes(axes: &[Vec<char>], shapes: &[&[usize]]) -> Result<HashMap<char, usize>> {
     let mut sizes: HashMap<char, usize> = HashMap::new();
     for (&axis, &size) in axes.iter().zip(shapes).flat_map(|(axes, shape)| axes.iter().zip(*shape)) {
         let known = sizes.entry(axis).or_insert(size);

@@ -4,7 +4,7 @@ use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
 use candle_core::{Result, Tensor};
 use tract_onnx_opl::lrn::Lrn as TractLrn;
 
-pub(super) const FAMILY: Family = Family { operators: &["Lrn"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["Lrn"], lower, parsers: &[] };
 
 fn lower(node: &Node) -> Option<Lowered> {
     let op = node.op::<TractLrn>()?;

@@ -1,9 +1,15 @@
 //! tract's core operators on candle tensors, each with its gradient. One file a family; [`FAMILIES`] is the table.
 
+mod attention;
 mod binary;
 mod conv;
+mod corrected;
 mod einsum;
 mod lrn;
+mod one_hot;
+pub(super) mod onnx;
+mod pad;
+mod pick;
 mod pool;
 mod pow;
 mod reduce;
@@ -11,6 +17,7 @@ mod resize;
 mod select;
 mod shape;
 mod softmax;
+mod transposed;
 mod unary;
 
 use candle_core::{Result, Tensor};
@@ -24,10 +31,12 @@ pub(super) struct Family {
     pub(super) operators: &'static [&'static str],
     /// Makes a node of one of these operators; `None` where it is another operator of the same name.
     lower: fn(&Node) -> Option<Lowered>,
+    /// ONNX operators that are read by these functions instead of by tract's.
+    parsers: &'static [(&'static str, onnx::Parser)],
 }
 
 /// Every operator that a [`Program`](super::Program) can hold.
-pub(super) const FAMILIES: [&Family; 12] = [
+pub(super) const FAMILIES: [&Family; 18] = [
     &unary::FAMILY,
     &binary::FAMILY,
     &pow::FAMILY,
@@ -40,6 +49,12 @@ pub(super) const FAMILIES: [&Family; 12] = [
     &einsum::FAMILY,
     &lrn::FAMILY,
     &resize::FAMILY,
+    &pad::FAMILY,
+    &pick::FAMILY,
+    &one_hot::FAMILY,
+    &transposed::FAMILY,
+    &attention::FAMILY,
+    &corrected::FAMILY,
 ];
 
 /// One operator with its attributes: one output, computed in the tensors' own type.
@@ -122,6 +137,8 @@ pub(super) type Lowered = std::result::Result<(Arc<dyn Op>, Vec<usize>), String>
 pub(super) struct Node<'a> {
     pub(super) model: &'a TypedModel,
     pub(super) node: &'a TypedNode,
+    /// Which of its outputs is to be made.
+    pub(super) slot: usize,
     /// For each input its value, where it depends neither on the image nor on a parameter (nor needs the batch).
     pub(super) constants: Vec<Option<Arc<Host>>>,
 }
@@ -206,6 +223,9 @@ fn give_back(grad: &Tensor, axis: usize, places: &[u32], length: usize) -> Resul
 /// A text saying what about the node cannot be done, or that its operator is not in the table.
 pub(super) fn lower(node: &Node) -> Lowered {
     let name = node.node.op.name();
+    if node.slot > 0 && name != "Topk" {
+        return Err(format!("its output {} is read, which is not known", node.slot));
+    }
     let families = FAMILIES.iter().filter(|family| family.operators.contains(&&*name));
     families
         .filter_map(|family| (family.lower)(node))

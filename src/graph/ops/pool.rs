@@ -7,7 +7,7 @@ use crate::kernels::pool::{self as kernel, Divisor};
 use candle_core::{DType, Result, Tensor};
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
-pub(super) const FAMILY: Family = Family { operators: &["MaxPool", "SumPool"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["MaxPool", "SumPool"], lower, parsers: &[] };
 
 fn lower(node: &Node) -> Option<Lowered> {
     // Where MaxPool tells the places too and somebody reads them, the importer says that it has a second output.

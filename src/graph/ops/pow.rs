@@ -1,14 +1,15 @@
 //! Powers.
 
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
-use candle_core::{Result, Tensor};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, unbroadcast, whole};
+use candle_core::{DType, Result, Tensor};
 use tract_onnx::prelude::DatumType;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
-pub(super) const FAMILY: Family = Family { operators: &["Pow"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["Pow"], lower, parsers: &[] };
 
 fn lower(node: &Node) -> Option<Lowered> {
-    node.op::<TypedBinOp>().filter(|op| op.0.name() == "Pow").map(|_| power(node))
+    node.op::<TypedBinOp>().filter(|op| op.0.name() == "Pow")?;
+    Some(power(node).or_else(|_| whole(node, Powers)))
 }
 
 fn power(node: &Node) -> Lowered {
@@ -17,7 +18,7 @@ fn power(node: &Node) -> Lowered {
     let values = plain.as_slice::<f64>().map_err(|e| e.to_string())?;
     match values {
         [exponent, rest @ ..] if rest.iter().all(|other| other == exponent) => first(Power(*exponent)),
-        _ => Err("its exponent is not one number".into()),
+        _ => Err("its exponent is not one known number".into()),
     }
 }
 
@@ -47,5 +48,39 @@ impl Op for Power {
         }
         let slope = (Power(self.0 - 1.).forward(run, &[kept.input(0)?])? * self.0)?;
         Ok(vec![Some((grad * slope)?)])
+    }
+}
+
+/// The first input to the power of the second.
+struct Powers;
+
+impl Powers {
+    /// A function of both inputs in double precision, broadcast.
+    fn map(a: &Tensor, b: &Tensor, function: fn(f64, f64) -> f64) -> Result<Tensor> {
+        let shape = a.shape().broadcast_shape_binary_op(b.shape(), "Pow")?;
+        let values = |x: &Tensor| x.to_dtype(DType::F64)?.broadcast_as(&shape)?.flatten_all()?.to_vec1::<f64>();
+        let values = values(a)?.into_iter().zip(values(b)?).map(|(a, b)| function(a, b)).collect();
+        Tensor::from_vec(values, &shape, a.device())?.to_dtype(a.dtype())
+    }
+}
+
+impl Op for Powers {
+    fn forward(&self, _: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        Powers::map(x[0], x[1], f64::powf)
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::inputs(&[true, true])
+    }
+
+    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let (a, b) = (kept.input(0)?, kept.input(1)?);
+        let slopes: [fn(f64, f64) -> f64; 2] = [
+            |a, b| if b == 0. { 0. } else { b * a.powf(b - 1.) },
+            // As in PyTorch: the powers of 0 do not change with the exponent.
+            |a, b| if a == 0. && b >= 0. { 0. } else { a.powf(b) * a.ln() },
+        ];
+        let by = |index: usize| unbroadcast(&(grad * Powers::map(a, b, slopes[index])?)?, kept.shapes[index]);
+        (0..2).map(|index| kept.wanted[index].then(|| by(index)).transpose()).collect()
     }
 }

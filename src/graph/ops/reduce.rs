@@ -1,6 +1,6 @@
 //! Sums, extremes and products over axes, which stay with length 1; running sums.
 
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, sum_over};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, sum_over, take};
 use candle_core::{Result, Tensor};
 use tract_onnx::tract_core::ops::array::CumSum;
 use tract_onnx::tract_core::ops::nn::{Reduce as TractReduce, Reducer};
@@ -14,9 +14,12 @@ pub(super) const FAMILY: Family = Family {
         "Reduce<MeanOfSquares>",
         "Reduce<ArgMax(false)>",
         "Reduce<ArgMin(false)>",
+        "Reduce<ArgMax(true)>",
+        "Reduce<ArgMin(true)>",
         "CumSum",
     ],
     lower,
+    parsers: &[],
 };
 
 fn lower(node: &Node) -> Option<Lowered> {
@@ -30,8 +33,10 @@ fn lower(node: &Node) -> Option<Lowered> {
         Reducer::Min => By::Min,
         Reducer::Prod => By::Product,
         Reducer::MeanOfSquares => By::MeanOfSquares,
-        Reducer::ArgMax(false) if op.axes.len() == 1 => return Some(first(Place { axis: op.axes[0], largest: true })),
-        Reducer::ArgMin(false) if op.axes.len() == 1 => return Some(first(Place { axis: op.axes[0], largest: false })),
+        Reducer::ArgMax(last) | Reducer::ArgMin(last) if op.axes.len() == 1 => {
+            let largest = matches!(op.reducer, Reducer::ArgMax(_));
+            return Some(first(Place { axis: op.axes[0], largest, last }));
+        }
         _ => return None,
     };
     Some(first(Reduce { axes: op.axes.to_vec(), by }))
@@ -175,17 +180,21 @@ impl Op for Running {
     }
 }
 
-/// The first place of an axis that holds its extreme: it has no slope.
+/// The first or last place of an axis that holds its extreme: it has no slope.
 struct Place {
     axis: usize,
     largest: bool,
+    last: bool,
 }
 
 impl Op for Place {
     fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        let x = inputs[0].contiguous()?;
+        let length = inputs[0].dims()[self.axis];
+        let turned: Vec<u32> = (0..length as u32).rev().collect();
+        let x = if self.last { take(inputs[0], self.axis, &turned)? } else { inputs[0].contiguous()? };
         let place = if self.largest { x.argmax_keepdim(self.axis) } else { x.argmin_keepdim(self.axis) };
-        place?.to_dtype(x.dtype())
+        let place = place?.to_dtype(x.dtype())?;
+        if self.last { place.affine(-1., length as f64 - 1.) } else { Ok(place) }
     }
 
     fn keeps(&self, _: &[bool]) -> Keeps {

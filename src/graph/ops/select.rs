@@ -1,11 +1,11 @@
-//! Parts of a tensor: slices, steps, gathered places, padding.
+//! Parts of a tensor: slices, steps, gathered places.
 
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, give_back, take};
 use candle_core::{Result, Tensor};
-use tract_onnx::prelude::{DatumType, TDim};
-use tract_onnx::tract_core::ops::array::{Gather, Pad, PadMode, Slice, StridedSlice};
+use tract_onnx::prelude::TDim;
+use tract_onnx::tract_core::ops::array::{Gather, Slice, StridedSlice};
 
-pub(super) const FAMILY: Family = Family { operators: &["Slice", "StridedSlice", "Gather", "Pad"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["Slice", "StridedSlice", "Gather"], lower, parsers: &[] };
 
 fn lower(node: &Node) -> Option<Lowered> {
     if let Some(slice) = node.op::<Slice>() {
@@ -15,10 +15,7 @@ fn lower(node: &Node) -> Option<Lowered> {
     if let Some(op) = node.op::<StridedSlice>() {
         return Some(lower_strided(node, op));
     }
-    if let Some(op) = node.op::<Gather>() {
-        return Some(lower_gather(node, op.axis));
-    }
-    node.op::<Pad>().map(lower_pad)
+    node.op::<Gather>().map(|op| lower_gather(node, op.axis))
 }
 
 /// Places `start`, `start + step`, … before `end` of an axis; with a negative step from the last one backwards.
@@ -116,6 +113,9 @@ struct Places {
 }
 
 fn lower_gather(node: &Node, axis: usize) -> Lowered {
+    if node.constants.get(1).is_some_and(Option::is_none) {
+        return super::pick::gather(node, axis);
+    }
     let places = node.integers(1, "choice of places")?;
     let shape = node.constant(1, "choice of places")?.shape().to_vec();
     first(Places { axis, places, shape })
@@ -149,91 +149,5 @@ impl Op for Places {
         let mut shape = kept.shapes[0].to_vec();
         let length = std::mem::replace(&mut shape[self.axis], self.places.len());
         Ok(vec![Some(give_back(&grad.reshape(shape)?, self.axis, &self.resolve(length)?, length)?)])
-    }
-}
-
-enum Filled {
-    With(f64),
-    Reflected,
-    Extended,
-}
-
-/// So many values before and behind each axis.
-struct Padded {
-    pads: Vec<(usize, usize)>,
-    filled: Filled,
-}
-
-fn lower_pad(op: &Pad) -> Lowered {
-    let filled = match &op.mode {
-        PadMode::Constant(value) => {
-            let value = value.cast_to_dt(DatumType::F64).map_err(|e| e.to_string())?;
-            let plain = value.try_as_plain_ram().map_err(|e| e.to_string())?;
-            let values = plain.as_slice::<f64>().map_err(|e| e.to_string())?;
-            Filled::With(*values.first().ok_or("its value is missing")?)
-        }
-        PadMode::Reflect => Filled::Reflected,
-        PadMode::Edge => Filled::Extended,
-    };
-    first(Padded { pads: op.pads.clone(), filled })
-}
-
-impl Padded {
-    /// Which places an axis has after padding.
-    fn places(&self, (before, behind): (usize, usize), length: usize) -> Result<Vec<u32>> {
-        let fits = matches!(self.filled, Filled::Extended) || (before < length && behind < length);
-        if !fits || length == 0 {
-            candle_core::bail!("an axis of length {length} cannot be padded by {before} and {behind} of its values");
-        }
-        let reflected = |at: isize| {
-            let last = length as isize - 1;
-            if at < 0 {
-                -at
-            } else if at > last {
-                2 * last - at
-            } else {
-                at
-            }
-        };
-        let place = |at: isize| match self.filled {
-            Filled::Reflected => reflected(at) as u32,
-            _ => at.clamp(0, length as isize - 1) as u32,
-        };
-        Ok((-(before as isize)..(length + behind) as isize).map(place).collect())
-    }
-}
-
-impl Op for Padded {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        let mut x = inputs[0].clone();
-        for (axis, &pad) in self.pads.iter().enumerate().filter(|(_, pad)| **pad != (0, 0)) {
-            let Filled::With(value) = self.filled else {
-                x = take(&x, axis, &self.places(pad, x.dims()[axis])?)?;
-                continue;
-            };
-            let fill = |length: usize| {
-                let mut shape = x.dims().to_vec();
-                shape[axis] = length;
-                Tensor::full(value, shape, x.device())?.to_dtype(x.dtype())
-            };
-            x = Tensor::cat(&[&fill(pad.0)?, &x, &fill(pad.1)?], axis)?;
-        }
-        Ok(x)
-    }
-
-    fn keeps(&self, _: &[bool]) -> Keeps {
-        Keeps::nothing(1)
-    }
-
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let mut grad = grad.clone();
-        for (axis, &pad) in self.pads.iter().enumerate().rev().filter(|(_, pad)| **pad != (0, 0)) {
-            let length = kept.shapes[0][axis];
-            grad = match self.filled {
-                Filled::With(_) => grad.narrow(axis, pad.0, length)?,
-                _ => give_back(&grad, axis, &self.places(pad, length)?, length)?,
-            };
-        }
-        Ok(vec![Some(grad.contiguous()?)])
     }
 }

@@ -21,6 +21,7 @@ pub(super) const FAMILY: Family = Family {
         "Concat",
     ],
     lower,
+    parsers: &[],
 };
 
 fn lower(node: &Node) -> Option<Lowered> {
@@ -123,7 +124,7 @@ struct Move {
     to: usize,
 }
 
-fn moved(x: &Tensor, from: usize, to: usize) -> Result<Tensor> {
+pub(super) fn moved(x: &Tensor, from: usize, to: usize) -> Result<Tensor> {
     let mut axes: Vec<usize> = (0..x.rank()).collect();
     let axis = axes.remove(from);
     axes.insert(to, axis);

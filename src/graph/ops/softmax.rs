@@ -4,7 +4,7 @@ use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, sum_over};
 use candle_core::{Result, Tensor};
 use tract_onnx::tract_core::ops::nn::{Softmax as TractSoftmax, SoftmaxKind};
 
-pub(super) const FAMILY: Family = Family { operators: &["Softmax", "LogSoftmax"], lower };
+pub(super) const FAMILY: Family = Family { operators: &["Softmax", "LogSoftmax"], lower, parsers: &[] };
 
 fn lower(node: &Node) -> Option<Lowered> {
     let op = node.op::<TractSoftmax>()?;

@@ -1,7 +1,7 @@
 //! Functions of one value at a time.
 
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::LeakyRelu;
 use tract_onnx::tract_core::ops::nn::gelu_approximate::GeluApproximate;
@@ -19,8 +19,14 @@ enum Derivative {
 }
 use Derivative::{X, Y, Zero};
 
-const TABLE: [(&str, Function, Derivative); 23] = [
+const TABLE: [(&str, Function, Derivative); 30] = [
     ("Abs", Tensor::abs, X(Tensor::sign)),
+    ("Acos", |x| map(x, f64::acos), X(|x| one_minus_square(x)?.sqrt()?.recip()?.neg())),
+    ("Acosh", |x| map(x, f64::acosh), X(|x| one_minus_square(x)?.neg()?.sqrt()?.recip())),
+    ("Asin", |x| map(x, f64::asin), X(|x| one_minus_square(x)?.sqrt()?.recip())),
+    ("Asinh", |x| map(x, f64::asinh), X(|x| (x.sqr()? + 1.)?.sqrt()?.recip())),
+    ("Atan", |x| map(x, f64::atan), X(|x| (x.sqr()? + 1.)?.recip())),
+    ("Atanh", |x| map(x, f64::atanh), X(|x| one_minus_square(x)?.recip())),
     ("Ceil", Tensor::ceil, Zero),
     ("Cos", Tensor::cos, X(|x| x.sin()?.neg())),
     ("Cosh", cosh, X(sinh)),
@@ -29,6 +35,7 @@ const TABLE: [(&str, Function, Derivative); 23] = [
     ("Floor", Tensor::floor, Zero),
     ("GeluApproximate", gelu, X(gelu_slope)),
     ("HardSwish", hard_swish, X(hard_swish_slope)),
+    ("IsNan", |x| x.ne(x)?.to_dtype(x.dtype()), Zero),
     ("Ln", Tensor::log, X(Tensor::recip)),
     ("Neg", Tensor::neg, Y(|y| y.ones_like()?.neg())),
     ("Not", |x| x.affine(-1., 1.), Zero),
@@ -48,6 +55,12 @@ const TABLE: [(&str, Function, Derivative); 23] = [
 pub(super) const FAMILY: Family = Family {
     operators: &[
         "Abs",
+        "Acos",
+        "Acosh",
+        "Asin",
+        "Asinh",
+        "Atan",
+        "Atanh",
         "Ceil",
         "Cos",
         "Cosh",
@@ -56,6 +69,7 @@ pub(super) const FAMILY: Family = Family {
         "Floor",
         "GeluApproximate",
         "HardSwish",
+        "IsNan",
         "Ln",
         "Neg",
         "Not",
@@ -73,6 +87,7 @@ pub(super) const FAMILY: Family = Family {
         "LeakyRelu",
     ],
     lower,
+    parsers: &[],
 };
 
 fn lower(node: &Node) -> Option<Lowered> {
@@ -179,4 +194,15 @@ fn cosh(x: &Tensor) -> Result<Tensor> {
 
 fn sinh(x: &Tensor) -> Result<Tensor> {
     (x.exp()? - x.neg()?.exp()?)? * 0.5
+}
+
+/// What candle has no function for.
+fn map(x: &Tensor, function: fn(f64) -> f64) -> Result<Tensor> {
+    let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    let values = values.into_iter().map(function).collect();
+    Tensor::from_vec(values, x.shape(), x.device())?.to_dtype(x.dtype())
+}
+
+fn one_minus_square(x: &Tensor) -> Result<Tensor> {
+    x.sqr()?.affine(-1., 1.)
 }

@@ -1,0 +1,90 @@
+//! Sizes that a file only describes, bounded before an importer computes constants with them.
+//!
+//! Shapes, and the whole numbers of small tensors, are followed through the graph for one image, as far as that is simple:
+//! where they make a tensor that no image model has, the node is named. What is not followed (`sizes.rs` says what is) is
+//! not judged here.
+
+use super::sizes::{Value, count, output, stored};
+use crate::onnx::Model;
+use crate::onnx::schema::{GraphProto, NodeProto};
+use std::collections::HashMap;
+
+/// More values than this in one tensor are taken for an attack.
+const LARGEST: i64 = 1 << 28;
+
+/// No window, step or padding of an image model is as wide.
+const WIDEST: i64 = 1 << 14;
+
+/// The taps of all windows of a node.
+const TAPS: i64 = 1 << 22;
+
+type Checked<T> = Result<T, String>;
+
+/// Checks every node of the main graph.
+///
+/// # Errors
+/// A text naming the node that describes a tensor, a window or a step that is too large.
+pub(super) fn check(model: &Model) -> Checked<()> {
+    let graph = model.graph();
+    let mut values: HashMap<&str, Value> = HashMap::new();
+    values.extend(graph.initializer.iter().map(|tensor| (tensor.name(), stored(tensor))));
+    for input in model.inputs() {
+        // The number of images, and sizes that are open, count as one.
+        let dims = input.tensor_type().and_then(|(_, dims)| dims);
+        let dims = dims.map(|dims| dims.iter().map(|d| d.map_or(1, |d| d.min(1 << 62) as i64)).collect());
+        values.insert(input.name(), Value::of_shape(dims));
+    }
+    follow(graph, &mut values)
+}
+
+fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>) -> Checked<()> {
+    for node in &graph.node {
+        let too_large = |what: String| format!("node {}: {what}", node.label());
+        attributes(node).map_err(too_large)?;
+        let inputs: Vec<Value> =
+            node.input.iter().map(|name| values.get(name.as_str()).cloned().unwrap_or_default()).collect();
+        let made = output(node, &inputs);
+        if let Some(shape) = made.shape.as_ref().filter(|shape| count(shape) > LARGEST) {
+            return Err(too_large(format!("it makes a tensor of shape {shape:?}, which is too large")));
+        }
+        if let Some(name) = node.output.first() {
+            values.insert(name, made);
+        }
+        for inner in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+            follow(inner, values)?;
+        }
+    }
+    Ok(())
+}
+
+/// Windows, steps and blocks have attributes for sizes.
+fn attributes(node: &NodeProto) -> Checked<()> {
+    const SIZES: [&str; 12] = [
+        "kernel_shape",
+        "strides",
+        "dilations",
+        "pads",
+        "output_padding",
+        "output_shape",
+        "blocksize",
+        "group",
+        "num_outputs",
+        "output_height",
+        "output_width",
+        "hidden_size",
+    ];
+    for attribute in node.attribute.iter().filter(|a| SIZES.contains(&a.name())) {
+        if let Some(size) = attribute.ints.iter().chain(&attribute.i).find(|size| size.saturating_abs() > WIDEST) {
+            return Err(format!("its {} of {size} is too large", attribute.name()));
+        }
+        if attribute.name() == "kernel_shape" && count(&attribute.ints) > TAPS {
+            return Err(format!("its window of {:?} is too large", attribute.ints));
+        }
+    }
+    if let Some(scales) = node.attr("scales").filter(|_| node.is("Upsample"))
+        && scales.floats.iter().any(|&scale| scale > WIDEST as f32)
+    {
+        return Err("its scales are too large".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Damaged ONNX files through the whole reading path: no panic, no hang, no runaway memory.
+//!
+//! 2,000 files by default, as many as `ADAPT_FUZZ` says otherwise. File number n is the same everywhere and always:
+//! `ADAPT_FUZZ_FROM=n ADAPT_FUZZ=1` makes it again. The number of the file at hand is kept in the target folder, should the
+//! process be killed.
+
+#![allow(dead_code)] // Most of what makes models for tests/graph.rs makes the seeds here.
+
+#[path = "graph/build.rs"]
+mod build;
+#[path = "graph/cases.rs"]
+mod cases;
+#[path = "graph/maps.rs"]
+mod maps;
+#[path = "fuzz/mutate.rs"]
+mod mutate;
+#[path = "graph/parts.rs"]
+mod parts;
+#[path = "graph/picks.rs"]
+mod picks;
+#[path = "graph/resizes.rs"]
+mod resizes;
+#[path = "graph/sums.rs"]
+mod sums;
+#[path = "graph/values.rs"]
+mod values;
+
+use adapt::Model;
+use adapt::graph::Program;
+use adapt::onnx::pooling::Pooling;
+use adapt::onnx::schema::ModelProto;
+use adapt::onnx::{batch, cut, surgery, weights};
+use adapt::plan::{input::Declared, labels, preprocessing};
+use build::{Graph, Rng};
+use prost::Message;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// 2 GiB, in KiB.
+const MOST_MEMORY: u64 = 2 << 20;
+
+/// Every small file among the goldens.
+fn files() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let files = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_map(Result::ok);
+    let small = |entry: &walkdir::DirEntry| {
+        entry.path().extension().is_some_and(|e| e == "onnx") && entry.metadata().is_ok_and(|m| m.len() < 20_000)
+    };
+    files.filter(small).filter_map(|entry| std::fs::read(entry.path()).ok()).collect()
+}
+
+/// A file to damage: a golden, or a model of some operators.
+fn seed(files: &[Vec<u8>], rng: &mut Rng) -> ModelProto {
+    if rng.size(0, 2) == 0 {
+        let made = ModelProto::decode(&*files[rng.size(0, files.len() - 1)]);
+        return made.unwrap_or_default();
+    }
+    let (_, case, _) = rng.pick(&cases::CASES);
+    let mut graph = Graph::new(rng.size(0, 1 << 30) as u64);
+    let output = case(&mut graph);
+    graph.model(&output).proto
+}
+
+/// All that is done with a file before it computes.
+fn everything(bytes: Vec<u8>) -> bool {
+    let Ok(model) = Model::from_bytes("<fuzz>", bytes) else { return false };
+    let _ = (Declared::of(&model), labels::find(&model), preprocessing::resolve(&model, None, None));
+    let _ = weights::to_safetensors(&model);
+    for output in model.graph().output.iter().map(|output| output.name()) {
+        cut::candidates(model.graph(), output);
+    }
+    if let Ok(found) = cut::find(model.graph(), None, None) {
+        let pooling = Pooling::Mean(vec![2, 3]);
+        let _ = surgery::backbone(&model, &found, &pooling).to_bytes();
+        let adapted = surgery::attach(&model, &found, &pooling, &[0.; 6], &[0.; 2]);
+        let _ = (adapted.to_bytes(), batch::free(&adapted, "x", 1).to_bytes());
+    }
+    Program::import(&model, &[None, Some(3), Some(16), Some(16)]).is_ok()
+}
+
+/// The most memory that this process has held, in KiB; 0 where the system does not tell.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn no_damaged_file_panics_hangs_or_fills_the_memory() {
+    static STARTED: AtomicU64 = AtomicU64::new(0);
+    static AT: AtomicU64 = AtomicU64::new(0);
+    let clock = Instant::now();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            let since = clock.elapsed().saturating_sub(Duration::from_millis(STARTED.load(Ordering::Relaxed)));
+            if since > LONGEST {
+                eprintln!("file {} takes longer than {LONGEST:?}", AT.load(Ordering::Relaxed));
+                std::process::exit(1);
+            }
+        }
+    });
+    let files = files();
+    let (from, count) = (number("ADAPT_FUZZ_FROM", 0), number("ADAPT_FUZZ", 2000));
+    let note = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz-file");
+    let mut imported = 0;
+    for file in from..from + count {
+        AT.store(file, Ordering::Relaxed);
+        STARTED.store(clock.elapsed().as_millis() as u64, Ordering::Relaxed);
+        let _ = std::fs::write(&note, file.to_string());
+        let before = peak();
+        let mut rng = Rng::new(file + 1);
+        let bytes = mutate::damaged(seed(&files, &mut rng), &mut rng);
+        let done = std::panic::catch_unwind(|| everything(bytes));
+        imported += u64::from(done.unwrap_or_else(|_| panic!("file {file} panics")));
+        let after = peak();
+        assert!(after < MOST_MEMORY, "file {file}: {after} KiB of memory, {before} before it");
+    }
+    eprintln!("{count} files in {:?}, {imported} imported, {} MiB at most", clock.elapsed(), peak() >> 10);
+    // What is refused at once tells nothing about what comes behind.
+    assert!(count < 1000 || (imported > count / 20 && imported < count), "{imported} of {count} files were imported");
+}
