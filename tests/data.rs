@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+#[path = "data/alpha.rs"]
+mod alpha;
 #[path = "data/folders.rs"]
 mod folders;
 #[path = "data/texts.rs"]

@@ -21,7 +21,7 @@ pub fn convolution(graph: &GraphProto, input: &str) -> Option<(usize, bool)> {
     let (mut open, mut last) = (vec![(input, false)], None);
     for _ in 0..MOST {
         let Some((value, turned)) = open.pop() else { break };
-        for &place in users.get(value).into_iter().flatten() {
+        for &place in users.get(value).into_iter().flatten().take(MOST) {
             let node = &graph.node[place];
             let weight = if node.is("QLinearConv") { 3 } else { 1 };
             let convolves = ["Conv", "QLinearConv", "ConvInteger"].iter().any(|name| node.is(name));

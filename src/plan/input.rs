@@ -46,6 +46,8 @@ pub struct Declared {
 }
 
 const DEFAULT_SIZE: u32 = 224;
+/// Models with more inputs are no image models.
+const MOST_INPUTS: usize = 16;
 /// Larger images in are no use to any known model, and would take all memory.
 const MAX_SIZE: u64 = 8192;
 
@@ -57,8 +59,11 @@ impl Declared {
     pub fn of(model: &Model) -> Result<Declared> {
         let error = |what: String| Error::model(&model.path, what);
         let (mut images, mut others) = (Vec::new(), Vec::new());
+        let several = model.inputs().count() > MOST_INPUTS;
         for input in model.inputs() {
-            match image(model, input) {
+            // Looking for each one's convolution costs a walk over the graph.
+            let told = if several { None } else { first::convolution(model.graph(), input.name()) };
+            match image(input, told) {
                 Some(found) => images.push(found),
                 None if extra::has_default(input) => {}
                 None => others.push(input.name().to_string()),
@@ -154,15 +159,14 @@ impl Input {
 }
 
 /// What an input says of itself, if images can be fed to it. Where it does not say all, the first convolution does.
-fn image(model: &Model, input: &ValueInfoProto) -> Option<Declared> {
+fn image(input: &ValueInfoProto, told: Option<(usize, bool)>) -> Option<Declared> {
     let (elem_type, dims) = input.tensor_type()?;
     if !matches!(elem_type, data_type::FLOAT | data_type::FLOAT16 | data_type::UINT8) {
         return None;
     }
     let dims = dims.unwrap_or_else(|| vec![None; 4]);
     let &[batch, second, third, fourth] = &dims[..] else { return None };
-    let told = first::convolution(model.graph(), input.name()).filter(|(channels, _)| matches!(channels, 1..=4));
-    let told = told.map(|(channels, last)| (channels as u64, last));
+    let told = told.filter(|(channels, _)| matches!(channels, 1..=4)).map(|(channels, last)| (channels as u64, last));
     let is = |dim: Option<u64>, wanted: &[u64]| dim.is_some_and(|dim| wanted.contains(&dim));
     let last = match told {
         Some((channels, false)) if second.is_none_or(|dim| dim == channels) => false,

@@ -1,6 +1,7 @@
 //! Odd models that work, and cuts that do not exist.
 
 use super::support::{Place, hostile};
+use crate::common::golden;
 use std::fs;
 
 #[test]
@@ -11,6 +12,29 @@ fn odd_models_work() {
         place.main("").succeeds();
         place.adapt("predict out/model.onnx data/a/0.png").succeeds();
     }
+}
+
+/// Heads that are joined or decide, further inputs, batches in constants, open sizes, opacity: the whole way.
+#[test]
+fn unusual_ends_work() {
+    let place = Place::usual();
+    for name in ["averaged_tokens", "argmax", "extra_paddle", "batch2_sequence", "size_open", "channels_4", "keras"] {
+        fs::copy(golden(&format!("onnx/{name}.onnx")), place.path("tiny.onnx")).unwrap();
+        place.main("--force").succeeds();
+        place.adapt("predict out/model.onnx data/a/0.png").succeeds();
+        let run = place.json("out/run.json");
+        assert!(run["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-4, "{name}");
+        assert!(run["plan"]["input"]["batch"].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn an_inner_tensor_is_an_output() {
+    let place = Place::usual();
+    fs::copy(golden("onnx/mlp.onnx"), place.path("tiny.onnx")).unwrap();
+    place.main("--output hidden").succeeds();
+    let run = place.json("out/run.json");
+    assert_eq!((&run["plan"]["cut"], &run["model"]["output"]["name"]), (&"features".into(), &"hidden".into()));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn everything(bytes: Vec<u8>) -> Result<(), adapt::Error> {
     if let Ok(found) = cut::find(graph, None, None) {
         let adapted = surgery::attach(&model, &found, &Pooling::Mean(vec![2, 3]), &[0.0; 6], &[0.0; 2]);
         adapted.to_bytes()?;
-        batch::free(&adapted, "x", 1).to_bytes()?;
+        batch::free(&adapted, "x", 1, &Default::default(), 0).to_bytes()?;
     }
     Ok(())
 }

@@ -14,12 +14,18 @@ struct Edit<'a> {
     value: Vec<i64>,
 }
 
-/// Frees the constants of `graph`, which is that of `index`.
-pub(super) fn constants(graph: &mut GraphProto, index: &Index, trace: &Trace, input: &str, fixed: usize) {
+/// Frees the constants of `graph`, which is that of `index`; with `computed`, targets that are computed from the image too.
+pub(super) fn constants(
+    graph: &mut GraphProto,
+    index: &Index,
+    trace: &Trace,
+    (input, fixed): (&str, usize),
+    computed: bool,
+) {
     let mut edits = Vec::new();
     for (place, node) in index.graph.node.iter().enumerate() {
         let edited = match node.op_type() {
-            "Reshape" => reshape(index, trace, node, fixed),
+            "Reshape" => reshape(index, trace, node, fixed, computed),
             "Expand" => expand(index, trace, node, fixed),
             _ => None,
         };
@@ -40,8 +46,8 @@ pub(super) fn constants(graph: &mut GraphProto, index: &Index, trace: &Trace, in
 }
 
 /// A `Reshape`'s target with its batch free, where it has to change.
-fn reshape(index: &Index, trace: &Trace, node: &NodeProto, fixed: usize) -> Option<Vec<i64>> {
-    let target = node.input.get(1).filter(|target| index.is_fixed(target))?;
+fn reshape(index: &Index, trace: &Trace, node: &NodeProto, fixed: usize, computed: bool) -> Option<Vec<i64>> {
+    let target = node.input.get(1).filter(|target| computed || index.is_fixed(target))?;
     let zero_copies = node.int("allowzero", 0) == 0;
     let output = node.output.first()?;
     let full = || Some(trace.shape(output)?.iter().map(|&size| size as i64).collect::<Vec<_>>());
@@ -187,7 +193,7 @@ impl Added<'_> {
             }
             if join {
                 let batch = self.batch(place);
-                let (ahead, behind) = (self.stored(&vec![1; axis]), self.stored(&vec![1; rank - axis - 1]));
+                let (ahead, behind) = (self.stored(&vec![1; axis]), self.stored(&vec![1; rank.saturating_sub(axis + 1)]));
                 let target = self.node(place, "Concat", vec![ahead, batch, behind], vec![("axis", 0)]);
                 operand = self.node(place, "Expand", vec![operand, target], vec![]);
             }

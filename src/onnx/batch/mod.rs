@@ -14,7 +14,7 @@ use trace::Trace;
 pub type Shapes = HashMap<String, Vec<usize>>;
 
 /// Guesses of [`free`] that differ.
-pub const CHOICES: usize = 2;
+pub const CHOICES: usize = 3;
 
 /// Nodes whose shapes are asked for: graphs with more would be held up by it.
 const MOST_NODES: usize = 20_000;
@@ -22,15 +22,16 @@ const MOST_NODES: usize = 20_000;
 /// The model with the first axis of `input` and of the outputs free instead of `fixed`, and so the constants that hold it:
 /// target shapes of `Reshape`, `Expand` and `Resize`, and stored tensors that are joined to the images' own.
 ///
-/// `shapes` are those for `fixed` images; without them only targets that begin with `fixed` are freed. Where a constant may
-/// mean several things, `choice` (below [`CHOICES`]) takes one. A proposal: whether the graph computes the same then has to
-/// be tried.
+/// `shapes` are those for `fixed` images; without them only targets that begin with `fixed` are freed. `choice` (below
+/// [`CHOICES`]) is how far it goes: 1 also replaces targets that are computed from the image's size, since part of one may be
+/// a constant; 2 also takes the second reading where the place of the images is ambiguous. A proposal: whether the graph
+/// computes the same then has to be tried.
 pub fn free(model: &Model, input: &str, fixed: usize, shapes: &Shapes, choice: usize) -> Model {
     let mut freed = model.clone();
     let index = Index::new(model.graph());
-    let trace = Trace::new(&index, shapes, input, fixed, choice);
+    let trace = Trace::new(&index, shapes, input, fixed, choice.saturating_sub(1));
     let graph = freed.proto.graph.as_mut().expect("a model has a graph");
-    edit::constants(graph, &index, &trace, input, fixed);
+    edit::constants(graph, &index, &trace, (input, fixed), choice > 0);
     let values = graph.input.iter_mut().filter(|i| i.name() == input).chain(&mut graph.output);
     values.for_each(|value| free_first(value, fixed));
     // They state the fixed batch, and are only hints: inference engines work them out anew.

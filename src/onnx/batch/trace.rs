@@ -19,15 +19,15 @@ pub(super) struct Trace<'a> {
     shapes: &'a Shapes,
     fixed: usize,
     /// Which of several possible places is taken.
-    choice: usize,
+    reading: usize,
     places: HashMap<&'a str, Place>,
 }
 
 impl<'a> Trace<'a> {
     /// Follows the images from `input` through all nodes.
-    pub(super) fn new(index: &'a Index<'a>, shapes: &'a Shapes, input: &'a str, fixed: usize, choice: usize) -> Self {
+    pub(super) fn new(index: &'a Index<'a>, shapes: &'a Shapes, input: &'a str, fixed: usize, reading: usize) -> Self {
         let places = HashMap::from([(input, Place { axis: 0, outer: 1 })]);
-        let mut trace = Trace { index, shapes, fixed, choice, places };
+        let mut trace = Trace { index, shapes, fixed, reading, places };
         for node in &index.graph.node {
             for output in node.output.iter().filter(|output| !output.is_empty()) {
                 if let Some(place) = trace.behind(node, output) {
@@ -68,7 +68,7 @@ impl<'a> Trace<'a> {
             "Reshape" | "Flatten" => {
                 let around = from[..axis].iter().product::<usize>() * outer;
                 let found = places(around, &to, self.fixed);
-                return found.get(self.choice.min(found.len().checked_sub(1)?)).copied();
+                return found.get(self.reading.min(found.len().checked_sub(1)?)).copied();
             }
             "Unsqueeze" => {
                 let mut axes = self.axes(node, to.len())?;
@@ -92,7 +92,7 @@ impl<'a> Trace<'a> {
             // Shapes are aligned at their ends.
             _ => (axis + to.len()).checked_sub(from.len())?,
         };
-        (to.get(turned) == from.get(axis)).then_some(Place { axis: turned, outer })
+        to.get(turned).filter(|size| from.get(axis) == Some(size)).map(|_| Place { axis: turned, outer })
     }
 
     /// The axes that a node names in an attribute or a stored input.

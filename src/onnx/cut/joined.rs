@@ -36,6 +36,9 @@ pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) ->
         if !(is_any(node, &JOINS) || inputs.len() == 1 && (between || is_any(node, &PASSED) || is_any(node, &POOLS))) {
             return None;
         }
+        if inputs.len() > MOST {
+            return None;
+        }
         for input in inputs {
             open.push((index.producer(input)?, pooled || is_any(node, &POOLS)));
         }

@@ -58,20 +58,8 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
     let map = is_map(index, output);
     while let Some(place) = index.producer_index(value).filter(|_| found.len() < MOST) {
         let node = &index.graph.node[place];
-        let (mut cut, input) = match head(index, node, output, pooled) {
-            Some(Head::Layer(layer))
-                if layer.classifier == Classifier::Conv && !pooled && map && !after_pool(index, layer.input) =>
-            {
-                break;
-            }
-            Some(Head::Layer(layer)) => (Some(layer.cut(output, Vec::new())), layer.input),
-            Some(Head::Joined(cut, shared)) => (Some(cut), shared),
-            None => match data_inputs(index, node)[..] {
-                [input] => (None, input),
-                _ => break,
-            },
-        };
-        if let Some(mut cut) = cut.take() {
+        let Some((cut, input)) = step(index, node, output, pooled, map) else { break };
+        if let Some(mut cut) = cut {
             if found.is_empty() && hidden && !activated {
                 found.push(embedding(index, output, output));
             }
@@ -115,6 +103,31 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
         }
     }
     Walk { found, tail }
+}
+
+/// The head, or the layer of one, that a node completes, if it does, and the value to go on from; `None` where the walk
+/// ends.
+fn step<'a>(
+    index: &Index<'a>,
+    node: &'a NodeProto,
+    output: &str,
+    pooled: bool,
+    map: bool,
+) -> Option<(Option<Cut>, &'a str)> {
+    match head(index, node, output, pooled) {
+        // A map's last convolution is a network's own.
+        Some(Head::Layer(layer))
+            if layer.classifier == Classifier::Conv && !pooled && map && !after_pool(index, layer.input) =>
+        {
+            None
+        }
+        Some(Head::Layer(layer)) => Some((Some(layer.cut(output, Vec::new())), layer.input)),
+        Some(Head::Joined(cut, shared)) => Some((Some(cut), shared)),
+        None => match data_inputs(index, node)[..] {
+            [input] => Some((None, input)),
+            _ => None,
+        },
+    }
 }
 
 enum Head<'a> {
