@@ -1,5 +1,8 @@
 //! ONNX files in and out: nothing lost, the right cut, the new head; what files and metadata tell, damaged ones included.
 
+#[allow(dead_code)]
+#[path = "graph/build.rs"]
+mod build;
 #[path = "onnx/cases.rs"]
 mod cases;
 #[path = "onnx/choices.rs"]
@@ -9,6 +12,12 @@ mod common;
 mod files;
 #[path = "onnx/hostile.rs"]
 mod hostile;
+#[path = "onnx/large.rs"]
+mod large;
+#[path = "onnx/normalize.rs"]
+mod normalize;
+#[path = "onnx/opsets.rs"]
+mod opsets;
 #[path = "onnx/sources.rs"]
 mod sources;
 #[path = "onnx/trials.rs"]

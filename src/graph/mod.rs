@@ -11,7 +11,6 @@ pub(crate) mod import;
 mod ops;
 mod run;
 mod stable;
-mod widen;
 
 use crate::error::{Error, Result};
 use crate::onnx::Model;
