@@ -10,6 +10,8 @@ mod choices;
 mod common;
 #[path = "onnx/files.rs"]
 mod files;
+#[path = "onnx/functions.rs"]
+mod functions;
 #[path = "onnx/hostile.rs"]
 mod hostile;
 #[path = "onnx/large.rs"]
@@ -20,6 +22,8 @@ mod normalize;
 mod opsets;
 #[path = "onnx/sources.rs"]
 mod sources;
+#[path = "onnx/support.rs"]
+mod support;
 #[path = "onnx/trials.rs"]
 mod trials;
 

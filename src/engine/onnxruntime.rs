@@ -50,6 +50,8 @@ impl Session {
                 return builder.commit_from_memory(&model.proto.encode_to_vec());
             }
             let (proto, tensors) = split(model, "weights", |tensor| holds(tensor.data_type()));
+            // Packed copies of such weights would take their memory once more.
+            builder = builder.with_prepacking(false)?;
             for (tensor, raw) in &tensors {
                 builder = builder.with_external_initializer(tensor.name(), value(tensor, raw)?)?;
             }
@@ -217,7 +219,9 @@ mod tests {
     /// The limit is protobuf's; a small one stands for it here.
     #[test]
     fn weights_beyond_the_limit_are_handed_over() {
-        let Kept::Ort(_, environment) = Backend::resolve(Choice::Ort, None, false, &silent).unwrap().0 else { panic!() };
+        let Kept::Ort(_, environment) = Backend::resolve(Choice::Ort, None, false, &silent).unwrap().0 else {
+            panic!()
+        };
         for file in ["tests/golden/tiny.onnx", "tests/golden/tiny_f16.onnx", "models/efficientnet_lite0/model.onnx"] {
             let model = Model::open(file).unwrap();
             let mut whole = Session::open(&environment, "", &model, 1).unwrap();

@@ -2,7 +2,7 @@
 
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
-use super::{Program, Step, batch_norm, stable};
+use super::{Program, Step, batch_norm, stable, upsample};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly};
 use crate::onnx::parameters::{self, Parameter};
@@ -19,6 +19,11 @@ use tract_onnx::{Onnx, pb};
 /// An error of tract's with its causes, in one line.
 pub(crate) fn chain(error: TractError) -> String {
     one_line(&format!("{error:#}"))
+}
+
+/// tract's reader of ONNX, with what old opsets need.
+pub(crate) fn reader() -> Onnx {
+    upsample::register(tract_onnx::onnx())
 }
 
 /// The [normalised](normalize::for_import) model as tract's protobuf.
@@ -66,7 +71,7 @@ pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> 
         return Err(refused(format!("it cannot be trained inside: node {}: {why}", node.label())));
     }
     let (changed, parameters) = parameters::as_inputs(model)?;
-    let onnx = stable::register(batch_norm::register(tract_onnx::onnx()));
+    let onnx = stable::register(batch_norm::register(reader()));
     let build = |model: &Model, batch: Option<usize>| {
         let proto = decode(model)?;
         let made = quietly(|| {

@@ -11,6 +11,7 @@ pub(crate) mod import;
 mod ops;
 mod run;
 mod stable;
+mod upsample;
 
 use crate::error::{Error, Result};
 use crate::onnx::Model;

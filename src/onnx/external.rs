@@ -1,8 +1,8 @@
 //! Weights that lie in other files beside the model.
 
+use super::Model;
 use super::schema::{AttributeProto, GraphProto, TensorProto};
 use super::tensor::byte_len;
-use super::Model;
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -18,6 +18,25 @@ const MOST_BYTES: u64 = 16 << 30;
 struct Found {
     ranges: HashMap<(PathBuf, u64, u64), Bytes>,
     total: u64,
+    /// Of each file.
+    of: HashMap<PathBuf, u64>,
+}
+
+impl Found {
+    /// Counts what is going to be read. Ranges that overlap would make a small file fill the memory.
+    fn count(&mut self, file: &Path, length: u64) -> std::result::Result<(), String> {
+        self.total = self.total.saturating_add(length);
+        if self.total > MOST_BYTES {
+            return Err(format!("more than {} GiB of weights, which is not supported", MOST_BYTES >> 30));
+        }
+        let size = file.metadata().map_err(|e| e.to_string())?.len();
+        let read = self.of.entry(file.to_owned()).or_default();
+        *read = read.saturating_add(length);
+        if *read > size.saturating_mul(2) && length <= size {
+            return Err("the tensors in its file overlap, which is not supported".into());
+        }
+        Ok(())
+    }
 }
 
 /// Reads every externally stored tensor into the model. Only files at or below `folder` are opened, links resolved.
@@ -55,11 +74,7 @@ fn each_tensor(graph: &mut GraphProto, f: &mut impl FnMut(&mut TensorProto)) {
     }
 }
 
-fn read(
-    tensor: &mut TensorProto,
-    folder: &Path,
-    found: &mut Found,
-) -> std::result::Result<(), String> {
+fn read(tensor: &mut TensorProto, folder: &Path, found: &mut Found) -> std::result::Result<(), String> {
     let get = |key: &str| tensor.external_data.iter().find(|e| e.key() == key).map(|e| e.value().to_string());
     let location = get("location").ok_or("no location is given")?;
     let number = |key: &str| match get(key).filter(|v| !v.is_empty()) {
@@ -76,10 +91,7 @@ fn read(
     let bytes = match found.ranges.get(&place) {
         Some(bytes) => bytes.clone(),
         None => {
-            found.total = found.total.saturating_add(length);
-            if found.total > MOST_BYTES {
-                return Err(format!("more than {} GiB of weights, which is not supported", MOST_BYTES >> 30));
-            }
+            found.count(&place.0, length)?;
             let bytes = range(&place.0, offset, length).map_err(|what| format!("{location}{what}"))?;
             found.ranges.insert(place, bytes.clone());
             bytes

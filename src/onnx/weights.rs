@@ -5,10 +5,12 @@ use super::schema::{TensorProto, data_type};
 use super::tensor;
 use crate::error::{Error, Result};
 use bytes::Bytes;
-use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// The one name that no tensor of a safetensors file can have.
@@ -37,11 +39,39 @@ pub fn to_safetensors(model: &Model) -> Result<Vec<u8>> {
 /// The same, written to a file: the weights are not in memory a second time.
 pub fn save(model: &Model, path: &Path) -> Result<()> {
     let stored = parameters(model)?;
-    let views = stored.iter().map(|(name, value)| (name.as_str(), value));
-    safetensors::serialize_to_file(views, None, path).map_err(|e| match e {
-        SafeTensorError::IoError(e) => Error::io(path)(e),
-        other => Error::model(&model.path, other.to_string()),
-    })
+    let order = RefCell::new(Vec::new());
+    let views = stored.iter().map(|(name, value)| (name.as_str(), Header { value, order: &order }));
+    let header = safetensors::serialize(views, None).map_err(|e| Error::model(&model.path, e.to_string()))?;
+    let write = || {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&header)?;
+        order.borrow().iter().try_for_each(|bytes| file.write_all(bytes))?;
+        file.flush()
+    };
+    write().map_err(Error::io(path))
+}
+
+/// A tensor of which only the header is made; whose bytes come next is noted. (The crate's own writing to files goes
+/// through a temporary one, which a killed run would leave behind.)
+struct Header<'a> {
+    value: &'a Value,
+    order: &'a RefCell<Vec<&'a Bytes>>,
+}
+
+impl View for Header<'_> {
+    fn dtype(&self) -> Dtype {
+        self.value.0
+    }
+    fn shape(&self) -> &[usize] {
+        &self.value.1
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.order.borrow_mut().push(&self.value.2);
+        Cow::Borrowed(&[])
+    }
+    fn data_len(&self) -> usize {
+        self.value.2.len()
+    }
 }
 
 /// A tensor's type, shape and bytes.

@@ -104,6 +104,22 @@ fn external_data_that_is_not_right_is_refused() {
     fs::write(folder.join("model.onnx"), proto.encode_to_vec()).unwrap();
     let error = Model::open(folder.join("model.onnx")).unwrap_err().to_string();
     assert!(error.contains("more than 16 GiB of weights"), "{error}");
+    // A small file that is read over and over.
+    huge.set_len(1000).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    let far = |i: usize| TensorProto {
+        name: Some(format!("t{i}")),
+        dims: vec![200],
+        external_data: vec![
+            StringStringEntryProto { key: Some("location".into()), value: Some("tiny_weights.bin".into()) },
+            StringStringEntryProto { key: Some("offset".into()), value: Some(i.to_string()) },
+        ],
+        ..graph.initializer.iter().find(|t| t.data_location() == 1).unwrap().clone()
+    };
+    graph.initializer = (0..100).map(far).collect();
+    fs::write(folder.join("model.onnx"), proto.encode_to_vec()).unwrap();
+    let error = Model::open(folder.join("model.onnx")).unwrap_err().to_string();
+    assert!(error.contains("overlap"), "{error}");
 }
 
 #[test]

@@ -51,7 +51,8 @@ fn network(opset: i64) -> Model {
         10 => g.node("Resize", &[&y, &scales], &[nearest]),
         _ => {
             let modes = [text("coordinate_transformation_mode", "asymmetric"), text("nearest_mode", "floor")];
-            g.node("Resize", &[&y, "", &scales], &[&[nearest], &modes[..]].concat())
+            let roi = if opset < 13 { g.values(&[0], vec![]) } else { String::new() };
+            g.node("Resize", &[&y, &roi, &scales], &[&[nearest], &modes[..]].concat())
         }
     };
     let y = lists(&mut g, "ReduceMean", &y, 18, &[("axes", &[2, 3])], &[int("keepdims", 1)]);

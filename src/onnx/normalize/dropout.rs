@@ -6,9 +6,7 @@ use super::super::tensor::{floats, initializer, raw_bytes};
 use super::{bypass, node, opset};
 use std::collections::HashSet;
 
-/// The first opset whose `Dropout` has a mask of truth values, and `ConstantOfShape` to make one with.
-const WITH_MASK: i64 = 10;
-/// The first opset in which an input says whether values are dropped.
+/// The first opset in which an input says whether values are dropped, and the mask is defined where they are not.
 const WITH_MODE: i64 = 12;
 
 /// Takes `Dropout` out of the main graph's path. A mask that is read is all true.
@@ -26,15 +24,11 @@ pub fn remove(proto: &mut ModelProto) -> Result<(), String> {
     let outputs = graph.output.iter().map(|o| o.name());
     let read: HashSet<&str> = graph.node.iter().flat_map(reads).chain(outputs).collect();
     let mask = |node: &NodeProto| node.output.get(1).filter(|mask| read.contains(mask.as_str())).cloned();
-    let removable = |node: &NodeProto| node.is("Dropout") && !(opset < WITH_MASK && mask(node).is_some());
+    let removable = |node: &NodeProto| node.is("Dropout") && !(opset < WITH_MODE && mask(node).is_some());
     let gone: HashSet<String> =
         graph.node.iter().filter(|n| removable(n)).filter_map(|n| n.output.first().cloned()).collect();
-    let masks: Vec<(String, String)> = graph
-        .node
-        .iter()
-        .filter(|n| removable(n))
-        .filter_map(|n| Some((n.input.first()?.clone(), mask(n)?)))
-        .collect();
+    let masks: Vec<(String, String)> =
+        graph.node.iter().filter(|n| removable(n)).filter_map(|n| Some((n.input.first()?.clone(), mask(n)?))).collect();
     for (input, mask) in masks {
         let shape = names.fresh(&format!("{mask}/shape"));
         graph.node.push(node(&mut names, "Shape", vec![input], shape.clone()));

@@ -58,7 +58,9 @@ fn size(nodes: &[NodeProto], table: &Table, sizes: &mut HashMap<Key, usize>, dep
         if !sizes.contains_key(&key) {
             if depth == DEEPEST {
                 let name = function.name();
-                return Err(format!("the function '{name}' calls itself, or functions go deeper than {DEEPEST} levels"));
+                return Err(format!(
+                    "the function '{name}' calls itself, or functions go deeper than {DEEPEST} levels"
+                ));
             }
             let bytes = size(&function.node, table, sizes, depth + 1)?;
             sizes.insert(key.clone(), bytes);

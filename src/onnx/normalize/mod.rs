@@ -10,6 +10,7 @@ pub mod functions;
 pub mod halves;
 pub mod identities;
 pub mod names;
+pub mod upsample;
 
 use super::Model;
 use super::graph::Names;
@@ -21,13 +22,14 @@ use std::collections::HashMap;
 pub type Step = fn(&mut ModelProto) -> std::result::Result<(), String>;
 
 /// What is done before a graph is imported, in this order.
-pub const STEPS: [(&str, Step); 7] = [
+pub const STEPS: [(&str, Step); 8] = [
     ("functions become the nodes in them", functions::inline),
     ("every node and value has a name of its own", names::unique),
     ("the values of Constant nodes are stored", constants::store),
     ("Identity of a stored tensor is that tensor", identities::remove),
     ("Dropout is gone", dropout::remove),
     ("batch norms give no statistics that nobody reads", batch_norms::trim),
+    ("Upsample takes its scales as an input", upsample::store_scales),
     ("float16 and bfloat16 are float32", halves::widen),
 ];
 
@@ -45,7 +47,8 @@ pub fn for_import(model: &Model) -> Result<Model> {
 
 /// A node that computes with quantized activations, whose rounding has no gradient.
 pub fn quantized(graph: &GraphProto) -> Option<&NodeProto> {
-    let whole = ["QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"];
+    let whole =
+        ["QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"];
     let extra = ["QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger"];
     graph.node.iter().find(|node| match node.domain() {
         "com.microsoft" => extra.iter().any(|start| node.op_type().starts_with(start)),

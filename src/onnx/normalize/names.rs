@@ -6,7 +6,7 @@ use super::{inner, read_instead};
 use std::collections::{HashMap, HashSet};
 
 /// Names nodes that have no name or another's, and renames values of inner graphs that are called as values outside, or
-/// in a graph beside. The main graph's values keep their names: [`super::super::validate`] lets none be there twice.
+/// in a graph beside. Empty names at the end of a list, for what is left out, go. The main graph's values keep their names: [`super::super::validate`] lets none be there twice.
 pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
     let Some(graph) = proto.graph.as_mut() else { return Ok(()) };
     let mut unique = Unique { names: Names::of(graph), nodes: HashSet::new(), values: HashSet::new() };
@@ -23,6 +23,9 @@ struct Unique {
 
 impl Unique {
     fn node(&mut self, node: &mut NodeProto) {
+        for values in [&mut node.input, &mut node.output] {
+            while values.pop_if(|name| name.is_empty()).is_some() {}
+        }
         if node.name().is_empty() || !self.nodes.insert(node.name().to_owned()) {
             let wanted = match (node.name(), node.output.first()) {
                 ("", Some(output)) if !output.is_empty() => output,
