@@ -13,8 +13,7 @@ mod ops;
 mod run;
 mod sizes;
 mod stable;
-mod unread;
-mod widen;
+mod upsample;
 
 use crate::error::{Error, Result};
 use crate::onnx::Model;

@@ -92,7 +92,10 @@ impl Declared {
         let out = |side: Option<u32>| side.is_some_and(|side| u64::from(side) > MAX_SIZE || side == 0);
         if out(found.height) || out(found.width) {
             let size = found.shown();
-            return Err(error(format!("its input '{}' takes {size} pixels; at most {MAX_SIZE} are supported", found.name)));
+            return Err(error(format!(
+                "its input '{}' takes {size} pixels; at most {MAX_SIZE} are supported",
+                found.name
+            )));
         }
         Ok(found)
     }
@@ -161,7 +164,7 @@ impl Input {
 /// What an input says of itself, if images can be fed to it. Where it does not say all, the first convolution does.
 fn image(input: &ValueInfoProto, told: Option<(usize, bool)>) -> Option<Declared> {
     let (elem_type, dims) = input.tensor_type()?;
-    if !matches!(elem_type, data_type::FLOAT | data_type::FLOAT16 | data_type::UINT8) {
+    if !matches!(elem_type, data_type::FLOAT | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::UINT8) {
         return None;
     }
     let dims = dims.unwrap_or_else(|| vec![None; 4]);

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
+use crate::onnx::normalize::halves;
 use crate::onnx::surgery::{self, Pooling};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
@@ -101,6 +102,7 @@ impl Plan {
         progress: Progress,
     ) -> Result<(Plan, Extractor)> {
         emit(progress, Event::Stage { name: "plan", total: 0 })?;
+        let widened = halves::widen_bfloat16(&mut model.proto);
         let (mut input, mut known) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
         let open = size::is_open(model, options)?;
         let path = model.path.display().to_string();
@@ -120,6 +122,9 @@ impl Plan {
             (input, known) = (other, sourced);
         }
         let mut notes = notes(model, &cut, &known);
+        if widened {
+            notes.push("the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU".into());
+        }
         notes.extend(sized);
         notes.extend(extra::store(model, &input));
         let opened = opener.batch(model, &mut input, &mut notes)?;

@@ -83,9 +83,7 @@ impl<'a> Trace<'a> {
             }
             "Einsum" => einsum(node, &self.places, axis)?,
             name if name.starts_with("Reduce") || name.starts_with("Arg") => match node.int("keepdims", 1) {
-                0 if name.starts_with("Arg") => {
-                    self.without(axis, &[absolute(node.int("axis", 0), from.len())?])?
-                }
+                0 if name.starts_with("Arg") => self.without(axis, &[absolute(node.int("axis", 0), from.len())?])?,
                 0 => self.without(axis, &self.axes(node, from.len())?)?,
                 _ => axis,
             },

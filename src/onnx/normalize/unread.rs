@@ -1,0 +1,28 @@
+//! Outputs that exporters leave behind and nobody reads: importers refuse some of them.
+
+use super::super::graph::reads;
+use super::super::schema::ModelProto;
+use super::opset;
+use std::collections::HashSet;
+
+/// Operators whose first output is the same whether the others are asked for or not.
+const FIRST_STANDS_ALONE: [&str; 4] = ["BatchNormalization", "InstanceNormalization", "LayerNormalization", "MaxPool"];
+/// The first opset in which a batch norm's `training_mode` says what its number of outputs said before.
+const WITH_MODE: i64 = 14;
+
+/// Takes unread outputs behind the first away. A batch norm in training mode then gives one value, its input normalised by
+/// the input's own mean and variance. (Weight standardisation is exported so.)
+pub fn trim(proto: &mut ModelProto) -> Result<(), String> {
+    let counts_tell = opset(proto) < WITH_MODE;
+    let Some(graph) = proto.graph.as_mut() else { return Ok(()) };
+    let outputs = graph.output.iter().map(|o| o.name().to_owned());
+    let read: HashSet<String> = graph.node.iter().flat_map(reads).map(str::to_owned).chain(outputs).collect();
+    for node in &mut graph.node {
+        let trimmed =
+            FIRST_STANDS_ALONE.iter().any(|op| node.is(op)) && !(counts_tell && node.is("BatchNormalization"));
+        while trimmed && node.output.len() > 1 && node.output.last().is_some_and(|name| !read.contains(name)) {
+            node.output.pop();
+        }
+    }
+    Ok(())
+}
