@@ -42,7 +42,7 @@ fn contract_with_figures(model: &Model) -> Option<serde_json::Map<String, serde_
 }
 
 /// Under another name, and renamed when whole, so that no interruption leaves half a model.
-fn write(out: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(out: &Path, bytes: &[u8]) -> Result<()> {
     let Some(name) = out.file_name() else {
         return Err(Error::Usage(format!("--out {}: not a file's name", out.display())));
     };

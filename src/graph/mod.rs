@@ -11,6 +11,7 @@ pub(crate) mod import;
 mod ops;
 mod run;
 mod stable;
+mod trainable;
 mod widen;
 
 use crate::error::{Error, Result};
@@ -24,6 +25,7 @@ pub use run::{Gradients, Tape, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::prelude::{Symbol, SymbolValues};
+pub use trainable::{Obstacle, Part, Trainable, trainable};
 
 /// One operator on numbered values.
 #[derive(Clone)]

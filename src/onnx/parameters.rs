@@ -6,7 +6,8 @@
 use super::Model;
 use super::graph::Index;
 use super::schema::{
-    Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, dimension,
+    Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type,
+    dimension,
 };
 use super::tensor::floats;
 use std::collections::{HashMap, HashSet};
@@ -42,7 +43,12 @@ fn read_as_weights<'a>(index: &Index<'a>) -> Vec<(&'a str, &'a TensorProto)> {
     let reads = |node: &'a NodeProto| weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
     let values = index.graph.node.iter().flat_map(reads);
     let stored = values.filter_map(|value| Some((value, index.constant(value)?)));
-    stored.filter(|(value, tensor)| floats(tensor).is_some() && seen.insert(*value)).collect()
+    stored.filter(|(value, tensor)| is_float(tensor) && seen.insert(*value)).collect()
+}
+
+/// Whether [`floats`] can read it, told without reading.
+fn is_float(tensor: &TensorProto) -> bool {
+    matches!(tensor.data_type(), data_type::FLOAT | data_type::DOUBLE | data_type::FLOAT16 | data_type::BFLOAT16)
 }
 
 /// The same model with every weight stored under the name by which its nodes read it.
@@ -71,6 +77,15 @@ pub fn untie(model: &Model) -> Model {
 /// The [untied](untie) model with its weights as inputs of the graph, of the shapes that they have; and the weights, in
 /// the order in which nodes read them.
 pub fn as_inputs(model: &Model) -> (Model, Vec<Parameter>) {
+    with_inputs(model, |tensor| floats(tensor).unwrap_or_default())
+}
+
+/// As [`as_inputs`], without the values: what a graph does is told by shapes alone, and no weight is copied.
+pub fn as_empty_inputs(model: &Model) -> (Model, Vec<Parameter>) {
+    with_inputs(model, |_| Vec::new())
+}
+
+fn with_inputs(model: &Model, values: impl Fn(&TensorProto) -> Vec<f32>) -> (Model, Vec<Parameter>) {
     let mut model = untie(model);
     let index = Index::new(model.graph());
     let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
@@ -79,9 +94,9 @@ pub fn as_inputs(model: &Model) -> (Model, Vec<Parameter>) {
     let mut inputs = Vec::new();
     for (value, tensor) in read {
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
-        if let (Some(shape), Some(values)) = (shape, floats(tensor)) {
+        if let Some(shape) = shape {
             inputs.push(input(tensor));
-            parameters.push(Parameter { name: value.to_owned(), shape, values });
+            parameters.push(Parameter { name: value.to_owned(), shape, values: values(tensor) });
         }
     }
     let names: HashSet<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
