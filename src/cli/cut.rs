@@ -59,7 +59,7 @@ pub fn run(options: &CutOptions) -> Result<()> {
     let (bytes, found) = trial.declared(&part, &model, &cut, &expected)?;
     let batches = agree(&options.file, &cut.tensor, &expected, &found)?;
     merge::write(&options.out, &bytes)?;
-    let output = describe(&expected, &cut.tensor);
+    let output = describe(&cut.tensor, &dimensions(&expected, &images(&model)));
     let engine = format!("{} {}", backend.name(), backend.version());
     let text = format!("{}: up to {output}; the same as in the original ({engine}, {batches})", options.out.display());
     print(&(printable(&text) + "\n"))
@@ -103,7 +103,7 @@ impl Trial<'_> {
         for kind in [kind, FLOAT, FLOAT16, INT64, INT32, BOOL, UINT8, DOUBLE] {
             let mut whole = part.clone();
             let info = told.filter(|v| v.tensor_type().is_some_and(|(_, shape)| shape.is_some())).cloned();
-            let info = info.unwrap_or_else(|| declaration(cut, kind, expected));
+            let info = info.unwrap_or_else(|| declaration(cut, kind, dimensions(expected, &images(model))));
             whole.proto.graph.as_mut().expect("a model has a graph").output = vec![info];
             let bytes = whole.to_bytes()?;
             let again = Model::from_bytes(&model.path.to_string_lossy(), bytes.clone())?;
@@ -157,40 +157,50 @@ fn smooth(input: &Input, images: usize) -> ArrayD<f32> {
     ArrayD::from_shape_vec(input.shape(images).to_vec(), values).expect("as many values as the shape says")
 }
 
-/// The tensor's dimensions; `None` for one that grows with the images in a way that is not their number.
-fn dimensions(expected: &Given) -> Vec<Option<usize>> {
+/// What the tensor is to be declared as: its own sizes, `images` where it has one for each, nothing where it differs in
+/// other ways.
+fn dimensions(expected: &Given, images: &Dimension) -> Vec<Dimension> {
     let Some((_, first)) = expected.first() else { return Vec::new() };
-    let same = |axis: usize| {
+    let dimension = |axis: usize| {
         let size = first.shape()[axis];
-        expected.iter().all(|(_, other)| other.shape().get(axis) == Some(&size)).then_some(size)
+        let all = |wanted: &dyn Fn(usize) -> usize| {
+            expected.iter().all(|(n, given)| given.shape().get(axis) == Some(&wanted(*n)))
+        };
+        match axis {
+            0 if all(&|images| images) => images.clone(),
+            _ if all(&|_| size) && (axis > 0 || expected.len() > 1) => fixed(size),
+            _ => Dimension::default(),
+        }
     };
-    // With one batch alone, the first axis may hold it.
-    (0..first.ndim()).map(|axis| same(axis).filter(|_| axis > 0 || expected.len() > 1)).collect()
+    (0..first.ndim()).map(dimension).collect()
 }
 
-fn declaration(cut: &Cut, kind: i32, expected: &Given) -> ValueInfoProto {
-    let dim = |(axis, size): (usize, Option<usize>)| {
-        let value = match size {
-            Some(size) => Some(dimension::Value::DimValue(size as i64)),
-            None if axis == 0 => Some(dimension::Value::DimParam("N".into())),
-            None => None,
-        };
-        Dimension { value, denotation: None }
-    };
-    let dim = dimensions(expected).into_iter().enumerate().map(dim).collect();
+fn fixed(size: usize) -> Dimension {
+    Dimension { value: Some(dimension::Value::DimValue(size as i64)), denotation: None }
+}
+
+/// How the input's first axis is declared.
+fn images(model: &Model) -> Dimension {
+    let declared =
+        model.inputs().next().and_then(|i| i.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?.dim.first());
+    let told = |d: &&Dimension| !matches!(d.value, None | Some(dimension::Value::DimValue(..=0)));
+    declared.filter(told).cloned().unwrap_or_else(|| surgery::symbol("N"))
+}
+
+fn declaration(cut: &Cut, kind: i32, dim: Vec<Dimension>) -> ValueInfoProto {
     let tensor = TensorType { elem_type: Some(kind), shape: Some(TensorShapeProto { dim }) };
     let r#type = Some(TypeProto { tensor_type: Some(tensor), ..Default::default() });
     ValueInfoProto { name: Some(cut.tensor.clone()), r#type, ..Default::default() }
 }
 
 /// `'x' [N, 2048]`
-fn describe(expected: &Given, tensor: &str) -> String {
-    let name = |(axis, size): (usize, &Option<usize>)| match size {
-        Some(size) => size.to_string(),
-        None => if axis == 0 { "N" } else { "?" }.into(),
+fn describe(tensor: &str, dims: &[Dimension]) -> String {
+    let name = |dim: &Dimension| match &dim.value {
+        Some(dimension::Value::DimValue(size)) => size.to_string(),
+        Some(dimension::Value::DimParam(name)) => name.clone(),
+        None => "?".into(),
     };
-    let dims: Vec<String> = dimensions(expected).iter().enumerate().map(name).collect();
-    format!("'{tensor}' [{}]", dims.join(", "))
+    format!("'{tensor}' [{}]", dims.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
 /// Refuses a part that computes something else; which batches were compared, in words.

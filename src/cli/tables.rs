@@ -192,10 +192,10 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     text
 }
 
-/// `2 folders and 1 file`
+/// `2 folders and 1 image`
 fn counted(root: &Path, skipped: &[Skipped]) -> String {
     let folders = skipped.iter().filter(|s| root.join(&s.path).is_dir()).count();
-    let kinds = [(folders, "folder"), (skipped.len() - folders, "file")];
+    let kinds = [(folders, "folder"), (skipped.len() - folders, "image")];
     let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
     let texts = kinds.map(|(count, kind)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" }));
     texts.collect::<Vec<_>>().join(" and ")
