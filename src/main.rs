@@ -12,6 +12,8 @@ fn main() -> ExitCode {
         Some(cli::Command::Inspect(options)) => cli::inspect::run(&options),
         Some(cli::Command::Predict(options)) => cli::predict::run(&options),
         Some(cli::Command::Eval(options)) => cli::eval::run(&options),
+        Some(cli::Command::Embed(options)) => cli::embed::run(&options),
+        Some(cli::Command::Cut(options)) => cli::cut::run(&options),
         Some(cli::Command::Merge(options)) => cli::merge::run(&options),
         Some(cli::Command::Runtime(options)) => cli::runtime::run(&options),
     };

@@ -15,5 +15,6 @@ mod cli {
     mod models;
     mod names;
     mod outputs;
+    mod parts;
     mod ready;
 }

@@ -75,7 +75,7 @@ fn everything(bytes: Vec<u8>) -> bool {
         let pooling = Pooling::Mean(vec![2, 3]);
         let _ = surgery::backbone(&model, &found, &pooling).to_bytes();
         let adapted = surgery::attach(&model, &found, &pooling, &[0.; 6], &[0.; 2]);
-        let _ = (adapted.to_bytes(), batch::free(&adapted, "x", 1).to_bytes());
+        let _ = (adapted.to_bytes(), batch::free(&adapted, "x", 1, &Default::default(), 1).to_bytes());
     }
     Program::import(&model, &[None, Some(3), Some(16), Some(16)]).is_ok()
 }

@@ -1,30 +1,39 @@
 //! The metrics of a ready model on a labelled folder.
 
+use super::predict::warn_of_a_guess;
 use super::progress::Reporter;
 use super::{EvalOptions, print, tables, tell_skipped};
-use adapt::data::labelled;
+use adapt::data::{Skipped, labelled};
 use adapt::metrics::Classification;
 use adapt::plan::Trained;
 use adapt::report::json;
 use adapt::{Error, Result};
+use serde::Serialize;
+
+/// What `--json` prints: the figures, and what they do not cover.
+#[derive(Serialize)]
+struct Measured<'a> {
+    #[serde(flatten)]
+    metrics: &'a Classification,
+    skipped: &'a [Skipped],
+}
 
 pub fn run(options: &EvalOptions) -> Result<()> {
-    let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
+    let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: adapt::progress::Event| reporter.event(event);
-    let trained = Trained::open(&options.model, options.input.preprocess.as_ref(), options.input.size)?;
+    let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
     let Some(classes) = trained.classes.clone() else {
         let what = "its class names are not known; put a labels.txt with one name a line beside it";
         return Err(Error::model(&options.model, what));
     };
     let data = labelled(&options.data, &classes, &progress)?;
     let paths: Vec<&str> = data.items.iter().map(|i| i.path.as_str()).collect();
-    let mut extractor = trained.extractor(&options.engine.resolve(&progress)?)?;
-    if trained.preprocessing.guessed {
-        reporter.say(&format!("warning: preprocessing is a guess: {}", trained.preprocessing.source));
-    }
+    let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
+    warn_of_a_guess(&reporter, &trained.preprocessing);
     let found = extractor.run(&data.root, &paths, "evaluating", &progress)?;
     reporter.finish();
-    tell_skipped(data.skipped.iter().chain(&found.skipped));
+    let skipped = [data.skipped, found.skipped].concat();
+    tell_skipped(&skipped);
     if found.places.is_empty() {
         return Err(Error::data(&options.data, "none of the images could be read"));
     }
@@ -33,7 +42,7 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     let probabilities = trained.probabilities(found.rows.view());
     let metrics = Classification::from_probabilities(&labels, probabilities.view(), &names)?;
     match options.json {
-        true => print(&json(&metrics)?),
+        true => print(&json(&Measured { metrics: &metrics, skipped: &skipped })?),
         false => print(&tables::figures([("eval", &metrics)])),
     }
 }

@@ -24,7 +24,7 @@ pub fn run(options: &MergeOptions) -> Result<()> {
         metadata::set(&mut model.proto, "adapt.contract", serde_json::Value::Object(contract).to_string());
         note = "; the figures in the file's metadata are left out: they were those of other values";
     }
-    write(&model, &options.out, options.force)?;
+    put(&options.out, options.force, |place| model.save(place))?;
     let (out, weights) = (options.out.display(), options.weights.display());
     print(&format!("{out}: {} tensors from {weights}{note}\n", merged.tensors))
 }
@@ -36,9 +36,9 @@ fn contract_with_figures(model: &Model) -> Option<serde_json::Map<String, serde_
     contract.contains_key("metrics").then_some(contract)
 }
 
-/// In a hidden folder, and renamed when whole, so that no interruption leaves half a model. Where the weights need a file
-/// of their own, it goes first.
-fn write(model: &Model, out: &Path, force: bool) -> Result<()> {
+/// What `write` writes in a hidden folder is renamed when whole, so that no interruption leaves half a file. Where a model's
+/// weights need a file of their own, it goes first.
+pub(super) fn put(out: &Path, force: bool, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let Some(name) = out.file_name() else {
         return Err(Error::Usage(format!("--out {}: not a file's name", out.display())));
     };
@@ -50,7 +50,7 @@ fn write(model: &Model, out: &Path, force: bool) -> Result<()> {
     let data = out.with_added_extension("data");
     let place = folder.join(name);
     let weights = place.with_added_extension("data");
-    let written = model.save(&place).and_then(|()| {
+    let written = write(&place).and_then(|()| {
         if weights.exists() {
             if data.exists() && !force {
                 let what = "exists already, and the weights need it; choose another --out, or --force";

@@ -1,22 +1,24 @@
 //! Arguments, and one file for each command.
 
 pub mod adapt;
+pub mod cut;
+pub mod embed;
 pub mod eval;
 pub mod inspect;
 pub mod merge;
+pub mod options;
 pub mod predict;
 pub mod progress;
 pub mod runtime;
 pub mod tables;
 
-use ::adapt::data::{Skipped, Spec};
-use ::adapt::engine::{Backend, Choice};
+use ::adapt::data::Skipped;
 use ::adapt::error::printable;
-use ::adapt::progress::Progress;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
+pub use options::{EngineOptions, ModelOptions, RunOptions, Verbosity};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +27,7 @@ Examples:
   adapt --data photos/ --out runs/birds --val 0   all images for training, no validation split
   adapt inspect resnet50.onnx                     what the model is, and where it would be cut
   adapt predict runs/adapt-1/model.onnx new/      label and confidence of every image in a folder
+  adapt embed resnet50.onnx new/ -o features.npy  one row of features for each of them
 
 photos/ holds one folder a class, or train/, val/ and test/ with one folder a class in each.";
 
@@ -46,6 +49,10 @@ pub enum Command {
     Predict(PredictOptions),
     /// Measures a model on a labelled folder
     Eval(EvalOptions),
+    /// Writes images' features: what a model gives at the cut
+    Embed(embed::EmbedOptions),
+    /// Writes a model's part up to a tensor as a model of its own
+    Cut(cut::CutOptions),
     /// Puts the tensors of a safetensors file into an ONNX file, by name
     Merge(MergeOptions),
     /// Shows which ONNX Runtime is used, or fetches one
@@ -111,46 +118,6 @@ pub enum Device {
 }
 
 #[derive(Args)]
-pub struct ModelOptions {
-    /// How images become input values: a preset, what differs from it, or both, as imagenet,filter=bicubic
-    /// [presets: imagenet, efficientnet-lite, inception, raw01, raw255, clip, caffe]
-    #[arg(long, value_name = "SPEC", help_heading = "Model")]
-    pub preprocess: Option<Spec>,
-    /// Height and width in pixels, for models that take any size
-    #[arg(long, value_name = "HxW", value_parser = size, help_heading = "Model")]
-    pub size: Option<(u32, u32)>,
-}
-
-#[derive(Args)]
-pub struct EngineOptions {
-    /// Who runs the frozen part
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Engine")]
-    pub engine: Choice,
-    /// ONNX Runtime's shared library
-    #[arg(long, value_name = "FILE", help_heading = "Engine")]
-    pub ort_lib: Option<PathBuf>,
-    /// Fetch nothing; without an ONNX Runtime on the machine, tract is used
-    #[arg(long, help_heading = "Engine")]
-    pub offline: bool,
-}
-
-impl EngineOptions {
-    pub fn resolve(&self, progress: Progress) -> Result<Backend> {
-        Backend::resolve(self.engine, self.ort_lib.as_deref(), self.offline, progress)
-    }
-}
-
-#[derive(Args)]
-pub struct Verbosity {
-    /// Print errors, warnings and results only
-    #[arg(short, long, conflicts_with = "verbose", help_heading = "Printing")]
-    pub quiet: bool,
-    /// Print details too
-    #[arg(short, long, help_heading = "Printing")]
-    pub verbose: bool,
-}
-
-#[derive(Args)]
 pub struct InspectOptions {
     /// The model
     pub file: PathBuf,
@@ -175,11 +142,7 @@ pub struct PredictOptions {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub input: ModelOptions,
-    #[command(flatten)]
-    pub engine: EngineOptions,
-    #[command(flatten)]
-    pub verbosity: Verbosity,
+    pub run: RunOptions,
 }
 
 #[derive(Args)]
@@ -193,11 +156,7 @@ pub struct EvalOptions {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub input: ModelOptions,
-    #[command(flatten)]
-    pub engine: EngineOptions,
-    #[command(flatten)]
-    pub verbosity: Verbosity,
+    pub run: RunOptions,
 }
 
 #[derive(Args)]
@@ -234,12 +193,6 @@ pub enum RuntimeAction {
     Install,
 }
 
-fn size(text: &str) -> std::result::Result<(u32, u32), String> {
-    let (height, width) = text.split_once(['x', 'X']).unwrap_or((text, text));
-    let side = |s: &str| s.parse::<u32>().ok().filter(|n| (1..=8192).contains(n));
-    side(height).zip(side(width)).ok_or_else(|| "give HEIGHTxWIDTH in pixels, as 224x224, up to 8192".into())
-}
-
 /// Writes a line for people to standard error; `eprintln!` would panic where nobody reads it any more.
 pub fn tell(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
@@ -250,6 +203,15 @@ pub fn tell_skipped<'a>(skipped: impl IntoIterator<Item = &'a Skipped>) {
     for s in skipped {
         tell(&format!("warning: {}: {}", printable(&s.path), printable(&s.reason)));
     }
+}
+
+/// Refuses to write a file that exists already.
+pub fn vacant(out: &Path, force: bool) -> Result<()> {
+    if out.exists() && !force {
+        let what = format!("{}: exists already; choose another --out, or --force", out.display());
+        return Err(Error::Usage(what));
+    }
+    Ok(())
 }
 
 /// Writes results to standard output. A reader that closed the pipe early, as `head` does, is no failure.

@@ -3,10 +3,13 @@
 use super::progress::Reporter;
 use super::{PredictOptions, print, tables, tell_skipped};
 use adapt::data::images_below;
+use adapt::engine::Extractor;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
+use adapt::plan::preprocessing::Sourced;
 use adapt::report::csv;
 use adapt::{Error, Result};
+use ndarray::Array2;
 use serde::Serialize;
 use std::path::Path;
 
@@ -18,25 +21,18 @@ struct Row {
 }
 
 pub fn run(options: &PredictOptions) -> Result<()> {
-    let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
+    let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: adapt::progress::Event| reporter.event(event);
-    let trained = Trained::open(&options.model, options.input.preprocess.as_ref(), options.input.size)?;
-    if trained.preprocessing.guessed {
-        reporter.say(&format!("warning: preprocessing is a guess: {}", trained.preprocessing.source));
-    }
+    let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
+    warn_of_a_guess(&reporter, &trained.preprocessing);
     let paths = images_below(&options.paths)?;
-    let mut extractor = trained.extractor(&options.engine.resolve(&progress)?)?;
-    let found = extractor.run(Path::new(""), &paths, "predicting", &progress)?;
-    reporter.finish();
-    tell_skipped(&found.skipped);
-    if let Some(first) = found.skipped.first().filter(|_| found.places.is_empty()) {
-        return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
-    }
-    let names = trained.names(found.rows.ncols())?;
-    let probabilities = trained.probabilities(found.rows.view());
-    let rows = probabilities.rows().into_iter().zip(&found.places).map(|(row, &place)| {
+    let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
+    let (paths, rows) = rows(paths, &mut extractor, "predicting", &reporter)?;
+    let names = trained.names(rows.ncols())?;
+    let probabilities = trained.probabilities(rows.view());
+    let rows = probabilities.rows().into_iter().zip(paths).map(|(row, path)| {
         let class = argmax(row);
-        Row { path: paths[place].clone(), label: names[class].clone(), confidence: row[class] }
+        Row { path, label: names[class].clone(), confidence: row[class] }
     });
     let rows: Vec<Row> = rows.collect();
     if options.csv {
@@ -49,4 +45,31 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     }
     let cells = rows.into_iter().map(|r| vec![r.path, r.label, format!("{:.4}", r.confidence)]);
     print(&tables::table(&["path", "label", "confidence"], 2, cells))
+}
+
+/// Says that nothing told what the model expects.
+pub fn warn_of_a_guess(reporter: &Reporter, known: &Sourced) {
+    if known.guessed {
+        reporter.say(&format!("warning: preprocessing is a guess: {}", known.source));
+    }
+}
+
+/// One row of values for each of these images that can be read, and their paths; the others are listed.
+///
+/// # Errors
+/// Those of [`Extractor::run`], and [`Error::Data`] where none can be read.
+pub fn rows(
+    mut paths: Vec<String>,
+    extractor: &mut Extractor,
+    stage: &str,
+    reporter: &Reporter,
+) -> Result<(Vec<String>, Array2<f32>)> {
+    let found = extractor.run(Path::new(""), &paths, stage, &|event| reporter.event(event))?;
+    reporter.finish();
+    tell_skipped(&found.skipped);
+    if let Some(first) = found.skipped.first().filter(|_| found.places.is_empty()) {
+        return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
+    }
+    let paths = found.places.iter().map(|&place| std::mem::take(&mut paths[place])).collect();
+    Ok((paths, found.rows))
 }

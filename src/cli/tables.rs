@@ -1,6 +1,6 @@
 //! What a person reads: the plan before the work, the results after it.
 
-use adapt::data::{Dataset, Resize, Split};
+use adapt::data::{Dataset, Resize, Skipped, Split};
 use adapt::error::printable;
 use adapt::metrics::Classification;
 use adapt::onnx::Model;
@@ -74,7 +74,7 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset) -> String {
         let _ = writeln!(
             text,
             "note: {} skipped already; first: {}: {}",
-            data.skipped.len(),
+            counted(&data.root, &data.skipped),
             printable(&data.skipped[0].path),
             printable(&data.skipped[0].reason)
         );
@@ -165,7 +165,8 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         100.0 * p.class_agreement
     );
     if !run.data.skipped.is_empty() {
-        let _ = writeln!(text, "skipped  {} images, listed in run.json:", run.data.skipped.len());
+        let skipped = counted(Path::new(&run.data.path), &run.data.skipped);
+        let _ = writeln!(text, "skipped  {skipped}, listed in run.json:");
         for s in run.data.skipped.iter().take(5) {
             let _ = writeln!(text, "         {}: {}", printable(&s.path), printable(&s.reason));
         }
@@ -189,6 +190,15 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         quoted(&example)
     );
     text
+}
+
+/// `2 folders and 1 image`
+fn counted(root: &Path, skipped: &[Skipped]) -> String {
+    let folders = skipped.iter().filter(|s| root.join(&s.path).is_dir()).count();
+    let kinds = [(folders, "folder"), (skipped.len() - folders, "image")];
+    let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
+    let texts = kinds.map(|(count, kind)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" }));
+    texts.collect::<Vec<_>>().join(" and ")
 }
 
 /// For a shell, where the text needs it.

@@ -146,11 +146,6 @@ impl Backend {
     }
 }
 
-/// Whether tract, which also normalises graphs for training, can import a model; the error names the node.
-pub fn importable(model: &Model, shape: &[Option<usize>]) -> Result<()> {
-    tract::importable(model, shape)
-}
-
 /// The error of an engine about a model.
 pub(crate) fn refused(model: &Model, what: impl AsRef<str>) -> Error {
     Error::model(&model.path, one_line(what.as_ref()))

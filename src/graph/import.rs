@@ -21,9 +21,14 @@ pub(crate) fn chain(error: TractError) -> String {
     one_line(&format!("{error:#}"))
 }
 
-/// tract's reader of ONNX, with what old opsets need.
+/// tract's reader of ONNX, with what old opsets and batch norms in training mode need.
 pub(crate) fn reader() -> Onnx {
-    upsample::register(tract_onnx::onnx())
+    batch_norm::register(upsample::register(tract_onnx::onnx()))
+}
+
+/// The reader for graphs that are trained: its operators are those that have gradients.
+pub(super) fn trainer() -> Onnx {
+    ops::onnx::register(stable::register(reader()))
 }
 
 /// The [normalised](normalize::for_import) model as tract's protobuf.
@@ -31,7 +36,7 @@ pub(crate) fn read(model: &Model) -> Result<pb::ModelProto> {
     decode(&normalize::for_import(model)?)
 }
 
-fn decode(model: &Model) -> Result<pb::ModelProto> {
+pub(super) fn decode(model: &Model) -> Result<pb::ModelProto> {
     let refused = |what: String| Error::model(&model.path, one_line(&what));
     bounds::check(model).map_err(refused)?;
     let bytes = model.to_bytes()?;
@@ -72,7 +77,7 @@ pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> 
         return Err(refused(format!("it cannot be trained inside: node {}: {why}", node.label())));
     }
     let (changed, parameters) = parameters::as_inputs(model)?;
-    let onnx = ops::onnx::register(stable::register(batch_norm::register(reader())));
+    let onnx = trainer();
     let build = |model: &Model, batch: Option<usize>| {
         let proto = decode(model)?;
         let made = quietly(|| {
@@ -91,9 +96,9 @@ pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> 
     wide.or_else(|| build(&changed, Some(1)).ok()).map_or(first, Ok)
 }
 
-type Built<T> = std::result::Result<T, String>;
+pub(super) type Built<T> = std::result::Result<T, String>;
 
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     model: &'a TypedModel,
     program: Program,
     /// The numbers of the values that nodes give.
@@ -102,7 +107,12 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(model: &'a TypedModel, port: &Port, batch: Option<usize>, parameters: &[Parameter]) -> Built<Builder<'a>> {
+    pub(super) fn new(
+        model: &'a TypedModel,
+        port: &Port,
+        batch: Option<usize>,
+        parameters: &[Parameter],
+    ) -> Built<Builder<'a>> {
         let order = model.eval_order().map_err(chain)?;
         let reached: HashSet<&str> = order.iter().map(|&id| model.node(id).name.as_str()).collect();
         let used = parameters.iter().filter(|parameter| reached.contains(parameter.name.as_str()));
@@ -136,16 +146,32 @@ impl<'a> Builder<'a> {
         Ok(Builder { model, program, numbers, hosts: HashMap::new() })
     }
 
-    fn build(mut self, images: &TDim) -> Built<Program> {
+    fn build(self, images: &TDim) -> Built<Program> {
+        self.build_past(images, |node, why| {
+            let advice = "train a head behind it, or cut the model so that it stays in the frozen part";
+            Err(format!("node '{}' ({}): {why}; {advice}", node.name, node.op.name()))
+        })
+    }
+
+    /// The program; `refused` is told of each node that cannot be a step. Where it bears with one, the node is left out,
+    /// and the program is only good for telling that.
+    pub(super) fn build_past(
+        mut self,
+        images: &TDim,
+        mut refused: impl FnMut(&TypedNode, String) -> Built<()>,
+    ) -> Built<Program> {
         for id in self.model.eval_order().map_err(chain)? {
             let node = self.model.node(id);
             if self.numbers.contains_key(&OutletId::new(id, 0)) {
                 continue;
             }
-            self.add(node).map_err(|why| {
-                let advice = "train a head behind it, or cut the model so that it stays in the frozen part";
-                format!("node '{}' ({}): {why}; {advice}", node.name, node.op.name())
-            })?;
+            if let Err(why) = self.add(node) {
+                refused(node, why)?;
+                for slot in 0..node.outputs.len() {
+                    self.numbers.insert(OutletId::new(id, slot), self.program.values);
+                    self.program.values += 1;
+                }
+            }
         }
         for (index, outlet) in self.model.output_outlets().map_err(chain)?.iter().enumerate() {
             let name = self.model.outlet_label(*outlet).unwrap_or(&self.model.node(outlet.node).name).to_owned();

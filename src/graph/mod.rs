@@ -13,6 +13,7 @@ mod ops;
 mod run;
 mod sizes;
 mod stable;
+mod trainable;
 mod upsample;
 
 use crate::error::{Error, Result};
@@ -26,6 +27,7 @@ pub use run::{Gradients, Tape, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::prelude::{Symbol, SymbolValues};
+pub use trainable::{Obstacle, Part, Trainable, trainable};
 
 /// One operator on numbered values.
 #[derive(Clone)]

@@ -5,7 +5,8 @@
 
 use super::graph::Index;
 use super::schema::{
-    Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, dimension,
+    Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type,
+    dimension,
 };
 use super::tensor::{floats, raw_bytes};
 use super::{Model, normalize};
@@ -43,7 +44,12 @@ fn read_as_weights<'a>(index: &Index<'a>) -> Vec<(&'a str, &'a TensorProto)> {
     let reads = |node: &'a NodeProto| weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
     let values = index.graph.node.iter().flat_map(reads);
     let stored = values.filter_map(|value| Some((value, index.constant(value)?)));
-    stored.filter(|(value, tensor)| floats(tensor).is_some() && seen.insert(*value)).collect()
+    stored.filter(|(value, tensor)| is_float(tensor) && seen.insert(*value)).collect()
+}
+
+/// Whether [`floats`] can read it, told without reading.
+fn is_float(tensor: &TensorProto) -> bool {
+    matches!(tensor.data_type(), data_type::FLOAT | data_type::DOUBLE | data_type::FLOAT16 | data_type::BFLOAT16)
 }
 
 /// The same model with every weight stored under the name by which its nodes read it.
@@ -87,6 +93,15 @@ fn as_raw(tensor: &TensorProto) -> TensorProto {
 /// # Errors
 /// Those of [`normalize::for_import`].
 pub fn as_inputs(model: &Model) -> Result<(Model, Vec<Parameter>)> {
+    with_inputs(model, |tensor| floats(tensor).unwrap_or_default())
+}
+
+/// As [`as_inputs`], without the values: what a graph does is told by shapes alone, and no weight is copied.
+pub fn as_empty_inputs(model: &Model) -> Result<(Model, Vec<Parameter>)> {
+    with_inputs(model, |_| Vec::new())
+}
+
+fn with_inputs(model: &Model, values: impl Fn(&TensorProto) -> Vec<f32>) -> Result<(Model, Vec<Parameter>)> {
     let untied = untie(model);
     let own: HashSet<&str> = untied.graph().initializer.iter().map(|t| t.name()).collect();
     let mut model = normalize::for_import(&untied)?;
@@ -98,9 +113,9 @@ pub fn as_inputs(model: &Model) -> Result<(Model, Vec<Parameter>)> {
     let mut inputs = Vec::new();
     for (value, tensor) in read {
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
-        if let (Some(shape), Some(values)) = (shape, floats(tensor)) {
+        if let Some(shape) = shape {
             inputs.push(input(tensor));
-            parameters.push(Parameter { name: value.to_owned(), shape, values });
+            parameters.push(Parameter { name: value.to_owned(), shape, values: values(tensor) });
         }
     }
     let names: HashSet<&str> = parameters.iter().map(|p| p.name.as_str()).collect();

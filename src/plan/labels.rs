@@ -20,6 +20,9 @@ pub fn find(model: &Model) -> Result<Option<(Vec<String>, String)>> {
     if let Some(text) = metadata::get(&model.proto, "adapt.contract") {
         let json: Value = serde_json::from_str(text)
             .map_err(|e| Error::model(&model.path, format!("metadata adapt.contract is damaged: {e}")))?;
+        if json["task"] == "features" {
+            return Ok(None);
+        }
         let names =
             json["classes"].as_array().map(|list| list.iter().map(|v| v.as_str().map(str::to_string)).collect());
         if let Some(Some(names)) = names {

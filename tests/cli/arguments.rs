@@ -12,7 +12,7 @@ fn usage_and_help() {
     for word in ["Examples:", "adapt --data photos/", "--onnx", "--preprocess", "inspect", "predict", "merge"] {
         assert!(ran.out.contains(word), "{word}");
     }
-    for command in ["inspect", "predict", "eval", "merge", "runtime"] {
+    for command in ["inspect", "predict", "eval", "embed", "cut", "merge", "runtime"] {
         assert!(place.adapt(&format!("{command} --help")).succeeds().out.contains("Usage:"));
         if command != "runtime" {
             let ran = place.adapt(command);

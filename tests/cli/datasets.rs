@@ -69,6 +69,16 @@ fn unusable_images_are_skipped_and_listed() {
 }
 
 #[test]
+fn skipped_folders_and_images_are_counted_apart() {
+    let place = Place::usual();
+    spoil(&place);
+    std::os::unix::fs::symlink(place.path("data"), place.path("data/loop")).unwrap();
+    let ran = place.main("").succeeds();
+    assert!(ran.out.contains("skipped  1 folder and 4 images"), "{}", ran.out);
+    assert!(ran.err.contains("note: 1 folder skipped already"), "{}", ran.err);
+}
+
+#[test]
 fn strict_fails_on_the_first_unusable_image() {
     let place = Place::usual();
     place.write("data/b/zero.jpg", "");

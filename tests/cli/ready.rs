@@ -64,6 +64,14 @@ fn eval() {
     let ran = place.adapt("eval out/model.onnx --data split --json").succeeds();
     let figures: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&figures["n"], &figures["accuracy"]), (&4.into(), &1.0.into()));
+    assert_eq!(figures["skipped"], serde_json::json!([]));
+    // What could not be read, and what has no class, is listed beside the figures.
+    place.write("split/test/a/text.png", "no image");
+    place.images("split/test/zebra", 1, 1);
+    let ran = place.adapt("eval out/model.onnx --data split --json").succeeds();
+    let figures: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let listed = |i: usize| figures["skipped"][i]["path"].as_str().unwrap();
+    assert_eq!((&figures["n"], listed(0), listed(1)), (&4.into(), "zebra", "a/text.png"));
 }
 
 #[test]

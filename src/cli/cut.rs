@@ -1,0 +1,220 @@
+//! A model's part up to a tensor, as a model of its own.
+
+use super::progress::Reporter;
+use super::{EngineOptions, merge, options, print, vacant};
+use adapt::engine::{Backend, Engine};
+use adapt::error::printable;
+use adapt::onnx::cut::{self, Cut};
+use adapt::onnx::graph::Index;
+use adapt::onnx::schema::{Dimension, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type, dimension};
+use adapt::onnx::surgery::{self, Pooling};
+use adapt::onnx::{Model, metadata};
+use adapt::plan::available_threads;
+use adapt::plan::input::{Declared, Input, size_in_metadata};
+use adapt::{Error, Result};
+use ndarray::ArrayD;
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct CutOptions {
+    /// The model
+    pub file: PathBuf,
+    /// The tensor that becomes the output [default: the last linear layer's input]
+    #[arg(long, value_name = "TENSOR")]
+    pub at: Option<String>,
+    /// The output on the way to which the model is cut, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
+    /// The ONNX file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+    /// Height and width in pixels, for models that take any size: the image that the result is tried on
+    #[arg(long, value_name = "HxW", value_parser = options::size)]
+    pub size: Option<(u32, u32)>,
+    #[command(flatten)]
+    pub engine: EngineOptions,
+}
+
+/// Larger trials take more memory than they are worth.
+const MOST_VALUES: usize = 16 << 20;
+
+pub fn run(options: &CutOptions) -> Result<()> {
+    vacant(&options.out, options.force)?;
+    let model = Model::open(&options.file)?;
+    let input = Declared::of(&model)?.settle(options.size, size_in_metadata(&model))?;
+    let usage = |what: String| Error::Usage(format!("{}: {what}", options.file.display()));
+    let cut = cut::find(model.graph(), options.output.as_deref(), options.at.as_deref()).map_err(usage)?;
+    if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
+        return Err(usage(format!("the tensor '{}' does not depend on the image; choose another --at", cut.tensor)));
+    }
+    let reporter = Reporter::new(false, false);
+    let backend = options.engine.resolve(&|event| reporter.event(event))?;
+    let trial = Trial { backend: &backend, input: &input };
+    let expected = trial.run(&with_output(&model, &cut.tensor), &cut.tensor)?;
+    let part = part(&model, &cut);
+    let (whole, found) = trial.declared(&part, &model, &cut, &expected)?;
+    let batches = agree(&options.file, &cut.tensor, &expected, &found)?;
+    merge::put(&options.out, options.force, |place| whole.save(place))?;
+    let output = describe(&cut.tensor, &dimensions(&expected, &images(&model)));
+    let engine = format!("{} {}", backend.name(), backend.version());
+    let text = format!("{}: up to {output}; the same as in the original ({engine}, {batches})", options.out.display());
+    print(&(printable(&text) + "\n"))
+}
+
+/// What a model gives for batches of 1 and 3, where it takes them.
+type Given = Vec<(usize, ArrayD<f32>)>;
+
+struct Trial<'a> {
+    backend: &'a Backend,
+    input: &'a Input,
+}
+
+impl Trial<'_> {
+    fn run(&self, model: &Model, tensor: &str) -> Result<Given> {
+        self.run_opened(self.backend.open(model, &self.input.axes(), available_threads())?, tensor)
+    }
+
+    fn run_opened(&self, mut engine: Box<dyn Engine>, tensor: &str) -> Result<Given> {
+        let place = engine.outputs().iter().position(|output| output == tensor).unwrap_or(0);
+        let mut given = Vec::new();
+        for images in [1, 3].into_iter().filter(|&n| n == 1 || n * self.input.len() <= MOST_VALUES) {
+            match engine.run_outputs(smooth(self.input, images).view(), &[place]) {
+                Ok(mut values) => given.push((images, values.swap_remove(0))),
+                // A graph may insist on its batch.
+                Err(_) if images > 1 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(given)
+    }
+
+    /// The part with its output declared, and what it gives. The type is the file's,
+    /// or the first that the engine agrees to.
+    fn declared(&self, part: &Model, model: &Model, cut: &Cut, expected: &Given) -> Result<(Model, Given)> {
+        use data_type::{BOOL, DOUBLE, FLOAT, FLOAT16, INT32, INT64, UINT8};
+        let graph = model.graph();
+        let told = graph.output.iter().chain(&graph.value_info).find(|v| v.name() == cut.tensor);
+        let kind = told.and_then(|v| v.tensor_type()).map_or(cut.data_type, |(kind, _)| kind);
+        let mut refused = None;
+        for kind in [kind, FLOAT, FLOAT16, INT64, INT32, BOOL, UINT8, DOUBLE] {
+            let mut whole = part.clone();
+            let info = told.filter(|v| v.tensor_type().is_some_and(|(_, shape)| shape.is_some())).cloned();
+            let info = info.unwrap_or_else(|| declaration(cut, kind, dimensions(expected, &images(model))));
+            whole.proto.graph.as_mut().expect("a model has a graph").output = vec![info];
+            match self.backend.open(&whole, &self.input.axes(), available_threads()) {
+                Ok(engine) => return Ok((whole, self.run_opened(engine, &cut.tensor)?)),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.expect("a type was tried"))
+    }
+}
+
+/// The original with a further output.
+fn with_output(model: &Model, tensor: &str) -> Model {
+    let mut model = model.clone();
+    let graph = model.proto.graph.as_mut().expect("a model has a graph");
+    if graph.output.iter().all(|output| output.name() != tensor) {
+        graph.output.push(ValueInfoProto { name: Some(tensor.into()), ..Default::default() });
+    }
+    model
+}
+
+/// The part with all that the file says of itself but what holds for its old output alone.
+fn part(model: &Model, cut: &Cut) -> Model {
+    let mut part = surgery::backbone(model, cut, &Pooling::None);
+    part.proto.doc_string.clone_from(&model.proto.doc_string);
+    part.proto.metadata_props.clone_from(&model.proto.metadata_props);
+    let contract = metadata::get(&part.proto, "adapt.contract").map(serde_json::from_str::<Map<String, Value>>);
+    if let Some(Ok(mut contract)) = contract {
+        contract.retain(|key, _| !["classes", "output", "activation", "metrics"].contains(&key.as_str()));
+        contract.insert("task".into(), "features".into());
+        metadata::set(&mut part.proto, "adapt.contract", Value::from(contract).to_string());
+        ["names", "task"].iter().for_each(|key| metadata::remove(&mut part.proto, key));
+    }
+    // An output is declared once.
+    if let Some(graph) = part.proto.graph.as_mut() {
+        graph.value_info.retain(|info| info.name() != cut.tensor);
+    }
+    part
+}
+
+/// Smooth images, each of its own.
+fn smooth(input: &Input, images: usize) -> ArrayD<f32> {
+    let len = input.len();
+    let scale = if input.data_type == "uint8" { 255.0 } else { 1.0 };
+    let value = |i: usize| {
+        let (image, place) = (i / len, (i % len) as f32 / len as f32);
+        scale * (0.5 + 0.5 * (place * (20.0 + 7.0 * image as f32)).sin())
+    };
+    let values = (0..images * len).map(value).collect();
+    ArrayD::from_shape_vec(input.shape(images).to_vec(), values).expect("as many values as the shape says")
+}
+
+/// What the tensor is to be declared as: its own sizes, `images` where it has one for each, nothing where it differs in
+/// other ways.
+fn dimensions(expected: &Given, images: &Dimension) -> Vec<Dimension> {
+    let Some((_, first)) = expected.first() else { return Vec::new() };
+    let dimension = |axis: usize| {
+        let size = first.shape()[axis];
+        let all = |wanted: &dyn Fn(usize) -> usize| {
+            expected.iter().all(|(n, given)| given.shape().get(axis) == Some(&wanted(*n)))
+        };
+        match axis {
+            0 if all(&|images| images) => images.clone(),
+            _ if all(&|_| size) && (axis > 0 || expected.len() > 1) => fixed(size),
+            _ => Dimension::default(),
+        }
+    };
+    (0..first.ndim()).map(dimension).collect()
+}
+
+fn fixed(size: usize) -> Dimension {
+    Dimension { value: Some(dimension::Value::DimValue(size as i64)), denotation: None }
+}
+
+/// How the input's first axis is declared.
+fn images(model: &Model) -> Dimension {
+    let declared =
+        model.inputs().next().and_then(|i| i.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?.dim.first());
+    let told = |d: &&Dimension| !matches!(d.value, None | Some(dimension::Value::DimValue(..=0)));
+    declared.filter(told).cloned().unwrap_or_else(|| surgery::symbol("N"))
+}
+
+fn declaration(cut: &Cut, kind: i32, dim: Vec<Dimension>) -> ValueInfoProto {
+    let tensor = TensorType { elem_type: Some(kind), shape: Some(TensorShapeProto { dim }) };
+    let r#type = Some(TypeProto { tensor_type: Some(tensor), ..Default::default() });
+    ValueInfoProto { name: Some(cut.tensor.clone()), r#type, ..Default::default() }
+}
+
+/// `'x' [N, 2048]`
+fn describe(tensor: &str, dims: &[Dimension]) -> String {
+    let name = |dim: &Dimension| match &dim.value {
+        Some(dimension::Value::DimValue(size)) => size.to_string(),
+        Some(dimension::Value::DimParam(name)) => name.clone(),
+        None => "?".into(),
+    };
+    format!("'{tensor}' [{}]", dims.iter().map(name).collect::<Vec<_>>().join(", "))
+}
+
+/// Refuses a part that computes something else; which batches were compared, in words.
+fn agree(file: &std::path::Path, tensor: &str, expected: &Given, found: &Given) -> Result<String> {
+    let differs = |what: String| Error::Parity(format!("{}: the part up to '{tensor}' {what}", file.display()));
+    let mut batches = Vec::new();
+    for (images, old) in expected {
+        let Some((_, new)) = found.iter().find(|(n, _)| n == images) else {
+            return Err(differs(format!("fails with {images} images, the original does not")));
+        };
+        let scale = old.iter().filter(|v| v.is_finite()).fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+        let close = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-4 * scale;
+        if old.shape() != new.shape() || !old.iter().zip(new).all(close) {
+            return Err(differs(format!("gives other values than in the original, at a batch of {images}")));
+        }
+        batches.push(images.to_string());
+    }
+    Ok(format!("{} of {}", if batches.len() > 1 { "batches" } else { "a batch" }, batches.join(" and ")))
+}

@@ -1,0 +1,66 @@
+//! Options that several commands take.
+
+use adapt::Result;
+use adapt::data::Spec;
+use adapt::engine::{Backend, Choice};
+use adapt::progress::Progress;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct ModelOptions {
+    /// How images become input values: a preset, what differs from it, or both, as imagenet,filter=bicubic
+    /// [presets: imagenet, efficientnet-lite, inception, raw01, raw255, clip, caffe]
+    #[arg(long, value_name = "SPEC", help_heading = "Model")]
+    pub preprocess: Option<Spec>,
+    /// Height and width in pixels, for models that take any size
+    #[arg(long, value_name = "HxW", value_parser = size, help_heading = "Model")]
+    pub size: Option<(u32, u32)>,
+}
+
+#[derive(Args)]
+pub struct EngineOptions {
+    /// Who runs the frozen part
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Engine")]
+    pub engine: Choice,
+    /// ONNX Runtime's shared library
+    #[arg(long, value_name = "FILE", help_heading = "Engine")]
+    pub ort_lib: Option<PathBuf>,
+    /// Fetch nothing; without an ONNX Runtime on the machine, tract is used
+    #[arg(long, help_heading = "Engine")]
+    pub offline: bool,
+}
+
+impl EngineOptions {
+    pub fn resolve(&self, progress: Progress) -> Result<Backend> {
+        Backend::resolve(self.engine, self.ort_lib.as_deref(), self.offline, progress)
+    }
+}
+
+#[derive(Args)]
+pub struct Verbosity {
+    /// Print errors, warnings and results only
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Printing")]
+    pub quiet: bool,
+    /// Print details too
+    #[arg(short, long, help_heading = "Printing")]
+    pub verbose: bool,
+}
+
+/// What every command takes that runs a model on images.
+#[derive(Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub input: ModelOptions,
+    #[command(flatten)]
+    pub engine: EngineOptions,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// `HxW`, or one number for both.
+pub fn size(text: &str) -> std::result::Result<(u32, u32), String> {
+    let (height, width) = text.split_once(['x', 'X']).unwrap_or((text, text));
+    let side = |s: &str| s.parse::<u32>().ok().filter(|n| (1..=8192).contains(n));
+    side(height).zip(side(width)).ok_or_else(|| "give HEIGHTxWIDTH in pixels, as 224x224, up to 8192".into())
+}
