@@ -268,7 +268,9 @@ fn write_channel(
 fn suited(image: &Pixels, color: Color) -> Cow<'_, Pixels> {
     let image = match (image, color.has_alpha()) {
         (Pixels::Rgb(rgb), true) => Cow::Owned(Pixels::Rgba(DynamicImage::from(rgb.clone()).into_rgba8())),
-        (Pixels::Gray(gray), true) => Cow::Owned(Pixels::GrayAlpha(DynamicImage::from(gray.clone()).into_luma_alpha8())),
+        (Pixels::Gray(gray), true) => {
+            Cow::Owned(Pixels::GrayAlpha(DynamicImage::from(gray.clone()).into_luma_alpha8()))
+        }
         (Pixels::Rgba(rgba), false) => Cow::Owned(Pixels::Rgb(DynamicImage::from(rgba.clone()).into_rgb8())),
         (Pixels::GrayAlpha(gray), false) => Cow::Owned(Pixels::Gray(DynamicImage::from(gray.clone()).into_luma8())),
         _ => Cow::Borrowed(image),

@@ -85,8 +85,7 @@ pub(super) fn store(model: &mut Model, image: &Input) -> Vec<String> {
 }
 
 fn stored(name: &str, dims: Vec<i64>, values: &[f32], elem_type: i32) -> TensorProto {
-    let mut tensor =
-        TensorProto { name: Some(name.into()), dims, data_type: Some(elem_type), ..Default::default() };
+    let mut tensor = TensorProto { name: Some(name.into()), dims, data_type: Some(elem_type), ..Default::default() };
     let raw = match elem_type {
         data_type::BOOL => values.iter().map(|&v| u8::from(v != 0.0)).collect(),
         data_type::INT32 => values.iter().flat_map(|&v| (v as i32).to_le_bytes()).collect(),

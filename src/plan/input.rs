@@ -92,7 +92,10 @@ impl Declared {
         let out = |side: Option<u32>| side.is_some_and(|side| u64::from(side) > MAX_SIZE || side == 0);
         if out(found.height) || out(found.width) {
             let size = found.shown();
-            return Err(error(format!("its input '{}' takes {size} pixels; at most {MAX_SIZE} are supported", found.name)));
+            return Err(error(format!(
+                "its input '{}' takes {size} pixels; at most {MAX_SIZE} are supported",
+                found.name
+            )));
         }
         Ok(found)
     }

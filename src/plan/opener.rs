@@ -4,11 +4,11 @@ use super::Input;
 use crate::data::Layout;
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
+use crate::onnx::Model;
+use crate::onnx::batch::{self, Shapes};
 use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery::{self, Pooling};
-use crate::onnx::batch::{self, Shapes};
-use crate::onnx::Model;
 use ndarray::ArrayD;
 
 /// Input values that a trial may take: larger images run one at a time anyway.
@@ -36,7 +36,9 @@ impl Opener<'_> {
     /// Whether the frozen part takes an image of this size, and gives the features that the old head took.
     pub(super) fn runs(&self, model: &Model, input: &Input) -> bool {
         let rows = self.open(model, &Pooling::None, input).and_then(|mut engine| probe(&mut *engine, input, 1));
-        rows.is_ok_and(|rows| self.cut.features.is_none_or(|features| rows.shape().iter().skip(1).any(|&axis| axis == features)))
+        rows.is_ok_and(|rows| {
+            self.cut.features.is_none_or(|features| rows.shape().iter().skip(1).any(|&axis| axis == features))
+        })
     }
 
     /// Finds the batch that works, and sets it in `model` and `input`: free if possible. `notes` get what the user should
@@ -140,7 +142,8 @@ impl Opener<'_> {
         let mut engine = opened.map_or_else(|| self.open(model, &Pooling::None, input), Ok)?;
         let shape = probe(&mut *engine, input, 1)?.shape().to_vec();
         let told = if shape.len() == 4 { Pooling::channels_last(model.graph(), &self.cut.tensor) } else { None };
-        let pooling = Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);
+        let pooling =
+            Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);
         let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
             let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
             Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))

@@ -8,9 +8,8 @@ use crate::error::Result;
 use crate::onnx::Model;
 
 /// Sizes that are tried, the usual ones first.
-const SIZES: [u32; 22] = [
-    224, 299, 256, 240, 384, 192, 160, 128, 112, 96, 64, 48, 32, 28, 288, 320, 331, 336, 448, 512, 518, 640,
-];
+const SIZES: [u32; 22] =
+    [224, 299, 256, 240, 384, 192, 160, 128, 112, 96, 64, 48, 32, 28, 288, 320, 331, 336, 448, 512, 518, 640];
 
 /// Whether the size is open: nothing fixes it that must be obeyed.
 pub(super) fn is_open(model: &Model, options: &PlanOptions) -> Result<bool> {
@@ -20,12 +19,7 @@ pub(super) fn is_open(model: &Model, options: &PlanOptions) -> Result<bool> {
 
 /// Another size than `input`'s when the frozen part does not run with that: positional embeddings and flattened maps fit one
 /// size alone. `None` where it runs, and where no usual size does.
-pub(super) fn search(
-    model: &Model,
-    opener: &Opener,
-    options: &PlanOptions,
-    input: &Input,
-) -> Option<(Input, Sourced)> {
+pub(super) fn search(model: &Model, opener: &Opener, options: &PlanOptions, input: &Input) -> Option<(Input, Sourced)> {
     let runs = |input: &Input| {
         let mut trial = model.clone();
         extra::store(&mut trial, input);

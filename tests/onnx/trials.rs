@@ -145,7 +145,8 @@ fn notes(plan: &Plan) -> String {
 /// with other axes, and not always ahead.
 #[test]
 fn a_batch_in_constants_becomes_free() {
-    let names = ["batch1_tokens", "batch2_tokens", "batch1_sequence", "batch2_sequence", "batch1_computed", "batch2_resize"];
+    let names =
+        ["batch1_tokens", "batch2_tokens", "batch1_sequence", "batch2_sequence", "batch1_computed", "batch2_resize"];
     for name in names {
         let original = open(name);
         let (model, plan) = plan(name, None);
@@ -187,7 +188,11 @@ fn channels_are_those_of_the_first_convolution() {
     ];
     for (name, channels, color, layout) in cases {
         let (model, plan) = plan(name, None);
-        assert_eq!((plan.input.channels, plan.preprocessing.color, plan.input.layout), (channels, color, layout), "{name}");
+        assert_eq!(
+            (plan.input.channels, plan.preprocessing.color, plan.input.layout),
+            (channels, color, layout),
+            "{name}"
+        );
         computes(name, &model, &plan, &adapted(&model, &plan), 2, 1e-5);
     }
 }

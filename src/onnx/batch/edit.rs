@@ -193,7 +193,8 @@ impl Added<'_> {
             }
             if join {
                 let batch = self.batch(place);
-                let (ahead, behind) = (self.stored(&vec![1; axis]), self.stored(&vec![1; rank.saturating_sub(axis + 1)]));
+                let (ahead, behind) =
+                    (self.stored(&vec![1; axis]), self.stored(&vec![1; rank.saturating_sub(axis + 1)]));
                 let target = self.node(place, "Concat", vec![ahead, batch, behind], vec![("axis", 0)]);
                 operand = self.node(place, "Expand", vec![operand, target], vec![]);
             }

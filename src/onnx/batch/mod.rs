@@ -49,7 +49,8 @@ pub fn shapes_of(model: &Model, input: &str) -> Option<(Model, Vec<String>)> {
     }
     let mut names = Names::of(graph);
     // Neither sequences nor what may be missing have shapes.
-    let tensors = graph.node.iter().filter(|n| !n.op_type().contains("Sequence") && !n.op_type().starts_with("Optional"));
+    let tensors =
+        graph.node.iter().filter(|n| !n.op_type().contains("Sequence") && !n.op_type().starts_with("Optional"));
     let values: Vec<String> = tensors.flat_map(|n| &n.output).filter(|o| !o.is_empty()).cloned().collect();
     let values: Vec<String> = std::iter::once(input.to_string()).chain(values).collect();
     graph.output.clear();

@@ -88,7 +88,8 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
         tokens.extend(joined::token(index, node).filter(|_| found.is_empty() && tokens.is_empty()));
         pooled |= is_any(node, &POOLS);
         hidden |= is_any(node, &HIDDEN);
-        bare &= [&HARMLESS[..], &SHAPE_ONLY, &CARRIED, &ACTIVATIONS, &DECISIONS].iter().any(|names| is_any(node, names));
+        bare &=
+            [&HARMLESS[..], &SHAPE_ONLY, &CARRIED, &ACTIVATIONS, &DECISIONS].iter().any(|names| is_any(node, names));
         value = input;
     }
     if found.is_empty() {
@@ -221,4 +222,3 @@ pub(super) fn data_inputs<'a>(index: &Index, node: &'a NodeProto) -> Vec<&'a str
     }
     inputs.filter(|i| !i.is_empty() && !index.is_fixed(i)).collect()
 }
-
