@@ -93,7 +93,7 @@ pub struct AdaptOptions {
     /// The tensor that becomes the features [default: the last linear layer's input]
     #[arg(long, value_name = "TENSOR", help_heading = "Model")]
     pub cut: Option<String>,
-    /// The output to adapt, where there are several
+    /// The output to adapt, where there are several; or any tensor of the graph, which becomes the output
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub output: Option<String>,
     #[command(flatten)]

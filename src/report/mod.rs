@@ -63,7 +63,7 @@ pub struct InputInfo {
     pub layout: crate::data::Layout,
     /// Height and width in pixels.
     pub size: [u32; 2],
-    /// 3, or 1 for grey.
+    /// 3; 1 for grey, 2 for grey and opacity, 4 for colours and opacity.
     pub channels: usize,
 }
 

@@ -72,7 +72,7 @@ def layers():
     cast = [node("Cast", ["h16"], ["h"], to=T.FLOAT), node("MatMul", ["features", "h"], ["logits"])]
     case("weight_cast", join(pooled(), (cast, [tensor("h16", 6, 4, like=np.float16)])), "features")
     length = [node("ReduceL2", ["v"], ["length"], axes=[0]), node("Div", ["v", "length"], ["h"]), node("MatMul", ["features", "h"], ["logits"])]
-    case("weight_computed", join(pooled(), (length, [tensor("v", 6, 4)])), "features")
+    case("weight_computed", join(pooled(), (length, [tensor("v", 6, 4)])), "features", features=None, classes=None, rows=6, outputs=[("logits", ["N", 4])])
     whole = [node("Conv", ["map", "h"], ["scores"], kernel_shape=[8, 8]), node("Flatten", ["scores"], ["logits"])]
     case("conv_whole_map", join(trunk(), (whole, [tensor("h", 4, 6, 8, 8)])), "map", classifier="conv", pooling="mean")
     cut = [node("Slice", ["scores", "from", "to", "axis"], ["some"]), node("Softmax", ["some"], ["logits"])]
@@ -112,7 +112,7 @@ def styles():
     boxes = [node("Conv", ["map", "hb"], ["boxes"], kernel_shape=[1, 1]), node("Conv", ["map", "hs"], ["scores"], kernel_shape=[1, 1]), node("Sigmoid", ["scores"], ["prob"])]
     shapes = [("boxes", ["N", 4, 8, 8], T.FLOAT), ("prob", ["N", 9, 8, 8], T.FLOAT)]
     case("detector", join(trunk(), (boxes, [tensor("hb", 4, 6, 1, 1), tensor("hs", 9, 6, 1, 1)])), "scores", classifier="none", classes=None, features=9, outputs=shapes,
-         output="prob", tail=["Sigmoid"], pooling="mean")
+         output="prob", adapted="prob", tail=["Sigmoid"], pooling="mean")
 
 
 def same(name, count, *shape):

@@ -68,7 +68,8 @@ pub fn features(original: &Model, plan: &Plan, backend: &Backend, images: usize,
     let mut found = run(&model, plan, backend, images);
     if let Pooling::Tokens(tokens) = &plan.pooling {
         let places: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
-        return found.select(Axis(1), &places).into_shape_with_order((images, count)).unwrap();
+        let chosen = found.select(Axis(1), &places).as_standard_layout().into_owned();
+        return chosen.into_shape_with_order((images, count)).unwrap();
     }
     while let Some(axis) = (1..found.ndim()).rev().find(|&a| found.len_of(Axis(a)) != count) {
         found = found.mean_axis(Axis(axis)).unwrap();

@@ -117,8 +117,9 @@ fn places(around: usize, shape: &[usize], fixed: usize) -> Vec<Place> {
     let mut found = Vec::new();
     let mut before = 1;
     for (axis, &size) in shape.iter().enumerate() {
-        if before != 0 && around % before == 0 && size != 0 && size % (around / before * fixed).max(1) == 0 {
-            found.push(Place { axis, outer: around / before });
+        let outer = around.checked_div(before).filter(|_| around.is_multiple_of(before));
+        if let Some(outer) = outer.filter(|outer| size != 0 && size.is_multiple_of((outer * fixed).max(1))) {
+            found.push(Place { axis, outer });
         }
         before *= size;
     }
