@@ -50,7 +50,11 @@ pub(super) fn put(out: &Path, force: bool, write: impl FnOnce(&Path) -> Result<(
     let data = out.with_added_extension("data");
     let place = folder.join(name);
     let weights = place.with_added_extension("data");
-    let written = write(&place).and_then(|()| {
+    let named = |error| match error {
+        Error::Io { source, .. } => Error::io(out)(source),
+        other => other,
+    };
+    let written = write(&place).map_err(named).and_then(|()| {
         if weights.exists() {
             if data.exists() && !force {
                 let what = "exists already, and the weights need it; choose another --out, or --force";

@@ -229,7 +229,9 @@ mod tests {
             let shape: Vec<usize> = whole.port.dims.iter().map(|dim| dim.unwrap_or(2)).collect();
             let input = ArrayD::from_shape_fn(shape, |at| (at[2] * 7 + at[3]) as f32 * 0.01);
             let (whole, parts) = (whole.run(input.view()).unwrap(), parts.run(input.view()).unwrap());
-            assert!(whole == parts && whole[0].iter().any(|v| *v != 0.0), "{file}");
+            let scale = whole[0].iter().fold(0f32, |m, v| m.max(v.abs()));
+            let far = whole[0].iter().zip(&parts[0]).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(scale > 0.0 && far < 1e-3 * scale, "{file}: {far}");
         }
     }
 }

@@ -93,8 +93,15 @@ impl OutDir {
 
     /// Writes the model (its weights in `model.onnx.data` where one file cannot hold it), its weights by name, and the files that tell how to use it.
     pub fn write_model(&self, adapted: &Adapted, plan: &Plan, classes: &[String]) -> Result<()> {
-        adapted.model.save(&self.path("model.onnx"))?;
-        weights::save(&adapted.model, &self.path("model.safetensors"))?;
+        // Errors name the file by its place in the end.
+        let named = |name: &'static str| {
+            move |error| match error {
+                Error::Io { source, .. } => Error::io(self.target.join(name))(source),
+                other => other,
+            }
+        };
+        adapted.model.save(&self.path("model.onnx")).map_err(named("model.onnx"))?;
+        weights::save(&adapted.model, &self.path("model.safetensors")).map_err(named("model.safetensors"))?;
         self.write("labels.txt", classes.iter().map(|c| format!("{c}\n")).collect::<String>().as_bytes())?;
         self.write("preprocessor_config.json", json(&plan.preprocessing.to_json())?.as_bytes())?;
         let numbered = || classes.iter().enumerate();

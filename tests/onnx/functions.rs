@@ -46,7 +46,7 @@ fn function(
 
 /// Functions that call one another, with attributes handed down, defaults, an input left out, an inner graph that reads
 /// the function's values, and the same names everywhere.
-fn with_functions() -> Model {
+fn with_functions(inner: bool) -> Model {
     let mut g = Graph::new(3);
     g.input(&[1, 2, 5, 5]);
     let (w, b) = (g.weight(&[2, 2, 3, 3]), g.weight(&[2]));
@@ -54,7 +54,7 @@ fn with_functions() -> Model {
     let mut model = g.model("out");
     let one = TensorProto { raw_data: Some(vec![1].into()), ..initializer("", &[], [], data_type::BOOL) };
     let pads = ints("pads", &[1, 1, 1, 1]);
-    let conv = vec![
+    let mut conv = vec![
         node("Conv", &["x", "w", "b"], "y", vec![pads]),
         node("Constant", &[], "yes", vec![tensor_attribute("value", one)]),
         choice(
@@ -66,6 +66,10 @@ fn with_functions() -> Model {
             ],
         ),
     ];
+    if !inner {
+        conv.truncate(1);
+        conv.push(node("LeakyRelu", &["y"], "z", vec![refers("alpha", "alpha", attribute_type::FLOAT)]));
+    }
     let mut conv = function("Block", &["x", "w", "b"], &["z"], conv, &[("", 17)]);
     conv.attribute_proto.push(float("alpha", 0.5));
     let twice = vec![
@@ -86,12 +90,14 @@ fn with_functions() -> Model {
 
 #[test]
 fn functions_are_written_out() {
-    let (model, shape) = (with_functions(), [2, 2, 5, 5]);
+    let (model, shape) = (with_functions(true), [2, 2, 5, 5]);
     let flat = after(functions::inline, &model, &shape);
     assert!(flat.proto.functions.is_empty());
     assert!(flat.graph().node.iter().all(|node| node.domain().is_empty()));
     assert_eq!(operators(&flat).iter().filter(|op| **op == "Conv").count(), 4);
     adapt::onnx::validate::validate(&flat).unwrap();
+    // tract takes one constant `If` at most.
+    let model = with_functions(false);
     // Weights that functions take are the file's own.
     let program = Program::import(&model, &[]).unwrap();
     let names: Vec<&str> = program.parameters().iter().map(|p| p.name.as_str()).collect();
