@@ -2,7 +2,7 @@
 
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
-use super::{Program, Step, batch_norm, stable, widen};
+use super::{Program, Step, batch_norm, sizes, stable, widen};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly};
 use crate::onnx::Model;
@@ -40,6 +40,7 @@ pub(crate) fn typed(
     port: &Port,
     batch: Option<usize>,
 ) -> TractResult<(TypedModel, TDim)> {
+    proto.graph.as_ref().map_or(Ok(()), sizes::check).map_err(TractError::msg)?;
     // Shapes noted in the file speak of its own symbols, which would not match ours.
     let parsed = onnx.clone().with_ignore_value_info(true).parse(proto, None)?;
     if let Some(name) = parsed.unresolved_inputs.first() {

@@ -10,6 +10,7 @@ mod host;
 pub(crate) mod import;
 mod ops;
 mod run;
+mod sizes;
 mod stable;
 mod trainable;
 mod widen;
