@@ -2,7 +2,7 @@
 
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
-use super::{Program, Step, batch_norm, bounds, stable, upsample};
+use super::{Program, Step, batch_norm, bounds, size_steps, stable, upsample};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly};
 use crate::onnx::parameters::{self, Parameter};
@@ -52,6 +52,7 @@ pub(crate) fn typed(
     port: &Port,
     batch: Option<usize>,
 ) -> TractResult<(TypedModel, TDim)> {
+    proto.graph.as_ref().map_or(Ok(()), size_steps::check).map_err(TractError::msg)?;
     // Shapes noted in the file speak of its own symbols, which would not match ours.
     let parsed = onnx.clone().with_ignore_value_info(true).parse(proto, None)?;
     if let Some(name) = parsed.unresolved_inputs.first() {

@@ -11,6 +11,7 @@ mod host;
 pub(crate) mod import;
 mod ops;
 mod run;
+mod size_steps;
 mod sizes;
 mod stable;
 mod trainable;

@@ -146,6 +146,19 @@ fn cuts_that_cannot_be_made_leave_nothing() {
     place.adapt("cut tiny.onnx -o out.onnx --force").succeeds();
 }
 
+#[test]
+fn sizes_that_the_importer_recurses_over_without_end_are_refused() {
+    let place = place();
+    fs::copy(golden("parts/halves.onnx"), place.path("halves.onnx")).unwrap();
+    let found = inspected(&place, "halves.onnx");
+    assert_eq!(found["training"]["inside"], "nothing");
+    let obstacle = found["training"]["obstacles"][0].to_string();
+    assert!(obstacle.contains("\"half") && obstacle.contains("too many steps"), "{obstacle}");
+    place.adapt("predict halves.onnx parts --engine tract").fails(1, &["halves.onnx", "too many steps"]);
+    place.adapt("predict halves.onnx parts --engine candle").fails(1, &["halves.onnx", "too many steps"]);
+    place.adapt("predict halves.onnx parts").succeeds();
+}
+
 fn inspected(place: &Place, file: &str) -> Value {
     serde_json::from_str(&place.adapt(&format!("inspect {file} --json")).succeeds().out).unwrap()
 }

@@ -40,6 +40,28 @@ def network(name, middle, stored=(), told=()):
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), OUT / f"{name}.onnx")
 
 
+def halves():
+    """The number of images, halved 70 times and set right again: more than 64 bits of divisors."""
+    integer = lambda name, value: numpy_helper.from_array(np.array(value, np.int64), name)
+    stored = [integer("zero", [0]), integer("one", [1]), integer("two", [2]), integer("rest", [-1]), weight("h", (192, 4))]
+    nodes = [helper.make_node("Shape", ["x"], ["shape"], "shape")]
+    nodes += [helper.make_node("Gather", ["shape", "zero"], ["size0"], "size", axis=0)]
+    for i in range(70):
+        nodes += [helper.make_node("Div", [f"size{i}", "two"], [f"half{i}"], f"half{i}")]
+        nodes += [helper.make_node("Add", [f"half{i}", "one"], [f"size{i + 1}"], f"more{i}")]
+    nodes += [
+        helper.make_node("Mul", ["size70", "zero"], ["none"], "none"),
+        helper.make_node("Concat", ["none", "rest"], ["target"], "target", axis=0),
+        helper.make_node("Reshape", ["x", "target"], ["features"], "flatten"),
+        helper.make_node("MatMul", ["features", "h"], ["logits"], "head"),
+    ]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "halves", [info("x", T.FLOAT, ["N", 3, 8, 8])], [info("logits", T.FLOAT, ["N", 4])], stored
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     axis = numpy_helper.from_array(np.array([4], np.int64), "axis")
@@ -51,6 +73,8 @@ def main():
     network("dft", dft, [axis])
     custom = [helper.make_node("Frobnicate", ["conv1"], ["middle"], "frob", domain="com.example")]
     network("custom", custom, told=[helper.make_tensor_value_info("middle", T.FLOAT, ["N", 6, 8, 8])])
+
+    (OUT / "halves.onnx").write_bytes(halves().SerializeToString())
 
     pixels = RNG.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     for number, image in enumerate(pixels):
