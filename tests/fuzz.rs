@@ -1,7 +1,7 @@
 //! Damaged ONNX files through the whole reading path: no panic, no hang, no runaway memory.
 //!
 //! 2,000 files by default, as many as `ADAPT_FUZZ` says otherwise. File number n is the same everywhere and always:
-//! `ADAPT_FUZZ_FROM=n ADAPT_FUZZ=1` makes it again. The number of the file at hand is kept in the target folder, should the
+//! `ADAPT_FUZZ_FROM=n ADAPT_FUZZ=1` makes it again, and keeps it in the target folder. The number of the file at hand is kept in the target folder, should the
 //! process be killed.
 
 #![allow(dead_code)] // Most of what makes models for tests/graph.rs makes the seeds here.
@@ -117,6 +117,9 @@ fn no_damaged_file_panics_hangs_or_fills_the_memory() {
         let before = peak();
         let mut rng = Rng::new(file + 1);
         let bytes = mutate::damaged(seed(&files, &mut rng), &mut rng);
+        if count == 1 {
+            let _ = std::fs::write(note.with_extension("onnx"), &bytes);
+        }
         let done = std::panic::catch_unwind(|| everything(bytes));
         imported += u64::from(done.unwrap_or_else(|_| panic!("file {file} panics")));
         let after = peak();

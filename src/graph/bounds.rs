@@ -12,6 +12,10 @@ use std::collections::HashMap;
 /// More values than this in one tensor are taken for an attack.
 const LARGEST: i64 = 1 << 28;
 
+/// So many in all that are computed from what the file stores, which an importer does: 64 Mi, several times what the
+/// models have that put masks and places together so.
+const CONSTANT: i64 = 1 << 26;
+
 /// No window, step or padding of an image model is as wide.
 const WIDEST: i64 = 1 << 14;
 
@@ -34,24 +38,33 @@ pub(super) fn check(model: &Model) -> Checked<()> {
         let dims = dims.map(|dims| dims.iter().map(|d| d.map_or(1, |d| d.min(1 << 62) as i64)).collect());
         values.insert(input.name(), Value::of_shape(dims));
     }
-    follow(graph, &mut values)
+    follow(graph, &mut values, &mut 0)
 }
 
-fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>) -> Checked<()> {
+/// Follows the nodes in order; `made` is how many values those that the image has no part in have made so far.
+fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made: &mut i64) -> Checked<()> {
     for node in &graph.node {
-        let too_large = |what: String| format!("node {}: {what}", node.label());
-        attributes(node).map_err(too_large)?;
-        let inputs: Vec<Value> =
-            node.input.iter().map(|name| values.get(name.as_str()).cloned().unwrap_or_default()).collect();
-        let made = output(node, &inputs);
-        if let Some(shape) = made.shape.as_ref().filter(|shape| count(shape) > LARGEST) {
-            return Err(too_large(format!("it makes a tensor of shape {shape:?}, which is too large")));
+        let refused = |what: String| format!("node {}: {what}", node.label());
+        attributes(node).map_err(refused)?;
+        let known = |name: &String| match name.as_str() {
+            "" => Value::missing(),
+            name => values.get(name).cloned().unwrap_or_default(),
+        };
+        let inputs: Vec<Value> = node.input.iter().map(known).collect();
+        let fixed = inputs.iter().all(|input| input.fixed) || matches!(node.op_type(), "Shape" | "Size");
+        let mut output = output(node, &inputs);
+        output.fixed = fixed;
+        if let Some(shape) = &output.shape {
+            *made = made.saturating_add(if fixed { count(shape) } else { 0 });
+            if count(shape) > LARGEST || *made > CONSTANT {
+                return Err(refused(format!("it makes a tensor of shape {shape:?}, which is too large")));
+            }
         }
         if let Some(name) = node.output.first() {
-            values.insert(name, made);
+            values.insert(name, output);
         }
         for inner in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
-            follow(inner, values)?;
+            follow(inner, values, made)?;
         }
     }
     Ok(())

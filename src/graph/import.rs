@@ -17,6 +17,8 @@ use tract_onnx::tract_core::internal::{Outlet, ToDim};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::{Onnx, pb};
 
+const ADVICE: &str = "train a head behind it, or cut the model so that it stays in the frozen part";
+
 /// An error of tract's with its causes, in one line.
 pub(crate) fn chain(error: TractError) -> String {
     one_line(&format!("{error:#}"))
@@ -63,6 +65,10 @@ pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> 
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
     let (changed, parameters) = parameters::as_inputs(model);
+    let recurrent = |node: &&crate::onnx::schema::NodeProto| ["LSTM", "GRU", "RNN"].iter().any(|op| node.is(op));
+    if let Some(node) = model.graph().node.iter().find(recurrent) {
+        return Err(refused(format!("it cannot be trained inside: node {}: recurrent; {ADVICE}", node.label())));
+    }
     let onnx = ops::onnx::register(stable::register(batch_norm::register(tract_onnx::onnx())));
     let build = |model: &Model, batch: Option<usize>| {
         let proto = read(model)?;
@@ -133,10 +139,7 @@ impl<'a> Builder<'a> {
             if self.numbers.contains_key(&OutletId::new(id, 0)) {
                 continue;
             }
-            self.add(node).map_err(|why| {
-                let advice = "train a head behind it, or cut the model so that it stays in the frozen part";
-                format!("node '{}' ({}): {why}; {advice}", node.name, node.op.name())
-            })?;
+            self.add(node).map_err(|why| format!("node '{}' ({}): {why}; {ADVICE}", node.name, node.op.name()))?;
         }
         for (index, outlet) in self.model.output_outlets().map_err(chain)?.iter().enumerate() {
             let name = self.model.outlet_label(*outlet).unwrap_or(&self.model.node(outlet.node).name).to_owned();

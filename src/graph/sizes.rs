@@ -17,11 +17,18 @@ pub(super) struct Value {
     numbers: Option<Vec<i64>>,
     /// Scales that are stored, in 2¹⁶ths.
     scales: Option<Vec<i64>>,
+    /// Whether the image has no part in it: then an importer may compute it.
+    pub(super) fixed: bool,
 }
 
 impl Value {
     pub(super) fn of_shape(shape: Option<Vec<i64>>) -> Value {
         Value { shape: shape.filter(|shape| shape.len() <= AXES), ..Value::default() }
+    }
+
+    /// An input that is left out.
+    pub(super) fn missing() -> Value {
+        Value { fixed: true, ..Value::default() }
     }
 
     fn with(shape: Option<Vec<i64>>, numbers: Option<Vec<i64>>) -> Value {
@@ -45,7 +52,7 @@ pub(super) fn stored(tensor: &TensorProto) -> Value {
     };
     let scales = || Some(floats(tensor)?.into_iter().map(|v| (v * 65536.) as i64).collect());
     let (numbers, scales) = (small.then(whole).flatten(), small.then(scales).flatten());
-    Value { scales, ..Value::with(Some(tensor.dims.clone()), numbers) }
+    Value { scales, fixed: true, ..Value::with(Some(tensor.dims.clone()), numbers) }
 }
 
 /// The shape that operands have together; `None` where one's is not known.
