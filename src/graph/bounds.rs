@@ -12,9 +12,9 @@ use std::collections::HashMap;
 /// More values than this in one tensor are taken for an attack.
 const LARGEST: i64 = 1 << 28;
 
-/// So many in all that are computed from what the file stores, which an importer does: 64 Mi, several times what the
-/// models have that put masks and places together so.
-const CONSTANT: i64 = 1 << 26;
+/// So many in all that an importer computes from less that the file stores: 32 Mi, many times what masks and places that
+/// models put together so have.
+const SWOLLEN: i64 = 1 << 25;
 
 /// No window, step or padding of an image model is as wide.
 const WIDEST: i64 = 1 << 14;
@@ -41,7 +41,7 @@ pub(super) fn check(model: &Model) -> Checked<()> {
     follow(graph, &mut values, &mut 0)
 }
 
-/// Follows the nodes in order; `made` is how many values those that the image has no part in have made so far.
+/// Follows the nodes in order; `made` is how many values have been made of fewer, or of those, without the image.
 fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made: &mut i64) -> Checked<()> {
     for node in &graph.node {
         let refused = |what: String| format!("node {}: {what}", node.label());
@@ -55,8 +55,10 @@ fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made:
         let mut output = output(node, &inputs);
         output.fixed = fixed;
         if let Some(shape) = &output.shape {
-            *made = made.saturating_add(if fixed { count(shape) } else { 0 });
-            if count(shape) > LARGEST || *made > CONSTANT {
+            let most = inputs.iter().filter_map(|input| input.shape.as_deref()).map(count).max().unwrap_or(0);
+            output.swollen = fixed && (count(shape) > most || inputs.iter().any(|input| input.swollen));
+            *made = made.saturating_add(if output.swollen { count(shape) } else { 0 });
+            if count(shape) > LARGEST || *made > SWOLLEN {
                 return Err(refused(format!("it makes a tensor of shape {shape:?}, which is too large")));
             }
         }

@@ -19,6 +19,8 @@ pub(super) struct Value {
     scales: Option<Vec<i64>>,
     /// Whether the image has no part in it: then an importer may compute it.
     pub(super) fixed: bool,
+    /// Whether there are more values than in what it was made of; or than in what that was made of, and so on.
+    pub(super) swollen: bool,
 }
 
 impl Value {
