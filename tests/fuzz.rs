@@ -129,3 +129,17 @@ fn no_damaged_file_panics_hangs_or_fills_the_memory() {
     // What is refused at once tells nothing about what comes behind.
     assert!(count < 1000 || (imported > count / 20 && imported < count), "{imported} of {count} files were imported");
 }
+
+#[test]
+fn hostile_files_are_read_in_time() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/hostile");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let (path, start) = (entry.unwrap().path(), Instant::now());
+        let read = Model::open(&path).and_then(|model| Program::import(&model, &[None, Some(3), Some(16), Some(16)]));
+        assert!(start.elapsed() < LONGEST, "{}: {:?}", path.display(), start.elapsed());
+        if path.to_string_lossy().contains("terabyte") {
+            let error = read.err().unwrap_or_else(|| panic!("{} was imported", path.display())).to_string();
+            assert!(error.contains("node"), "{error}");
+        }
+    }
+}
