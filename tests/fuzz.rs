@@ -1,7 +1,7 @@
 //! Damaged ONNX files through the whole reading path: no panic, no hang, no runaway memory.
 //!
 //! 2,000 files by default, as many as `ADAPT_FUZZ` says otherwise. File number n is the same everywhere and always:
-//! `ADAPT_FUZZ_FROM=n ADAPT_FUZZ=1` makes it again. The number of the file at hand is kept in the target folder, should the
+//! `ADAPT_FUZZ_FROM=n ADAPT_FUZZ=1` makes it again, and keeps it in the target folder. The number of the file at hand is kept in the target folder, should the
 //! process be killed.
 
 #![allow(dead_code)] // Most of what makes models for tests/graph.rs makes the seeds here.
@@ -117,6 +117,9 @@ fn no_damaged_file_panics_hangs_or_fills_the_memory() {
         let before = peak();
         let mut rng = Rng::new(file + 1);
         let bytes = mutate::damaged(seed(&files, &mut rng), &mut rng);
+        if count == 1 {
+            let _ = std::fs::write(note.with_extension("onnx"), &bytes);
+        }
         let done = std::panic::catch_unwind(|| everything(bytes));
         imported += u64::from(done.unwrap_or_else(|_| panic!("file {file} panics")));
         let after = peak();
@@ -125,4 +128,18 @@ fn no_damaged_file_panics_hangs_or_fills_the_memory() {
     eprintln!("{count} files in {:?}, {imported} imported, {} MiB at most", clock.elapsed(), peak() >> 10);
     // What is refused at once tells nothing about what comes behind.
     assert!(count < 1000 || (imported > count / 20 && imported < count), "{imported} of {count} files were imported");
+}
+
+#[test]
+fn hostile_files_are_read_in_time() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/hostile");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let (path, start) = (entry.unwrap().path(), Instant::now());
+        let read = Model::open(&path).and_then(|model| Program::import(&model, &[None, Some(3), Some(16), Some(16)]));
+        assert!(start.elapsed() < LONGEST, "{}: {:?}", path.display(), start.elapsed());
+        if path.to_string_lossy().contains("terabyte") {
+            let error = read.err().unwrap_or_else(|| panic!("{} was imported", path.display())).to_string();
+            assert!(error.contains("node"), "{error}");
+        }
+    }
 }

@@ -12,8 +12,15 @@ use std::collections::HashMap;
 /// More values than this in one tensor are taken for an attack.
 const LARGEST: i64 = 1 << 28;
 
+/// So many in all that an importer computes from less that the file stores: 32 Mi, many times what masks and places that
+/// models put together so have.
+const SWOLLEN: i64 = 1 << 25;
+
 /// No window, step or padding of an image model is as wide.
 const WIDEST: i64 = 1 << 14;
+
+/// No tensor has as many axes.
+const AXES: i64 = 64;
 
 /// The taps of all windows of a node.
 const TAPS: i64 = 1 << 22;
@@ -34,57 +41,93 @@ pub(super) fn check(model: &Model) -> Checked<()> {
         let dims = dims.map(|dims| dims.iter().map(|d| d.map_or(1, |d| d.min(1 << 62) as i64)).collect());
         values.insert(input.name(), Value::of_shape(dims));
     }
-    follow(graph, &mut values)
+    follow(graph, &mut values, &mut 0)
 }
 
-fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>) -> Checked<()> {
+/// Follows the nodes in order; `made` is how many values have been made of fewer, or of those, without the image.
+fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made: &mut i64) -> Checked<()> {
     for node in &graph.node {
-        let too_large = |what: String| format!("node {}: {what}", node.label());
-        attributes(node).map_err(too_large)?;
-        let inputs: Vec<Value> =
-            node.input.iter().map(|name| values.get(name.as_str()).cloned().unwrap_or_default()).collect();
-        let made = output(node, &inputs);
-        if let Some(shape) = made.shape.as_ref().filter(|shape| count(shape) > LARGEST) {
-            return Err(too_large(format!("it makes a tensor of shape {shape:?}, which is too large")));
+        let refused = |what: String| format!("node {}: {what}", node.label());
+        attributes(node).map_err(refused)?;
+        let known = |name: &String| match name.as_str() {
+            "" => Value::missing(),
+            name => values.get(name).cloned().unwrap_or_default(),
+        };
+        let inputs: Vec<Value> = node.input.iter().map(known).collect();
+        operands(node, &inputs).map_err(refused)?;
+        let fixed = inputs.iter().all(|input| input.fixed) || matches!(node.op_type(), "Shape" | "Size");
+        let mut output = output(node, &inputs);
+        output.fixed = fixed;
+        if let Some(shape) = &output.shape {
+            let most = inputs.iter().filter_map(|input| input.shape.as_deref()).map(count).max().unwrap_or(0);
+            output.swollen = fixed && (count(shape) > most || inputs.iter().any(|input| input.swollen));
+            *made = made.saturating_add(if output.swollen { count(shape) } else { 0 });
+            if count(shape) > LARGEST || *made > SWOLLEN {
+                return Err(refused(format!("it makes a tensor of shape {shape:?}, which is too large")));
+            }
         }
         if let Some(name) = node.output.first() {
-            values.insert(name, made);
+            values.insert(name, output);
         }
         for inner in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
-            follow(inner, values)?;
+            follow(inner, values, made)?;
         }
     }
     Ok(())
 }
 
-/// Windows, steps and blocks have attributes for sizes.
+/// Windows, steps and blocks have attributes for sizes, many operators for axes.
 fn attributes(node: &NodeProto) -> Checked<()> {
-    const SIZES: [&str; 12] = [
-        "kernel_shape",
-        "strides",
-        "dilations",
-        "pads",
-        "output_padding",
-        "output_shape",
-        "blocksize",
-        "group",
-        "num_outputs",
-        "output_height",
-        "output_width",
-        "hidden_size",
+    #[rustfmt::skip]
+    const SIZES: [&str; 15] = [
+        "kernel_shape", "strides", "dilations", "pads", "output_padding", "output_shape", "blocksize", "group",
+        "num_outputs", "output_height", "output_width", "hidden_size", "size", "num_groups", "sample_size",
     ];
-    for attribute in node.attribute.iter().filter(|a| SIZES.contains(&a.name())) {
-        if let Some(size) = attribute.ints.iter().chain(&attribute.i).find(|size| size.saturating_abs() > WIDEST) {
-            return Err(format!("its {} of {size} is too large", attribute.name()));
+    for attribute in &node.attribute {
+        let (name, all) = (attribute.name(), || attribute.ints.iter().chain(&attribute.i));
+        let beyond = |limit: i64| all().find(|n| n.saturating_abs() > limit);
+        if let Some(size) = beyond(WIDEST).filter(|_| SIZES.contains(&name)) {
+            return Err(format!("its {name} of {size} is too large"));
         }
-        if attribute.name() == "kernel_shape" && count(&attribute.ints) > TAPS {
-            return Err(format!("its window of {:?} is too large", attribute.ints));
+        if let Some(axis) =
+            beyond(AXES).filter(|_| ["axis", "axes", "perm", "batch_dims", "batch_axis", "time_axis"].contains(&name))
+        {
+            return Err(format!("there is no axis {axis}"));
+        }
+        if name == "perm" && all().enumerate().any(|(i, axis)| all().take(i).any(|other| other == axis)) {
+            return Err(format!("its order of axes {:?} names one twice", attribute.ints));
+        }
+        if (name == "kernel_shape" && count(&attribute.ints) > TAPS)
+            || (name == "shape" && count(&attribute.ints) > SWOLLEN)
+        {
+            return Err(format!("its {name} of {:?} is too large", attribute.ints));
+        }
+        if name == "scales" && attribute.floats.iter().any(|&scale| scale > WIDEST as f32) {
+            return Err("its scales are too large".into());
         }
     }
-    if let Some(scales) = node.attr("scales").filter(|_| node.is("Upsample"))
-        && scales.floats.iter().any(|&scale| scale > WIDEST as f32)
-    {
-        return Err("its scales are too large".into());
+    Ok(())
+}
+
+/// The same where a stored tensor says them.
+fn operands(node: &NodeProto, inputs: &[Value]) -> Checked<()> {
+    let numbers = |i: usize| inputs.get(i).and_then(|input| input.numbers.as_deref()).unwrap_or_default();
+    let axes = match node.op_type() {
+        "Squeeze" | "Unsqueeze" | "CumSum" => 1,
+        "Slice" | "Pad" => 3,
+        op if op.starts_with("Reduce") => 1,
+        _ => usize::MAX,
+    };
+    if let Some(axis) = numbers(axes).iter().find(|n| n.saturating_abs() > AXES) {
+        return Err(format!("there is no axis {axis}"));
+    }
+    if !matches!(node.op_type(), "Resize" | "Upsample") {
+        return Ok(());
+    }
+    let scales = inputs.iter().skip(1).filter_map(|input| input.scales.as_ref()).flatten();
+    let sizes = (1..inputs.len()).flat_map(numbers);
+    if scales.into_iter().any(|&scale| scale > WIDEST << 16) || sizes.into_iter().any(|&size| size > 4 * WIDEST) {
+        return Err("its scales or sizes are too large".into());
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ use tract_onnx::tract_core::internal::{Outlet, ToDim};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::{Onnx, pb};
 
+const ADVICE: &str = "train a head behind it, or cut the model so that it stays in the frozen part";
+
 /// An error of tract's with its causes, in one line.
 pub(crate) fn chain(error: TractError) -> String {
     one_line(&format!("{error:#}"))
@@ -73,9 +75,8 @@ pub(crate) fn typed(
 pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
-    if let Some(node) = normalize::quantized(model.graph()) {
-        let why = "quantized: rounded values have no gradient; train a head behind them, or give the float model";
-        return Err(refused(format!("it cannot be trained inside: node {}: {why}", node.label())));
+    if let Some((node, why)) = model.graph().node.iter().find_map(|node| Some((node, normalize::no_gradient(node)?))) {
+        return Err(refused(format!("it cannot be trained inside: node {}: {why}; {ADVICE}", node.label())));
     }
     let (changed, parameters) = parameters::as_inputs(model)?;
     let onnx = trainer();
@@ -149,8 +150,7 @@ impl<'a> Builder<'a> {
 
     fn build(self, images: &TDim) -> Built<Program> {
         self.build_past(images, |node, why| {
-            let advice = "train a head behind it, or cut the model so that it stays in the frozen part";
-            Err(format!("node '{}' ({}): {why}; {advice}", node.name, node.op.name()))
+            Err(format!("node '{}' ({}): {why}; {ADVICE}", node.name, node.op.name()))
         })
     }
 

@@ -14,14 +14,23 @@ const AXES: usize = 16;
 pub(super) struct Value {
     pub(super) shape: Option<Vec<i64>>,
     /// Whole numbers, of a small tensor.
-    numbers: Option<Vec<i64>>,
+    pub(super) numbers: Option<Vec<i64>>,
     /// Scales that are stored, in 2¹⁶ths.
-    scales: Option<Vec<i64>>,
+    pub(super) scales: Option<Vec<i64>>,
+    /// Whether the image has no part in it: then an importer may compute it.
+    pub(super) fixed: bool,
+    /// Whether there are more values than in what it was made of; or than in what that was made of, and so on.
+    pub(super) swollen: bool,
 }
 
 impl Value {
     pub(super) fn of_shape(shape: Option<Vec<i64>>) -> Value {
         Value { shape: shape.filter(|shape| shape.len() <= AXES), ..Value::default() }
+    }
+
+    /// An input that is left out.
+    pub(super) fn missing() -> Value {
+        Value { fixed: true, ..Value::default() }
     }
 
     fn with(shape: Option<Vec<i64>>, numbers: Option<Vec<i64>>) -> Value {
@@ -45,7 +54,7 @@ pub(super) fn stored(tensor: &TensorProto) -> Value {
     };
     let scales = || Some(floats(tensor)?.into_iter().map(|v| (v * 65536.) as i64).collect());
     let (numbers, scales) = (small.then(whole).flatten(), small.then(scales).flatten());
-    Value { scales, ..Value::with(Some(tensor.dims.clone()), numbers) }
+    Value { scales, fixed: true, ..Value::with(Some(tensor.dims.clone()), numbers) }
 }
 
 /// The shape that operands have together; `None` where one's is not known.
@@ -81,11 +90,13 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
             let filled = filled.map(|dims| vec![value.unwrap_or(0); count(dims) as usize]);
             Value::with(dims, filled)
         }
+        // Of a shape that is not known the sizes alone are a bound from below.
         "Expand" => {
             let target = of_shape(numbers(1));
-            of_shape(inputs.first().and_then(|x| broadcast(&[x.clone(), target])))
+            of_shape(inputs.first().and_then(|x| broadcast(&[x.clone(), target])).or_else(|| numbers(1)))
         }
-        "Tile" => of_shape(scaled(shape(0), numbers(1), |size, times| size.saturating_mul(times))),
+        "Tile" => of_shape(scaled(shape(0), numbers(1), i64::saturating_mul).or_else(|| numbers(1))),
+        "HannWindow" | "HammingWindow" | "BlackmanWindow" => of_shape(numbers(0)),
         "Upsample" | "Resize" => resized(node, inputs),
         "Pad" => of_shape(padded(node, shape(0), numbers(1))),
         "Range" => {
@@ -98,10 +109,7 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
         }
         "OneHot" => {
             let depth = numbers(1).and_then(|depth| depth.first().copied());
-            of_shape(shape(0).zip(depth).map(|(mut dims, depth)| {
-                dims.push(depth);
-                dims
-            }))
+            of_shape(depth.map(|depth| shape(0).unwrap_or_default().into_iter().chain([depth]).collect()))
         }
         "Concat" => concat(node, inputs),
         "Gather" if shape(0).is_some_and(|dims| dims.len() == 1) => {

@@ -8,7 +8,7 @@ use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::Port;
 use crate::onnx::schema::{FunctionProto, GraphProto, NodeProto, ValueInfoProto, data_type};
-use crate::onnx::{Model, shapes, surgery};
+use crate::onnx::{Model, normalize, shapes, surgery};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -115,14 +115,13 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
         let same = |f: &FunctionProto| (f.domain(), f.name()) == (node.domain(), node.op_type());
         model.proto.functions.iter().any(same)
     };
-    let missing = |&place: &usize| {
+    let hopeless = |place: usize| {
         let node = &graph.node[place];
-        !onnx.op_register.0.contains_key(node.op_type()) && !local(node)
+        let missing = !onnx.op_register.0.contains_key(node.op_type()) && !local(node);
+        let why = normalize::no_gradient(node).or(missing.then_some("the importer does not know this operator"))?;
+        Some(Obstacle::at(graph, place, why.into()))
     };
-    let mut obstacles: Vec<Obstacle> = (0..graph.node.len())
-        .filter(missing)
-        .map(|place| Obstacle::at(graph, place, "the importer does not know this operator".into()))
-        .collect();
+    let mut obstacles: Vec<Obstacle> = (0..graph.node.len()).filter_map(hopeless).collect();
     let imported = if obstacles.is_empty() { import_any(&onnx, model, shape) } else { Err(String::new()) };
     match imported {
         Ok(found) if found.obstacles.is_empty() => Trainable { part: Part::All, ..found },

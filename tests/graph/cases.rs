@@ -5,10 +5,10 @@ use super::{maps, parts, picks, resizes, sums};
 
 /// Families of operators, and in how many cases each is tried.
 pub const CASES: [(&str, Case, u32); 41] = [
-    ("functions", values::functions, 120),
+    ("functions", values::functions, 200),
     ("functions_of_positive", values::functions_of_positive, 20),
     ("powers", values::powers, 30),
-    ("newer", values::newer, 40),
+    ("newer", values::newer, 60),
     ("large_values", values::large_values, 30),
     ("binaries", values::binaries, 80),
     ("choices", values::choices, 50),

@@ -68,7 +68,7 @@ pub fn paddings(g: &mut Graph) -> String {
     g.input(&[1, 2, 4, 5]);
     let mode = g.rng.pick(&["constant", "reflect", "edge", "wrap"]);
     // Reflecting what was cut off before is not defined alike everywhere.
-    let cut = if mode == "constant" { 2 } else { 0 };
+    let cut = if mode == "constant" { 1 } else { 0 };
     let pads: Vec<i64> =
         (0..8).map(|i| if i % 4 < 2 { 0 } else { g.rng.size(0, 3 + cut) as i64 - cut as i64 }).collect();
     let mode_text = text("mode", mode);

@@ -7,6 +7,8 @@ pub fn resizes(g: &mut Graph) -> String {
     let mode = g.rng.pick(&["nearest", "linear", "cubic"]);
     let places =
         g.rng.pick(&["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"]);
+    // Where a place falls on the border of two pixels, its rounding decides.
+    let places = if mode == "nearest" && places == "half_pixel_symmetric" { "half_pixel" } else { places };
     let mut attributes = vec![text("mode", mode), text("coordinate_transformation_mode", places)];
     match mode {
         "nearest" => {

@@ -47,5 +47,6 @@ fn outputs_and_gradients_are_pytorchs() {
         }
     }
     let theirs = names.iter().filter(|name| name.contains(".grad.")).count();
-    assert!(by_weights >= theirs - 2, "only {by_weights} of {theirs} gradients by weights were compared");
+    // Three are read by operators whose weights stay constants: of the group norm, whose scale stands in a product, and others.
+    assert_eq!(by_weights, theirs - 3, "gradients by weights that were compared");
 }

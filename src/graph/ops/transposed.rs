@@ -90,7 +90,9 @@ impl Attributes {
             let (before, wide) = if same || !self.size.is_empty() {
                 let asked = if self.size.is_empty() { stride * size as i64 } else { number(&self.size, axis, 0)? };
                 let pads = (whole - asked).max(0);
-                (if self.auto == "SAME_UPPER" { pads / 2 } else { pads - pads / 2 }, asked)
+                // Where steps are longer than the kernel there is less than was asked: as in ONNX Runtime.
+                let wide = if self.size.is_empty() { whole - pads } else { asked };
+                (if self.auto == "SAME_UPPER" { pads / 2 } else { pads - pads / 2 }, wide)
             } else {
                 let (before, after) = (number(&self.pads, axis, 0)?, number(&self.pads, axis + sizes.len(), 0)?);
                 (before, whole - before - after)

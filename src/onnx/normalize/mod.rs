@@ -45,15 +45,18 @@ pub fn for_import(model: &Model) -> Result<Model> {
     Ok(model)
 }
 
-/// A node that computes with quantized activations, whose rounding has no gradient.
-pub fn quantized(graph: &GraphProto) -> Option<&NodeProto> {
-    let whole =
+/// Why nothing can be trained through a node, where its operator alone tells.
+pub fn no_gradient(node: &NodeProto) -> Option<&'static str> {
+    const WHOLE: [&str; 6] =
         ["QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"];
-    let extra = ["QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger"];
-    graph.node.iter().find(|node| match node.domain() {
-        "com.microsoft" => extra.iter().any(|start| node.op_type().starts_with(start)),
-        _ => whole.iter().any(|op| node.is(op)),
-    })
+    const FUSED: [&str; 5] = ["QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger"];
+    let quantized = match node.domain() {
+        "com.microsoft" => FUSED.iter().any(|start| node.op_type().starts_with(start)),
+        _ => WHOLE.iter().any(|op| node.is(op)),
+    };
+    let recurrent = ["LSTM", "GRU", "RNN"].iter().any(|op| node.is(op));
+    let why = "quantized: rounded values have no gradient; the float model has";
+    quantized.then_some(why).or(recurrent.then_some("recurrent networks cannot be trained inside"))
 }
 
 /// The version of the default operator set.
