@@ -222,6 +222,7 @@ fn halves_are_widened_for_import() {
 
 #[test]
 fn a_quantized_graph_says_why_it_cannot_be_trained_inside() {
+    let reason = |name| open(name).graph().node.iter().find_map(normalize::no_gradient);
     // Stored weights that are quantized are constants as others are.
     assert!(reason("qdq_transposed").is_none());
     Program::import(&open("qdq_transposed"), &[]).map(drop).unwrap();
