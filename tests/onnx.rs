@@ -1,5 +1,8 @@
 //! ONNX files in and out: nothing lost, the right cut, the new head; what files and metadata tell, damaged ones included.
 
+#[allow(dead_code)]
+#[path = "graph/build.rs"]
+mod build;
 #[path = "onnx/cases.rs"]
 mod cases;
 #[path = "onnx/choices.rs"]
@@ -7,10 +10,20 @@ mod choices;
 mod common;
 #[path = "onnx/files.rs"]
 mod files;
+#[path = "onnx/functions.rs"]
+mod functions;
 #[path = "onnx/hostile.rs"]
 mod hostile;
+#[path = "onnx/large.rs"]
+mod large;
+#[path = "onnx/normalize.rs"]
+mod normalize;
+#[path = "onnx/opsets.rs"]
+mod opsets;
 #[path = "onnx/sources.rs"]
 mod sources;
+#[path = "onnx/support.rs"]
+mod support;
 #[path = "onnx/trials.rs"]
 mod trials;
 

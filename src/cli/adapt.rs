@@ -46,6 +46,8 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
     seconds.extract_train = clock.lap();
     // Before the training, so that an image that cannot be read costs no more time than it must.
     let (val, test) = (extract(Split::Val)?, extract(Split::Test)?);
+    // With large models the memory of its session is needed again.
+    drop(extractor);
     seconds.extract_eval = clock.lap();
     let fitting = Options { seed: options.seed, ..Options::default() };
     let fit = fit_softmax(train.rows.view(), &train.labels, data.classes.len(), &fitting, &progress)?;

@@ -4,8 +4,7 @@ use super::{MergeOptions, print};
 use adapt::onnx::{Model, metadata, regular_file, weights};
 use adapt::{Error, Result};
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 pub fn run(options: &MergeOptions) -> Result<()> {
@@ -17,21 +16,17 @@ pub fn run(options: &MergeOptions) -> Result<()> {
     }
     let mut model = Model::open(&options.base)?;
     regular_file(&options.weights, "a safetensors file")?;
-    let bytes = fs::read(&options.weights).map_err(Error::io(&options.weights))?;
-    let figures = contract_with_figures(&model);
-    // Needed for comparison only where there are figures that could become wrong.
-    let before = figures.as_ref().map(|_| weights::to_safetensors(&model)).transpose()?;
+    let bytes = fs::read(&options.weights).map_err(Error::io(&options.weights))?.into();
     let merged = weights::merge(&mut model, &bytes).map_err(|what| Error::model(&options.weights, what))?;
     let mut note = "";
-    if let (Some(mut contract), Some(before)) = (figures, before)
-        && before != weights::to_safetensors(&model)?
-    {
+    if let Some(mut contract) = contract_with_figures(&model).filter(|_| merged.changed) {
         contract.shift_remove("metrics");
         metadata::set(&mut model.proto, "adapt.contract", serde_json::Value::Object(contract).to_string());
         note = "; the figures in the file's metadata are left out: they were those of other values";
     }
-    write(&options.out, &model.to_bytes()?)?;
-    print(&format!("{}: {merged} tensors from {}{note}\n", options.out.display(), options.weights.display()))
+    write(&model, &options.out, options.force)?;
+    let (out, weights) = (options.out.display(), options.weights.display());
+    print(&format!("{out}: {} tensors from {weights}{note}\n", merged.tensors))
 }
 
 /// `adapt.contract`, where it holds figures.
@@ -41,20 +36,34 @@ fn contract_with_figures(model: &Model) -> Option<serde_json::Map<String, serde_
     contract.contains_key("metrics").then_some(contract)
 }
 
-/// Under another name, and renamed when whole, so that no interruption leaves half a model.
-fn write(out: &Path, bytes: &[u8]) -> Result<()> {
+/// In a hidden folder, and renamed when whole, so that no interruption leaves half a model. Where the weights need a file
+/// of their own, it goes first.
+fn write(model: &Model, out: &Path, force: bool) -> Result<()> {
     let Some(name) = out.file_name() else {
         return Err(Error::Usage(format!("--out {}: not a file's name", out.display())));
     };
     let mut hidden = OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{}.partial", std::process::id()));
-    let partial = out.with_file_name(hidden);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&partial).map_err(Error::io(out))?;
-    let written = file.write_all(bytes);
-    drop(file);
-    written.and_then(|()| fs::rename(&partial, out)).map_err(|e| {
-        let _ = fs::remove_file(&partial);
-        Error::io(out)(e)
-    })
+    let folder = out.with_file_name(hidden);
+    fs::create_dir(&folder).map_err(Error::io(out))?;
+    let data = out.with_added_extension("data");
+    let place = folder.join(name);
+    let weights = place.with_added_extension("data");
+    let named = |error| match error {
+        Error::Io { source, .. } => Error::io(out)(source),
+        other => other,
+    };
+    let written = model.save(&place).map_err(named).and_then(|()| {
+        if weights.exists() {
+            if data.exists() && !force {
+                let what = "exists already, and the weights need it; choose another --out, or --force";
+                return Err(Error::Usage(format!("{}: {what}", data.display())));
+            }
+            fs::rename(&weights, &data).map_err(Error::io(&data))?;
+        }
+        fs::rename(&place, out).map_err(Error::io(out))
+    });
+    let _ = fs::remove_dir_all(&folder);
+    written
 }

@@ -10,14 +10,17 @@ use super::port::{Named, in_pieces};
 use super::{Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly};
-use crate::onnx::Model;
+use crate::onnx::files::split;
+use crate::onnx::schema::{TensorProto, data_type};
+use crate::onnx::{MAX_PROTO, Model};
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session as Inner;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType, TensorRef, ValueType};
+use prost::Message;
 
 pub(super) const NAME: &str = "onnxruntime";
 
@@ -30,14 +33,60 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(environment: &Environment, version: &str, model: &Model, threads: usize) -> Result<Session> {
-        let bytes = model.to_bytes()?;
-        let made = quietly(|| builder(environment, threads)?.commit_from_memory(&bytes));
+        Self::open_within(environment, version, model, threads, MAX_PROTO)
+    }
+
+    /// Larger weights are handed over one by one where the model has more than `limit` bytes.
+    fn open_within(
+        environment: &Environment,
+        version: &str,
+        model: &Model,
+        threads: usize,
+        limit: u64,
+    ) -> Result<Session> {
+        let made = quietly(|| {
+            let mut builder = builder(environment, threads)?;
+            if model.proto.encoded_len() as u64 <= limit {
+                return builder.commit_from_memory(&model.proto.encode_to_vec());
+            }
+            let (proto, tensors) = split(model, "weights", |tensor| holds(tensor.data_type()));
+            // Packed copies of such weights would take their memory once more.
+            builder = builder.with_prepacking(false)?;
+            for (tensor, raw) in &tensors {
+                builder = builder.with_external_initializer(tensor.name(), value(tensor, raw)?)?;
+            }
+            builder.commit_from_memory(&proto.encode_to_vec())
+        });
         let made = made.and_then(|made| made.map_err(|e| e.message().to_owned()));
         let inner = made.map_err(|what| refused(model, format!("ONNX Runtime cannot run it: {what}")))?;
         let port = port(&inner).map_err(|what| refused(model, what))?;
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         Ok(Session { inner, port, outputs, version: version.to_owned() })
     }
+}
+
+/// Whether weights of this type can be handed over.
+fn holds(data_type: i32) -> bool {
+    use data_type::*;
+    [FLOAT, FLOAT16, DOUBLE, INT8, UINT8, INT32, INT64].contains(&data_type)
+}
+
+/// A stored tensor as a value of ONNX Runtime's.
+fn value(tensor: &TensorProto, raw: &[u8]) -> ort::Result<DynValue> {
+    let shape = tensor.dims.clone();
+    Ok(match tensor.data_type() {
+        data_type::FLOAT => Tensor::from_array((shape, numbers(raw, f32::from_le_bytes)))?.into_dyn(),
+        data_type::FLOAT16 => Tensor::from_array((shape, numbers(raw, f16::from_le_bytes)))?.into_dyn(),
+        data_type::DOUBLE => Tensor::from_array((shape, numbers(raw, f64::from_le_bytes)))?.into_dyn(),
+        data_type::INT8 => Tensor::from_array((shape, numbers(raw, i8::from_le_bytes)))?.into_dyn(),
+        data_type::INT32 => Tensor::from_array((shape, numbers(raw, i32::from_le_bytes)))?.into_dyn(),
+        data_type::INT64 => Tensor::from_array((shape, numbers(raw, i64::from_le_bytes)))?.into_dyn(),
+        _ => Tensor::from_array((shape, raw.to_vec()))?.into_dyn(),
+    })
+}
+
+fn numbers<T, const SIZE: usize>(raw: &[u8], from: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
+    raw.as_chunks().0.iter().map(|&bytes| from(bytes)).collect()
 }
 
 fn builder(environment: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
@@ -159,4 +208,30 @@ fn cast<T: PrimitiveTensorElementType + Copy>(
     let (shape, data) = value.try_extract_tensor::<T>().map_err(|e| e.message().to_owned())?;
     let dims: Vec<usize> = shape.iter().map(|&dim| dim as usize).collect();
     ArrayD::from_shape_vec(IxDyn(&dims), data.iter().map(|&v| to(v)).collect()).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Backend, Choice, Kept};
+    use crate::progress::silent;
+
+    /// The limit is protobuf's; a small one stands for it here.
+    #[test]
+    fn weights_beyond_the_limit_are_handed_over() {
+        let Kept::Ort(_, environment) = Backend::resolve(Choice::Ort, None, false, &silent).unwrap().0 else {
+            panic!()
+        };
+        for file in ["tests/golden/tiny.onnx", "tests/golden/tiny_f16.onnx", "models/efficientnet_lite0/model.onnx"] {
+            let model = Model::open(file).unwrap();
+            let mut whole = Session::open(&environment, "", &model, 1).unwrap();
+            let mut parts = Session::open_within(&environment, "", &model, 1, 100).unwrap();
+            let shape: Vec<usize> = whole.port.dims.iter().map(|dim| dim.unwrap_or(2)).collect();
+            let input = ArrayD::from_shape_fn(shape, |at| (at[2] * 7 + at[3]) as f32 * 0.01);
+            let (whole, parts) = (whole.run(input.view()).unwrap(), parts.run(input.view()).unwrap());
+            let scale = whole[0].iter().fold(0f32, |m, v| m.max(v.abs()));
+            let far = whole[0].iter().zip(&parts[0]).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(scale > 0.0 && far < 1e-3 * scale, "{file}: {far}");
+        }
+    }
 }

@@ -98,7 +98,7 @@ fn plan(proto: &pb::ModelProto, port: &Port) -> std::result::Result<(Plan, Optio
 /// The optimised plan for `batch` images, and whether each output has a row for each.
 fn build(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> std::result::Result<(Plan, bool), String> {
     let work = || -> TractResult<(Plan, bool)> {
-        let (model, images) = import::typed(&tract_onnx::onnx(), proto, port, batch)?;
+        let (model, images) = import::typed(&import::reader(), proto, port, batch)?;
         let model = model.into_optimized()?;
         let facts = model.output_outlets()?.iter().map(|&outlet| model.outlet_fact(outlet));
         let by_image =
@@ -111,7 +111,7 @@ fn build(proto: &pb::ModelProto, port: &Port, batch: Option<usize>) -> std::resu
 /// Whether tract can import the model, batch free or as the file fixes it; the error names the node.
 pub(super) fn importable(model: &Model, shape: &[Option<usize>]) -> Result<()> {
     let (proto, port) = read(model, shape)?;
-    let imported = quietly(|| import::typed(&tract_onnx::onnx(), &proto, &port, port.fixed_batch()).map(drop));
+    let imported = quietly(|| import::typed(&import::reader(), &proto, &port, port.fixed_batch()).map(drop));
     imported
         .and_then(|imported| imported.map_err(chain))
         .map_err(|what| refused(model, format!("tract cannot import it: {what}")))

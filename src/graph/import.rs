@@ -2,13 +2,12 @@
 
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
-use super::{Program, Step, batch_norm, stable, widen};
+use super::{Program, Step, batch_norm, stable, upsample};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly};
-use crate::onnx::Model;
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::{Kind, Port};
-use crate::onnx::shapes;
+use crate::onnx::{Model, normalize, shapes};
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,14 +21,21 @@ pub(crate) fn chain(error: TractError) -> String {
     one_line(&format!("{error:#}"))
 }
 
-/// The model as tract's protobuf, with float16 as float32.
+/// tract's reader of ONNX, with what old opsets need.
+pub(crate) fn reader() -> Onnx {
+    upsample::register(tract_onnx::onnx())
+}
+
+/// The [normalised](normalize::for_import) model as tract's protobuf.
 pub(crate) fn read(model: &Model) -> Result<pb::ModelProto> {
+    decode(&normalize::for_import(model)?)
+}
+
+fn decode(model: &Model) -> Result<pb::ModelProto> {
     let refused = |what: String| Error::model(&model.path, one_line(&what));
     let bytes = model.to_bytes()?;
     let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
-    let mut proto = proto.and_then(|proto| proto.map_err(chain)).map_err(refused)?;
-    widen::widen(&mut proto).map_err(refused)?;
-    Ok(proto)
+    proto.and_then(|proto| proto.map_err(chain)).map_err(refused)
 }
 
 /// The graph in tract's core operators, types and shapes known, for `batch` images (any number where `None`); and that
@@ -60,10 +66,14 @@ pub(crate) fn typed(
 pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
-    let (changed, parameters) = parameters::as_inputs(model);
-    let onnx = stable::register(batch_norm::register(tract_onnx::onnx()));
+    if let Some(node) = normalize::quantized(model.graph()) {
+        let why = "quantized: rounded values have no gradient; train a head behind them, or give the float model";
+        return Err(refused(format!("it cannot be trained inside: node {}: {why}", node.label())));
+    }
+    let (changed, parameters) = parameters::as_inputs(model)?;
+    let onnx = stable::register(batch_norm::register(reader()));
     let build = |model: &Model, batch: Option<usize>| {
-        let proto = read(model)?;
+        let proto = decode(model)?;
         let made = quietly(|| {
             let (mut typed, images) = typed(&onnx, &proto, &port, batch).map_err(chain)?;
             stable::join_log_softmax(&mut typed);

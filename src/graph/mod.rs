@@ -11,7 +11,7 @@ pub(crate) mod import;
 mod ops;
 mod run;
 mod stable;
-mod widen;
+mod upsample;
 
 use crate::error::{Error, Result};
 use crate::onnx::Model;

@@ -1,22 +1,53 @@
 //! Weights that lie in other files beside the model.
 
+use super::Model;
 use super::schema::{AttributeProto, GraphProto, TensorProto};
 use super::tensor::byte_len;
-use super::{MAX_PROTO, Model};
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+
+/// The most that is read beside a model: below the memory of a machine that could train with it.
+const MOST_BYTES: u64 = 16 << 30;
+
+/// What has been read: each range once, whoever shares it.
+#[derive(Default)]
+struct Found {
+    ranges: HashMap<(PathBuf, u64, u64), Bytes>,
+    total: u64,
+    /// Of each file.
+    of: HashMap<PathBuf, u64>,
+}
+
+impl Found {
+    /// Counts what is going to be read. Ranges that overlap would make a small file fill the memory.
+    fn count(&mut self, file: &Path, length: u64) -> std::result::Result<(), String> {
+        self.total = self.total.saturating_add(length);
+        if self.total > MOST_BYTES {
+            return Err(format!("more than {} GiB of weights, which is not supported", MOST_BYTES >> 30));
+        }
+        let size = file.metadata().map_err(|e| e.to_string())?.len();
+        let read = self.of.entry(file.to_owned()).or_default();
+        *read = read.saturating_add(length);
+        if *read > size.saturating_mul(2) && length <= size {
+            return Err("the tensors in its file overlap, which is not supported".into());
+        }
+        Ok(())
+    }
+}
 
 /// Reads every externally stored tensor into the model. Only files at or below `folder` are opened, links resolved.
 pub fn load(model: &mut Model, folder: &Path) -> Result<()> {
     let path = model.path.clone();
-    let mut files = HashMap::new();
+    let mut found = Found::default();
     let mut result = Ok(());
     if let Some(graph) = &mut model.proto.graph {
         each_tensor(graph, &mut |tensor| {
             if result.is_ok() && tensor.data_location() == 1 {
-                result = read(tensor, folder, &mut files)
+                result = read(tensor, folder, &mut found)
                     .map_err(|what| Error::model(&path, format!("external data of '{}': {what}", tensor.name())));
             }
         });
@@ -43,11 +74,7 @@ fn each_tensor(graph: &mut GraphProto, f: &mut impl FnMut(&mut TensorProto)) {
     }
 }
 
-fn read(
-    tensor: &mut TensorProto,
-    folder: &Path,
-    files: &mut HashMap<PathBuf, Bytes>,
-) -> std::result::Result<(), String> {
+fn read(tensor: &mut TensorProto, folder: &Path, found: &mut Found) -> std::result::Result<(), String> {
     let get = |key: &str| tensor.external_data.iter().find(|e| e.key() == key).map(|e| e.value().to_string());
     let location = get("location").ok_or("no location is given")?;
     let number = |key: &str| match get(key).filter(|v| !v.is_empty()) {
@@ -60,20 +87,39 @@ fn read(
         return Err(format!("its length is {length} bytes, its shape needs {expected}"));
     }
     let file = inside(folder, &location)?;
-    if !files.contains_key(&file) {
-        if std::fs::metadata(&file).is_ok_and(|meta| meta.len() > MAX_PROTO) {
-            return Err(format!("{location} is larger than 2 GiB, which is not supported"));
+    let place = (file, offset, length);
+    let bytes = match found.ranges.get(&place) {
+        Some(bytes) => bytes.clone(),
+        None => {
+            found.count(&place.0, length)?;
+            let bytes = range(&place.0, offset, length).map_err(|what| format!("{location}{what}"))?;
+            found.ranges.insert(place, bytes.clone());
+            bytes
         }
-        let bytes = std::fs::read(&file).map_err(|e| format!("{location}: {e}"))?;
-        files.insert(file.clone(), Bytes::from(bytes));
-    }
-    let bytes = &files[&file];
-    let end = offset.checked_add(length).filter(|&end| end <= bytes.len() as u64);
-    let end = end.ok_or_else(|| format!("{location} has {} bytes, fewer than offset + length", bytes.len()))?;
-    tensor.raw_data = Some(bytes.slice(offset as usize..end as usize));
+    };
+    tensor.raw_data = Some(bytes);
     tensor.external_data.clear();
     tensor.data_location = None;
     Ok(())
+}
+
+/// A part of a file. Only that is read: the file may hold much else.
+fn range(path: &Path, offset: u64, length: u64) -> std::result::Result<Bytes, String> {
+    let io = |e: std::io::Error| format!(": {e}");
+    let mut file = File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(format!(" has {size} bytes, fewer than offset + length"));
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    let mut bytes = Vec::new();
+    let count = usize::try_from(length).map_err(|e| format!(": {e}"))?;
+    bytes.try_reserve_exact(count).map_err(|_| format!(": no memory for {length} bytes"))?;
+    file.take(length).read_to_end(&mut bytes).map_err(io)?;
+    match bytes.len() == count {
+        true => Ok(bytes.into()),
+        false => Err(" became shorter while it was read".into()),
+    }
 }
 
 /// The file at `location`, if it is a regular file that really lies at or below `folder`.

@@ -6,8 +6,10 @@ pub mod batch;
 pub mod cut;
 pub mod data_type;
 pub mod external;
+pub mod files;
 pub mod graph;
 pub mod metadata;
+pub mod normalize;
 pub mod parameters;
 pub mod pooling;
 pub mod port;
@@ -25,8 +27,8 @@ use schema::{ModelProto, ValueInfoProto, dimension};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// protobuf's own limit on one message.
-const MAX_PROTO: u64 = 2 << 30;
+/// protobuf's own limit on one message: a file must stay below.
+pub const MAX_PROTO: u64 = (2 << 30) - 1;
 
 /// An ONNX model in memory, and where it came from.
 #[derive(Debug, Clone)]
@@ -96,10 +98,11 @@ impl Model {
     /// The file as bytes.
     ///
     /// # Errors
-    /// [`Error::Model`] when it would exceed protobuf's 2 GiB.
+    /// [`Error::Model`] when it would exceed protobuf's 2 GiB: [`Model::save`] writes such models as two files.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        if self.proto.encoded_len() as u64 >= MAX_PROTO {
-            return Err(Error::model(&self.path, "more than 2 GiB of weights; writing external data is not supported"));
+        if self.proto.encoded_len() as u64 > MAX_PROTO {
+            let what = "more than 2 GiB, which only ONNX Runtime can take: see `adapt runtime install`";
+            return Err(Error::model(&self.path, what));
         }
         Ok(self.proto.encode_to_vec())
     }

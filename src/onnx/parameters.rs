@@ -3,12 +3,13 @@
 //! An importer folds stored weights into whatever it likes; an input it must keep, with its name. So a trained value
 //! belongs to the tensor of the same name in the file.
 
-use super::Model;
 use super::graph::Index;
 use super::schema::{
     Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, dimension,
 };
-use super::tensor::floats;
+use super::tensor::{floats, raw_bytes};
+use super::{Model, normalize};
+use crate::error::Result;
 use std::collections::{HashMap, HashSet};
 
 /// A float weight of the model.
@@ -55,9 +56,12 @@ pub fn untie(model: &Model) -> Model {
     let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
     let given: HashSet<&str> = index.graph.output.iter().map(|o| o.name()).collect();
     let untied = read_as_weights(&index).into_iter().filter(|(value, _)| !stored.contains(value));
+    // Copies share their bytes: a large tensor that thousands of nodes read is in memory once.
+    let mut raw: HashMap<*const TensorProto, TensorProto> = HashMap::new();
+    let mut copy = |tensor: &TensorProto| raw.entry(tensor).or_insert_with(|| as_raw(tensor)).clone();
     let untied: HashMap<String, TensorProto> = untied
         .filter(|(value, _)| !given.contains(value))
-        .map(|(value, tensor)| (value.to_owned(), TensorProto { name: Some(value.into()), ..tensor.clone() }))
+        .map(|(value, tensor)| (value.to_owned(), TensorProto { name: Some(value.into()), ..copy(tensor) }))
         .collect();
     if let Some(graph) = model.proto.graph.as_mut() {
         graph.node.retain(|node| !node.output.iter().any(|output| untied.contains_key(output)));
@@ -68,13 +72,28 @@ pub fn untie(model: &Model) -> Model {
     model
 }
 
-/// The [untied](untie) model with its weights as inputs of the graph, of the shapes that they have; and the weights, in
-/// the order in which nodes read them.
-pub fn as_inputs(model: &Model) -> (Model, Vec<Parameter>) {
-    let mut model = untie(model);
+fn as_raw(tensor: &TensorProto) -> TensorProto {
+    let mut copy = TensorProto { float_data: Vec::new(), double_data: Vec::new(), ..tensor.clone() };
+    if let Some(raw) = raw_bytes(tensor) {
+        super::tensor::set_raw(&mut copy, raw);
+    }
+    copy
+}
+
+/// The [untied](untie) model, [normalised](normalize::for_import), with its weights as inputs of the graph, of the shapes
+/// that they have; and the weights, in the order in which nodes read them. What lies in the body of a function is none:
+/// the file has no name for it.
+///
+/// # Errors
+/// Those of [`normalize::for_import`].
+pub fn as_inputs(model: &Model) -> Result<(Model, Vec<Parameter>)> {
+    let untied = untie(model);
+    let own: HashSet<&str> = untied.graph().initializer.iter().map(|t| t.name()).collect();
+    let mut model = normalize::for_import(&untied)?;
     let index = Index::new(model.graph());
     let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
-    let read = read_as_weights(&index).into_iter().filter(|(value, _)| stored.contains(value));
+    let read = read_as_weights(&index).into_iter();
+    let read = read.filter(|(value, _)| stored.contains(value) && own.contains(value));
     let mut parameters = Vec::new();
     let mut inputs = Vec::new();
     for (value, tensor) in read {
@@ -91,7 +110,7 @@ pub fn as_inputs(model: &Model) -> (Model, Vec<Parameter>) {
         graph.input.retain(|input| !names.contains(input.name()));
         graph.input.extend(inputs);
     }
-    (model, parameters)
+    Ok((model, parameters))
 }
 
 fn input(tensor: &TensorProto) -> ValueInfoProto {

@@ -42,7 +42,8 @@ impl Port {
             return Err(format!("its input '{name}' is not a tensor"));
         };
         let kind = match elem_type {
-            data_type::FLOAT => Kind::F32,
+            // bfloat16 is widened before any engine sees it.
+            data_type::FLOAT | data_type::BFLOAT16 => Kind::F32,
             data_type::UINT8 => Kind::U8,
             data_type::FLOAT16 => Kind::F16,
             other => {

@@ -1,9 +1,9 @@
 //! What must hold before anything else looks at a model. Files come from strangers.
 
-use super::Model;
 use super::graph::{Index, graph_tensors, node_tensors, reads};
 use super::schema::{GraphProto, NodeProto};
 use super::tensor;
+use super::{Model, normalize::functions};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 
@@ -24,6 +24,7 @@ pub fn validate(model: &Model) -> Result<()> {
         }
         tensor::check(t).map_err(|what| error(format!("the tensor '{}': {what}", t.name())))?;
     }
+    functions::check(&model.proto).map_err(error)?;
     let functions = model.proto.functions.iter().flat_map(|f| &f.node);
     let index = Index::new(model.graph());
     if let Some(node) = model.graph().node.iter().chain(functions).find_map(|node| endless(node, &index)) {

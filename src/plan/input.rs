@@ -139,7 +139,7 @@ impl Input {
 /// What an input says of itself, if images can be fed to it.
 fn image(input: &ValueInfoProto) -> Option<Declared> {
     let (elem_type, dims) = input.tensor_type()?;
-    if !matches!(elem_type, data_type::FLOAT | data_type::FLOAT16 | data_type::UINT8) {
+    if !matches!(elem_type, data_type::FLOAT | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::UINT8) {
         return None;
     }
     let dims = dims.unwrap_or_else(|| vec![None; 4]);

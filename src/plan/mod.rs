@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
+use crate::onnx::normalize::halves;
 use crate::onnx::surgery::{self, Pooling};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
@@ -99,6 +100,7 @@ impl Plan {
         progress: Progress,
     ) -> Result<(Plan, Extractor)> {
         emit(progress, Event::Stage { name: "plan", total: 0 })?;
+        let widened = halves::widen_bfloat16(&mut model.proto);
         let (mut input, known) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
         let path = model.path.display().to_string();
         let usage = |what: String| Error::Usage(format!("{path}: {what}"));
@@ -111,6 +113,9 @@ impl Plan {
             )));
         }
         let mut notes = notes(model, &cut, &known);
+        if widened {
+            notes.push("the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU".into());
+        }
         let opener = Opener { backend, cut: &cut, threads: options.threads.unwrap_or_else(available_threads) };
         let opened = opener.batch(model, &mut input, &mut notes)?;
         let (engine, pooling, features) = opener.features(model, &input, opened)?;

@@ -6,6 +6,7 @@ use crate::data::Spec;
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::softmax;
+use crate::onnx::normalize::halves;
 use crate::onnx::{Model, cut, metadata};
 use crate::plan::Input;
 use crate::plan::preprocessing::Sourced;
@@ -37,7 +38,9 @@ impl Trained {
     /// # Errors
     /// Those of [`Model::open`] and of [`preprocessing::resolve`], and [`Error::Model`] for damaged metadata.
     pub fn open(path: &Path, spec: Option<&Spec>, size: Option<(u32, u32)>) -> Result<Trained> {
-        let model = Model::open(path)?;
+        let mut model = Model::open(path)?;
+        // ONNX Runtime has no bfloat16 operators for a CPU.
+        halves::widen_bfloat16(&mut model.proto);
         let (input, preprocessing) = preprocessing::resolve(&model, spec, size)?;
         let classes = labels::find(&model)?.map(|(names, _)| names);
         let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);

@@ -2,7 +2,7 @@
 
 use super::{Adapted, Run, csv, json};
 use crate::error::{Error, Result, printable};
-use crate::onnx::weights::to_safetensors;
+use crate::onnx::weights;
 use crate::plan::Plan;
 use crate::train::Prediction;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -10,8 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a run writes. Only folders that hold nothing else are ever replaced.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 9] = [
     "model.onnx",
+    "model.onnx.data",
     "model.safetensors",
     "labels.txt",
     "config.json",
@@ -90,10 +91,17 @@ impl OutDir {
         fs::write(&path, bytes).map_err(Error::io(&self.target.join(name)))
     }
 
-    /// Writes the model, its weights, and the files that tell how to use it.
+    /// Writes the model (its weights in `model.onnx.data` where one file cannot hold it), its weights by name, and the files that tell how to use it.
     pub fn write_model(&self, adapted: &Adapted, plan: &Plan, classes: &[String]) -> Result<()> {
-        self.write("model.onnx", &adapted.model.to_bytes()?)?;
-        self.write("model.safetensors", &to_safetensors(&adapted.model)?)?;
+        // Errors name the file by its place in the end.
+        let named = |name: &'static str| {
+            move |error| match error {
+                Error::Io { source, .. } => Error::io(self.target.join(name))(source),
+                other => other,
+            }
+        };
+        adapted.model.save(&self.path("model.onnx")).map_err(named("model.onnx"))?;
+        weights::save(&adapted.model, &self.path("model.safetensors")).map_err(named("model.safetensors"))?;
         self.write("labels.txt", classes.iter().map(|c| format!("{c}\n")).collect::<String>().as_bytes())?;
         self.write("preprocessor_config.json", json(&plan.preprocessing.to_json())?.as_bytes())?;
         let numbered = || classes.iter().enumerate();

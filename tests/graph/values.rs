@@ -47,7 +47,6 @@ pub fn functions(g: &mut Graph) -> String {
         "LeakyRelu",
         "ThresholdedRelu",
         "Identity",
-        "Dropout",
     ]);
     let attributes = match op {
         "LeakyRelu" | "Elu" => vec![float("alpha", 0.3)],

@@ -3,8 +3,10 @@
 use crate::common::golden;
 use crate::open;
 use adapt::onnx::schema::{ModelProto, StringStringEntryProto, TensorProto};
+use adapt::onnx::weights::Merged;
 use adapt::onnx::{Model, metadata, weights};
 use adapt::plan::labels;
+use bytes::Bytes;
 use prost::Message;
 use safetensors::SafeTensors;
 use std::fs;
@@ -92,18 +94,44 @@ fn external_data_that_is_not_right_is_refused() {
         let error = external(&folder, key, value).expect_err(expected).to_string();
         assert!(error.contains(expected) && error.contains("'h'"), "{error}");
     }
+    // Only what a tensor needs is read of a large file, and what no machine holds is not tried.
     let huge = fs::File::create(folder.join("tiny_weights.bin")).unwrap();
-    huge.set_len((2 << 30) + 1).unwrap();
-    let error = external(&folder, "length", None).unwrap_err().to_string();
-    assert!(error.contains("larger than 2 GiB"), "{error}");
+    huge.set_len(1 << 40).unwrap();
+    external(&folder, "length", None).unwrap();
+    let mut proto = ModelProto::decode(&fs::read(golden("tiny_external.onnx")).unwrap()[..]).unwrap();
+    let tensor = proto.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.data_location() == 1).unwrap();
+    (tensor.dims, tensor.external_data) = (vec![1 << 38], tensor.external_data[..1].to_vec());
+    fs::write(folder.join("model.onnx"), proto.encode_to_vec()).unwrap();
+    let error = Model::open(folder.join("model.onnx")).unwrap_err().to_string();
+    assert!(error.contains("more than 16 GiB of weights"), "{error}");
+    // A small file that is read over and over.
+    huge.set_len(1000).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    let far = |i: usize| TensorProto {
+        name: Some(format!("t{i}")),
+        dims: vec![200],
+        external_data: vec![
+            StringStringEntryProto { key: Some("location".into()), value: Some("tiny_weights.bin".into()) },
+            StringStringEntryProto { key: Some("offset".into()), value: Some(i.to_string()) },
+        ],
+        ..graph.initializer.iter().find(|t| t.data_location() == 1).unwrap().clone()
+    };
+    graph.initializer = (0..100).map(far).collect();
+    fs::write(folder.join("model.onnx"), proto.encode_to_vec()).unwrap();
+    let error = Model::open(folder.join("model.onnx")).unwrap_err().to_string();
+    assert!(error.contains("overlap"), "{error}");
 }
 
 #[test]
 fn safetensors_hold_every_float_parameter_and_come_back() {
     for (name, count) in [("mlp", 6), ("float16", 4), ("tokens_pool_after", 4)] {
         let model = open(name);
-        let bytes = weights::to_safetensors(&model).unwrap();
+        let bytes = Bytes::from(weights::to_safetensors(&model).unwrap());
         assert_eq!(bytes, weights::to_safetensors(&model).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.safetensors");
+        weights::save(&model, &file).unwrap();
+        assert!(fs::read(file).unwrap() == bytes, "{name}: written is what is made in memory");
         assert_eq!(SafeTensors::deserialize(&bytes).unwrap().len(), count, "{name}");
         let mut blank = model.clone();
         for tensor in &mut blank.proto.graph.as_mut().unwrap().initializer {
@@ -112,21 +140,22 @@ fn safetensors_hold_every_float_parameter_and_come_back() {
             }
         }
         assert_ne!(blank.proto, model.proto);
-        assert_eq!(weights::merge(&mut blank, &bytes), Ok(count), "{name}");
+        assert_eq!(weights::merge(&mut blank, &bytes), Ok(Merged { tensors: count, changed: true }), "{name}");
         assert_eq!(blank.proto, model.proto, "{name}");
+        assert_eq!(weights::merge(&mut blank, &bytes), Ok(Merged { tensors: count, changed: false }), "{name}");
     }
 }
 
 #[test]
 fn values_that_are_not_stored_raw_are_weights_too() {
     let mut model = open("mlp");
-    let raw = weights::to_safetensors(&model).unwrap();
+    let raw = Bytes::from(weights::to_safetensors(&model).unwrap());
     for tensor in &mut model.proto.graph.as_mut().unwrap().initializer {
         tensor.float_data = adapt::onnx::tensor::floats(tensor).unwrap();
         tensor.raw_data = None;
     }
     assert_eq!(weights::to_safetensors(&model).unwrap(), raw);
-    assert_eq!(weights::merge(&mut model, &raw), Ok(6));
+    assert_eq!(weights::merge(&mut model, &raw), Ok(Merged { tensors: 6, changed: false }));
     assert_eq!(model.proto, open("mlp").proto);
 }
 
@@ -149,7 +178,7 @@ fn weights_that_do_not_fit_change_nothing() {
         (Vec::new(), "not a safetensors file"),
     ];
     for (weights, expected) in cases {
-        let error = weights::merge(&mut model, &weights).expect_err(expected);
+        let error = weights::merge(&mut model, &weights.into()).expect_err(expected);
         assert!(error.contains(expected), "{error}");
         assert!(model.proto == before, "{expected}");
     }

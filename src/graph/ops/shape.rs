@@ -8,18 +8,7 @@ use tract_onnx::tract_core::ops::cast::Cast as TractCast;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 
 pub(super) const FAMILY: Family = Family {
-    operators: &[
-        "AddAxis",
-        "RmAxis",
-        "MoveAxis",
-        "Reshape",
-        "Identity",
-        "Dropout",
-        "Cast",
-        "MultiBroadcastTo",
-        "Tile",
-        "Concat",
-    ],
+    operators: &["AddAxis", "RmAxis", "MoveAxis", "Reshape", "Identity", "Cast", "MultiBroadcastTo", "Tile", "Concat"],
     lower,
 };
 
@@ -41,7 +30,6 @@ fn lower(node: &Node) -> Option<Lowered> {
     }
     match &*node.node.op.name() {
         "Identity" => Some(first(Same)),
-        "Dropout" => Some(lower_dropout(node)),
         // Every kind of reshaping that tract knows says its output's shape.
         "AddAxis" | "RmAxis" | "Reshape" => Some(first(Reshape(node.output_dims()))),
         _ => None,
@@ -58,12 +46,6 @@ fn lower_cast(node: &Node, to: DatumType) -> Lowered {
         DatumType::I64 | DatumType::I32 | DatumType::TDim => first(Rounded(|x| x.abs()?.floor()? * x.sign()?)),
         _ => Err(format!("numbers computed from the image are not made {to:?}")),
     }
-}
-
-fn lower_dropout(node: &Node) -> Lowered {
-    // Without training mode it is the identity.
-    let training = node.node.inputs.len() > 2 && node.integers(2, "training mode")?.iter().any(|&on| on != 0);
-    if training { Err("its training mode is fixed in the file".into()) } else { first(Same) }
 }
 
 /// The input.

@@ -1,0 +1,72 @@
+//! A name of its own for every node and value.
+
+use super::super::graph::Names;
+use super::super::schema::{GraphProto, ModelProto, NodeProto};
+use super::{inner, read_instead};
+use std::collections::{HashMap, HashSet};
+
+/// Names nodes that have no name or another's, and renames values of inner graphs that are called as values outside, or
+/// in a graph beside. Empty names at the end of a list, for what is left out, go. The main graph's values keep their names: [`super::super::validate`] lets none be there twice.
+pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
+    let Some(graph) = proto.graph.as_mut() else { return Ok(()) };
+    let mut unique = Unique { names: Names::of(graph), nodes: HashSet::new(), values: HashSet::new() };
+    unique.values.extend(own(graph).map(str::to_owned));
+    graph.node.iter_mut().for_each(|node| unique.node(node));
+    Ok(())
+}
+
+struct Unique {
+    names: Names,
+    nodes: HashSet<String>,
+    values: HashSet<String>,
+}
+
+impl Unique {
+    fn node(&mut self, node: &mut NodeProto) {
+        for values in [&mut node.input, &mut node.output] {
+            while values.pop_if(|name| name.is_empty()).is_some() {}
+        }
+        if node.name().is_empty() || !self.nodes.insert(node.name().to_owned()) {
+            let wanted = match (node.name(), node.output.first()) {
+                ("", Some(output)) if !output.is_empty() => output,
+                ("", _) => node.op_type(),
+                (name, _) => name,
+            };
+            let name = self.names.fresh(wanted);
+            self.nodes.insert(name.clone());
+            node.name = Some(name);
+        }
+        inner(node).for_each(|graph| self.graph(graph));
+    }
+
+    fn graph(&mut self, graph: &mut GraphProto) {
+        let twice: Vec<String> = own(graph).filter(|name| self.values.contains(*name)).map(str::to_owned).collect();
+        let renamed: HashMap<String, String> =
+            twice.into_iter().map(|name| (name.clone(), self.names.fresh(&name))).collect();
+        self.values.extend(own(graph).map(str::to_owned));
+        // Inner graphs first: what they call the same is theirs, what they read is this graph's.
+        graph.node.iter_mut().for_each(|node| self.node(node));
+        rename(graph, &renamed);
+    }
+}
+
+/// The values that a graph takes, stores or makes.
+fn own(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
+    let stored = graph.initializer.iter().chain(sparse).map(|t| t.name());
+    let made = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    graph.input.iter().map(|i| i.name()).chain(stored).chain(made).filter(|name| !name.is_empty())
+}
+
+fn rename(graph: &mut GraphProto, names: &HashMap<String, String>) {
+    read_instead(graph, names);
+    let sparse = graph.sparse_initializer.iter_mut().filter_map(|s| s.values.as_mut());
+    let stored = graph.initializer.iter_mut().chain(sparse).filter_map(|t| t.name.as_mut());
+    let infos = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
+    let made = graph.node.iter_mut().flat_map(|node| &mut node.output);
+    for name in stored.chain(infos.filter_map(|v| v.name.as_mut())).chain(made) {
+        if let Some(new) = names.get(name) {
+            name.clone_from(new);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Model-local functions: written out, ONNX Runtime computes the same; endless ones are refused.
+
+use crate::build::{Graph, float, ints};
+use crate::support::{RUNTIME, after, branch, choice, difference, graph, node, operators, run, tensor_attribute};
+use adapt::graph::Program;
+use adapt::onnx::normalize::functions;
+use adapt::onnx::schema::*;
+use adapt::onnx::tensor::initializer;
+use adapt::onnx::{Model, data_type};
+use adapt::progress::silent;
+use adapt::{Backend, Choice};
+use prost::Message;
+use std::time::{Duration, Instant};
+
+fn local(node: NodeProto) -> NodeProto {
+    NodeProto { domain: Some("local".into()), ..node }
+}
+
+fn refers(name: &str, to: &str, kind: i32) -> AttributeProto {
+    let (name, ref_attr_name) = (Some(name.into()), Some(to.into()));
+    AttributeProto { name, ref_attr_name, r#type: Some(kind), ..Default::default() }
+}
+
+fn function(
+    name: &str,
+    input: &[&str],
+    output: &[&str],
+    node: Vec<NodeProto>,
+    versions: &[(&str, i64)],
+) -> FunctionProto {
+    let texts = |names: &[&str]| names.iter().map(|n| n.to_string()).collect();
+    let import = |(domain, version): &(&str, i64)| OperatorSetIdProto {
+        domain: Some(domain.to_string()),
+        version: Some(*version),
+    };
+    FunctionProto {
+        name: Some(name.into()),
+        domain: Some("local".into()),
+        input: texts(input),
+        output: texts(output),
+        node,
+        opset_import: versions.iter().map(import).collect(),
+        ..Default::default()
+    }
+}
+
+/// Functions that call one another, with attributes handed down, defaults, an input left out, an inner graph that reads
+/// the function's values, and the same names everywhere.
+fn with_functions(inner: bool) -> Model {
+    let mut g = Graph::new(3);
+    g.input(&[1, 2, 5, 5]);
+    let (w, b) = (g.weight(&[2, 2, 3, 3]), g.weight(&[2]));
+    let y = g.node("Relu", &["x"], &[]);
+    let mut model = g.model("out");
+    let one = TensorProto { raw_data: Some(vec![1].into()), ..initializer("", &[], [], data_type::BOOL) };
+    let pads = ints("pads", &[1, 1, 1, 1]);
+    let mut conv = vec![
+        node("Conv", &["x", "w", "b"], "y", vec![pads]),
+        node("Constant", &[], "yes", vec![tensor_attribute("value", one)]),
+        choice(
+            "yes",
+            "z",
+            [
+                branch("v", node("LeakyRelu", &["y"], "v", vec![refers("alpha", "alpha", attribute_type::FLOAT)])),
+                branch("v", node("Neg", &["y"], "v", vec![])),
+            ],
+        ),
+    ];
+    if !inner {
+        conv.truncate(1);
+        conv.push(node("LeakyRelu", &["y"], "z", vec![refers("alpha", "alpha", attribute_type::FLOAT)]));
+    }
+    let mut conv = function("Block", &["x", "w", "b"], &["z"], conv, &[("", 17)]);
+    conv.attribute_proto.push(float("alpha", 0.5));
+    let twice = vec![
+        local(node("Block", &["x", "w"], "z", vec![refers("alpha", "slope", attribute_type::FLOAT)])),
+        local(node("Block", &["z", "w", "b"], "y", vec![])),
+    ];
+    let mut twice = function("Twice", &["x", "w", "b"], &["y"], twice, &[("", 17), ("local", 1)]);
+    twice.attribute.push("slope".into());
+    let call = |input: &str, output, slope| local(node("Twice", &[input, &w, &b], output, vec![float("slope", slope)]));
+    model.proto.functions = vec![conv, twice];
+    model.proto.opset_import.push(OperatorSetIdProto { domain: Some("local".into()), version: Some(1) });
+    let nodes = &mut graph(&mut model).node;
+    nodes.push(call(&y, "y", 0.1));
+    nodes.push(call("y", "z", 0.9));
+    nodes.push(node("Add", &["z", &y], "out", vec![]));
+    Model::from_bytes("<test>", model.proto.encode_to_vec()).unwrap()
+}
+
+#[test]
+fn functions_are_written_out() {
+    let (model, shape) = (with_functions(true), [2, 2, 5, 5]);
+    let flat = after(functions::inline, &model, &shape);
+    assert!(flat.proto.functions.is_empty());
+    assert!(flat.graph().node.iter().all(|node| node.domain().is_empty()));
+    assert_eq!(operators(&flat).iter().filter(|op| **op == "Conv").count(), 4);
+    adapt::onnx::validate::validate(&flat).unwrap();
+    // tract takes one constant `If` at most.
+    let model = with_functions(false);
+    // Weights that functions take are the file's own.
+    let program = Program::import(&model, &[]).unwrap();
+    let names: Vec<&str> = program.parameters().iter().map(|p| p.name.as_str()).collect();
+    let stored: Vec<&str> = model.graph().initializer.iter().map(|t| t.name()).collect();
+    assert_eq!(names, stored);
+    let tract = Backend::resolve(Choice::Tract, None, true, &silent).unwrap();
+    assert!(difference(&run(&RUNTIME, &model, &shape), &run(&tract, &model, &shape)) < 1e-5);
+    // An output that is an input, which ONNX Runtime's own inlining does not do.
+    let mut passing = model.clone();
+    passing.proto.functions[1].output.push("x".into());
+    let nodes = &mut graph(&mut passing).node;
+    nodes[1].output.push("same".into());
+    nodes[3].input[1] = "same".into();
+    functions::inline(&mut passing.proto).unwrap();
+    assert_eq!(difference(&run(&RUNTIME, &model, &shape), &run(&RUNTIME, &passing, &shape)), 0.0);
+    let mut other = model.clone();
+    other.proto.functions[0].opset_import[0].version = Some(13);
+    let error = functions::inline(&mut other.proto).unwrap_err();
+    assert!(error.contains("'Block' is of opset 13, the model of 17"), "{error}");
+}
+
+#[test]
+fn endless_functions_are_refused() {
+    let call = |name: usize| local(node(&format!("f{name}"), &["x"], "y", vec![]));
+    let deep = |calls: &dyn Fn(usize) -> Vec<NodeProto>, count: usize| {
+        let mut g = Graph::new(1);
+        let y = g.node("Relu", &["x"], &[]);
+        let mut model = g.model(&y);
+        graph(&mut model).node.push(NodeProto { output: vec!["z".into()], ..call(0) });
+        let body = |i: usize| function(&format!("f{i}"), &["x"], &["y"], calls(i), &[("", 17), ("local", 1)]);
+        model.proto.functions = (0..count).map(body).collect();
+        let start = Instant::now();
+        let error = Model::from_bytes("<test>", model.proto.encode_to_vec()).map(drop);
+        assert!(start.elapsed() < Duration::from_secs(1));
+        error.unwrap_err().to_string()
+    };
+    let itself = deep(&|i| vec![call(i)], 1);
+    assert!(itself.contains("'f0' calls itself"), "{itself}");
+    let circle = deep(&|i| vec![call(1 - i)], 2);
+    assert!(circle.contains("calls itself"), "{circle}");
+    let chain = deep(&|i| vec![call(i + 1)], 10_000);
+    assert!(chain.contains("deeper than 64"), "{chain}");
+    // 4³⁰ nodes.
+    let wide = deep(&|i| if i == 29 { vec![node("Relu", &["x"], "y", vec![])] } else { vec![call(i + 1); 4] }, 30);
+    assert!(wide.contains("written out, would take"), "{wide}");
+}
