@@ -7,7 +7,7 @@
 use super::sizes::{Value, count, output, stored};
 use crate::onnx::Model;
 use crate::onnx::schema::{GraphProto, NodeProto};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// More values than this in one tensor are taken for an attack.
 const LARGEST: i64 = 1 << 28;
@@ -33,6 +33,7 @@ type Checked<T> = Result<T, String>;
 /// A text naming the node that describes a tensor, a window or a step that is too large.
 pub(super) fn check(model: &Model) -> Checked<()> {
     let graph = model.graph();
+    in_order(graph)?;
     let mut values: HashMap<&str, Value> = HashMap::new();
     values.extend(graph.initializer.iter().map(|tensor| (tensor.name(), stored(tensor))));
     for input in model.inputs() {
@@ -42,6 +43,21 @@ pub(super) fn check(model: &Model) -> Checked<()> {
         values.insert(input.name(), Value::of_shape(dims));
     }
     follow(graph, &mut values, &mut 0)
+}
+
+/// ONNX wants each value made before it is read; what is not could not be followed.
+fn in_order(graph: &GraphProto) -> Checked<()> {
+    let outputs = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let mut later: HashSet<&str> = outputs.filter(|name| !name.is_empty()).collect();
+    for node in &graph.node {
+        if let Some(input) = node.input.iter().find(|input| later.contains(input.as_str())) {
+            return Err(format!("node {}: it reads '{input}', which a later node makes; sort the nodes", node.label()));
+        }
+        node.output.iter().for_each(|output| {
+            later.remove(output.as_str());
+        });
+    }
+    Ok(())
 }
 
 /// Follows the nodes in order; `made` is how many values have been made of fewer, or of those, without the image.
@@ -102,7 +118,7 @@ fn attributes(node: &NodeProto) -> Checked<()> {
         {
             return Err(format!("its {name} of {:?} is too large", attribute.ints));
         }
-        if name == "scales" && attribute.floats.iter().any(|&scale| scale > WIDEST as f32) {
+        if name == "scales" && !attribute.floats.iter().all(|&scale| (0. ..=WIDEST as f32).contains(&scale)) {
             return Err("its scales are too large".into());
         }
     }
@@ -121,13 +137,31 @@ fn operands(node: &NodeProto, inputs: &[Value]) -> Checked<()> {
     if let Some(axis) = numbers(axes).iter().find(|n| n.saturating_abs() > AXES) {
         return Err(format!("there is no axis {axis}"));
     }
+    let sizes = match node.op_type() {
+        "ConstantOfShape" => Some(0),
+        "Expand" | "Tile" | "OneHot" => Some(1),
+        // Before operator set 10 it was an attribute.
+        "TopK" if node.input.len() > 1 => Some(1),
+        _ => None,
+    };
+    if let Some(place) = sizes {
+        // Importers close the gap that an input which is left out leaves, and read what comes behind as sizes.
+        if node.input.get(place).is_none_or(String::is_empty) || inputs.get(place).is_some_and(|i| i.scales.is_some()) {
+            return Err("it does not say its sizes in whole numbers".into());
+        }
+        let least = if node.op_type() == "Expand" { -1 } else { 0 };
+        if let Some(size) = numbers(place).iter().find(|size| **size < least) {
+            return Err(format!("its size {size} is impossible"));
+        }
+    }
     if !matches!(node.op_type(), "Resize" | "Upsample") {
         return Ok(());
     }
     let scales = inputs.iter().skip(1).filter_map(|input| input.scales.as_ref()).flatten();
     let sizes = (1..inputs.len()).flat_map(numbers);
-    if scales.into_iter().any(|&scale| scale > WIDEST << 16) || sizes.into_iter().any(|&size| size > 4 * WIDEST) {
-        return Err("its scales or sizes are too large".into());
+    let odd = |scale: &i64| *scale < 0 || *scale > WIDEST << 16;
+    if scales.into_iter().any(odd) || sizes.into_iter().any(|&size| !(0..=4 * WIDEST).contains(&size)) {
+        return Err("its scales or sizes are impossible, or too large".into());
     }
     Ok(())
 }
