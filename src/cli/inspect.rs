@@ -89,13 +89,11 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
     let cut = cut::find(model.graph(), None, None).map_err(|what| keep(Error::model(&model.path, what))).ok();
     let classes = labels::find(&model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
     let mut notes = Vec::new();
-    if let (Some(cut), Some((input, known))) = (&cut, &resolved) {
-        notes = plan::notes(&model, cut, known, widened);
-        notes.extend(extra::store(&mut model, input));
-    }
     let graph = model.graph();
-    let told = cut.as_ref().zip(resolved.as_ref()).map(|(cut, (input, _))| {
-        let frozen = surgery::backbone(&model, cut, &Pooling::None);
+    let told = cut.as_ref().zip(resolved.as_ref()).map(|(cut, (input, known))| {
+        let mut frozen = surgery::backbone(&model, cut, &Pooling::None);
+        notes = plan::notes(&model, cut, known, widened);
+        notes.extend(extra::store(&mut frozen, input));
         trainable(&frozen, &input.axes())
     });
     let mut operators = BTreeMap::new();

@@ -149,9 +149,7 @@ impl<'a> Builder<'a> {
     }
 
     fn build(self, images: &TDim) -> Built<Program> {
-        self.build_past(images, |node, why| {
-            Err(format!("node '{}' ({}): {why}; {ADVICE}", node.name, node.op.name()))
-        })
+        self.build_past(images, |node, why| Err(format!("node '{}' ({}): {why}; {ADVICE}", node.name, node.op.name())))
     }
 
     /// The program; `refused` is told of each node that cannot be a step. Where it bears with one, the node is left out,

@@ -3,8 +3,8 @@
 
 use super::super::graph::Index;
 use super::super::schema::NodeProto;
-use super::walk::{SHAPE_ONLY, is_any};
 use super::Dequantize;
+use super::walk::{SHAPE_ONLY, is_any};
 
 /// They hand bytes on, and what the bytes stand for.
 const HANDED_ON: [&str; 5] = ["Identity", "Dropout", "MaxPool", "Slice", "Gather"];
