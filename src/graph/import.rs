@@ -23,14 +23,14 @@ pub(crate) fn chain(error: TractError) -> String {
     one_line(&format!("{error:#}"))
 }
 
-/// tract's reader of ONNX, with what old opsets and batch norms in training mode need.
+/// tract's reader of ONNX, with what it lacks or reads otherwise than ONNX defines it.
 pub(crate) fn reader() -> Onnx {
-    batch_norm::register(upsample::register(tract_onnx::onnx()))
+    ops::onnx::register(batch_norm::register(upsample::register(tract_onnx::onnx())), &ops::CORE)
 }
 
 /// The reader for graphs that are trained: its operators are those that have gradients.
 pub(super) fn trainer() -> Onnx {
-    ops::onnx::register(stable::register(reader()))
+    ops::onnx::register(stable::register(reader()), &ops::FAMILIES)
 }
 
 /// The [normalised](normalize::for_import) model as tract's protobuf.

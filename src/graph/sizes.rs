@@ -167,7 +167,7 @@ fn resized(node: &NodeProto, inputs: &[Value]) -> Value {
     let sizes = numbers(3).or_else(|| {
         let axes = node.attr("axes").is_some();
         let shape = if axes { scales.as_ref().map(|s| vec![1; s.len()]) } else { shape };
-        scaled(shape, scales, |size, scale| (i128::from(size) * i128::from(scale) >> 16).min(1 << 62) as i64)
+        scaled(shape, scales, |size, scale| ((i128::from(size) * i128::from(scale)) >> 16).min(1 << 62) as i64)
     });
     Value::of_shape(sizes)
 }

@@ -54,7 +54,7 @@ pub fn written(g: &mut Graph) -> String {
         // Each place once: what is written twice is not defined.
         let axis = int("axis", 1);
         let four = g.integers(&[4]);
-        let order = g.outputs("TopK", &["x", &four], &[axis.clone()], 2).remove(1);
+        let order = g.outputs("TopK", &["x", &four], std::slice::from_ref(&axis), 2).remove(1);
         return g.node("ScatterElements", &[&sin, &order, "x"], &[axis]);
     }
     let turned = g.node("Transpose", &[&sin], &[ints("perm", &[1, 2, 0])]);

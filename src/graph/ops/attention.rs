@@ -45,7 +45,7 @@ fn by_heads(wires: &mut Wires, x: OutletId, heads: Option<usize>) -> TractResult
     if shape.len() == 4 {
         return Ok(x);
     }
-    let (&[_, _, ref all], Some(heads)) = (&shape[..], heads) else { bail!("its number of heads is not known") };
+    let ([_, _, all], Some(heads)) = (&shape[..], heads) else { bail!("its number of heads is not known") };
     let width = all.to_usize()?.checked_div(heads).filter(|width| width * heads == all.to_usize().unwrap_or(0));
     let width = width.ok_or_else(|| TractError::msg("its heads do not divide its channels"))?;
     let split = AxisOp::Reshape(2, tvec!(all.clone()), tvec!(heads.to_dim(), width.to_dim()));

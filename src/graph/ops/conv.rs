@@ -36,7 +36,8 @@ fn sliced(spec: &PoolSpec) -> Option<(usize, PoolSpec)> {
     flat.strides.as_mut().map(|strides| strides.remove(axis));
     flat.dilations.as_mut().map(|dilations| dilations.remove(axis));
     if let PaddingSpec::Explicit(before, behind) = &mut flat.padding {
-        (before.remove(axis), behind.remove(axis));
+        before.remove(axis);
+        behind.remove(axis);
     }
     Some((axis, flat))
 }

@@ -57,6 +57,9 @@ pub(super) const FAMILIES: [&Family; 18] = [
     &corrected::FAMILY,
 ];
 
+/// Those whose parsers make tract's core operators alone, which tract can run.
+pub(super) const CORE: [&Family; 4] = [&einsum::FAMILY, &pad::FAMILY, &attention::FAMILY, &corrected::FAMILY];
+
 /// One operator with its attributes: one output, computed in the tensors' own type.
 pub(super) trait Op: Send + Sync {
     /// The output.

@@ -1,6 +1,6 @@
 //! ONNX operators that tract lacks, or gets wrong: made of its core operators, or of ours alone.
 
-use super::{Lowered, Node, Op as Ours};
+use super::{Family, Lowered, Node, Op as Ours};
 use std::fmt;
 use std::sync::Arc;
 use tract_onnx::Onnx;
@@ -21,9 +21,9 @@ pub(super) fn lower(node: &Node) -> Option<Lowered> {
 pub(super) type Parser = fn(&ParsingContext, &NodeProto) -> Parsed;
 pub(super) type Parsed = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
-/// The reader of ONNX with the families' own operators instead of its own.
-pub(in crate::graph) fn register(mut onnx: Onnx) -> Onnx {
-    for (name, parser) in super::FAMILIES.iter().flat_map(|family| family.parsers) {
+/// The reader of ONNX with the families' operators instead of its own.
+pub(in crate::graph) fn register(mut onnx: Onnx, families: &[&Family]) -> Onnx {
+    for (name, parser) in families.iter().flat_map(|family| family.parsers) {
         onnx.op_register.insert(name, *parser);
     }
     onnx

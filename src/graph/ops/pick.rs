@@ -76,6 +76,9 @@ struct Best {
 /// An output's shape, and for each of its values the place in what is picked from.
 type Places = (Vec<usize>, Vec<u32>);
 
+/// An output's shape, and for each of its values the place along the axis and in the whole.
+type Ranked = (Vec<usize>, Vec<(usize, u32)>);
+
 fn numbers(x: &Tensor) -> Result<Vec<f64>> {
     x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
 }
@@ -143,7 +146,7 @@ fn written(x: &[usize], targets: &[u32], updates: usize) -> Result<Places> {
 
 impl Best {
     /// For each output the place along the axis, and in the whole.
-    fn places(&self, x: &Tensor) -> Result<(Vec<usize>, Vec<(usize, u32)>)> {
+    fn places(&self, x: &Tensor) -> Result<Ranked> {
         let mut shape = x.dims().to_vec();
         let (length, step) = (shape[self.axis], steps(&shape)[self.axis]);
         if self.count > length {

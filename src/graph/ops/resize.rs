@@ -1,48 +1,13 @@
 //! Resizing: along each axis a product with a fixed matrix, whatever the interpolation.
 
-use super::onnx::{Parsed, Shape, made};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
 use candle_core::{Result, Tensor};
-use tract_onnx::model::ParsingContext;
-use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::tvec;
-use tract_onnx::tract_core::internal::{EvalContext, EvalOp, Tensor as Host, TractError, tensor1};
-use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator};
-use tract_onnx_opl::resize::{AspectRatio, CoordTransform, Nearest, Resize as TractResize};
+use tract_onnx::tract_core::internal::{EvalContext, EvalOp, Tensor as Host, tensor1};
+use tract_onnx::tract_core::ops::nn::resize::CoordTransformer;
+use tract_onnx_opl::resize::{AspectRatio, CoordTransform, Resize as TractResize};
 
-pub(super) const FAMILY: Family = Family { operators: &["Resize"], lower, parsers: &[("Upsample", upsample)] };
-
-/// `Upsample`, of operator sets before 10: a `Resize` that starts at the corner.
-fn upsample(_: &ParsingContext, node: &NodeProto) -> Parsed {
-    let fixed = node.get_attr_opt_vec::<f32>("scales")?;
-    let interpolator = match node.get_attr_opt::<String>("mode")?.as_deref() {
-        None | Some("nearest") => Interpolator::Nearest,
-        Some("linear" | "bilinear") => Interpolator::Linear,
-        Some(other) => return Err(TractError::msg(format!("mode '{other}' is not known"))),
-    };
-    let op = TractResize {
-        axes: None,
-        coord_transformer: CoordTransform::Plain(CoordTransformer::Asymmetric),
-        interpolator,
-        nearest: Nearest::Floor,
-        antialias: false,
-        cubic_coeff_a_bits: 0,
-        exclude_outside: false,
-        extrapolation_value_bits: 0,
-        keep_aspect_ratio_policy: AspectRatio::Stretch,
-        optional_roi_input: None,
-        optional_scales_input: Some(1),
-        optional_sizes_input: None,
-    };
-    made(node, Shape::Rank, move |wires, inputs| {
-        let scales = match (&fixed, inputs.get(1)) {
-            (Some(fixed), _) => wires.constant(tensor1(fixed))?,
-            (None, Some(&scales)) => scales,
-            (None, None) => return Err(TractError::msg("it has no scales")),
-        };
-        wires.wire(op.clone(), &[inputs[0], scales])
-    })
-}
+pub(super) const FAMILY: Family = Family { operators: &["Resize"], lower, parsers: &[] };
 
 /// Values of one axis's matrix: more is a malformed file.
 const LARGEST: usize = 1 << 26;

@@ -17,11 +17,10 @@ pub fn trim(proto: &mut ModelProto) -> Result<(), String> {
     let Some(graph) = proto.graph.as_mut() else { return Ok(()) };
     let outputs = graph.output.iter().map(|o| o.name().to_owned());
     let read: HashSet<String> = graph.node.iter().flat_map(reads).map(str::to_owned).chain(outputs).collect();
-    for node in &mut graph.node {
-        let trimmed =
-            FIRST_STANDS_ALONE.iter().any(|op| node.is(op)) && !(counts_tell && node.is("BatchNormalization"));
-        while trimmed && node.output.len() > 1 && node.output.last().is_some_and(|name| !read.contains(name)) {
-            node.output.pop();
+    for node in graph.node.iter_mut().filter(|node| FIRST_STANDS_ALONE.iter().any(|op| node.is(op))) {
+        let told_by_count = counts_tell && node.is("BatchNormalization");
+        if !told_by_count && !node.output.iter().skip(1).any(|name| read.contains(name)) {
+            node.output.truncate(1);
         }
     }
     Ok(())
