@@ -48,7 +48,7 @@ fn further_inputs_are_stored_for_every_command() {
         assert_eq!(whole.lines().next().unwrap().split(',').count(), 1 + features, "{name}");
         let labels = place.adapt("predict model.onnx data --csv").succeeds().out;
         assert!(labels.lines().count() == 19 && labels.lines().skip(1).all(|line| line.contains(".png,")), "{labels}");
-        place.adapt("eval model.onnx data").succeeds();
+        place.adapt("eval model.onnx --data data").succeeds();
     }
 }
 
