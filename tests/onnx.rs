@@ -1,5 +1,7 @@
 //! ONNX files in and out: nothing lost, the right cut, the new head; what files and metadata tell, damaged ones included.
 
+#[path = "onnx/branches.rs"]
+mod branches;
 #[allow(dead_code)]
 #[path = "graph/build.rs"]
 mod build;
@@ -20,6 +22,8 @@ mod large;
 mod normalize;
 #[path = "onnx/opsets.rs"]
 mod opsets;
+#[path = "onnx/quantised.rs"]
+mod quantised;
 #[path = "onnx/sources.rs"]
 mod sources;
 #[path = "onnx/support.rs"]

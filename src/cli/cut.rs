@@ -9,8 +9,8 @@ use adapt::onnx::graph::Index;
 use adapt::onnx::schema::{Dimension, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type, dimension};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, metadata};
-use adapt::plan::available_threads;
 use adapt::plan::input::{Declared, Input, size_in_metadata};
+use adapt::plan::{available_threads, extra};
 use adapt::{Error, Result};
 use ndarray::ArrayD;
 use serde_json::{Map, Value};
@@ -44,7 +44,7 @@ const MOST_VALUES: usize = 16 << 20;
 
 pub fn run(options: &CutOptions) -> Result<()> {
     vacant(&options.out, options.force)?;
-    let model = Model::open(&options.file)?;
+    let mut model = Model::open(&options.file)?;
     let input = Declared::of(&model)?.settle(options.size, size_in_metadata(&model))?;
     let usage = |what: String| Error::Usage(format!("{}: {what}", options.file.display()));
     let cut = cut::find(model.graph(), options.output.as_deref(), options.at.as_deref()).map_err(usage)?;
@@ -52,6 +52,7 @@ pub fn run(options: &CutOptions) -> Result<()> {
         return Err(usage(format!("the tensor '{}' does not depend on the image; choose another --at", cut.tensor)));
     }
     let reporter = Reporter::new(false, false);
+    extra::store(&mut model, &input).iter().for_each(|note| reporter.say(note));
     let backend = options.engine.resolve(&|event| reporter.event(event))?;
     let trial = Trial { backend: &backend, input: &input };
     let expected = trial.run(&with_output(&model, &cut.tensor), &cut.tensor)?;
@@ -95,12 +96,12 @@ impl Trial<'_> {
     /// The part with its output declared, and what it gives. The type is the file's,
     /// or the first that the engine agrees to.
     fn declared(&self, part: &Model, model: &Model, cut: &Cut, expected: &Given) -> Result<(Model, Given)> {
-        use data_type::{BOOL, DOUBLE, FLOAT, FLOAT16, INT32, INT64, UINT8};
+        use data_type::{BOOL, DOUBLE, FLOAT, FLOAT16, INT8, INT32, INT64, UINT8};
         let graph = model.graph();
         let told = graph.output.iter().chain(&graph.value_info).find(|v| v.name() == cut.tensor);
         let kind = told.and_then(|v| v.tensor_type()).map_or(cut.data_type, |(kind, _)| kind);
         let mut refused = None;
-        for kind in [kind, FLOAT, FLOAT16, INT64, INT32, BOOL, UINT8, DOUBLE] {
+        for kind in [kind, FLOAT, FLOAT16, INT64, INT32, BOOL, UINT8, INT8, DOUBLE] {
             let mut whole = part.clone();
             let info = told.filter(|v| v.tensor_type().is_some_and(|(_, shape)| shape.is_some())).cloned();
             let info = info.unwrap_or_else(|| declaration(cut, kind, dimensions(expected, &images(model))));
@@ -126,7 +127,8 @@ fn with_output(model: &Model, tensor: &str) -> Model {
 
 /// The part with all that the file says of itself but what holds for its old output alone.
 fn part(model: &Model, cut: &Cut) -> Model {
-    let mut part = surgery::backbone(model, cut, &Pooling::None);
+    // Bytes stay bytes.
+    let mut part = surgery::backbone(model, &Cut { dequantize: None, ..cut.clone() }, &Pooling::None);
     part.proto.doc_string.clone_from(&model.proto.doc_string);
     part.proto.metadata_props.clone_from(&model.proto.metadata_props);
     let contract = metadata::get(&part.proto, "adapt.contract").map(serde_json::from_str::<Map<String, Value>>);

@@ -6,10 +6,11 @@ use adapt::error::printable;
 use adapt::graph::{Obstacle, Part, Trainable, trainable};
 use adapt::onnx::cut::{self, Classifier, Cut};
 use adapt::onnx::graph::Index;
+use adapt::onnx::normalize::halves;
 use adapt::onnx::schema::{GraphProto, TensorProto, ValueInfoProto, data_type, dimension};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, tensor};
-use adapt::plan::{Input, labels, preprocessing};
+use adapt::plan::{self, Input, extra, labels, preprocessing};
 use adapt::report::json;
 use adapt::{Error, Result};
 use serde::Serialize;
@@ -35,6 +36,8 @@ struct Inspection {
     cut: Option<Cut>,
     candidates: Vec<Candidate>,
     training: Option<Training>,
+    /// As a plan has them.
+    notes: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -67,24 +70,30 @@ struct Training {
 }
 
 pub fn run(options: &InspectOptions) -> Result<()> {
-    let model = Model::open(&options.file)?;
-    let found = inspect(&model, options);
+    let found = inspect(Model::open(&options.file)?, options);
     match options.json {
         true => print(&json(&found)?),
         false => print(&text(&found)),
     }
 }
 
-fn inspect(model: &Model, options: &InspectOptions) -> Inspection {
-    let graph = model.graph();
+/// Does to the model what a plan does before it asks an engine.
+fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
+    let inputs = model.inputs().map(value).collect();
+    let outputs = model.graph().output.iter().map(value).collect();
     let mut problems = Vec::new();
     let mut keep = |what: Error| problems.push(what.to_string());
     let resolved =
-        preprocessing::resolve(model, options.model.preprocess.as_ref(), options.model.size).map_err(&mut keep).ok();
-    let cut = cut::find(graph, None, None).map_err(|what| keep(Error::model(&model.path, what))).ok();
-    let classes = labels::find(model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
-    let told = cut.as_ref().zip(resolved.as_ref()).map(|(cut, (input, _))| {
-        let frozen = surgery::backbone(model, cut, &Pooling::None);
+        preprocessing::resolve(&model, options.model.preprocess.as_ref(), options.model.size).map_err(&mut keep).ok();
+    let widened = halves::widen_bfloat16(&mut model.proto);
+    let cut = cut::find(model.graph(), None, None).map_err(|what| keep(Error::model(&model.path, what))).ok();
+    let classes = labels::find(&model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
+    let mut notes = Vec::new();
+    let graph = model.graph();
+    let told = cut.as_ref().zip(resolved.as_ref()).map(|(cut, (input, known))| {
+        let mut frozen = surgery::backbone(&model, cut, &Pooling::None);
+        notes = plan::notes(&model, cut, known, widened);
+        notes.extend(extra::store(&mut frozen, input));
         trainable(&frozen, &input.axes())
     });
     let mut operators = BTreeMap::new();
@@ -107,8 +116,8 @@ fn inspect(model: &Model, options: &InspectOptions) -> Inspection {
         producer: format!("{} {}", model.proto.producer_name(), model.proto.producer_version()).trim().into(),
         parameters: graph.initializer.iter().map(floats).sum(),
         nodes: graph.node.len(),
-        inputs: model.inputs().map(value).collect(),
-        outputs: graph.output.iter().map(value).collect(),
+        inputs,
+        outputs,
         operators,
         input,
         preprocessing: found.map(|f| Found {
@@ -120,6 +129,7 @@ fn inspect(model: &Model, options: &InspectOptions) -> Inspection {
         candidates: cut.as_ref().map(|cut| candidates(graph, cut, &shapes)).unwrap_or_default(),
         training: told.zip(cut.as_ref()).map(|(told, cut)| training(graph, cut, told)),
         cut,
+        notes,
         problems,
     }
 }
@@ -234,6 +244,7 @@ fn text(found: &Inspection) -> String {
     }
     let operators: Vec<_> = found.operators.iter().map(|(name, n)| format!("{name} {n}")).collect();
     line("operators", format!("{} nodes: {}", found.nodes, operators.join(", ")));
+    found.notes.iter().for_each(|note| line("note", note.clone()));
     match found.problems.is_empty() {
         true => line("problems", "none found".into()),
         false => found.problems.iter().for_each(|p| line("problem", p.clone())),

@@ -290,6 +290,7 @@ fn behind(model: &Model, input: &ValueInfoProto) -> Option<Model> {
         data_type: data_type::FLOAT,
         heads: 0,
         tokens: Vec::new(),
+        dequantize: None,
         decided: false,
         tail,
     };

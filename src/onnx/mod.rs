@@ -162,6 +162,23 @@ impl schema::NodeProto {
         self.op_type() == op_type && matches!(self.domain(), "" | "ai.onnx")
     }
 
+    /// What the operator computes, as ONNX calls the operator on floats: `Gemm` for `com.microsoft.QGemm`, `Conv` for
+    /// `QLinearConv`. Empty for operators of other domains.
+    pub fn computes(&self) -> &str {
+        let name = self.op_type();
+        match self.domain() {
+            "" | "ai.onnx" => name.strip_prefix("QLinear").unwrap_or(name),
+            "com.microsoft" if name == "QGemm" => "Gemm",
+            "com.microsoft" => name.strip_prefix("QLinear").unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// Whether it is one of those on bytes, whose scales and zero points are inputs.
+    pub fn is_on_bytes(&self) -> bool {
+        !self.computes().is_empty() && self.computes() != self.op_type()
+    }
+
     /// An attribute by name.
     pub fn attr(&self, name: &str) -> Option<&schema::AttributeProto> {
         self.attribute.iter().find(|a| a.name() == name)

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 /// They have the channels in the second axis.
-const CHANNELS_SECOND: [&str; 14] = [
+const CHANNELS_SECOND: [&str; 13] = [
     "Conv",
     "ConvTranspose",
     "ConvInteger",
-    "QLinearConv",
     "BatchNormalization",
     "InstanceNormalization",
     "GroupNormalization",
@@ -107,7 +106,7 @@ impl Pooling {
         let (mut open, mut seen) = (vec![tensor], HashSet::new());
         while let Some(value) = open.pop() {
             let Some(node) = index.producer(value).filter(|_| seen.insert(value)) else { continue };
-            let is = |names: &[&str]| names.iter().any(|name| node.is(name));
+            let is = |names: &[&str]| names.contains(&node.computes());
             let weighted = node.input.get(1).is_some_and(|i| index.constant(i).is_some());
             match node.attr("perm").map(|perm| &perm.ints[..]) {
                 Some([0, 2, 3, 1]) if node.is("Transpose") => return Some(true),

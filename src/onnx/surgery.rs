@@ -1,10 +1,10 @@
 //! Graph surgery: the part before a cut, and the same with a new head behind it.
 
 use super::Model;
-use super::cut::Cut;
+use super::cut::{Cut, Dequantize};
 use super::graph::{Index, Names};
 pub use super::pooling::Pooling;
-use super::pooling::int;
+use super::pooling::{int, named};
 use super::schema::{
     Dimension, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, TensorShapeProto, TensorType,
     TypeProto, ValueInfoProto, dimension,
@@ -15,8 +15,9 @@ use std::collections::HashSet;
 /// The frozen part alone: everything that the cut tensor needs, and the pooling. Its one output is `[N, features]`, or
 /// the cut tensor as it is with [`Pooling::None`].
 pub fn backbone(model: &Model, cut: &Cut, pooling: &Pooling) -> Model {
-    let mut graph = frozen(&Index::new(model.graph()), &cut.tensor);
-    let name = pooling.append(&mut graph, &cut.tensor, model.opset(), &mut Names::of(model.graph()));
+    let (mut graph, mut names) = (frozen(&Index::new(model.graph()), cut), Names::of(model.graph()));
+    let features = floats(&mut graph, cut, &mut names);
+    let name = pooling.append(&mut graph, &features, model.opset(), &mut names);
     // Without a type: exporters need not know it, and inference engines find it themselves.
     graph.output = vec![ValueInfoProto { name: Some(name), ..Default::default() }];
     Model { path: model.path.clone(), sha256: model.sha256.clone(), proto: with_graph(&model.proto, graph) }
@@ -41,9 +42,10 @@ pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias:
     let index = Index::new(model.graph());
     let mut names = Names::of(model.graph());
     let (classes, features) = (bias.len(), weight.len() / bias.len().max(1));
-    let mut graph = frozen(&index, &cut.tensor);
+    let mut graph = frozen(&index, cut);
     let frozen_tensors = graph.initializer.len();
-    let pooled = pooling.append(&mut graph, &cut.tensor, model.opset(), &mut names);
+    let features_tensor = floats(&mut graph, cut, &mut names);
+    let pooled = pooling.append(&mut graph, &features_tensor, model.opset(), &mut names);
     let (w, b) = (names.fresh("adapt.head.weight"), names.fresh("adapt.head.bias"));
     graph.initializer.push(initializer(&w, &[classes, features], weight.iter().copied(), cut.data_type));
     graph.initializer.push(initializer(&b, &[classes], bias.iter().copied(), cut.data_type));
@@ -84,6 +86,13 @@ pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias:
     Model { path: model.path.clone(), sha256: model.sha256.clone(), proto }
 }
 
+/// The cut tensor, or what its bytes stand for.
+fn floats(graph: &mut GraphProto, cut: &Cut, names: &mut Names) -> String {
+    let Some(Dequantize { scale, zero_point }) = &cut.dequantize else { return cut.tensor.clone() };
+    let inputs = [&cut.tensor, scale].into_iter().chain(zero_point).cloned().collect();
+    named(graph, names, "DequantizeLinear", "adapt.features.float", inputs, Vec::new())
+}
+
 /// Joins the nodes one behind the other; the last makes `output`. A kept node's own value keeps its name.
 fn wire(chain: &mut [NodeProto], output: &str, names: &mut Names) {
     let last = chain.len() - 1;
@@ -101,9 +110,14 @@ fn wire(chain: &mut [NodeProto], output: &str, names: &mut Names) {
     }
 }
 
-/// A kept activation on `[N, classes]` rows: its axis is the second, whatever it was on maps.
+/// A kept activation on `[N, classes]` rows of floats: its axis is the second, whatever it was on maps.
 fn on_rows(node: &NodeProto) -> NodeProto {
     let mut node = node.clone();
+    if node.is_on_bytes() {
+        (node.op_type, node.domain) = (Some(node.computes().into()), None);
+        node.input.truncate(1);
+        node.attribute.retain(|a| a.name() == "axis");
+    }
     for axis in node.attribute.iter_mut().filter(|a| a.name() == "axis" && !matches!(a.i(), 1 | -1)) {
         axis.i = Some(1);
     }
@@ -174,9 +188,16 @@ pub fn symbol(name: &str) -> Dimension {
     Dimension { value: Some(dimension::Value::DimParam(name.into())), denotation: None }
 }
 
-/// The nodes, initializers, inputs and value infos that `tensor` needs, as they came.
-fn frozen(index: &Index, tensor: &str) -> GraphProto {
-    let (nodes, mut values) = index.ancestors(&[tensor]);
+/// The nodes, initializers, inputs and value infos that the cut tensor needs, as they came.
+fn frozen(index: &Index, cut: &Cut) -> GraphProto {
+    let (mut nodes, mut values) = index.ancestors(&[&cut.tensor]);
+    // A scale of the old classifier's alone may be a node's.
+    for value in cut.dequantize.iter().flat_map(|d| d.zero_point.iter().chain([&d.scale])) {
+        let (more, read) = index.ancestors(&[value]);
+        let missing: Vec<usize> = more.into_iter().filter(|node| !nodes.contains(node)).collect();
+        nodes.extend(missing);
+        values.extend(read);
+    }
     let old = index.graph;
     // A kept node's further outputs are kept values too.
     values.extend(nodes.iter().flat_map(|&i| &old.node[i].output).map(String::as_str));

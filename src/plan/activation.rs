@@ -23,7 +23,7 @@ pub enum Activation {
 impl Activation {
     /// What the nodes that are kept behind the head do.
     pub fn of(graph: &GraphProto, cut: &Cut) -> Activation {
-        let known = |&place: &usize| match graph.node[place].op_type() {
+        let known = |&place: &usize| match graph.node[place].computes() {
             "Softmax" => Some(Activation::Softmax),
             "LogSoftmax" => Some(Activation::LogSoftmax),
             "Sigmoid" => Some(Activation::Sigmoid),

@@ -54,7 +54,7 @@ pub(super) fn has_default(input: &ValueInfoProto) -> bool {
 }
 
 /// Stores the values of such inputs in the model. Tells what was done.
-pub(super) fn store(model: &mut Model, image: &Input) -> Vec<String> {
+pub fn store(model: &mut Model, image: &Input) -> Vec<String> {
     let found: Vec<(TensorProto, String)> = model
         .inputs()
         .filter(|input| input.name() != image.name)

@@ -1,7 +1,7 @@
 //! What is going to be done: every decision that was made for the user, as one value that can be shown and stored.
 
 mod activation;
-mod extra;
+pub mod extra;
 pub mod input;
 pub mod labels;
 mod opener;
@@ -121,10 +121,7 @@ impl Plan {
         if let Some((other, sourced)) = found {
             (input, known) = (other, sourced);
         }
-        let mut notes = notes(model, &cut, &known);
-        if widened {
-            notes.push("the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU".into());
-        }
+        let mut notes = notes(model, &cut, &known, widened);
         notes.extend(sized);
         notes.extend(extra::store(model, &input));
         let opened = opener.batch(model, &mut input, &mut notes)?;
@@ -151,8 +148,8 @@ impl Plan {
     }
 }
 
-/// What the user should know of what was found.
-fn notes(model: &Model, cut: &Cut, known: &preprocessing::Sourced) -> Vec<String> {
+/// What the user should know of what was found. `widened`: the file's `bfloat16` has become `float32`.
+pub fn notes(model: &Model, cut: &Cut, known: &preprocessing::Sourced, widened: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if known.guessed {
         notes.push(format!("preprocessing is a guess ({}); give --preprocess if you know better", known.source));
@@ -171,6 +168,9 @@ fn notes(model: &Model, cut: &Cut, known: &preprocessing::Sourced) -> Vec<String
     if cut.classifier == Classifier::None {
         let what = if cut.tensor == cut.output { "the output" } else { "ahead of the final activation," };
         notes.push(format!("no classifier was found: {what} '{}' is taken as the features", cut.tensor));
+    }
+    if widened {
+        notes.push("the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU".into());
     }
     notes
 }

@@ -94,8 +94,11 @@ impl<S: AsRef<str> + Sync> Written<'_, S> {
     fn rows(&self, tensor: Option<&str>) -> Result<(Array2<f32>, EngineInfo)> {
         let plan = self.plan;
         let part = tensor.map(|tensor| {
-            let pooling = if tensor == plan.cut { plan.pooling.clone() } else { Pooling::None };
-            surgery::backbone(self.model, &Cut { tensor: tensor.into(), ..plan.surgery.clone() }, &pooling)
+            if tensor == plan.cut {
+                return surgery::backbone(self.model, &plan.surgery, &plan.pooling);
+            }
+            let inside = Cut { tensor: tensor.into(), dequantize: None, ..plan.surgery.clone() };
+            surgery::backbone(self.model, &inside, &Pooling::None)
         });
         let engine = self.backend.open(part.as_ref().unwrap_or(self.model), &plan.input.axes(), available_threads())?;
         let info = EngineInfo { name: engine.name(), version: engine.version().into() };

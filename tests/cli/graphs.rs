@@ -2,6 +2,9 @@
 
 use super::support::{Place, hostile};
 use crate::common::golden;
+use adapt::onnx::tensor::{encode_floats, floats, set_raw};
+use adapt::onnx::{Model, data_type};
+use serde_json::Value;
 use std::fs;
 
 #[test]
@@ -25,6 +28,75 @@ fn unusual_ends_work() {
         let run = place.json("out/run.json");
         assert!(run["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-4, "{name}");
         assert!(run["plan"]["input"]["batch"].is_null(), "{name}");
+    }
+}
+
+/// Inputs besides the image whose value is obvious need not be fed, whatever is done with the model.
+#[test]
+fn further_inputs_are_stored_for_every_command() {
+    let place = Place::usual();
+    place.write("labels.txt", "a\nb\nc\nd\n");
+    for (name, features) in [("extra_training", 6), ("extra_paddle", 6)] {
+        fs::copy(golden(&format!("onnx/{name}.onnx")), place.path("model.onnx")).unwrap();
+        let cut = place.adapt("cut model.onnx -o part.onnx --force").succeeds();
+        assert!(cut.out.contains("the same as in the original"), "{}", cut.out);
+        assert!(cut.err.contains("is stored as"), "{}", cut.err);
+        let part = Model::open(place.path("part.onnx")).unwrap();
+        assert_eq!(part.inputs().map(|input| input.name()).collect::<Vec<_>>(), ["x"], "{name}");
+        let whole = place.adapt("embed model.onnx data --preprocess raw01").succeeds().out;
+        assert_eq!(whole, place.adapt("embed part.onnx data --preprocess raw01").succeeds().out, "{name}");
+        assert_eq!(whole.lines().next().unwrap().split(',').count(), 1 + features, "{name}");
+        let labels = place.adapt("predict model.onnx data --csv").succeeds().out;
+        assert!(labels.lines().count() == 19 && labels.lines().skip(1).all(|line| line.contains(".png,")), "{labels}");
+        place.adapt("eval model.onnx --data data").succeeds();
+    }
+}
+
+/// `inspect` says what the plan says, and sees no problem in what the plan settles.
+#[test]
+fn inspect_has_the_notes_of_the_plan() {
+    let place = Place::usual();
+    for name in ["extra_training", "extra_paddle", "averaged_tokens", "label_and_prob", "argmax", "qoperator_gemm"] {
+        fs::copy(golden(&format!("onnx/{name}.onnx")), place.path("tiny.onnx")).unwrap();
+        place.main("--force").succeeds();
+        let found: Value = serde_json::from_str(&place.adapt("inspect tiny.onnx --json").succeeds().out).unwrap();
+        assert_eq!(found["notes"], place.json("out/run.json")["plan"]["notes"], "{name}");
+        assert_eq!(found["problems"], serde_json::json!([]), "{name}");
+        let shown = place.adapt("inspect tiny.onnx").succeeds().out;
+        assert!(
+            found["notes"].as_array().unwrap().iter().all(|note| shown.contains(note.as_str().unwrap())),
+            "{shown}"
+        );
+    }
+    // The file's bfloat16 becomes float32 with a word of it.
+    let mut model = Model::open(golden("onnx/gemm_transb1.onnx")).unwrap();
+    let graph = model.proto.graph.as_mut().unwrap();
+    for tensor in graph.initializer.iter_mut().filter(|t| t.data_type() == data_type::FLOAT) {
+        let raw = encode_floats(floats(tensor).unwrap(), data_type::BFLOAT16);
+        set_raw(tensor, raw);
+        tensor.data_type = Some(data_type::BFLOAT16);
+    }
+    for info in graph.input.iter_mut().chain(&mut graph.output) {
+        info.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = Some(data_type::BFLOAT16);
+    }
+    place.write("halves.onnx", model.to_bytes().unwrap());
+    let shown = place.adapt("inspect halves.onnx").succeeds().out;
+    assert!(shown.contains("the file's bfloat16 is exported as float32") && shown.contains("bfloat16 x"), "{shown}");
+}
+
+#[test]
+fn bytes_are_cut_as_bytes_and_embedded_as_what_they_stand_for() {
+    let place = Place::usual();
+    for name in ["qoperator_gemm", "qoperator_int8"] {
+        fs::copy(golden(&format!("onnx/{name}.onnx")), place.path("tiny.onnx")).unwrap();
+        place.adapt("cut tiny.onnx -o part.onnx --force").succeeds();
+        let part = Model::open(place.path("part.onnx")).unwrap();
+        let kind = if name.ends_with("int8") { data_type::INT8 } else { data_type::UINT8 };
+        assert_eq!(part.graph().output[0].tensor_type().unwrap().0, kind, "{name}");
+        let whole = place.adapt("embed tiny.onnx data --preprocess raw01").succeeds().out;
+        assert_eq!(whole, place.adapt("embed part.onnx data --preprocess raw01").succeeds().out, "{name}");
+        place.main("--force").succeeds();
+        assert_eq!(place.json("out/run.json")["plan"]["cut"], "features_quantized", "{name}");
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::graph::Index;
 use super::super::schema::NodeProto;
 use super::layer::{Layer, linear};
 use super::walk::{ACTIVATIONS, CARRIED, HIDDEN, PASSED, POOLS, SHAPE_ONLY, after_pool, data_inputs, is_any};
-use super::{Classifier, Cut};
+use super::{Classifier, Cut, bytes};
 
 const JOINS: [&str; 4] = ["Add", "Sum", "Mean", "Concat"];
 const SELECTIONS: [&str; 2] = ["Gather", "Slice"];
@@ -54,6 +54,9 @@ pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) ->
     let classes = widest.classes.filter(|_| layers.iter().all(|layer| layer.classes == widest.classes));
     let mut cut = Cut { tensor: tensor.into(), classes, ..widest.cut(output, Vec::new()) };
     cut.heads = layers.len();
+    if tensor != widest.input {
+        cut.dequantize = bytes::made(index, tensor);
+    }
     if let Some(shared) = shared {
         cut.tokens = tokens(index, &layers, shared).unwrap_or_default();
     }

@@ -2,7 +2,7 @@
 
 use super::super::graph::Index;
 use super::super::schema::{NodeProto, TensorProto, data_type};
-use super::{Classifier, Cut};
+use super::{Classifier, Cut, Dequantize, bytes};
 
 /// A layer with weights of the file, and the value that it takes.
 pub(super) struct Layer<'a> {
@@ -11,6 +11,7 @@ pub(super) struct Layer<'a> {
     pub(super) features: Option<usize>,
     pub(super) classes: Option<usize>,
     pub(super) data_type: i32,
+    pub(super) dequantize: Option<Dequantize>,
 }
 
 impl Layer<'_> {
@@ -25,6 +26,7 @@ impl Layer<'_> {
             data_type: self.data_type,
             heads: 1,
             tokens: Vec::new(),
+            dequantize: self.dequantize.clone(),
             decided: false,
             tail,
         }
@@ -35,6 +37,13 @@ impl Layer<'_> {
 struct Weight {
     dims: Option<Vec<i64>>,
     data_type: i32,
+}
+
+/// The weight of a `Gemm`, `MatMul` or `Conv`, or of one of their forms on bytes, which stands behind the input's scale
+/// and zero point there; the new head is one on floats.
+fn stored(index: &Index, node: &NodeProto) -> Option<Weight> {
+    let found = weight(index, node.input.get(if node.is_on_bytes() { 3 } else { 1 })?)?;
+    Some(if node.is_on_bytes() { Weight { data_type: data_type::FLOAT, ..found } } else { found })
 }
 
 /// The weight that a node reads as `value`: a stored tensor, read through any of `Transpose`, `DequantizeLinear` and
@@ -82,27 +91,27 @@ pub(super) fn linear<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer
     if node.is("Mul") {
         return quantised_on_the_fly(index, node);
     }
-    let (input, second) = (node.input.first()?.as_str(), node.input.get(1)?);
-    if !["Gemm", "MatMul", "Conv"].iter().any(|name| node.is(name)) || index.is_fixed(input) {
+    let (input, kind) = (node.input.first()?.as_str(), node.computes());
+    if !["Gemm", "MatMul", "Conv"].contains(&kind) || index.is_fixed(input) {
         return None;
     }
-    let Weight { dims, data_type } = weight(index, second)?;
+    let Weight { dims, data_type } = stored(index, node)?;
     let layer = |classifier, input, sizes: (i64, i64)| {
         let (features, classes) = (usize::try_from(sizes.0).ok(), usize::try_from(sizes.1).ok());
-        Some(Layer { classifier, input, features, classes, data_type })
+        Some(Layer { classifier, input, features, classes, data_type, dequantize: bytes::taken(node) })
     };
     match dims.as_deref() {
-        Some(&[rows, columns]) if node.is("Gemm") => {
+        Some(&[rows, columns]) if kind == "Gemm" => {
             let input = if node.int("transA", 0) == 0 { input } else { untransposed(index, input)? };
             layer(Classifier::Linear, input, if node.int("transB", 0) == 0 { (rows, columns) } else { (columns, rows) })
         }
-        Some(&([rows, columns] | [1, rows, columns])) if node.is("MatMul") => {
+        Some(&([rows, columns] | [1, rows, columns])) if kind == "MatMul" => {
             layer(Classifier::Linear, input, (rows, columns))
         }
-        Some(&([out, channels, 1] | [out, channels, 1, 1])) if node.is("Conv") && node.int("group", 1) == 1 => {
+        Some(&([out, channels, 1] | [out, channels, 1, 1])) if kind == "Conv" && node.int("group", 1) == 1 => {
             layer(Classifier::Conv, input, (channels, out))
         }
-        None if !node.is("Conv") && node.int("transA", 0) == 0 => layer(Classifier::Linear, input, (-1, -1)),
+        None if kind != "Conv" && node.int("transA", 0) == 0 => layer(Classifier::Linear, input, (-1, -1)),
         _ => None,
     }
 }
@@ -136,7 +145,7 @@ fn einsum<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
         _ => return None,
     };
     let (features, classes) = (usize::try_from(sizes.0).ok(), usize::try_from(sizes.1).ok());
-    Some(Layer { classifier: Classifier::Linear, input, features, classes, data_type })
+    Some(Layer { classifier: Classifier::Linear, input, features, classes, data_type, dequantize: None })
 }
 
 /// A layer in bytes whose input is quantised as it comes: the `Mul` brings what `MatMulInteger` or `ConvInteger` gave back to its scale.
@@ -151,7 +160,8 @@ fn quantised_on_the_fly<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<La
         _ => return None,
     };
     let (features, classes) = (usize::try_from(features).ok(), usize::try_from(classes).ok());
-    Some(Layer { classifier, input: quantised.input.first()?, features, classes, data_type: data_type::FLOAT })
+    let (input, data_type) = (quantised.input.first()?, data_type::FLOAT);
+    Some(Layer { classifier, input, features, classes, data_type, dequantize: None })
 }
 
 /// A convolution whose kernel covers the whole map, as networks that were made of convolutions throughout have for their linear layers:
@@ -159,14 +169,15 @@ fn quantised_on_the_fly<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<La
 pub(super) fn whole_map<'a>(index: &Index<'a>, node: &'a NodeProto, values: Option<u64>) -> Option<Layer<'a>> {
     let padded = node.attr("pads").is_some_and(|pads| pads.ints.iter().any(|&pad| pad != 0))
         || node.attr("auto_pad").is_some_and(|kind| kind.s().starts_with(b"SAME"));
-    if !node.is("Conv") || node.int("group", 1) != 1 || padded {
+    if node.computes() != "Conv" || node.int("group", 1) != 1 || padded {
         return None;
     }
-    let Weight { dims, data_type } = weight(index, node.input.get(1)?)?;
+    let Weight { dims, data_type } = stored(index, node)?;
     let &[out, channels, height, width] = &dims?[..] else { return None };
     if height * width <= 1 || values != u64::try_from(out).ok() {
         return None;
     }
     let (features, classes) = (usize::try_from(channels).ok(), usize::try_from(out).ok());
-    Some(Layer { classifier: Classifier::Conv, input: node.input.first()?, features, classes, data_type })
+    let (classifier, input, dequantize) = (Classifier::Conv, node.input.first()?, bytes::taken(node));
+    Some(Layer { classifier, input, features, classes, data_type, dequantize })
 }

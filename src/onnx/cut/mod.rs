@@ -1,5 +1,6 @@
 //! Where the backbone ends and the classifier begins.
 
+mod bytes;
 mod joined;
 mod layer;
 mod walk;
@@ -13,7 +14,7 @@ use walk::{Walk, embedding, float_type, walk};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Classifier {
-    /// A `Gemm`, an `Einsum`, or a `MatMul` whose bias, if any, follows as an `Add`; quantised or not.
+    /// A `Gemm`, an `Einsum`, or a `MatMul` whose bias, if any, follows as an `Add`; quantised (in any form) or not.
     Linear,
     /// A convolution with a 1×1 kernel, before the global pool or after it; or one whose kernel covers the map.
     Conv,
@@ -42,11 +43,23 @@ pub struct Cut {
     pub heads: usize,
     /// The tokens (places along the second axis) that the old head reads where the tensor has more: all where empty.
     pub tokens: Vec<i64>,
+    /// What the tensor's bytes stand for, where it is one of a graph quantised in the QOperator format; surgery puts a
+    /// `DequantizeLinear` behind it.
+    pub dequantize: Option<Dequantize>,
     /// The output was the choice that the classifier made (`ArgMax`, `TopK`), and becomes what it was made from.
     pub decided: bool,
     /// Nodes between the old classifier and the output that are kept (places in `graph.node`, in order of execution): a
     /// final activation, casts and identities.
     pub tail: Vec<usize>,
+}
+
+/// Names of the values that turn bytes `b` back into floats: `scale * (b - zero_point)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dequantize {
+    /// A float.
+    pub scale: String,
+    /// Of the bytes' type; 0 where there is none.
+    pub zero_point: Option<String>,
 }
 
 /// Outputs among which one is chosen: each is looked at in turn.

@@ -3,7 +3,7 @@
 use super::super::graph::Index;
 use super::super::schema::{GraphProto, NodeProto, data_type};
 use super::layer::{Layer, linear, whole_map};
-use super::{Classifier, Cut, joined};
+use super::{Classifier, Cut, bytes, joined};
 
 pub(super) const ACTIVATIONS: [&str; 3] = ["Softmax", "LogSoftmax", "Sigmoid"];
 pub(super) const SHAPE_ONLY: [&str; 5] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"];
@@ -38,7 +38,7 @@ pub(super) const HIDDEN: [&str; 9] =
     ["BatchNormalization", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Tanh", "Elu", "Selu", "Softsign"];
 
 pub(super) fn is_any(node: &NodeProto, names: &[&str]) -> bool {
-    names.iter().any(|name| node.is(name))
+    names.contains(&node.computes())
 }
 
 /// What a walk back from an output finds.
@@ -156,7 +156,7 @@ fn may_follow(node: &NodeProto) -> bool {
 }
 
 /// A value as features, where no layer is known that the new head replaces.
-pub(super) fn embedding(index: &Index, output: &str, tensor: &str) -> Cut {
+pub(super) fn embedding<'a>(index: &Index<'a>, output: &str, tensor: &'a str) -> Cut {
     let declared = float_type(index.graph, tensor).or_else(|| float_type(index.graph, output));
     Cut {
         tensor: tensor.into(),
@@ -167,6 +167,7 @@ pub(super) fn embedding(index: &Index, output: &str, tensor: &str) -> Cut {
         data_type: declared.unwrap_or(data_type::FLOAT),
         heads: 0,
         tokens: Vec::new(),
+        dequantize: bytes::made(index, tensor),
         decided: false,
         tail: Vec::new(),
     }

@@ -3,6 +3,7 @@
 //! They serve those who import a graph, and the exported file never sees them: there the original's nodes stay as they
 //! came. The one exception is [`halves::widen_bfloat16`], for files that no CPU could run.
 
+pub mod branches;
 pub mod constants;
 pub mod dropout;
 pub mod functions;
@@ -22,9 +23,10 @@ use std::collections::HashMap;
 pub type Step = fn(&mut ModelProto) -> std::result::Result<(), String>;
 
 /// What is done before a graph is imported, in this order.
-pub const STEPS: [(&str, Step); 8] = [
+pub const STEPS: [(&str, Step); 9] = [
     ("functions become the nodes in them", functions::inline),
     ("every node and value has a name of its own", names::unique),
+    ("an If whose condition is stored is the branch that it takes", branches::take),
     ("the values of Constant nodes are stored", constants::store),
     ("Identity of a stored tensor is that tensor", identities::remove),
     ("Dropout is gone", dropout::remove),
