@@ -192,12 +192,11 @@ pub fn symbol(name: &str) -> Dimension {
 fn frozen(index: &Index, cut: &Cut) -> GraphProto {
     let (mut nodes, mut values) = index.ancestors(&[&cut.tensor]);
     // A scale of the old classifier's alone may be a node's.
-    for value in cut.dequantize.iter().flat_map(|d| d.zero_point.iter().chain([&d.scale])) {
-        let (more, read) = index.ancestors(&[value]);
-        let missing: Vec<usize> = more.into_iter().filter(|node| !nodes.contains(node)).collect();
-        nodes.extend(missing);
-        values.extend(read);
-    }
+    let scales = cut.dequantize.iter().flat_map(|d| d.zero_point.iter().chain([&d.scale]));
+    let (more, read) = index.ancestors(&scales.map(String::as_str).collect::<Vec<_>>());
+    let missing: Vec<usize> = more.into_iter().filter(|node| nodes.binary_search(node).is_err()).collect();
+    nodes.extend(missing);
+    values.extend(read);
     let old = index.graph;
     // A kept node's further outputs are kept values too.
     values.extend(nodes.iter().flat_map(|&i| &old.node[i].output).map(String::as_str));

@@ -45,6 +45,8 @@ def main():
     write("conv", join(trunk(), (last, [tensor("h", 4, 6, 1, 1), tensor("c", 4)])), rank=4)
     first = [node("Conv", ["map", "h", "c"], ["scores"], "head", kernel_shape=[1, 1]), node("GlobalAveragePool", ["scores"], ["pool"], "pool"), node("Flatten", ["pool"], ["logits"], "flatten")]
     write("conv_first", join(trunk(), (first, [tensor("h", 4, 6, 1, 1), tensor("c", 4)])))
+    both = join(gemm("one", prefix="1."), gemm("two", prefix="2."), ([node("Add", ["one", "two"], ["logits"], "sum")], []))
+    write("joined", join(pooled(), both))
     write("embedding", pooled_only())
 
 

@@ -48,6 +48,7 @@ fn a_head_on_bytes_is_replaced_by_one_on_floats() {
         ("softmax", None, "features_quantized", pool, Linear, Pooling::None, Activation::Softmax),
         ("conv", None, "pool_quantized", pool, Conv, Pooling::Flatten, Activation::None),
         ("conv_first", None, "conv_quantized", conv, Conv, mean.clone(), Activation::None),
+        ("joined", None, "features_quantized", pool, Linear, Pooling::None, Activation::None),
         ("embedding", None, "features_quantized", pool, Nothing, Pooling::None, Activation::Sigmoid),
         ("gemm", Some("conv_quantized"), "conv_quantized", conv, Chosen, mean, Activation::None),
         ("gemm", Some("pool_quantized"), "pool_quantized", pool, Chosen, Pooling::Flatten, Activation::None),
