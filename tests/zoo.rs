@@ -19,12 +19,18 @@ use std::sync::LazyLock;
 static RUNTIME: LazyLock<Backend> = LazyLock::new(common::onnx_runtime);
 
 /// What the last layer with 1000 outputs reads, looked up in each graph by eye, and how many features that is.
-const CUTS: [(&str, &str, usize); 20] = [
+const CUTS: [(&str, &str, usize); 26] = [
+    ("keras_mobilenet_v2_tf2onnx", "mobilenetv2_1.00_224_1/global_average_pooling2d_1/Mean_Squeeze__397:0", 1280),
+    ("paddle_mobilenet_v2_paddle2onnx", "p2o.pd_op.dropout.0.0", 1280),
+    ("timm_deit_tiny_distilled_patch16_224_script", "/norm/LayerNormalization_output_0", 192),
     ("timm_efficientnet_lite0_script", "/global_pool/flatten/Flatten_output_0", 1280),
     ("timm_ghostnet_100_script", "/flatten/Flatten_output_0", 1280),
+    ("timm_levit_128s_script", "/ReduceMean_output_0", 384),
     ("timm_mobileone_s0_script", "/head/global_pool/flatten/Flatten_output_0", 1024),
+    ("timm_mobilevit_xxs_script", "/head/global_pool/flatten/Flatten_output_0", 320),
     ("timm_repvgg_a0_script", "/head/global_pool/flatten/Flatten_output_0", 1280),
     ("timm_resnet10t_script", "/global_pool/flatten/Flatten_output_0", 512),
+    ("timm_vit_tiny_patch16_224_script", "/Gather_1_output_0", 192),
     ("tv_alexnet_script", "/classifier/classifier.5/Relu_output_0", 4096),
     ("tv_convnext_tiny_script", "/classifier/classifier.1/Flatten_output_0", 768),
     ("tv_densenet121_script", "/Flatten_output_0", 1024),
@@ -55,6 +61,8 @@ fn the_classifier_of_every_model_is_found() {
         assert_eq!((cut.tensor.as_str(), cut.features, cut.classes), (tensor, Some(features), Some(1000)), "{name}");
         let convolution = name == "tv_squeezenet1_1_script";
         assert_eq!(cut.classifier, if convolution { Classifier::Conv } else { Classifier::Linear }, "{name}");
+        let averaged = ["timm_deit_tiny_distilled_patch16_224_script", "timm_levit_128s_script"].contains(&name);
+        assert_eq!(cut.heads, if averaged { 2 } else { 1 }, "{name}");
     }
 }
 
@@ -169,9 +177,15 @@ macro_rules! whole_models {
 }
 
 whole_models! {
+    keras_mobilenet_v2_tf2onnx
+    paddle_mobilenet_v2_paddle2onnx
+    timm_deit_tiny_distilled_patch16_224_script
     timm_efficientnet_lite0_script
     timm_ghostnet_100_script
+    timm_levit_128s_script
+    timm_mobilevit_xxs_script
     timm_resnet10t_script
+    timm_vit_tiny_patch16_224_script
     tv_googlenet_script
     tv_mnasnet0_5_script
     tv_mobilenet_v2_script
