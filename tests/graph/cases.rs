@@ -4,7 +4,7 @@ use super::values::{self, Case};
 use super::{maps, parts, picks, resizes, sums};
 
 /// Families of operators, and in how many cases each is tried.
-pub const CASES: [(&str, Case, u32); 41] = [
+pub const CASES: [(&str, Case, u32); 42] = [
     ("functions", values::functions, 200),
     ("functions_of_positive", values::functions_of_positive, 20),
     ("powers", values::powers, 30),
@@ -32,6 +32,7 @@ pub const CASES: [(&str, Case, u32); 41] = [
     ("gathers", parts::gathers, 20),
     ("paddings", parts::paddings, 30),
     ("resizes", resizes::resizes, 90),
+    ("plain_resizes", resizes::plain_resizes, 30),
     ("upsamplings", resizes::upsamplings, 6),
     ("transposed_convolutions", maps::transposed_convolutions, 60),
     ("columns", maps::columns, 12),
@@ -45,5 +46,5 @@ pub const CASES: [(&str, Case, u32); 41] = [
     ("triangles", picks::triangles, 15),
     ("largest", picks::largest, 25),
     ("marks", picks::marks, 12),
-    ("attentions", sums::attentions, 25),
+    ("attentions", sums::attentions, 60),
 ];

@@ -44,6 +44,17 @@ pub fn resizes(g: &mut Graph) -> String {
     g.node("Resize", &["x", &none, &none, &sizes], &attributes)
 }
 
+/// Before its attributes said where pixels lie.
+pub fn plain_resizes(g: &mut Graph) -> String {
+    g.input(&[1, 2, 7, 5]);
+    let mode = text("mode", g.rng.pick(&["nearest", "linear"]));
+    g.opset = 10;
+    let sides = [0.4, 0.5, 0.6, 0.9, 1., 1.3, 1.7, 2.];
+    let scales = vec![1., 1., g.rng.pick(&sides), g.rng.pick(&sides)];
+    let scales = g.values(&[4], scales);
+    g.node("Resize", &["x", &scales], &[mode])
+}
+
 /// What `Resize` was called before.
 pub fn upsamplings(g: &mut Graph) -> String {
     g.input(&[1, 2, 3, 4]);

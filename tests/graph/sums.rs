@@ -138,10 +138,13 @@ fn turned(rank: usize) -> &'static str {
 
 /// `Attention` in three and four axes, with masks, shared heads and limits.
 pub fn attentions(g: &mut Graph) -> String {
-    g.opset = 23;
+    g.opset = g.rng.pick(&[23, 24]);
     let mut attributes = vec![];
     if g.rng.coin() {
         attributes.push(float("scale", 0.4));
+    }
+    if g.rng.coin() {
+        attributes.push(float("softcap", 0.7));
     }
     if g.rng.coin() {
         attributes.push(int("is_causal", 1));
@@ -155,8 +158,19 @@ pub fn attentions(g: &mut Graph) -> String {
     }
     g.input(&[1, 2, 4, 3]);
     let [k, v] = ["Sin", "Cos"].map(|op| g.node(op, &["x"], &[]));
-    if g.rng.coin() {
-        let mask = g.weight(&[4, 4]);
+    let kind = g.rng.size(0, 3);
+    if kind > 0 {
+        let mut values = g.rng.numbers(16);
+        if kind == 2 {
+            // A row and some places that nobody sees.
+            (4..9).for_each(|i| values[i] = g.rng.pick(&[f32::NEG_INFINITY, f32::MIN]));
+        }
+        let mut mask = g.values(&[4, 4], values);
+        if kind == 3 {
+            let (below, hidden) = (g.values(&[], vec![-0.5]), g.values(&[4, 1], vec![0., 0., 9., 0.]));
+            mask = g.node("Sub", &[&mask, &hidden], &[]);
+            mask = g.node("Greater", &[&mask, &below], &[]);
+        }
         return g.node("Attention", &["x", &k, &v, &mask], &attributes);
     }
     g.node("Attention", &["x", &k, &v], &attributes)

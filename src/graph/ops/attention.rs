@@ -6,8 +6,9 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{AxisOp, DimLike, Tensor as Host, TractError, bail, ensure};
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::einsum::EinSum;
-use tract_onnx::tract_core::ops::logic::Iff;
+use tract_onnx::tract_core::ops::logic::{self, Iff};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Softmax, SoftmaxKind};
 
@@ -54,7 +55,7 @@ fn by_heads(wires: &mut Wires, x: OutletId, heads: Option<usize>) -> TractResult
 }
 
 impl Attention {
-    /// `softmax(q·kᵀ·scale + mask)·v`; several heads of the queries may share one of the keys.
+    /// `softmax(softcap(q·kᵀ·scale) + mask)·v`; several heads of the queries may share one of the keys.
     fn wire(&self, wires: &mut Wires, inputs: &[OutletId], mask: Option<OutletId>) -> TractResult<OutletId> {
         let flat = wires.shape(inputs[0])?.len() == 3;
         let q = by_heads(wires, inputs[0], self.heads[0])?;
@@ -73,20 +74,21 @@ impl Attention {
         let width = q_shape[3].to_usize()?.max(1);
         let scale = wires.number(self.scale.unwrap_or(1. / (width as f32).sqrt()), scores)?;
         scores = wires.wire(math::mul(), &[scores, scale])?;
-        if self.causal {
-            let mask = causal(wires, q_shape[2].to_usize()?, k_shape[2].to_usize()?)?;
-            scores = wires.wire(math::add(), &[scores, mask])?;
-        }
-        if let Some(mask) = mask {
-            scores = self.masked(wires, scores, mask, heads, split)?;
-        }
         if self.softcap != 0. {
             let cap = wires.number(self.softcap, scores)?;
             let small = wires.wire(math::div(), &[scores, cap])?;
             let bent = wires.wire(math::tanh(), &[small])?;
             scores = wires.wire(math::mul(), &[bent, cap])?;
         }
-        let weights = wires.wire(Softmax::new(tvec!(4), None, SoftmaxKind::Softmax), &[scores])?;
+        let mut seen = match mask {
+            Some(mask) => masked(wires, &mut scores, mask, heads, split)?,
+            None => None,
+        };
+        if self.causal {
+            let causal = causal(wires, q_shape[2].to_usize()?, k_shape[2].to_usize()?)?;
+            seen = Some(seen.map_or(Ok(causal), |seen| wires.wire(logic::and(), &[seen, causal]))?);
+        }
+        let weights = weights(wires, scores, seen)?;
         let y = wires.wire(product("bhgmn,bhgnv->bhgmv")?, &[weights, v])?;
         let join = AxisOp::Reshape(1, tvec!(groups.to_dim(), (heads / groups).to_dim()), tvec!(heads.to_dim()));
         let y = wires.wire(join, &[y])?;
@@ -98,32 +100,48 @@ impl Attention {
         let all = tvec!(heads.to_dim() * width.clone());
         wires.wire(AxisOp::Reshape(2, tvec!(heads.to_dim(), width), all), &[y])
     }
-
-    /// A mask of truth values chooses, one of numbers is added.
-    fn masked(
-        &self,
-        wires: &mut Wires,
-        scores: OutletId,
-        mask: OutletId,
-        heads: usize,
-        split: impl Fn(&mut Wires, OutletId) -> TractResult<OutletId>,
-    ) -> TractResult<OutletId> {
-        let mask = wires.ranked(mask, 4)?;
-        let shape = wires.shape(mask)?;
-        let several = heads > 1 && shape[1] == heads.to_dim();
-        let mask = if several { split(wires, mask)? } else { wires.wire(AxisOp::Add(2), &[mask])? };
-        if wires.dtype(mask)?.is_float() {
-            return wires.wire(math::add(), &[scores, mask]);
-        }
-        let never = wires.number(f32::NEG_INFINITY, scores)?;
-        wires.wire(Iff, &[mask, scores, never])
-    }
 }
 
-/// 0 where a query may look, −∞ at what lies behind it.
+/// Adds a mask of numbers to the scores, and gives the places that queries may look at, where those are not all.
+fn masked(
+    wires: &mut Wires,
+    scores: &mut OutletId,
+    mask: OutletId,
+    heads: usize,
+    split: impl Fn(&mut Wires, OutletId) -> TractResult<OutletId>,
+) -> TractResult<Option<OutletId>> {
+    let open = wires.known::<f32>(mask, "mask").is_ok_and(|values| values.iter().all(|&v| v > f32::MIN));
+    let mask = wires.ranked(mask, 4)?;
+    let shape = wires.shape(mask)?;
+    let several = heads > 1 && shape[1] == heads.to_dim();
+    let mask = if several { split(wires, mask)? } else { wires.wire(AxisOp::Add(2), &[mask])? };
+    if !wires.dtype(mask)?.is_float() {
+        return Ok(Some(mask));
+    }
+    *scores = wires.wire(math::add(), &[*scores, mask])?;
+    if open {
+        return Ok(None);
+    }
+    let least = wires.number(f32::MIN, mask)?;
+    wires.wire(TypedBinOp(logic::comp_gt(), None), &[mask, least]).map(Some)
+}
+
+/// The softmax over the places that are seen; zeros where none is, as in ONNX Runtime.
+fn weights(wires: &mut Wires, mut scores: OutletId, seen: Option<OutletId>) -> TractResult<OutletId> {
+    if let Some(seen) = seen {
+        // Not infinite: the softmax of nothing but −∞ has neither values nor gradients.
+        let never = wires.number(f32::MIN, scores)?;
+        scores = wires.wire(Iff, &[seen, scores, never])?;
+    }
+    let weights = wires.wire(Softmax::new(tvec!(4), None, SoftmaxKind::Softmax), &[scores])?;
+    let Some(seen) = seen else { return Ok(weights) };
+    let zero = wires.number(0., weights)?;
+    wires.wire(Iff, &[seen, weights, zero])
+}
+
+/// Whether a query may look: not at what lies behind it.
 fn causal(wires: &mut Wires, queries: usize, keys: usize) -> TractResult<OutletId> {
     ensure!(queries.saturating_mul(keys) <= LARGEST, "its mask is too large");
-    let value = |i: usize| if i % keys <= i / keys { 0. } else { f32::NEG_INFINITY };
-    let values: Vec<f32> = (0..queries * keys).map(value).collect();
+    let values: Vec<bool> = (0..queries * keys).map(|i| i % keys <= i / keys).collect();
     wires.constant(Host::from_shape(&[1, 1, 1, queries, keys], &values)?)
 }

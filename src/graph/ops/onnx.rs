@@ -19,7 +19,7 @@ pub(super) fn lower(node: &Node) -> Option<Lowered> {
 
 /// Reads a node of the file.
 pub(super) type Parser = fn(&ParsingContext, &NodeProto) -> Parsed;
-pub(super) type Parsed = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+pub(in crate::graph) type Parsed = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// The reader of ONNX with the families' operators instead of its own.
 pub(in crate::graph) fn register(mut onnx: Onnx, families: &[&Family]) -> Onnx {
@@ -31,7 +31,7 @@ pub(in crate::graph) fn register(mut onnx: Onnx, families: &[&Family]) -> Onnx {
 
 /// What is known of an operator's output before the shapes of its inputs are.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Shape {
+pub(in crate::graph) enum Shape {
     /// It is that of the first input.
     Same,
     /// As many axes.
@@ -51,7 +51,7 @@ struct Made {
 
 /// An operator of one output, of the first input's type, that becomes what `wire` makes of its inputs (those that are
 /// given, in order).
-pub(super) fn made(
+pub(in crate::graph) fn made(
     node: &NodeProto,
     shape: Shape,
     wire: impl Fn(&mut Wires, &[OutletId]) -> TractResult<OutletId> + Send + Sync + 'static,
@@ -105,14 +105,18 @@ impl Expansion for Made {
 }
 
 /// Adds nodes whose names begin alike.
-pub(super) struct Wires<'a> {
+pub(in crate::graph) struct Wires<'a> {
     prefix: &'a str,
     model: &'a mut TypedModel,
     count: usize,
 }
 
 impl Wires<'_> {
-    pub(super) fn wire(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
+    pub(in crate::graph) fn wire(
+        &mut self,
+        op: impl Into<Box<dyn TypedOp>>,
+        inputs: &[OutletId],
+    ) -> TractResult<OutletId> {
         self.count += 1;
         Ok(self.model.wire_node(format!("{}.part-{}", self.prefix, self.count), op, inputs)?[0])
     }
@@ -137,13 +141,13 @@ impl Wires<'_> {
     }
 
     /// The value of an input that has to be known beforehand; `what` it is, for the error.
-    pub(super) fn known<T: Datum>(&self, value: OutletId, what: &str) -> TractResult<Vec<T>> {
+    pub(in crate::graph) fn known<T: Datum>(&self, value: OutletId, what: &str) -> TractResult<Vec<T>> {
         let value = self.value(value, what)?;
         Ok(value.cast_to::<T>()?.try_as_plain_ram()?.as_slice::<T>()?.to_vec())
     }
 
     /// A constant.
-    pub(super) fn constant(&mut self, value: Tensor) -> TractResult<OutletId> {
+    pub(in crate::graph) fn constant(&mut self, value: Tensor) -> TractResult<OutletId> {
         self.wire(Const::new(value.into_arc_tensor())?, &[])
     }
 
