@@ -144,6 +144,7 @@ impl Plan {
         notes.extend(sized);
         notes.extend(extra::store(model, &input));
         let opened = opener.batch(model, &mut input, &mut notes)?;
+        input.declare(model);
         let (engine, pooling, features) = opener.features(model, &input, opened)?;
         let plan = Plan {
             preprocessing: known.preprocessing.clone(),
