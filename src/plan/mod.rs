@@ -6,6 +6,7 @@ pub mod input;
 pub mod labels;
 mod opener;
 pub mod preprocessing;
+mod probe;
 mod size;
 mod trained;
 
@@ -21,6 +22,7 @@ use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
 pub use input::Input;
 use opener::Opener;
+pub use probe::probe;
 use serde::Serialize;
 pub use trained::Trained;
 
@@ -88,14 +90,32 @@ fn as_hugging_face<S: serde::Serializer>(p: &Preprocessing, s: S) -> std::result
 }
 
 impl Plan {
-    /// Decides everything, and opens the frozen part in the engine, then the whole with an empty head: few images are
-    /// run through both, so that a model that cannot run or be adapted fails here. `model` comes back with the batch that
-    /// works: free where the graph allows it.
+    /// Decides everything, opens the frozen part in the engine as [`Plan::prepare`] does, and runs the whole with an empty
+    /// head, so that a model that cannot be adapted fails here.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an unknown tensor or a size that does not fit, [`Error::Model`] for a model that cannot be
-    /// adapted, [`Error::Engine`] where the engine refuses it.
+    /// Those of [`Plan::prepare`], and [`Error::Model`] for a model that cannot be adapted.
     pub fn make(
+        model: &mut Model,
+        backend: &Backend,
+        options: &PlanOptions,
+        progress: Progress,
+    ) -> Result<(Plan, Extractor)> {
+        surgery::takes_a_head(model).map_err(|what| Error::model(&model.path, what))?;
+        let (mut plan, extractor) = Plan::prepare(model, backend, options, progress)?;
+        let opener = Opener::new(backend, &plan.surgery, options);
+        plan.surgery.data_type = opener.head_type(model, &plan.input, &plan.pooling, plan.features)?;
+        Ok((plan, extractor))
+    }
+
+    /// Decides all but the new head, and opens the frozen part in the engine: few images are run through it, so that a
+    /// model that cannot run fails here. `model` comes back ready for use: with the batch that works (free where the graph
+    /// allows it), further inputs stored, `bfloat16` widened.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an unknown tensor or a size that does not fit, [`Error::Model`] for a model without an image
+    /// input, [`Error::Engine`] where the engine refuses it.
+    pub fn prepare(
         model: &mut Model,
         backend: &Backend,
         options: &PlanOptions,
@@ -107,15 +127,14 @@ impl Plan {
         let open = size::is_open(model, options)?;
         let path = model.path.display().to_string();
         let usage = |what: String| Error::Usage(format!("{path}: {what}"));
-        surgery::takes_a_head(model).map_err(|what| Error::model(&model.path, what))?;
-        let mut cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
+        let cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
         if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
             return Err(usage(format!(
                 "the tensor '{}' does not depend on the image; choose another --cut",
                 cut.tensor
             )));
         }
-        let opener = Opener { backend, cut: &cut, threads: options.threads.unwrap_or_else(available_threads) };
+        let opener = Opener::new(backend, &cut, options);
         let found = if open { size::search(model, &opener, options, &input) } else { None };
         let sized = found.as_ref().map(|(other, _)| size::note(&input, other));
         if let Some((other, sourced)) = found {
@@ -126,7 +145,6 @@ impl Plan {
         notes.extend(extra::store(model, &input));
         let opened = opener.batch(model, &mut input, &mut notes)?;
         let (engine, pooling, features) = opener.features(model, &input, opened)?;
-        cut.data_type = opener.head_type(model, &input, &pooling, features)?;
         let plan = Plan {
             preprocessing: known.preprocessing.clone(),
             preprocessing_source: known.source,

@@ -1,6 +1,7 @@
 //! Tries in the engine what a plan decides: the batch, how features are pooled, the new head.
 
-use super::Input;
+use super::probe::{close, probe, tolerance};
+use super::{Input, PlanOptions, available_threads};
 use crate::data::Layout;
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
@@ -19,12 +20,16 @@ type Opened = Option<Box<dyn Engine>>;
 
 /// Opens frozen parts of a model.
 pub(super) struct Opener<'a> {
-    pub(super) backend: &'a Backend,
-    pub(super) cut: &'a Cut,
-    pub(super) threads: usize,
+    backend: &'a Backend,
+    cut: &'a Cut,
+    threads: usize,
 }
 
-impl Opener<'_> {
+impl<'a> Opener<'a> {
+    pub(super) fn new(backend: &'a Backend, cut: &'a Cut, options: &PlanOptions) -> Self {
+        Opener { backend, cut, threads: options.threads.unwrap_or_else(available_threads) }
+    }
+
     fn open(&self, model: &Model, pooling: &Pooling, input: &Input) -> Result<Box<dyn Engine>> {
         self.start(&surgery::backbone(model, self.cut, pooling), input)
     }
@@ -35,7 +40,7 @@ impl Opener<'_> {
 
     /// Whether the frozen part takes an image of this size, and gives the features that the old head took.
     pub(super) fn runs(&self, model: &Model, input: &Input) -> bool {
-        let rows = self.open(model, &Pooling::None, input).and_then(|mut engine| probe(&mut *engine, input, 1));
+        let rows = self.open(model, &Pooling::None, input).and_then(|mut engine| tried(&mut *engine, input, 1));
         rows.is_ok_and(|rows| {
             self.cut.features.is_none_or(|features| rows.shape().iter().skip(1).any(|&axis| axis == features))
         })
@@ -98,14 +103,14 @@ impl Opener<'_> {
     /// As [`Opener::batch`] where the file says that any batch will do: exporters say so of graphs that insist on one.
     fn declared_free(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
         if let Ok(mut engine) = self.open(model, &Pooling::None, input) {
-            let three = |engine| probe(engine, input, 3).is_ok_and(|rows| rows.shape().first() == Some(&3));
+            let three = |engine| tried(engine, input, 3).is_ok_and(|rows| rows.shape().first() == Some(&3));
             if 3 * input.len() > MOST_VALUES || three(&mut *engine) {
                 return Ok(Some(engine));
             }
         }
         let (fixed, one) = (batch::fix(model, &input.name), Input { batch: Some(1), ..input.clone() });
         let mut single = self.open(&fixed, &Pooling::None, &one)?;
-        probe(&mut *single, &one, 1)?;
+        tried(&mut *single, &one, 1)?;
         match self.freed(single, &fixed, &one, 1) {
             Ok(freed) => {
                 notes.push("the graph insisted on single images; any batch works now (checked at 1 and 3)".into());
@@ -124,12 +129,10 @@ impl Opener<'_> {
     fn same(&self, before: &mut dyn Engine, freed: &Model, input: &Input) -> bool {
         let free_input = Input { batch: None, ..input.clone() };
         let Ok(mut after) = self.open(freed, &Pooling::None, &free_input) else { return false };
-        [1, 3].into_iter().all(|images| {
-            let (old, new) = (probe(before, input, images), probe(&mut *after, input, images));
-            let (Ok(old), Ok(new)) = (old, new) else { return false };
-            let scale = old.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
-            old.shape() == new.shape() && old.iter().zip(&new).all(|(a, b)| (a - b).abs() <= 1e-4 * scale)
-        })
+        let mut given = |images| Some((tried(before, input, images).ok()?, tried(&mut *after, input, images).ok()?));
+        let Some((old, new)) = given(3) else { return false };
+        let tolerance = tolerance(&old);
+        close(&old, &new, tolerance) && given(1).is_some_and(|(old, new)| close(&old, &new, tolerance))
     }
 
     /// The frozen part with what pools it, and how many features an image it gives. `opened` is it without pooling.
@@ -140,7 +143,7 @@ impl Opener<'_> {
         opened: Opened,
     ) -> Result<(Box<dyn Engine>, Pooling, usize)> {
         let mut engine = opened.map_or_else(|| self.open(model, &Pooling::None, input), Ok)?;
-        let shape = probe(&mut *engine, input, 1)?.shape().to_vec();
+        let shape = tried(&mut *engine, input, 1)?.shape().to_vec();
         let told = if shape.len() == 4 { Pooling::channels_last(model.graph(), &self.cut.tensor) } else { None };
         let pooling =
             Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);
@@ -151,7 +154,7 @@ impl Opener<'_> {
         if pooling != Pooling::None {
             engine = self.open(model, &pooling, input)?;
         }
-        let features = probe(&mut *engine, input, 1)?.len();
+        let features = tried(&mut *engine, input, 1)?.len();
         Ok((engine, pooling, features))
     }
 
@@ -173,7 +176,7 @@ impl Opener<'_> {
     fn try_head(&self, model: &Model, input: &Input, pooling: &Pooling, features: usize, data_type: i32) -> Result<()> {
         let cut = Cut { data_type, ..self.cut.clone() };
         let adapted = surgery::attach(model, &cut, pooling, &vec![0.0; 2 * features], &[0.0; 2]);
-        let rows = probe(&mut *self.start(&adapted, input)?, input, 1)?;
+        let rows = tried(&mut *self.start(&adapted, input)?, input, 1)?;
         if rows.len() == 2 {
             return Ok(());
         }
@@ -182,14 +185,7 @@ impl Opener<'_> {
     }
 }
 
-/// What the model gives for `images` smooth patterns, each of its own.
-fn probe(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
-    let len = input.len();
-    let value = |i: usize| {
-        let (image, place) = (i / len, (i % len) as f32 / len as f32);
-        0.5 + 0.5 * (place * (20.0 + 7.0 * image as f32)).sin()
-    };
-    let values = (0..images * len).map(value).collect();
-    let batch = ArrayD::from_shape_vec(input.shape(images).to_vec(), values).expect("as many values as the shape says");
-    Ok(engine.run(batch.view())?.swap_remove(0))
+/// What the model gives for `images` made images.
+fn tried(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
+    Ok(engine.run(probe(input, images).view())?.swap_remove(0))
 }
