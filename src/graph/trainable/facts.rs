@@ -2,9 +2,9 @@
 
 use crate::graph::import;
 use crate::guard::quietly;
+use crate::onnx::port::Port;
 use crate::onnx::schema::{Dimension, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type, dimension};
 use crate::onnx::surgery::symbol;
-use crate::onnx::port::Port;
 use crate::onnx::{Model, parameters};
 use std::collections::HashMap;
 use tract_onnx::prelude::*;
@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 
 /// What is known of tensors by name.
 #[derive(Default)]
-pub(super) struct Facts(HashMap<String, (Option<DatumType>, Vec<TDim>)>);
+pub(super) struct Facts(HashMap<String, (Option<DatumType>, Vec<String>)>);
 
 impl Facts {
     /// Follows types and shapes through the graph, past what is not known or does not fit. `shape` is as for
@@ -21,10 +21,9 @@ impl Facts {
         quietly(|| follow(model, shape)).ok().flatten().unwrap_or_default()
     }
 
-    /// The shapes as texts, `N` images.
+    /// The shapes, `N` images.
     pub(super) fn shapes(&self) -> HashMap<String, Vec<String>> {
-        let shape = |dims: &Vec<TDim>| dims.iter().map(|dim| dim.to_string()).collect();
-        self.0.iter().map(|(name, (_, dims))| (name.clone(), shape(dims))).collect()
+        self.0.iter().map(|(name, (_, dims))| (name.clone(), dims.clone())).collect()
     }
 
     /// A float tensor as an input of a graph; its first axis stays open where it is not a number.
@@ -32,7 +31,7 @@ impl Facts {
         let (kind, dims) = self.0.get(tensor)?;
         let elem_type = Some(data_type::FLOAT).filter(|_| *kind == Some(f32::datum_type()));
         let fixed = |size: i64| Dimension { value: Some(dimension::Value::DimValue(size)), denotation: None };
-        let dim = |(axis, dim): (usize, &TDim)| match dim.to_i64() {
+        let dim = |(axis, dim): (usize, &String)| match dim.parse() {
             Ok(size) => Some(fixed(size)),
             Err(_) => (axis == 0).then(|| symbol("N")),
         };
@@ -51,7 +50,9 @@ fn follow(model: &Model, shape: &[Option<usize>]) -> Option<Facts> {
     let _ = model.analyse(true);
     let known = |(outlet, name): (&OutletId, &String)| {
         let fact = model.outlet_fact(*outlet).ok()?;
-        Some((name.clone(), (fact.datum_type.concretize(), fact.shape.concretize()?.to_vec())))
+        // Symbols have their names only as long as the model lives.
+        let dims = fact.shape.concretize()?.iter().map(|dim| dim.to_string()).collect();
+        Some((name.clone(), (fact.datum_type.concretize(), dims)))
     };
     Some(Facts(model.outlet_labels.iter().filter_map(known).collect()))
 }
