@@ -11,6 +11,7 @@ mod cli {
     mod arguments;
     mod datasets;
     mod graphs;
+    mod inspect;
     mod interrupts;
     mod models;
     mod names;

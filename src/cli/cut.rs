@@ -4,13 +4,11 @@ use super::progress::Reporter;
 use super::{EngineOptions, merge, options, print, vacant};
 use adapt::engine::{Backend, Engine};
 use adapt::error::printable;
-use adapt::onnx::cut::{self, Cut};
-use adapt::onnx::graph::Index;
+use adapt::onnx::cut::Cut;
 use adapt::onnx::schema::{Dimension, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type, dimension};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, metadata};
-use adapt::plan::input::{Declared, Input, size_in_metadata};
-use adapt::plan::{available_threads, extra};
+use adapt::plan::{self, Input, MOST_VALUES, PlanOptions, Settled, available_threads, probe};
 use adapt::{Error, Result};
 use ndarray::ArrayD;
 use serde_json::{Map, Value};
@@ -39,21 +37,16 @@ pub struct CutOptions {
     pub engine: EngineOptions,
 }
 
-/// Larger trials take more memory than they are worth.
-const MOST_VALUES: usize = 16 << 20;
-
 pub fn run(options: &CutOptions) -> Result<()> {
     vacant(&options.out, options.force)?;
     let mut model = Model::open(&options.file)?;
-    let input = Declared::of(&model)?.settle(options.size, size_in_metadata(&model))?;
-    let usage = |what: String| Error::Usage(format!("{}: {what}", options.file.display()));
-    let cut = cut::find(model.graph(), options.output.as_deref(), options.at.as_deref()).map_err(usage)?;
-    if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
-        return Err(usage(format!("the tensor '{}' does not depend on the image; choose another --at", cut.tensor)));
-    }
     let reporter = Reporter::new(false, false);
-    extra::store(&mut model, &input).iter().for_each(|note| reporter.say(note));
     let backend = options.engine.resolve(&|event| reporter.event(event))?;
+    let (cut, output) = (options.at.clone(), options.output.clone());
+    let wanted = PlanOptions { cut, output, size: options.size, ..PlanOptions::default() };
+    let settled = plan::settle(&mut model, &wanted, |trial, cut, input| plan::runs(&backend, trial, cut, input))?;
+    settled.changes().for_each(|change| reporter.say(change));
+    let Settled { input, cut, .. } = settled;
     let trial = Trial { backend: &backend, input: &input };
     let expected = trial.run(&with_output(&model, &cut.tensor), &cut.tensor)?;
     let part = part(&model, &cut);
@@ -83,7 +76,7 @@ impl Trial<'_> {
         let place = engine.outputs().iter().position(|output| output == tensor).unwrap_or(0);
         let mut given = Vec::new();
         for images in [1, 3].into_iter().filter(|&n| n == 1 || n * self.input.len() <= MOST_VALUES) {
-            match engine.run_outputs(smooth(self.input, images).view(), &[place]) {
+            match engine.run_outputs(probe(self.input, images).view(), &[place]) {
                 Ok(mut values) => given.push((images, values.swap_remove(0))),
                 // A graph may insist on its batch.
                 Err(_) if images > 1 => {}
@@ -143,18 +136,6 @@ fn part(model: &Model, cut: &Cut) -> Model {
         graph.value_info.retain(|info| info.name() != cut.tensor);
     }
     part
-}
-
-/// Smooth images, each of its own.
-fn smooth(input: &Input, images: usize) -> ArrayD<f32> {
-    let len = input.len();
-    let scale = if input.data_type == "uint8" { 255.0 } else { 1.0 };
-    let value = |i: usize| {
-        let (image, place) = (i / len, (i % len) as f32 / len as f32);
-        scale * (0.5 + 0.5 * (place * (20.0 + 7.0 * image as f32)).sin())
-    };
-    let values = (0..images * len).map(value).collect();
-    ArrayD::from_shape_vec(input.shape(images).to_vec(), values).expect("as many values as the shape says")
 }
 
 /// What the tensor is to be declared as: its own sizes, `images` where it has one for each, nothing where it differs in

@@ -57,7 +57,7 @@ pub fn run(options: &EmbedOptions) -> Result<()> {
     let backend = options.run.engine.resolve(&progress)?;
     let (preprocess, cut) = (input.preprocess.clone(), options.cut.clone());
     let wanted = PlanOptions { preprocess, cut, size: input.size, ..PlanOptions::default() };
-    let (plan, mut extractor) = Plan::make(&mut model, &backend, &wanted, &progress)?;
+    let (plan, mut extractor) = Plan::prepare(&mut model, &backend, &wanted, &progress)?;
     if options.run.verbosity.verbose {
         let engine = format!("{} {}", plan.engine.name, plan.engine.version);
         reporter.say(&format!("cut      {}, {} features\nengine   {engine}", printable(&plan.cut), plan.features));

@@ -1,21 +1,21 @@
 //! What a model is, and what would be done with it.
 
-use super::{InspectOptions, print, tables};
+mod text;
+
+use super::{InspectOptions, print};
 use adapt::data::Preprocessing;
-use adapt::error::printable;
 use adapt::graph::{Obstacle, Part, Trainable, trainable};
-use adapt::onnx::cut::{self, Classifier, Cut};
+use adapt::onnx::cut::{self, Cut};
 use adapt::onnx::graph::Index;
-use adapt::onnx::normalize::halves;
-use adapt::onnx::schema::{GraphProto, TensorProto, ValueInfoProto, data_type, dimension};
+use adapt::onnx::schema::{GraphProto, NodeProto, TensorProto, ValueInfoProto, data_type, dimension};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, tensor};
-use adapt::plan::{self, Input, extra, labels, preprocessing};
+use adapt::plan::{self, Input, PlanOptions, Settled, labels, preprocessing};
 use adapt::report::json;
 use adapt::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
+use text::text;
 
 #[derive(Serialize)]
 struct Inspection {
@@ -64,7 +64,7 @@ struct Candidate {
 #[derive(Serialize)]
 struct Training {
     inside: Part,
-    /// Float values stored in that.
+    /// Values of the weights in that.
     parameters: u64,
     obstacles: Vec<Obstacle>,
 }
@@ -79,46 +79,43 @@ pub fn run(options: &InspectOptions) -> Result<()> {
 
 /// Does to the model what a plan does before it asks an engine.
 fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
-    let inputs = model.inputs().map(value).collect();
-    let outputs = model.graph().output.iter().map(value).collect();
+    let file = model.clone();
+    let (preprocess, size) = (options.model.preprocess.clone(), options.model.size);
+    let wanted = PlanOptions { preprocess, size, ..PlanOptions::default() };
     let mut problems = Vec::new();
     let mut keep = |what: Error| problems.push(what.to_string());
-    let resolved =
-        preprocessing::resolve(&model, options.model.preprocess.as_ref(), options.model.size).map_err(&mut keep).ok();
-    let widened = halves::widen_bfloat16(&mut model.proto);
-    let cut = cut::find(model.graph(), None, None).map_err(|what| keep(Error::model(&model.path, what))).ok();
+    let settled = plan::settle(&mut model, &wanted, |trial, cut, input| fits(cut, &look(trial, cut, input)));
+    let settled = settled.map_err(&mut keep).ok();
     let classes = labels::find(&model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
-    let mut notes = Vec::new();
-    let graph = model.graph();
-    let told = cut.as_ref().zip(resolved.as_ref()).map(|(cut, (input, known))| {
-        let mut frozen = surgery::backbone(&model, cut, &Pooling::None);
-        notes = plan::notes(&model, cut, known, widened);
-        notes.extend(extra::store(&mut frozen, input));
-        trainable(&frozen, &input.axes())
-    });
-    let mut operators = BTreeMap::new();
-    for node in &graph.node {
-        let name = if node.domain().is_empty() {
-            node.op_type().to_string()
-        } else {
-            format!("{}.{}", node.domain(), node.op_type())
-        };
-        *operators.entry(name).or_insert(0) += 1;
+    let headed = surgery::takes_a_head(&model).map_err(|what| keep(Error::model(&model.path, what))).is_ok();
+    let told = settled.as_ref().map(|settled| look(&model, &settled.cut, &settled.input));
+    let mut notes = settled.as_ref().map(|settled| settled.notes(&file)).unwrap_or_default();
+    if settled.as_ref().zip(told.as_ref()).is_some_and(|(settled, told)| !fits(&settled.cut, told))
+        && plan::size_is_open(&file, &wanted)
+    {
+        notes.push("the file leaves the size of images open: adapting finds one that fits, or give --size".into());
     }
+    let candidates = settled.as_ref().zip(told.as_ref()).map(|(settled, told)| candidates(&file, settled, told));
+    // What can be told of the input is worth telling, whatever else is wrong.
+    let alone = || preprocessing::resolve(&file, wanted.preprocess.as_ref(), wanted.size).ok();
+    let (cut, resolved) = match settled {
+        Some(settled) => (Some(settled.cut), Some((settled.input, settled.preprocessing))),
+        None => (None, alone()),
+    };
     let (input, found) = resolved.unzip();
-    let shapes = told.as_ref().map(|told| told.shapes.clone()).unwrap_or_default();
+    let graph = file.graph();
     Inspection {
-        path: model.path.display().to_string(),
-        sha256: model.sha256.clone(),
-        bytes: std::fs::metadata(&model.path).map_or(0, |m| m.len()),
-        opset: model.opset(),
-        ir_version: model.proto.ir_version(),
-        producer: format!("{} {}", model.proto.producer_name(), model.proto.producer_version()).trim().into(),
+        path: file.path.display().to_string(),
+        sha256: file.sha256.clone(),
+        bytes: std::fs::metadata(&file.path).map_or(0, |m| m.len()),
+        opset: file.opset(),
+        ir_version: file.proto.ir_version(),
+        producer: format!("{} {}", file.proto.producer_name(), file.proto.producer_version()).trim().into(),
         parameters: graph.initializer.iter().map(floats).sum(),
         nodes: graph.node.len(),
-        inputs,
-        outputs,
-        operators,
+        inputs: file.inputs().map(value).collect(),
+        outputs: graph.output.iter().map(value).collect(),
+        operators: operators(graph),
         input,
         preprocessing: found.map(|f| Found {
             config: f.preprocessing.to_json(),
@@ -126,33 +123,60 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
             value: f.preprocessing,
         }),
         classes,
-        candidates: cut.as_ref().map(|cut| candidates(graph, cut, &shapes)).unwrap_or_default(),
-        training: told.zip(cut.as_ref()).map(|(told, cut)| training(graph, cut, told)),
         cut,
+        candidates: candidates.unwrap_or_default(),
+        training: told.filter(|_| headed).map(|told| Training {
+            inside: told.part,
+            parameters: told.parameters,
+            obstacles: told.obstacles,
+        }),
         notes,
         problems,
     }
 }
 
-fn candidates(graph: &GraphProto, cut: &Cut, shapes: &HashMap<String, Vec<String>>) -> Vec<Candidate> {
-    let index = Index::new(graph);
-    let found = cut::candidates(graph, &cut.output).into_iter();
-    let all = |cut: Cut| Candidate {
-        shape: shape(&index, &cut.tensor, shapes),
-        parameters_behind: parameters_between(&index, Some(&cut.tensor), &cut.output),
-        cut,
-    };
-    found.map(all).collect()
+/// What the importer says of the part up to a cut.
+fn look(model: &Model, cut: &Cut, input: &Input) -> Trainable {
+    trainable(&surgery::backbone(model, cut, &Pooling::None), &input.axes())
 }
 
-fn training(graph: &GraphProto, cut: &Cut, told: Trainable) -> Training {
-    let from = match &told.part {
-        Part::All => None,
-        Part::From(tensor) => Some(tensor.as_str()),
-        Part::Nothing => Some(cut.tensor.as_str()),
+/// Whether the part up to a cut gives the features that the old head took.
+fn fits(cut: &Cut, told: &Trainable) -> bool {
+    let shape = told.shapes.get(&cut.tensor);
+    shape.is_some_and(|shape| cut.features.is_none_or(|n| shape.iter().skip(1).any(|dim| *dim == n.to_string())))
+}
+
+fn operators(graph: &GraphProto) -> BTreeMap<String, usize> {
+    let mut operators = BTreeMap::new();
+    for node in &graph.node {
+        let domain = if node.domain().is_empty() { String::new() } else { format!("{}.", node.domain()) };
+        *operators.entry(format!("{domain}{}", node.op_type())).or_insert(0) += 1;
+    }
+    operators
+}
+
+fn candidates(file: &Model, settled: &Settled, told: &Trainable) -> Vec<Candidate> {
+    let index = Index::new(file.graph());
+    let all = |cut: Cut| Candidate {
+        shape: shape(&index, &cut.tensor, &told.shapes)
+            .filter(|shape| holds(shape, &cut))
+            .or_else(|| rows(&index, &cut, &settled.input)),
+        parameters_behind: parameters_behind(&index, &cut),
+        cut,
     };
-    let parameters = parameters_between(&Index::new(graph), from, &cut.tensor);
-    Training { inside: told.part, parameters, obstacles: told.obstacles }
+    cut::candidates(file.graph(), &settled.cut.output).into_iter().map(all).collect()
+}
+
+/// Whether a layer that takes the cut's features can take them from a tensor of this shape.
+fn holds(shape: &[String], cut: &Cut) -> bool {
+    cut.features.is_none_or(|n| shape.iter().skip(1).any(|dim| *dim == n.to_string() || dim == "?"))
+}
+
+/// The shape of a cut whose layer takes rows, and says how long they are.
+fn rows(index: &Index, cut: &Cut, input: &Input) -> Option<Vec<String>> {
+    let takes = |node: &NodeProto| node.is("Gemm") && node.input.first() == Some(&cut.tensor);
+    let features = cut.features.filter(|_| index.graph.node.iter().any(takes))?;
+    Some(vec![input.batch.map_or("N".into(), |batch| batch.to_string()), features.to_string()])
 }
 
 /// A tensor's shape as the import told it, or the file does. A node that hands its input on has its shape.
@@ -170,10 +194,10 @@ fn shape(index: &Index, tensor: &str, shapes: &HashMap<String, Vec<String>>) -> 
     None
 }
 
-/// The float values of the tensors that `output` needs and `from` does not.
-fn parameters_between(index: &Index, from: Option<&str>, output: &str) -> u64 {
-    let ahead = index.ancestors(from.as_slice());
-    let (nodes, values) = index.ancestors(&[output]);
+/// The float values of the tensors that a cut's output needs and its part of the graph does not.
+fn parameters_behind(index: &Index, cut: &Cut) -> u64 {
+    let ahead = index.ancestors(&[&cut.tensor]);
+    let (nodes, values) = index.ancestors(&[&cut.output]);
     let stored = index.graph.initializer.iter().filter(|t| values.contains(t.name()) && !ahead.1.contains(t.name()));
     let inside = nodes.iter().filter(|place| ahead.0.binary_search(place).is_err());
     let constants = inside.map(|&place| &index.graph.node[place]).filter(|node| node.is("Constant"));
@@ -203,94 +227,4 @@ fn dimensions(info: &ValueInfoProto) -> Option<Vec<String>> {
     };
     let shape = info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
     Some(shape.dim.iter().map(dim).collect())
-}
-
-fn text(found: &Inspection) -> String {
-    let mut text = String::new();
-    let mut line = |key: &str, value: String| {
-        let _ = writeln!(text, "{key:14} {}", printable(&value));
-    };
-    line("file", format!("{} ({:.1} MB)", found.path, found.bytes as f64 / 1e6));
-    line("sha256", found.sha256.clone());
-    let by = if found.producer.is_empty() { String::new() } else { format!(", by {}", found.producer) };
-    line("format", format!("opset {}, IR {}{by}", found.opset, found.ir_version));
-    line("parameters", millions(found.parameters));
-    for (key, values) in [("input", &found.inputs), ("output", &found.outputs)] {
-        values.iter().for_each(|value| line(key, value.clone()));
-    }
-    if let Some(input) = &found.input {
-        let layout = serde_json::to_value(input.layout).ok();
-        let layout = layout.as_ref().and_then(|l| l.as_str()).unwrap_or_default().to_uppercase();
-        line(
-            "images",
-            format!(
-                "{}x{}, {} channels, {layout}, batch {}",
-                input.height,
-                input.width,
-                input.channels,
-                input.batch.map_or("free".into(), |b| b.to_string())
-            ),
-        );
-    }
-    if let Some(p) = &found.preprocessing {
-        line("preprocessing", tables::preprocessing(&p.value));
-        line("", format!("from {}", p.source));
-    }
-    if let Some(classes) = found.classes {
-        line("class names", classes.to_string());
-    }
-    if let Some(told) = &found.training {
-        training_lines(told).into_iter().for_each(|(key, value)| line(key, value));
-    }
-    let operators: Vec<_> = found.operators.iter().map(|(name, n)| format!("{name} {n}")).collect();
-    line("operators", format!("{} nodes: {}", found.nodes, operators.join(", ")));
-    found.notes.iter().for_each(|note| line("note", note.clone()));
-    match found.problems.is_empty() {
-        true => line("problems", "none found".into()),
-        false => found.problems.iter().for_each(|p| line("problem", p.clone())),
-    }
-    if !found.candidates.is_empty() {
-        let _ = write!(text, "\n{}", cuts(&found.candidates));
-    }
-    text
-}
-
-/// What can be trained ahead of the head, and what stands against the rest.
-fn training_lines(told: &Training) -> Vec<(&'static str, String)> {
-    const MOST: usize = 5;
-    let parameters = millions(told.parameters);
-    let mut lines = vec![match &told.inside {
-        Part::All => ("training", format!("a head, or all of the network ({parameters} parameters)")),
-        Part::From(tensor) => {
-            ("training", format!("a head, or the network from '{tensor}' on ({parameters} parameters)"))
-        }
-        Part::Nothing => ("training", "a head; not inside the network".into()),
-    }];
-    for (i, o) in told.obstacles.iter().take(MOST).enumerate() {
-        let node = if o.node.is_empty() { String::new() } else { format!("node '{}' ({}): ", o.node, o.operator) };
-        lines.push((if i == 0 { "not inside" } else { "" }, format!("{node}{}", o.why)));
-    }
-    if told.obstacles.len() > MOST {
-        lines.push(("", format!("and {} nodes more (--json lists them)", told.obstacles.len() - MOST)));
-    }
-    lines
-}
-
-fn millions(count: u64) -> String {
-    if count < 100_000 { count.to_string() } else { format!("{:.2} million", count as f64 / 1e6) }
-}
-
-/// The places to cut at, ranked.
-fn cuts(candidates: &[Candidate]) -> String {
-    let rows = candidates.iter().enumerate().map(|(i, c)| {
-        let behind = match (c.cut.classifier, c.cut.features, c.cut.classes) {
-            (Classifier::Linear, Some(features), Some(classes)) => format!("linear layer, {features} to {classes}"),
-            (Classifier::Conv, Some(features), Some(classes)) => format!("1x1 convolution, {features} to {classes}"),
-            _ => "no classifier".into(),
-        };
-        let shape = c.shape.as_ref().map_or("not known".into(), |dims| format!("[{}]", dims.join(", ")));
-        let which = if i == 0 { "default" } else { "" };
-        vec![which.into(), c.cut.tensor.clone(), shape, behind, millions(c.parameters_behind)]
-    });
-    tables::table(&["--cut", "tensor", "shape", "what a new head replaces", "parameters behind"], 4, rows)
 }

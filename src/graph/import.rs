@@ -54,6 +54,17 @@ pub(crate) fn typed(
     port: &Port,
     batch: Option<usize>,
 ) -> TractResult<(TypedModel, TDim)> {
+    let (model, images) = parsed(onnx, proto, port, batch)?;
+    Ok((model.into_typed()?, images))
+}
+
+/// The graph as it is read, with what is known of its input; and the number of images.
+pub(super) fn parsed(
+    onnx: &Onnx,
+    proto: &pb::ModelProto,
+    port: &Port,
+    batch: Option<usize>,
+) -> TractResult<(InferenceModel, TDim)> {
     proto.graph.as_ref().map_or(Ok(()), size_steps::check).map_err(TractError::msg)?;
     // Shapes noted in the file speak of its own symbols, which would not match ours.
     let parsed = onnx.clone().with_ignore_value_info(true).parse(proto, None)?;
@@ -69,7 +80,7 @@ pub(crate) fn typed(
         Kind::U8 => u8::datum_type(),
     };
     model.set_input_fact(0, InferenceFact::dt_shape(kind, dims))?;
-    Ok((model.into_typed()?, images))
+    Ok((model, images))
 }
 
 pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {

@@ -1,14 +1,18 @@
 //! What of a graph can be trained inside, told before any work and without its weights' values.
 
+mod behind;
+mod facts;
+
 use super::import::{self, Builder, Built, chain};
 use super::stable;
 use crate::guard::quietly;
-use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::Port;
-use crate::onnx::schema::{FunctionProto, GraphProto, NodeProto, ValueInfoProto, data_type};
-use crate::onnx::{Model, normalize, shapes, surgery};
+use crate::onnx::schema::{FunctionProto, GraphProto, NodeProto};
+use crate::onnx::{Model, normalize, shapes};
+use behind::{import_behind, narrow};
+use facts::Facts;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -16,8 +20,8 @@ use std::thread;
 use std::time::Duration;
 use tract_onnx::Onnx;
 
-/// Longer than any real network takes by far; a graph that takes longer was made to.
-const LIMIT: Duration = Duration::from_secs(20);
+/// The last resort, many times what the largest real networks take: only a graph that was made to can reach it.
+const LIMIT: Duration = Duration::from_secs(60);
 /// The importer recurses along chains of sizes: they are bounded by this, in bytes.
 const STACK: usize = 256 << 20;
 
@@ -52,6 +56,8 @@ pub struct Obstacle {
 pub struct Trainable {
     /// What can be trained.
     pub part: Part,
+    /// Values of the weights in that: what training would change.
+    pub parameters: u64,
     /// All that stands against the rest, in the order of the graph.
     pub obstacles: Vec<Obstacle>,
     /// The shapes of the file's tensors by name, `N` images; those that could be told.
@@ -63,7 +69,7 @@ pub struct Trainable {
 /// [`Program::import`](super::Program::import).
 ///
 /// The graph is imported as it would be for training, but with its weights left away: that takes no memory for them, and
-/// a few seconds at most; what takes much longer is given up.
+/// a few seconds at most; what takes a minute is given up, and says so.
 pub fn trainable(model: &Model, shape: &[Option<usize>]) -> Trainable {
     let (sender, receiver) = channel();
     let (model, shape, nodes) = (model.clone(), shape.to_vec(), model.graph().node.len());
@@ -75,18 +81,42 @@ pub fn trainable(model: &Model, shape: &[Option<usize>]) -> Trainable {
         Ok(_) => receiver.recv_timeout(LIMIT).unwrap_or_else(|e| {
             Err(match e {
                 RecvTimeoutError::Timeout => {
-                    format!("importing the graph of {nodes} nodes takes more than {} s", LIMIT.as_secs())
+                    let limit = LIMIT.as_secs();
+                    format!("looking through its {nodes} nodes took more than {limit} s and was given up")
                 }
                 RecvTimeoutError::Disconnected => "the import broke off".into(),
             })
         }),
         Err(e) => Err(e.to_string()),
     };
-    found.unwrap_or_else(|why| nothing(vec![Obstacle::unknown(why)]))
+    found.unwrap_or_else(|why| Found { obstacles: vec![Obstacle::unknown(why)], ..Found::default() }.nothing())
 }
 
-fn nothing(obstacles: Vec<Obstacle>) -> Trainable {
-    Trainable { part: Part::Nothing, obstacles, shapes: HashMap::new() }
+/// What one import finds.
+#[derive(Default)]
+struct Found {
+    obstacles: Vec<Obstacle>,
+    shapes: HashMap<String, Vec<String>>,
+    /// The weights that it reached, and how many values each has.
+    weights: HashMap<String, u64>,
+}
+
+impl Found {
+    fn nothing(self) -> Trainable {
+        Trainable { part: Part::Nothing, parameters: 0, obstacles: self.obstacles, shapes: self.shapes }
+    }
+
+    /// What comes behind `from` can be trained, or all.
+    fn trainable(self, graph: &GraphProto, from: Option<&str>) -> Trainable {
+        let index = Index::new(graph);
+        let ahead = index.ancestors(from.as_slice()).0;
+        let inside = index.ancestors(&[graph.output[0].name()]).0;
+        let inside = inside.iter().filter(|place| ahead.binary_search(place).is_err());
+        let read: HashSet<&str> = inside.flat_map(|&place| reads(&graph.node[place])).collect();
+        let parameters = read.iter().filter_map(|name| self.weights.get(*name)).sum();
+        let part = from.map_or(Part::All, |tensor| Part::From(tensor.into()));
+        Trainable { part, parameters, ..self.nothing() }
+    }
 }
 
 impl Obstacle {
@@ -118,27 +148,37 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
     let hopeless = |place: usize| {
         let node = &graph.node[place];
         let missing = !onnx.op_register.0.contains_key(node.op_type()) && !local(node);
-        let why = normalize::no_gradient(node).or(missing.then_some("the importer does not know this operator"))?;
+        let why = normalize::no_gradient(node).or(missing.then_some("training does not know this operator"))?;
         Some(Obstacle::at(graph, place, why.into()))
     };
     let mut obstacles: Vec<Obstacle> = (0..graph.node.len()).filter_map(hopeless).collect();
     let imported = if obstacles.is_empty() { import_any(&onnx, model, shape) } else { Err(String::new()) };
-    match imported {
-        Ok(found) if found.obstacles.is_empty() => Trainable { part: Part::All, ..found },
+    let why = match imported {
+        Ok(found) if found.obstacles.is_empty() => return found.trainable(graph, None),
         Ok(found) => {
             let places: Option<HashSet<usize>> = found.obstacles.iter().map(|o| o.place).collect();
             let behind = places.and_then(|places| narrow(graph, &places).into_iter().next());
-            let part = behind.filter(|t| *t != graph.output[0].name()).map_or(Part::Nothing, |t| Part::From(t.into()));
-            Trainable { part, ..found }
+            return match behind.filter(|tensor| *tensor != graph.output[0].name()) {
+                Some(tensor) => found.trainable(graph, Some(tensor)),
+                None => found.nothing(),
+            };
         }
-        Err(why) => {
-            if !why.is_empty() {
-                obstacles.push(blame(graph, why));
-            }
-            let behind = || import_behind(&onnx, model, &obstacles);
-            let (part, shapes) = behind().unwrap_or((Part::Nothing, HashMap::new()));
-            Trainable { part, obstacles, shapes }
+        Err(why) => why,
+    };
+    if !why.is_empty() {
+        obstacles.push(blame(graph, why));
+    }
+    let facts = Facts::of(model, shape);
+    let mut shapes = facts.shapes();
+    let places: Option<HashSet<usize>> = obstacles.iter().map(|o| o.place).collect();
+    match places.and_then(|places| import_behind(&onnx, model, &places, &facts)) {
+        Some((tensor, found)) => {
+            found.shapes.iter().for_each(|(name, shape)| {
+                shapes.entry(name.clone()).or_insert_with(|| shape.clone());
+            });
+            Found { obstacles, shapes, ..found }.trainable(graph, Some(tensor))
         }
+        None => Found { obstacles, shapes, ..Found::default() }.nothing(),
     }
 }
 
@@ -155,12 +195,12 @@ fn blame(graph: &GraphProto, why: String) -> Obstacle {
 }
 
 /// Imports for any number of images, else with wide sizes, else for one: as for training.
-fn import_any(onnx: &Onnx, model: &Model, shape: &[Option<usize>]) -> Built<Trainable> {
+fn import_any(onnx: &Onnx, model: &Model, shape: &[Option<usize>]) -> Built<Found> {
     let port = Port::of(model, shape)?;
     let (changed, parameters) = parameters::as_empty_inputs(model).map_err(|e| e.to_string())?;
     let attempt = |changed: &Model, batch| import_once(onnx, (model, changed), &port, batch, &parameters);
     let first = attempt(&changed, port.fixed_batch());
-    let is_clean = |found: &Built<Trainable>| found.as_ref().is_ok_and(|found| found.obstacles.is_empty());
+    let is_clean = |found: &Built<Found>| found.as_ref().is_ok_and(|found| found.obstacles.is_empty());
     if is_clean(&first) || port.fixed_batch().is_some() {
         return first;
     }
@@ -175,7 +215,7 @@ fn import_once(
     port: &Port,
     batch: Option<usize>,
     parameters: &[Parameter],
-) -> Built<Trainable> {
+) -> Built<Found> {
     let proto = import::decode(changed).map_err(|e| e.to_string())?;
     quietly(|| {
         let (mut typed, images) = import::typed(onnx, &proto, port, batch).map_err(chain)?;
@@ -187,20 +227,23 @@ fn import_once(
         stable::join_log_softmax(&mut typed);
         let graph = model.graph();
         let places: HashMap<&str, usize> = (0..graph.node.len()).map(|place| (title(graph, place), place)).collect();
-        let mut found = Trainable { shapes, ..nothing(Vec::new()) };
+        let mut obstacles: Vec<Obstacle> = Vec::new();
         let built = Builder::new(&typed, port, batch, parameters)?.build_past(&images, |node, why| {
             let place = origin(&places, &node.name);
             let unknown = || Obstacle::unknown(format!("{} ({}): {why}", node.name, node.op.name()));
             let obstacle = place.map_or_else(unknown, |place| Obstacle::at(graph, place, why.clone()));
-            if found.obstacles.last().is_none_or(|last| last.place != place || place.is_none()) {
-                found.obstacles.push(obstacle);
+            if obstacles.last().is_none_or(|last| last.place != place || place.is_none()) {
+                obstacles.push(obstacle);
             }
             Ok(())
         });
-        match built {
-            Err(why) if found.obstacles.is_empty() => Err(why),
-            _ => Ok(found),
-        }
+        let reached = match &built {
+            Err(why) if obstacles.is_empty() => return Err(why.clone()),
+            Err(_) => parameters,
+            Ok(program) => program.parameters(),
+        };
+        let values = |weight: &Parameter| (weight.name.clone(), weight.shape.iter().map(|&d| d as u64).product());
+        Ok(Found { obstacles, shapes, weights: reached.iter().map(values).collect() })
     })?
 }
 
@@ -213,86 +256,4 @@ fn origin(places: &HashMap<&str, usize>, name: &str) -> Option<usize> {
         }
         name = name.rsplit_once('.')?.0;
     }
-}
-
-/// The tensors through which everything goes that the image has to say to the first output, in the order of the graph;
-/// only those behind all of `places`.
-fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str> {
-    let index = Index::new(graph);
-    let output = graph.output[0].name();
-    let needed = index.ancestors(&[output]).0;
-    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
-    let images = graph.input.iter().map(|i| i.name()).filter(|name| !stored.contains(name));
-    // For each value that hangs on the image, how many nodes still read it.
-    let mut users: HashMap<&str, usize> = HashMap::new();
-    for &place in &needed {
-        reads(&graph.node[place]).for_each(|value| *users.entry(value).or_default() += 1);
-    }
-    *users.entry(output).or_default() += 1;
-    let mut live: HashMap<&str, usize> = images.map(|name| (name, users.get(name).copied().unwrap_or(0))).collect();
-    let mut ahead = needed.iter().filter(|place| places.contains(place)).count();
-    let mut found = Vec::new();
-    for place in needed {
-        let node = &graph.node[place];
-        ahead -= usize::from(places.contains(&place));
-        let mut hangs = false;
-        for value in reads(node) {
-            if let Some(left) = live.get_mut(value) {
-                hangs = true;
-                *left = left.saturating_sub(1);
-            }
-        }
-        live.retain(|_, left| *left > 0);
-        // A shape tells of the number of images alone.
-        if !hangs || node.is("Shape") || node.is("Size") {
-            continue;
-        }
-        let made = node.output.iter().filter_map(|o| Some((o.as_str(), *users.get(o.as_str())?)));
-        live.extend(made);
-        if ahead == 0 && live.len() == 1 {
-            found.extend(live.keys().copied());
-        }
-    }
-    found.dedup();
-    found
-}
-
-/// Where the importer fails: the first tensor behind the obstacles whose shape the file tells, if all behind it can be
-/// trained.
-fn import_behind(onnx: &Onnx, model: &Model, obstacles: &[Obstacle]) -> Option<(Part, HashMap<String, Vec<String>>)> {
-    const MOST_TRIED: usize = 3;
-    let graph = model.graph();
-    let places = obstacles.iter().map(|o| o.place).collect::<Option<HashSet<usize>>>()?;
-    let told = |name: &str| graph.value_info.iter().find(|info| info.name() == name);
-    let known = narrow(graph, &places).into_iter().filter(|t| *t != graph.output[0].name()).filter_map(told);
-    known.take(MOST_TRIED).find_map(|info| {
-        let found = import_any(onnx, &behind(model, info)?, &[]).ok()?;
-        found.obstacles.is_empty().then(|| (Part::From(info.name().into()), found.shapes))
-    })
-}
-
-/// What comes behind a tensor, with it as the input.
-fn behind(model: &Model, input: &ValueInfoProto) -> Option<Model> {
-    let mut model = model.clone();
-    let graph = model.proto.graph.as_mut()?;
-    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
-    graph.input.retain(|given| stored.contains(given.name()));
-    graph.input.push(input.clone());
-    graph.node.retain(|node| !node.output.iter().any(|output| output == input.name()));
-    let output = graph.output.first()?.name().to_string();
-    let (tensor, classifier, tail) = (output.clone(), Classifier::Chosen, Vec::new());
-    let whole = Cut {
-        tensor,
-        output,
-        classifier,
-        features: None,
-        classes: None,
-        data_type: data_type::FLOAT,
-        heads: 0,
-        tokens: Vec::new(),
-        dequantize: None,
-        decided: false,
-        tail,
-    };
-    Some(surgery::backbone(&model, &whole, &surgery::Pooling::None))
 }

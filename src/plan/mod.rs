@@ -7,6 +7,7 @@ pub mod labels;
 mod opener;
 pub mod preprocessing;
 mod probe;
+mod settled;
 mod size;
 mod trained;
 
@@ -14,16 +15,15 @@ use crate::data::{Preprocessing, Spec};
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::onnx::Model;
-use crate::onnx::cut::{self, Classifier, Cut};
-use crate::onnx::graph::Index;
-use crate::onnx::normalize::halves;
+use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::surgery::{self, Pooling};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
 pub use input::Input;
 use opener::Opener;
-pub use probe::probe;
+pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;
+pub use settled::{Settled, settle};
 pub use trained::Trained;
 
 /// What a user may decide instead of [`Plan::make`].
@@ -122,27 +122,10 @@ impl Plan {
         progress: Progress,
     ) -> Result<(Plan, Extractor)> {
         emit(progress, Event::Stage { name: "plan", total: 0 })?;
-        let widened = halves::widen_bfloat16(&mut model.proto);
-        let (mut input, mut known) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
-        let open = size::is_open(model, options)?;
-        let path = model.path.display().to_string();
-        let usage = |what: String| Error::Usage(format!("{path}: {what}"));
-        let cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
-        if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
-            return Err(usage(format!(
-                "the tensor '{}' does not depend on the image; choose another --cut",
-                cut.tensor
-            )));
-        }
+        let settled = settle(model, options, |trial, cut, input| runs(backend, trial, cut, input))?;
+        let mut notes = settled.notes(model);
+        let Settled { mut input, preprocessing: known, cut, .. } = settled;
         let opener = Opener::new(backend, &cut, options);
-        let found = if open { size::search(model, &opener, options, &input) } else { None };
-        let sized = found.as_ref().map(|(other, _)| size::note(&input, other));
-        if let Some((other, sourced)) = found {
-            (input, known) = (other, sourced);
-        }
-        let mut notes = notes(model, &cut, &known, widened);
-        notes.extend(sized);
-        notes.extend(extra::store(model, &input));
         let opened = opener.batch(model, &mut input, &mut notes)?;
         input.declare(model);
         let (engine, pooling, features) = opener.features(model, &input, opened)?;
@@ -167,31 +150,14 @@ impl Plan {
     }
 }
 
-/// What the user should know of what was found. `widened`: the file's `bfloat16` has become `float32`.
-pub fn notes(model: &Model, cut: &Cut, known: &preprocessing::Sourced, widened: bool) -> Vec<String> {
-    let mut notes = Vec::new();
-    if known.guessed {
-        notes.push(format!("preprocessing is a guess ({}); give --preprocess if you know better", known.source));
-    }
-    let others: Vec<_> = model.graph().output.iter().map(|o| o.name()).filter(|o| *o != cut.output).collect();
-    if !others.is_empty() {
-        notes.push(format!("of the outputs only '{}' is adapted; dropped: {}", cut.output, others.join(", ")));
-    }
-    if cut.decided {
-        notes.push(format!("the output '{}' gave the choice alone: it now gives a value for each class", cut.output));
-    }
-    if cut.heads > 1 {
-        let which = if cut.tokens.is_empty() { String::new() } else { format!(", tokens {:?}", cut.tokens) };
-        notes.push(format!("one head on '{}'{which} takes the place of {} joined ones", cut.tensor, cut.heads));
-    }
-    if cut.classifier == Classifier::None {
-        let what = if cut.tensor == cut.output { "the output" } else { "ahead of the final activation," };
-        notes.push(format!("no classifier was found: {what} '{}' is taken as the features", cut.tensor));
-    }
-    if widened {
-        notes.push("the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU".into());
-    }
-    notes
+/// Whether the part of a model up to a cut takes an image of this size, and gives the features that the old head took.
+pub fn runs(backend: &Backend, model: &Model, cut: &Cut, input: &Input) -> bool {
+    Opener::new(backend, cut, &PlanOptions::default()).runs(model, input)
+}
+
+/// Whether nothing says what size images are to have.
+pub fn size_is_open(model: &Model, options: &PlanOptions) -> bool {
+    size::is_open(model, options).unwrap_or(false)
 }
 
 /// The machine's threads.

@@ -1,6 +1,6 @@
 //! Tries in the engine what a plan decides: the batch, how features are pooled, the new head.
 
-use super::probe::{close, probe, tolerance};
+use super::probe::{MOST_VALUES, close, probe, tolerance};
 use super::{Input, PlanOptions, available_threads};
 use crate::data::Layout;
 use crate::engine::{Backend, Engine};
@@ -11,9 +11,6 @@ use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery::{self, Pooling};
 use ndarray::ArrayD;
-
-/// Input values that a trial may take: larger images run one at a time anyway.
-const MOST_VALUES: usize = 16 << 20;
 
 /// The frozen part, if it is open already.
 type Opened = Option<Box<dyn Engine>>;

@@ -3,6 +3,8 @@
 use super::Input;
 use ndarray::{ArrayD, Axis};
 
+/// Input values that a trial may take: larger images run one at a time anyway.
+pub const MOST_VALUES: usize = 16 << 20;
 /// Rounding that differs from one batch to another, relative to what images differ in.
 const OF_DIFFERENCES: f32 = 1e-4;
 /// The same, relative to the largest value.

@@ -1,7 +1,6 @@
 //! The size of images where neither the file nor a person says it: the graph's own constants may.
 
 use super::input::Declared;
-use super::opener::Opener;
 use super::preprocessing::{self, Sourced};
 use super::{Input, PlanOptions, extra};
 use crate::error::Result;
@@ -17,22 +16,27 @@ pub(super) fn is_open(model: &Model, options: &PlanOptions) -> Result<bool> {
     Ok(given.is_none() && Declared::of(model)?.size().is_none())
 }
 
-/// Another size than `input`'s when the frozen part does not run with that: positional embeddings and flattened maps fit one
+/// Another size than `input`'s when the frozen part does not run with that (`runs` tells): positional embeddings and flattened maps fit one
 /// size alone. `None` where it runs, and where no usual size does.
-pub(super) fn search(model: &Model, opener: &Opener, options: &PlanOptions, input: &Input) -> Option<(Input, Sourced)> {
-    let runs = |input: &Input| {
+pub(super) fn search(
+    model: &Model,
+    options: &PlanOptions,
+    input: &Input,
+    runs: impl Fn(&Model, &Input) -> bool,
+) -> Option<(Input, Sourced)> {
+    let fits = |input: &Input| {
         let mut trial = model.clone();
         extra::store(&mut trial, input);
-        opener.runs(&trial, input)
+        runs(&trial, input)
     };
-    if runs(input) {
+    if fits(input) {
         return None;
     }
     let declared = Declared::of(model).ok()?;
     let sizes = SIZES.into_iter().map(|side| (declared.height.unwrap_or(side), declared.width.unwrap_or(side)));
     sizes.filter(|&size| size != (input.height, input.width)).find_map(|size| {
         let found = preprocessing::resolve(model, options.preprocess.as_ref(), Some(size)).ok()?;
-        runs(&found.0).then_some(found)
+        fits(&found.0).then_some(found)
     })
 }
 

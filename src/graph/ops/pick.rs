@@ -35,7 +35,11 @@ fn lower(node: &Node) -> Option<Lowered> {
 }
 
 fn plain(reduction: ScatterReduction) -> std::result::Result<(), String> {
-    if reduction == ScatterReduction::None { Ok(()) } else { Err("it adds to what is there: that is not known".into()) }
+    if reduction == ScatterReduction::None {
+        Ok(())
+    } else {
+        Err("it combines with the values that are there (its reduction), which training cannot do".into())
+    }
 }
 
 fn lower_triangle(node: &Node, upper: bool) -> Lowered {

@@ -6,7 +6,7 @@ mod layer;
 mod walk;
 
 use super::graph::Index;
-use super::schema::GraphProto;
+use super::schema::{GraphProto, data_type};
 use serde::{Deserialize, Serialize};
 use walk::{Walk, embedding, float_type, walk};
 
@@ -53,6 +53,25 @@ pub struct Cut {
     pub tail: Vec<usize>,
 }
 
+impl Cut {
+    /// A cut at a tensor of floats, for its part of the graph alone: there is no head behind it.
+    pub fn at(tensor: &str) -> Cut {
+        Cut {
+            tensor: tensor.into(),
+            output: tensor.into(),
+            classifier: Classifier::Chosen,
+            features: None,
+            classes: None,
+            data_type: data_type::FLOAT,
+            heads: 0,
+            tokens: Vec::new(),
+            dequantize: None,
+            decided: false,
+            tail: Vec::new(),
+        }
+    }
+}
+
 /// Names of the values that turn bytes `b` back into floats: `scale * (b - zero_point)`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dequantize {
@@ -64,6 +83,7 @@ pub struct Dequantize {
 
 /// Outputs among which one is chosen: each is looked at in turn.
 const MOST_OUTPUTS: usize = 256;
+
 /// The output to adapt and its cut. Of several outputs the one with a classifier is taken; of several with one, the
 /// one that gives scores and not the choice made from them, then the one that depends on most nodes (auxiliary classifiers
 /// branch off earlier), the first of equals. `output` may be any tensor that a node computes. The graph must be one that

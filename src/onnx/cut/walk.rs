@@ -165,17 +165,11 @@ fn may_follow(node: &NodeProto) -> bool {
 pub(super) fn embedding<'a>(index: &Index<'a>, output: &str, tensor: &'a str) -> Cut {
     let declared = float_type(index.graph, tensor).or_else(|| float_type(index.graph, output));
     Cut {
-        tensor: tensor.into(),
         output: output.into(),
         classifier: Classifier::None,
-        features: None,
-        classes: None,
         data_type: declared.unwrap_or(data_type::FLOAT),
-        heads: 0,
-        tokens: Vec::new(),
         dequantize: bytes::made(index, tensor),
-        decided: false,
-        tail: Vec::new(),
+        ..Cut::at(tensor)
     }
 }
 

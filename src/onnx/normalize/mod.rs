@@ -57,8 +57,8 @@ pub fn no_gradient(node: &NodeProto) -> Option<&'static str> {
         _ => WHOLE.iter().any(|op| node.is(op)),
     };
     let recurrent = ["LSTM", "GRU", "RNN"].iter().any(|op| node.is(op));
-    let why = "quantized: rounded values have no gradient; the float model has";
-    quantized.then_some(why).or(recurrent.then_some("recurrent networks cannot be trained inside"))
+    let why = "it is quantized, and rounded values have no gradient: train inside the float model";
+    quantized.then_some(why).or(recurrent.then_some("it is recurrent, and recurrent layers cannot be trained inside"))
 }
 
 /// The version of the default operator set.

@@ -1,0 +1,83 @@
+//! What of a graph can be trained where a part of it cannot.
+
+use super::facts::Facts;
+use super::{Found, import_any};
+use crate::onnx::cut::Cut;
+use crate::onnx::graph::{Index, reads};
+use crate::onnx::schema::{GraphProto, ValueInfoProto};
+use crate::onnx::{Model, surgery};
+use std::collections::{HashMap, HashSet};
+use tract_onnx::Onnx;
+
+/// The tensors through which everything goes that the image has to say to the first output, in the order of the graph;
+/// only those behind all of `places`.
+pub(super) fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str> {
+    let index = Index::new(graph);
+    let output = graph.output[0].name();
+    let needed = index.ancestors(&[output]).0;
+    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
+    let images = graph.input.iter().map(|i| i.name()).filter(|name| !stored.contains(name));
+    // For each value that hangs on the image, how many nodes still read it.
+    let mut users: HashMap<&str, usize> = HashMap::new();
+    for &place in &needed {
+        reads(&graph.node[place]).for_each(|value| *users.entry(value).or_default() += 1);
+    }
+    *users.entry(output).or_default() += 1;
+    let mut live: HashMap<&str, usize> = images.map(|name| (name, users.get(name).copied().unwrap_or(0))).collect();
+    let mut ahead = needed.iter().filter(|place| places.contains(place)).count();
+    let mut found = Vec::new();
+    for place in needed {
+        let node = &graph.node[place];
+        ahead -= usize::from(places.contains(&place));
+        let mut hangs = false;
+        for value in reads(node) {
+            if let Some(left) = live.get_mut(value) {
+                hangs = true;
+                *left = left.saturating_sub(1);
+            }
+        }
+        live.retain(|_, left| *left > 0);
+        // A shape tells of the number of images alone.
+        if !hangs || node.is("Shape") || node.is("Size") {
+            continue;
+        }
+        let made = node.output.iter().filter_map(|o| Some((o.as_str(), *users.get(o.as_str())?)));
+        live.extend(made);
+        if ahead == 0 && live.len() == 1 {
+            found.extend(live.keys().copied());
+        }
+    }
+    found.dedup();
+    found
+}
+
+/// The first tensor behind `places` whose shape is known and behind which all can be trained, and what the importer found
+/// there. Importing from a tensor needs its shape: `facts` tell it, or the file does.
+pub(super) fn import_behind<'a>(
+    onnx: &Onnx,
+    model: &'a Model,
+    places: &HashSet<usize>,
+    facts: &Facts,
+) -> Option<(&'a str, Found)> {
+    const MOST_TRIED: usize = 3;
+    let graph = model.graph();
+    let told = |name: &str| graph.value_info.iter().find(|info| info.name() == name).cloned();
+    let known = narrow(graph, places).into_iter().filter(|tensor| *tensor != graph.output[0].name());
+    let known = known.filter_map(|tensor| Some((tensor, facts.declaration(tensor).or_else(|| told(tensor))?)));
+    known.take(MOST_TRIED).find_map(|(tensor, info)| {
+        let found = import_any(onnx, &behind(model, info)?, &[]).ok()?;
+        found.obstacles.is_empty().then_some((tensor, found))
+    })
+}
+
+/// What comes behind a tensor, with it as the input.
+fn behind(model: &Model, input: ValueInfoProto) -> Option<Model> {
+    let mut model = model.clone();
+    let graph = model.proto.graph.as_mut()?;
+    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
+    graph.input.retain(|given| stored.contains(given.name()));
+    graph.node.retain(|node| !node.output.iter().any(|output| output == input.name()));
+    graph.input.push(input);
+    let output = Cut::at(graph.output.first()?.name());
+    Some(surgery::backbone(&model, &output, &surgery::Pooling::None))
+}

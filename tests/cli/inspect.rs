@@ -1,0 +1,114 @@
+//! What is said of a model: shapes, sizes, what can be trained, what is wrong.
+
+use super::parts::{inspected, place};
+use super::support::Place;
+use crate::common::golden;
+use adapt::onnx::Model;
+use adapt::onnx::schema::{NodeProto, TensorProto, data_type};
+use adapt::onnx::tensor::initializer;
+use serde_json::json;
+use std::fs;
+
+#[test]
+fn inspect_tells_shapes_and_what_can_be_trained() {
+    let place = place();
+    let found = inspected(&place, "tiny.onnx");
+    let first = &found["candidates"][0];
+    assert_eq!((&first["tensor"], &first["shape"]), (&json!("features"), &json!(["N", "6"])));
+    // 4 x 6 weights and 4 biases behind it, 6 x 3 x 3 x 3 and 6 ahead.
+    assert_eq!(first["parameters_behind"], 28);
+    assert_eq!(found["training"], json!({ "inside": "all", "parameters": 168, "obstacles": [] }));
+
+    let found = inspected(&place, "parts/dft.onnx");
+    assert_eq!(found["training"]["inside"], json!({ "from": "spectrum" }));
+    let obstacle = &found["training"]["obstacles"][0];
+    assert_eq!((&obstacle["node"], &obstacle["operator"]), (&json!("dft"), &json!("DFT")));
+    assert_eq!((&found["training"]["parameters"], &found["problems"]), (&json!(48), &json!([])));
+    let text = place.adapt("inspect parts/dft.onnx").succeeds().out;
+    assert!(text.contains("from 'spectrum' on") && text.contains("node 'dft' (DFT)"), "{text}");
+    // A head needs none of it.
+    fs::copy(place.path("parts/dft.onnx"), place.path("tiny.onnx")).unwrap();
+    place.main("").succeeds();
+
+    let found = inspected(&place, "parts/custom.onnx");
+    assert_eq!(found["training"]["inside"], json!({ "from": "middle" }));
+    assert_eq!(found["training"]["obstacles"][0]["operator"], "com.example.Frobnicate");
+    assert_eq!(found["candidates"][0]["shape"], json!(["N", "8"]));
+}
+
+/// `tiny.onnx` with further nodes ahead of one that reads `tensor`, which then reads the last one's output.
+fn with_nodes(place: &Place, tensor: &str, nodes: &[(&str, &[&str], &str)], stored: Vec<TensorProto>) {
+    let mut model = Model::open(golden("tiny.onnx")).unwrap();
+    let graph = model.proto.graph.as_mut().unwrap();
+    let reader = graph.node.iter().position(|node| node.input[0] == tensor).unwrap();
+    graph.node[reader].input[0] = nodes.last().unwrap().2.into();
+    let made = nodes.iter().map(|(operator, inputs, output)| NodeProto {
+        op_type: Some(operator.to_string()),
+        name: Some(output.to_string()),
+        input: inputs.iter().map(|input| input.to_string()).collect(),
+        output: vec![output.to_string()],
+        ..Default::default()
+    });
+    graph.node.splice(reader..reader, made);
+    graph.initializer.extend(stored);
+    place.write("other.onnx", model.to_bytes().unwrap());
+}
+
+#[test]
+fn inspect_counts_the_weights_that_training_changes() {
+    let place = place();
+    // A scale that an `Mul` reads is stored and is no weight.
+    let scale = initializer("scale", &[1, 6, 1, 1], [2.0; 6].into_iter(), data_type::FLOAT);
+    with_nodes(&place, "relu", &[("Mul", &["relu", "scale"], "scaled")], vec![scale]);
+    let found = inspected(&place, "other.onnx");
+    assert_eq!((&found["training"]["parameters"], &found["parameters"]), (&json!(168), &json!(168 + 28 + 6)));
+}
+
+#[test]
+fn inspect_tells_shapes_past_what_cannot_be_imported() {
+    let place = place();
+    let scale = || initializer("s", &[], [0.01].into_iter(), data_type::FLOAT);
+    let nodes: [(&str, &[&str], &str); 2] =
+        [("QuantizeLinear", &["x", "s"], "q"), ("DequantizeLinear", &["q", "s"], "dq")];
+    with_nodes(&place, "x", &nodes, vec![scale()]);
+    let found = inspected(&place, "other.onnx");
+    assert_eq!(found["candidates"][0]["shape"], json!(["N", "6"]));
+    assert_eq!(found["training"]["inside"], json!({ "from": "dq" }));
+    assert_eq!(found["training"]["parameters"], 168);
+    let text = place.adapt("inspect other.onnx").succeeds().out;
+    assert!(text.contains("follows the tensor 'dq' (168 parameters)"), "{text}");
+    assert!(text.contains("what prevents  node 'q' (QuantizeLinear): it is quantized"), "{text}");
+    // Nothing is known behind this one, but the layer that takes rows of six.
+    with_nodes(&place, "features", &[("Frobnicate", &["features"], "odd")], Vec::new());
+    let found = inspected(&place, "other.onnx");
+    assert_eq!((&found["cut"]["tensor"], &found["candidates"][0]["shape"]), (&json!("odd"), &json!(["N", "6"])));
+    let text = place.adapt("inspect other.onnx").succeeds().out;
+    assert!(text.contains("training does not know this operator") && text.contains("it stays as it is"), "{text}");
+}
+
+#[test]
+fn inspect_finds_the_size_and_the_problems_that_a_plan_would() {
+    let place = place();
+    for name in ["size_open", "size_rank", "size_side"] {
+        fs::copy(golden(&format!("onnx/{name}.onnx")), place.path("tiny.onnx")).unwrap();
+        let found = inspected(&place, "tiny.onnx");
+        assert_eq!((&found["input"]["height"], &found["input"]["width"]), (&json!(32), &json!(32)), "{name}");
+        assert_eq!(found["candidates"][0]["shape"], json!(["N", "6144"]), "{name}");
+        place.main("--force").succeeds();
+        assert_eq!(found["notes"], place.json("out/run.json")["plan"]["notes"], "{name}");
+    }
+    let mut model = Model::open(golden("tiny.onnx")).unwrap();
+    let graph = model.proto.graph.as_mut().unwrap();
+    graph.node.iter_mut().find(|node| node.is("Conv")).unwrap().input[0] = "image".into();
+    graph.initializer.push(initializer("image", &[1, 3, 8, 8], [0.5; 192].into_iter(), data_type::FLOAT));
+    place.write("constant.onnx", model.to_bytes().unwrap());
+    for (file, words) in [("constant.onnx", "does not depend on the image"), ("opset6.onnx", "its opset is 6")] {
+        if file == "opset6.onnx" {
+            fs::copy(golden("onnx/opset6.onnx"), place.path(file)).unwrap();
+        }
+        let found = inspected(&place, file);
+        assert!(found["problems"][0].as_str().unwrap().contains(words) && found["training"].is_null(), "{found}");
+        let refused = place.adapt(&format!("--data data --onnx {file} --out no"));
+        assert!(refused.code != Some(0) && refused.err.contains(words), "{}", refused.err);
+    }
+}
