@@ -116,26 +116,33 @@ impl<'a> Index<'a> {
 }
 
 /// Names for what surgery adds: none that the graph, or a graph inside it, has for a value or a node.
-pub struct Names(HashSet<String>);
+pub struct Names {
+    taken: HashSet<String>,
+    /// The number to try next, by wanted name: thousands of nodes may want one.
+    next: HashMap<String, u64>,
+}
 
 impl Names {
     /// The names that are taken.
     pub fn of(graph: &GraphProto) -> Names {
         let mut taken = HashSet::new();
         take(graph, &mut taken);
-        Names(taken)
+        Names { taken, next: HashMap::new() }
     }
 
     /// `wanted`, or `wanted.2`, `wanted.3`, … where it is taken; from now on it is.
     pub fn fresh(&mut self, wanted: &str) -> String {
-        let mut name = wanted.to_string();
-        for n in 2.. {
-            if self.0.insert(name.clone()) {
-                break;
-            }
-            name = format!("{wanted}.{n}");
+        if self.taken.insert(wanted.to_string()) {
+            return wanted.to_string();
         }
-        name
+        let next = self.next.entry(wanted.to_string()).or_insert(2);
+        loop {
+            let name = format!("{wanted}.{next}");
+            *next += 1;
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
     }
 }
 
@@ -155,6 +162,11 @@ pub fn reads(node: &NodeProto) -> Box<dyn Iterator<Item = &str> + '_> {
     let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
     let captured = inner.flat_map(|g| g.node.iter().flat_map(reads).chain(g.output.iter().map(|o| o.name())));
     Box::new(node.input.iter().map(String::as_str).chain(captured))
+}
+
+/// The graphs inside a node.
+pub fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
 }
 
 /// Every stored tensor of nodes, those of the graphs inside them included.

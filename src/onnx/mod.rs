@@ -14,6 +14,7 @@ pub mod normalize;
 pub mod parameters;
 pub mod pooling;
 pub mod port;
+pub mod rounds;
 pub mod schema;
 pub mod shapes;
 pub mod surgery;

@@ -1,9 +1,9 @@
 //! What must hold before anything else looks at a model. Files come from strangers.
 
 use super::graph::{Index, graph_tensors, node_tensors, reads};
-use super::schema::{GraphProto, NodeProto};
+use super::schema::GraphProto;
 use super::tensor;
-use super::{Model, normalize::functions};
+use super::{Model, normalize::functions, rounds};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 
@@ -25,30 +25,8 @@ pub fn validate(model: &Model) -> Result<()> {
         tensor::check(t).map_err(|what| error(format!("the tensor '{}': {what}", t.name())))?;
     }
     functions::check(&model.proto).map_err(error)?;
-    let functions = model.proto.functions.iter().flat_map(|f| &f.node);
-    let index = Index::new(model.graph());
-    if let Some(node) = model.graph().node.iter().chain(functions).find_map(|node| endless(node, &index)) {
-        let what =
-            format!("node {}: a Loop without a known number of rounds may never end; not supported", node.label());
-        return Err(error(what));
-    }
+    rounds::check(&model.proto).map_err(error)?;
     check(model.graph()).map_err(error)
-}
-
-/// The most rounds of a `Loop`: more than any exporter unrolls, and soon over.
-const MOST_ROUNDS: i64 = 100_000;
-
-/// A `Loop` at or inside the node whose number of rounds is not a small constant of the main graph.
-fn endless<'a>(node: &'a NodeProto, index: &Index) -> Option<&'a NodeProto> {
-    let rounds = || {
-        let raw = tensor::raw_bytes(index.constant(node.input.first()?)?)?;
-        Some(i64::from_le_bytes(raw.get(..8)?.try_into().ok()?))
-    };
-    if node.is("Loop") && rounds().is_none_or(|n| n > MOST_ROUNDS) {
-        return Some(node);
-    }
-    let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).flat_map(|g| &g.node);
-    inner.into_iter().find_map(|inner| endless(inner, index))
 }
 
 fn check(graph: &GraphProto) -> std::result::Result<(), String> {

@@ -1,7 +1,7 @@
 //! `Dropout` that drops nothing.
 
 use super::super::graph::{Index, Names, reads};
-use super::super::schema::{AttributeProto, ModelProto, NodeProto, data_type};
+use super::super::schema::{AttributeProto, ModelProto, NodeProto, TensorProto, data_type};
 use super::super::tensor::{floats, initializer, raw_bytes};
 use super::{bypass, node, opset};
 use std::collections::HashSet;
@@ -27,27 +27,33 @@ pub fn remove(proto: &mut ModelProto) -> Result<(), String> {
     let removable = |node: &NodeProto| node.is("Dropout") && !(opset < WITH_MODE && mask(node).is_some());
     let gone: HashSet<String> =
         graph.node.iter().filter(|n| removable(n)).filter_map(|n| n.output.first().cloned()).collect();
-    let masks: Vec<(String, String)> =
-        graph.node.iter().filter(|n| removable(n)).filter_map(|n| Some((n.input.first()?.clone(), mask(n)?))).collect();
-    for (input, mask) in masks {
-        let shape = names.fresh(&format!("{mask}/shape"));
-        graph.node.push(node(&mut names, "Shape", vec![input], shape.clone()));
-        let mut ones = node(&mut names, "ConstantOfShape", vec![shape], mask);
-        let mut one = initializer("", &[1], [], data_type::BOOL);
-        one.raw_data = Some(vec![1].into());
-        ones.attribute.push(AttributeProto {
-            name: Some("value".into()),
-            t: Some(one),
-            r#type: Some(TENSOR),
-            ..Default::default()
-        });
-        graph.node.push(ones);
+    let masks: Vec<Option<(String, String)>> =
+        graph.node.iter().map(|n| Some((n.input.first()?.clone(), mask(n).filter(|_| removable(n))?))).collect();
+    // Where the `Dropout` is: a sorted file stays sorted.
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for (dropout, mask) in std::mem::take(&mut graph.node).into_iter().zip(masks) {
+        if let Some((input, mask)) = mask {
+            kept.extend(all_true(&mut names, input, mask));
+        }
+        kept.push(dropout);
     }
+    graph.node = kept;
     bypass(graph, |node| {
         let output = node.output.first().filter(|output| node.is("Dropout") && gone.contains(*output))?;
         Some((output.clone(), node.input.first()?.clone()))
     });
     Ok(())
+}
+
+/// Nodes that make a mask of the shape of `input` under which everything is kept.
+fn all_true(names: &mut Names, input: String, mask: String) -> [NodeProto; 2] {
+    let shape = names.fresh(&format!("{mask}/shape"));
+    let shape_of = node(names, "Shape", vec![input], shape.clone());
+    let mut ones = node(names, "ConstantOfShape", vec![shape], mask);
+    let one = TensorProto { raw_data: Some(vec![1].into()), ..initializer("", &[1], [], data_type::BOOL) };
+    let (name, kind) = (Some("value".into()), Some(TENSOR));
+    ones.attribute.push(AttributeProto { name, t: Some(one), r#type: kind, ..Default::default() });
+    [shape_of, ones]
 }
 
 /// `AttributeProto.AttributeType` of a tensor.

@@ -11,63 +11,99 @@ const DEEPEST: usize = 64;
 /// What a file may grow to: this, or a few times what it was.
 const MOST_BYTES: usize = 64 << 20;
 const MOST_GROWTH: usize = 8;
+/// What the attributes that functions hand to their nodes may take, all copies together: they are numbers and short lists.
+const MOST_COPIED: usize = 64 << 20;
 
-/// Domain, name, overload.
-type Key = (String, String, String);
-type Table<'a> = HashMap<Key, &'a FunctionProto>;
+/// A function's domain, name and overload.
+pub(in crate::onnx) type Key = (String, String, String);
+pub(in crate::onnx) type Table<'a> = HashMap<Key, &'a FunctionProto>;
 
-fn key(domain: &str, name: &str, overload: &str) -> Key {
+pub(in crate::onnx) fn key(domain: &str, name: &str, overload: &str) -> Key {
     let domain = if domain == "ai.onnx" { "" } else { domain };
     (domain.into(), name.into(), overload.into())
 }
 
-fn called(node: &NodeProto) -> Key {
+pub(in crate::onnx) fn called(node: &NodeProto) -> Key {
     key(node.domain(), node.op_type(), node.overload())
 }
 
-fn table(functions: &[FunctionProto]) -> Table<'_> {
+pub(in crate::onnx) fn table(functions: &[FunctionProto]) -> Table<'_> {
     functions.iter().map(|f| (key(f.domain(), f.name(), f.overload()), f)).collect()
 }
 
 /// Refuses functions that call themselves, and those whose nodes would fill the memory: a file of a few lines can stand
-/// for 2⁶⁴ nodes.
+/// for 2⁶⁴ nodes, or for one long attribute in thousands of nodes.
 pub fn check(proto: &ModelProto) -> Result<(), String> {
     if proto.functions.is_empty() {
         return Ok(());
     }
-    let (table, mut sizes) = (table(&proto.functions), HashMap::new());
+    let mut sizes = Sizes { table: table(&proto.functions), done: HashMap::new(), longest: (0, "") };
     for function in &proto.functions {
-        size(&function.node, &table, &mut sizes, 0)?;
+        sizes.of(&function.node, 0)?;
+        function.attribute_proto.iter().for_each(|attribute| sizes.passed(attribute, function));
     }
-    let whole = proto.graph.as_ref().map_or(Ok(0), |graph| size(&graph.node, &table, &mut sizes, 0))?;
-    let own = proto.encoded_len();
-    match whole <= MOST_BYTES.max(own.saturating_mul(MOST_GROWTH)) {
-        true => Ok(()),
-        false => Err(format!("its functions, written out, would take {whole} bytes, the file has {own}")),
+    let whole = proto.graph.as_ref().map_or(Ok(Size::default()), |graph| sizes.of(&graph.node, 0))?;
+    let (own, (longest, name)) = (proto.encoded_len(), sizes.longest);
+    if whole.bytes > MOST_BYTES.max(own.saturating_mul(MOST_GROWTH)) {
+        return Err(format!("its functions, written out, would take {} bytes, the file has {own}", whole.bytes));
     }
+    if whole.references.saturating_mul(longest) > MOST_COPIED {
+        let nodes = whole.references;
+        return Err(format!(
+            "the function '{name}' is given an attribute of {longest} bytes, and {nodes} attributes refer to functions'"
+        ));
+    }
+    Ok(())
 }
 
-/// Bytes of the nodes with all functions written out.
-fn size(nodes: &[NodeProto], table: &Table, sizes: &mut HashMap<Key, usize>, depth: usize) -> Result<usize, String> {
-    let mut total: usize = nodes.iter().map(Message::encoded_len).sum();
-    let mut open: Vec<&NodeProto> = nodes.iter().collect();
-    while let Some(node) = open.pop() {
-        open.extend(node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).flat_map(|g| &g.node));
-        let key = called(node);
-        let Some(function) = table.get(&key) else { continue };
-        if !sizes.contains_key(&key) {
-            if depth == DEEPEST {
-                let name = function.name();
-                return Err(format!(
-                    "the function '{name}' calls itself, or functions go deeper than {DEEPEST} levels"
-                ));
+/// What nodes are with all functions written out: their bytes, and how many attributes refer to a function's.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    bytes: usize,
+    references: usize,
+}
+
+struct Sizes<'a> {
+    table: Table<'a>,
+    done: HashMap<Key, Size>,
+    /// Bytes of the longest attribute that a function is given, and the function.
+    longest: (usize, &'a str),
+}
+
+impl<'a> Sizes<'a> {
+    fn of(&mut self, nodes: &'a [NodeProto], depth: usize) -> Result<Size, String> {
+        let mut total = Size { bytes: nodes.iter().map(Message::encoded_len).sum(), references: 0 };
+        let mut open: Vec<&NodeProto> = nodes.iter().collect();
+        while let Some(node) = open.pop() {
+            total.references += node.attribute.iter().filter(|a| !a.ref_attr_name().is_empty()).count();
+            open.extend(node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).flat_map(|g| &g.node));
+            let key = called(node);
+            let Some(&function) = self.table.get(&key) else { continue };
+            let name = function.name();
+            // Graphs that hold references of their own would multiply what is copied; no exporter passes any.
+            if node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty()) {
+                return Err(format!("node {}: the function '{name}' is given a graph; not supported", node.label()));
             }
-            let bytes = size(&function.node, table, sizes, depth + 1)?;
-            sizes.insert(key.clone(), bytes);
+            node.attribute.iter().for_each(|attribute| self.passed(attribute, function));
+            if !self.done.contains_key(&key) {
+                if depth == DEEPEST {
+                    return Err(format!(
+                        "the function '{name}' calls itself, or functions go deeper than {DEEPEST} levels"
+                    ));
+                }
+                let size = self.of(&function.node, depth + 1)?;
+                self.done.insert(key.clone(), size);
+            }
+            let size = self.done[&key];
+            total.bytes = total.bytes.saturating_add(size.bytes);
+            total.references = total.references.saturating_add(size.references);
         }
-        total = total.saturating_add(sizes[&key]);
+        Ok(total)
     }
-    Ok(total)
+
+    fn passed(&mut self, attribute: &AttributeProto, function: &'a FunctionProto) {
+        self.longest = self.longest.max((attribute.encoded_len(), function.name()));
+    }
 }
 
 /// Writes out every call, those inside functions and inner graphs too.
@@ -120,7 +156,8 @@ impl Inliner<'_> {
             return Err(format!("the function '{name}' is of opset {own}, the model of {version}; give both the same"));
         }
         let prefix = if call.name().is_empty() { call.output.first().map_or("", String::as_str) } else { call.name() };
-        let mut scope = Scope { names: &mut self.names, prefix, values: HashMap::new(), function: function.name() };
+        let (names, function_name) = (&mut self.names, function.name());
+        let mut scope = Scope { names, prefix, function: function_name, values: HashMap::new(), hidden: Vec::new() };
         for (i, formal) in function.input.iter().enumerate() {
             scope.values.insert(formal.clone(), call.input.get(i).cloned().unwrap_or_default());
         }
@@ -146,6 +183,8 @@ struct Scope<'a> {
     prefix: &'a str,
     function: &'a str,
     values: HashMap<String, String>,
+    /// What names stood for outside of the inner graphs that the walk is in: they mean it again behind the graph.
+    hidden: Vec<(String, Option<String>)>,
 }
 
 impl Scope<'_> {
@@ -156,7 +195,8 @@ impl Scope<'_> {
     fn declare(&mut self, name: &str) {
         if !name.is_empty() {
             let fresh = self.fresh(name);
-            self.values.insert(name.into(), fresh);
+            let outside = self.values.insert(name.into(), fresh);
+            self.hidden.push((name.into(), outside));
         }
     }
 
@@ -182,10 +222,11 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// A graph inside the function: its own names are renamed too.
+    /// A graph inside the function: its own names are renamed too, and stand for something in it alone.
     fn inner(&mut self, graph: &mut GraphProto) -> Result<(), String> {
         graph.value_info.clear();
         graph.quantization_annotation.clear();
+        let before = self.hidden.len();
         let made = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
         let stored = graph.initializer.iter().map(|t| t.name());
         let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref()).map(|t| t.name());
@@ -195,7 +236,14 @@ impl Scope<'_> {
         let tensors = graph.initializer.iter_mut().chain(tensors).filter_map(|t| t.name.as_mut());
         let infos = graph.input.iter_mut().chain(&mut graph.output).filter_map(|v| v.name.as_mut());
         tensors.chain(infos).try_for_each(|name| self.replace(name))?;
-        self.nodes(&mut graph.node)
+        self.nodes(&mut graph.node)?;
+        for (name, outside) in self.hidden.drain(before..).rev() {
+            match outside {
+                Some(outside) => self.values.insert(name, outside),
+                None => self.values.remove(&name),
+            };
+        }
+        Ok(())
     }
 }
 

@@ -1,16 +1,18 @@
 //! A name of its own for every node and value.
 
-use super::super::graph::Names;
+use super::super::graph::{Names, inner_graphs};
 use super::super::schema::{GraphProto, ModelProto, NodeProto};
 use super::{inner, read_instead};
 use std::collections::{HashMap, HashSet};
 
-/// Names nodes that have no name or another's, and renames values of inner graphs that are called as values outside, or
+/// Names nodes that have no name, or another's, and renames values of inner graphs that are called as values outside, or
 /// in a graph beside. Empty names at the end of a list, for what is left out, go. The main graph's values keep their names: [`super::super::validate`] lets none be there twice.
 pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
     let Some(graph) = proto.graph.as_mut() else { return Ok(()) };
-    let mut unique = Unique { names: Names::of(graph), nodes: HashSet::new(), values: HashSet::new() };
+    let mut unique =
+        Unique { names: Names::of(graph), nodes: HashSet::new(), named: HashSet::new(), values: HashSet::new() };
     unique.values.extend(own(graph).map(str::to_owned));
+    unique.named.extend(every_node(graph).map(|node| node.name().to_owned()));
     graph.node.iter_mut().for_each(|node| unique.node(node));
     Ok(())
 }
@@ -18,6 +20,8 @@ pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
 struct Unique {
     names: Names,
     nodes: HashSet<String>,
+    /// The names that nodes have in the file.
+    named: HashSet<String>,
     values: HashSet<String>,
 }
 
@@ -27,12 +31,14 @@ impl Unique {
             while values.pop_if(|name| name.is_empty()).is_some() {}
         }
         if node.name().is_empty() || !self.nodes.insert(node.name().to_owned()) {
+            // A node without a name is called after its first output, which people find in the file.
             let wanted = match (node.name(), node.output.first()) {
                 ("", Some(output)) if !output.is_empty() => output,
                 ("", _) => node.op_type(),
                 (name, _) => name,
             };
-            let name = self.names.fresh(wanted);
+            let is_free = node.name().is_empty() && !self.named.contains(wanted) && !self.nodes.contains(wanted);
+            let name = if is_free && wanted != node.op_type() { wanted.to_owned() } else { self.names.fresh(wanted) };
             self.nodes.insert(name.clone());
             node.name = Some(name);
         }
@@ -48,6 +54,11 @@ impl Unique {
         graph.node.iter_mut().for_each(|node| self.node(node));
         rename(graph, &renamed);
     }
+}
+
+/// A graph's nodes, and those of the graphs inside them.
+fn every_node(graph: &GraphProto) -> Box<dyn Iterator<Item = &NodeProto> + '_> {
+    Box::new(graph.node.iter().flat_map(|node| std::iter::once(node).chain(inner_graphs(node).flat_map(every_node))))
 }
 
 /// The values that a graph takes, stores or makes.
