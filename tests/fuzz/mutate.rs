@@ -1,66 +1,44 @@
 //! Damage to ONNX files: to their bytes, and to every kind of field.
 
-use super::build::{Rng, ints};
-use adapt::onnx::schema::{AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, TensorProto, dimension};
-use adapt::onnx::tensor::{initializer, integers};
+use super::build::Rng;
+use super::grow;
+use adapt::onnx::schema::{
+    AttributeProto, Dimension, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, dimension,
+};
+use adapt::onnx::tensor::integers;
 use prost::Message;
 
-const ODD: [i64; 16] =
+pub const ODD: [i64; 16] =
     [0, 1, -1, 2, 3, 7, 64, 1000, 1 << 20, 1 << 31, 1 << 40, 1 << 60, i64::MAX, i64::MIN, -1000, 4_000_000];
 
+#[rustfmt::skip]
 const OPERATORS: [&str; 44] = [
-    "Conv",
-    "ConvTranspose",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "Gemm",
-    "MatMul",
-    "Add",
-    "Mul",
-    "Div",
-    "Pow",
-    "Relu",
-    "Softmax",
-    "Reshape",
-    "Flatten",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "Concat",
-    "Split",
-    "Slice",
-    "Gather",
-    "Expand",
-    "Tile",
-    "Range",
-    "ConstantOfShape",
-    "Resize",
-    "Upsample",
-    "Pad",
-    "Shape",
-    "Cast",
-    "Identity",
-    "Dropout",
-    "BatchNormalization",
-    "LayerNormalization",
-    "ReduceMean",
-    "ReduceSum",
-    "ArgMax",
-    "TopK",
-    "OneHot",
-    "Einsum",
-    "Where",
-    "CumSum",
-    "Attention",
+    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "Gemm", "MatMul", "Add", "Mul", "Div",
+    "Pow", "Relu", "Softmax", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Split", "Slice",
+    "Gather", "Expand", "Tile", "Range", "ConstantOfShape", "Resize", "Upsample", "Pad", "Shape", "Cast", "Identity",
+    "Dropout", "BatchNormalization", "LayerNormalization", "ReduceMean", "ReduceSum", "ArgMax", "TopK", "OneHot",
+    "Einsum", "Where", "CumSum", "Attention",
 ];
 
 /// The file's bytes after one to four kinds of damage.
 pub fn damaged(mut model: ModelProto, rng: &mut Rng) -> Vec<u8> {
     let bytes_only = rng.size(0, 9) == 0;
     if !bytes_only && let Some(graph) = model.graph.as_mut() {
+        if rng.size(0, 7) == 0 {
+            grow::chain(graph, rng);
+        }
+        if rng.size(0, 7) == 0 {
+            grow::branch(graph, rng);
+        }
+        let function = if rng.size(0, 7) == 0 { grow::function(graph, rng) } else { None };
         for _ in 0..rng.size(1, 4) {
             damage(graph, rng);
+        }
+        model.functions.extend(function);
+        if rng.coin()
+            && let Some(function) = some(&mut model.functions, rng)
+        {
+            damage_function(function, rng);
         }
         if rng.size(0, 9) == 0 {
             model
@@ -86,12 +64,12 @@ fn odd(rng: &mut Rng) -> i64 {
     rng.pick(&ODD)
 }
 
-fn some<'a, T>(of: &'a mut [T], rng: &mut Rng) -> Option<&'a mut T> {
+pub fn some<'a, T>(of: &'a mut [T], rng: &mut Rng) -> Option<&'a mut T> {
     if of.is_empty() { None } else { Some(&mut of[rng.size(0, of.len() - 1)]) }
 }
 
 /// A name that something in the graph has.
-fn name(graph: &GraphProto, rng: &mut Rng) -> String {
+pub fn name(graph: &GraphProto, rng: &mut Rng) -> String {
     let made = graph.node.iter().flat_map(|node| &node.output).cloned();
     let stored = graph.initializer.iter().map(|tensor| tensor.name().to_owned());
     let mut names: Vec<String> = made.chain(stored).chain(graph.input.iter().map(|i| i.name().to_owned())).collect();
@@ -106,7 +84,7 @@ fn damage(graph: &mut GraphProto, rng: &mut Rng) {
         1 => damage_input(graph, rng),
         2 => list(&mut graph.node, rng),
         3 => list(&mut graph.initializer, rng),
-        4 => swell(graph, rng),
+        4 => grow::swell(graph, rng),
         5 => match some(&mut graph.output, rng) {
             Some(output) => output.name = Some(other),
             None => graph.output.clear(),
@@ -175,7 +153,14 @@ fn damage_node(node: &mut NodeProto, other: String, rng: &mut Rng) {
 }
 
 fn damage_attribute(attribute: &mut AttributeProto, rng: &mut Rng) {
-    match rng.size(0, 5) {
+    let numbers = [0., -1., f32::NAN, f32::INFINITY, 1e30, 0.4];
+    match rng.size(0, 8) {
+        6 => list(&mut attribute.floats, rng),
+        7 => attribute.floats = (0..rng.size(0, 5)).map(|_| rng.pick(&numbers)).collect(),
+        8 => match attribute.g.as_mut() {
+            Some(graph) => damage(graph, rng),
+            None => attribute.ref_attr_name = Some(rng.pick(&["", "axis", "pads", "given"]).into()),
+        },
         0 => attribute.r#type = Some(rng.size(0, 14) as i32),
         1 => attribute.f = Some(rng.pick(&[0., -1., f32::NAN, f32::INFINITY, 1e30])),
         2 => list(&mut attribute.ints, rng),
@@ -185,49 +170,13 @@ fn damage_attribute(attribute: &mut AttributeProto, rng: &mut Rng) {
     }
 }
 
-/// A node in between that makes much of a value, or of nothing, by constants.
-fn swell(graph: &mut GraphProto, rng: &mut Rng) {
-    let rank = rng.size(1, 4);
-    let sizes: Vec<i64> = (0..rank).map(|_| rng.pick(&ODD)).collect();
-    let op = rng.pick(&[
-        "Expand",
-        "Tile",
-        "ConstantOfShape",
-        "Range",
-        "Resize",
-        "Pad",
-        "Reshape",
-        "OneHot",
-        "Upsample",
-        "Concat",
-        "Gather",
-    ]);
-    let value = name(graph, rng);
-    let new = |what: &str| format!("swollen.{what}.{}", graph.node.len());
-    let (made, numbers, scales) = (new("made"), new("sizes"), new("scales"));
-    let scale = initializer(&scales, &[rank], sizes.iter().map(|&v| v as f32), 1);
-    let inputs: Vec<&str> = match op {
-        "ConstantOfShape" => vec![&numbers],
-        "Range" => vec![&value, &numbers, &value],
-        "Resize" => vec![&value, "", &scales],
-        "Upsample" => vec![&value, &scales],
-        "OneHot" => vec![&value, &numbers, &scales],
-        "Concat" => vec![&value, &value, &value],
-        _ => vec![&value, &numbers],
-    };
-    let node = NodeProto {
-        op_type: Some(op.into()),
-        input: inputs.iter().map(|input| input.to_string()).collect(),
-        output: vec![made.clone()],
-        attribute: if op == "Concat" { vec![super::build::int("axis", 0), ints("pads", &sizes)] } else { vec![] },
-        ..Default::default()
-    };
-    graph.initializer.extend([integers(&numbers, &sizes), scale]);
-    // Whoever read the value, or one of them, reads what was made of it.
-    let reader = graph.node.iter_mut().filter(|node| node.input.contains(&value)).last();
-    if let Some(reader) = reader {
-        reader.input.iter_mut().filter(|input| **input == value).for_each(|input| *input = made.clone());
+fn damage_function(function: &mut FunctionProto, rng: &mut Rng) {
+    match rng.size(0, 5) {
+        0 => list(&mut function.input, rng),
+        1 => list(&mut function.output, rng),
+        2 => list(&mut function.attribute, rng),
+        3 => list(&mut function.node, rng),
+        4 => function.name = Some("Other".into()),
+        _ => some(&mut function.node, rng).map_or((), |node| damage_node(node, "out.0".into(), rng)),
     }
-    let place = rng.size(0, graph.node.len());
-    graph.node.insert(place, node);
 }

@@ -50,8 +50,6 @@ fn runner(cases: u32) -> TestRunner {
 fn every_operator_is_right_forwards_and_backwards() {
     let seen = RefCell::new(BTreeSet::new());
     let mut failures = Vec::new();
-    // Only what comes out after shrinking is worth reading.
-    std::panic::set_hook(Box::new(|_| ()));
     for (name, case, cases) in CASES {
         let chosen = proptest::collection::vec(any::<u32>(), 24);
         let tried = runner(cases).run(&chosen, |choices| {
@@ -66,7 +64,6 @@ fn every_operator_is_right_forwards_and_backwards() {
             .err()
             .map(|e| e.to_string()),
     );
-    let _ = std::panic::take_hook();
     assert!(failures.is_empty(), "{} families failed:\n{}", failures.len(), failures.join("\n\n"));
     let missed: Vec<&str> = graph::operators().filter(|operator| !seen.borrow().contains(*operator)).collect();
     assert!(missed.is_empty(), "no case has {missed:?}");
@@ -158,5 +155,52 @@ fn huge_sizes_are_refused_before_they_are_made() {
         let output = graph.node("Identity", &[&made], &[]);
         let error = Program::import(&graph.model(&output), &[]).err().expect(operator).to_string();
         assert!(error.contains("too large") && error.contains(&format!("({operator})")), "{operator}: {error}");
+    }
+}
+
+/// `x` reshaped to its own first size, on which these operators have been tried in turn.
+fn sized(operators: &[&str], times: usize) -> adapt::Model {
+    let mut graph = Graph::new(1);
+    graph.input(&[1, 4]);
+    let [zero, one, two, three, rest] = [0, 1, 2, 3, -1].map(|n| graph.integers(&[n]));
+    let all = graph.node("Shape", &["x"], &[]);
+    let first = graph.node("Gather", &[&all, &zero], &[]);
+    let mut size = first.clone();
+    for operator in operators.iter().cycle().take(operators.len() * times) {
+        let inputs: &[&str] = match *operator {
+            "Transpose" | "Sum" | "Neg" => &[&size],
+            "Div" => &[&size, &three],
+            "Min" => &[&size, &two],
+            "Square" => &[&size, &size],
+            _ => &[&size, &one],
+        };
+        size = graph.node(if *operator == "Square" { "Mul" } else { operator }, inputs, &[]);
+    }
+    let none = graph.node("Sub", &[&size, &size], &[]);
+    let same = graph.node("Add", &[&none, &first], &[]);
+    let target = graph.node("Concat", &[&same, &rest], &[int("axis", 0)]);
+    let output = graph.node("Reshape", &["x", &target], &[]);
+    graph.model(&output)
+}
+
+#[test]
+fn sizes_of_sizes_are_refused_in_time() {
+    for operators in [
+        &["Add", "Div", "Transpose"],
+        &["Add", "Div", "Tile"],
+        &["Add", "Div", "Expand"],
+        &["Add", "Div", "Sum"],
+        &["Add", "Div", "Neg"],
+        &["Add", "Max", "Transpose"],
+        &["Add", "Min", "Sum"],
+        &["Add", "Square", "Add"],
+    ] {
+        for times in [8, 12, 60, 2000] {
+            let start = std::time::Instant::now();
+            let error = Program::import(&sized(operators, times), &[]).err();
+            assert!(start.elapsed().as_secs() < 10, "{operators:?} {times} times: {:?}", start.elapsed());
+            let refused = error.is_some_and(|error| error.to_string().contains("too many steps"));
+            assert!(refused || times < 60, "{operators:?} {times} times");
+        }
     }
 }
