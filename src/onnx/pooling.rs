@@ -66,7 +66,7 @@ const IN_PLACE: [&str; 34] = [
 pub enum Pooling {
     /// It is `[N, features]` already.
     None,
-    /// All axes but the first have length 1, or one of them has: they are flattened.
+    /// All axes but the first are flattened: all have length 1 but one, or the old head read every place of the map.
     Flatten,
     /// The mean over these axes.
     Mean(Vec<i64>),
@@ -94,6 +94,10 @@ impl Pooling {
         match rank {
             0 | 1 => None,
             2 => Some(Pooling::None),
+            // A map that one convolution covered.
+            _ if features.is_some_and(|features| shape[1..].iter().product::<usize>() == features) => {
+                Some(Pooling::Flatten)
+            }
             _ if (1..rank).all(|a| a == axis || shape[a] == 1) => Some(Pooling::Flatten),
             _ => Some(Pooling::Mean((1..rank).filter(|&a| a != axis).map(|a| a as i64).collect())),
         }

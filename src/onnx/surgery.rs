@@ -74,7 +74,7 @@ pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias:
     let is_frozen = graph.node.iter().any(|n| n.output.contains(&cut.output));
     let output = if is_frozen { names.fresh("logits") } else { cut.output.clone() };
     wire(&mut chain, &output, &mut names);
-    graph.output = vec![output_info(&index, cut, output, &shape, made_type(cut, &chain))];
+    graph.output = vec![output_info(&index, cut, images(model), output, &shape, made_type(cut, &chain))];
     graph.node.extend(chain);
     // Before IR version 4 every stored tensor has to be an input too.
     if model.proto.ir_version() < 4 {
@@ -157,18 +157,15 @@ fn output_shape(index: &Index, cut: &Cut, classes: usize) -> Vec<i64> {
     }
 }
 
-fn output_info(index: &Index, cut: &Cut, name: String, shape: &[i64], elem_type: i32) -> ValueInfoProto {
+fn output_info(
+    index: &Index,
+    cut: &Cut,
+    batch: Dimension,
+    name: String,
+    shape: &[i64],
+    elem_type: i32,
+) -> ValueInfoProto {
     let old = index.graph.output.iter().find(|o| o.name() == cut.output).cloned().unwrap_or_default();
-    let old_type = old.r#type.and_then(|t| t.tensor_type);
-    let old_dims = old_type.and_then(|t| t.shape).map_or(Vec::new(), |s| s.dim);
-    let batch = match old_dims.into_iter().next() {
-        Some(dim @ Dimension { value: Some(_), .. })
-            if !matches!(dim.value, Some(dimension::Value::DimValue(..=0))) =>
-        {
-            dim
-        }
-        _ => symbol("N"),
-    };
     let dims = std::iter::once(batch).chain(shape[1..].iter().map(|&d| size(d))).collect();
     let r#type = Some(tensor_type(elem_type, dims));
     ValueInfoProto { name: Some(name), r#type, doc_string: None, metadata_props: old.metadata_props }
@@ -179,8 +176,18 @@ fn tensor_type(elem_type: i32, dim: Vec<Dimension>) -> TypeProto {
     TypeProto { tensor_type: Some(tensor), ..Default::default() }
 }
 
-fn size(n: i64) -> Dimension {
+/// A dimension with a size.
+pub fn size(n: i64) -> Dimension {
     Dimension { value: Some(dimension::Value::DimValue(n)), denotation: None }
+}
+
+/// How the image input's first axis is declared: the number of images, or a name for any. Where the model has more inputs,
+/// the first one's.
+pub fn images(model: &Model) -> Dimension {
+    let tensor = model.inputs().next().and_then(|input| input.r#type.as_ref()?.tensor_type.as_ref());
+    let first = tensor.and_then(|tensor| tensor.shape.as_ref()?.dim.first());
+    let told = |dim: &&Dimension| !matches!(dim.value, None | Some(dimension::Value::DimValue(..=0)));
+    first.filter(told).cloned().unwrap_or_else(|| symbol("N"))
 }
 
 /// A dimension with a name instead of a size.

@@ -3,7 +3,8 @@
 use super::extra;
 use crate::data::Layout;
 use crate::error::{Error, Result};
-use crate::onnx::schema::{ValueInfoProto, data_type};
+use crate::onnx::schema::{TensorShapeProto, ValueInfoProto, data_type};
+use crate::onnx::surgery::{size, symbol};
 use crate::onnx::{Model, first, metadata};
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +149,18 @@ impl Input {
     pub fn axes(&self) -> [Option<usize>; 4] {
         let [_, a, b, c] = self.shape(1);
         [self.batch, Some(a), Some(b), Some(c)]
+    }
+
+    /// Declares the input's shape in a file that leaves it open altogether, which ONNX's checker refuses.
+    pub(super) fn declare(&self, model: &mut Model) {
+        let graph = model.proto.graph.iter_mut();
+        let inputs = graph.flat_map(|graph| &mut graph.input).filter(|input| input.name() == self.name);
+        for tensor in inputs.filter_map(|input| input.r#type.as_mut()?.tensor_type.as_mut()) {
+            tensor.shape.get_or_insert_with(|| {
+                let sizes = self.axes().map(|axis| axis.map_or_else(|| symbol("N"), |axis| size(axis as i64)));
+                TensorShapeProto { dim: sizes.to_vec() }
+            });
+        }
     }
 
     /// Values of one image.

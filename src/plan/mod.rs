@@ -127,6 +127,7 @@ impl Plan {
         let Settled { mut input, preprocessing: known, cut, .. } = settled;
         let opener = Opener::new(backend, &cut, options);
         let opened = opener.batch(model, &mut input, &mut notes)?;
+        input.declare(model);
         let (engine, pooling, features) = opener.features(model, &input, opened)?;
         let plan = Plan {
             preprocessing: known.preprocessing.clone(),

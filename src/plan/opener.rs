@@ -39,7 +39,8 @@ impl<'a> Opener<'a> {
     pub(super) fn runs(&self, model: &Model, input: &Input) -> bool {
         let rows = self.open(model, &Pooling::None, input).and_then(|mut engine| tried(&mut *engine, input, 1));
         rows.is_ok_and(|rows| {
-            self.cut.features.is_none_or(|features| rows.shape().iter().skip(1).any(|&axis| axis == features))
+            let axes = &rows.shape()[1.min(rows.ndim())..];
+            self.cut.features.is_none_or(|count| axes.contains(&count) || axes.iter().product::<usize>() == count)
         })
     }
 

@@ -37,7 +37,7 @@ def joined():
     case("averaged_norms", join(pooled(), norms, two("n1", "n2"), mean), "features")
     case("averaged_mean", join(pooled(), two(), ([node("Mean", ["one", "two"], ["logits"])], [])), "features")
     half = ([node("Softmax", ["one"], ["p"]), node("Softmax", ["two"], ["q"]), node("Sum", ["p", "q"], ["sum"]), node("Mul", ["sum", "half"], ["logits"])], [scalar("half", 0.5)])
-    case("averaged_softmax", join(pooled(), two(), half), "features")
+    case("averaged_softmax", join(pooled(), two(), half), "features", tail=["Softmax"])
     chosen = [node("LayerNormalization", ["tokens", "g"], ["normed"]), node("Gather", ["normed", "t0"], ["class"], axis=1), node("Gather", ["normed", "t1"], ["distilled"], axis=1)]
     chosen = (chosen, [tensor("g", 6), scalar("t0", 0, np.int64), scalar("t1", 1, np.int64)])
     case("averaged_tokens", join(tokens(), chosen, two("class", "distilled"), mean), "normed", rows=12, pooling="tokens")
@@ -74,7 +74,7 @@ def layers():
     length = [node("ReduceL2", ["v"], ["length"], axes=[0]), node("Div", ["v", "length"], ["h"]), node("MatMul", ["features", "h"], ["logits"])]
     case("weight_computed", join(pooled(), (length, [tensor("v", 6, 4)])), "features", features=None, classes=None, rows=6, outputs=[("logits", ["N", 4])])
     whole = [node("Conv", ["map", "h"], ["scores"], kernel_shape=[8, 8]), node("Flatten", ["scores"], ["logits"])]
-    case("conv_whole_map", join(trunk(), (whole, [tensor("h", 4, 6, 8, 8)])), "map", classifier="conv", pooling="mean")
+    case("conv_whole_map", join(trunk(), (whole, [tensor("h", 4, 6, 8, 8)])), "map", classifier="conv", features=384, pooling="flatten")
     cut = [node("Slice", ["scores", "from", "to", "axis"], ["some"]), node("Softmax", ["some"], ["logits"])]
     case("background", join(pooled(), gemm("scores", k=5), (cut, [ints("from", 1), ints("to", 9), ints("axis", 1)])), "features", classes=5, tail=["Softmax"],
          outputs=[("logits", ["N", 4])])
@@ -180,8 +180,27 @@ def extras():
     inputs("extra_unknown", [info("temperature", T.FLOAT, [1])], [node("Mul", ["f", "temperature"], ["features"])])
 
 
+def others():
+    looked_up = [node("ArgMax", ["scores"], ["place"], axis=1, keepdims=0), node("Gather", ["labels", "place"], ["label"])]
+    case("argmax_labels", join(pooled(), gemm("scores"), (looked_up, [ints("labels", 10, 20, 30, 40)])), "features", outputs=[("label", 1, T.INT64)], adapted="label")
+    # VOLO: a head on the class token, and half the maximum of one on each of the others.
+    both = [node("LayerNormalization", ["tokens", "g"], ["normed"]), node("Gather", ["normed", "t0"], ["class"], axis=1), *gemm("one", x="class", prefix="1.")[0]]
+    both += [node("Slice", ["normed", "from", "to", "axis"], ["others"]), node("MatMul", ["others", "h"], ["each"]), node("ReduceMax", ["each"], ["most"], axes=[1], keepdims=0)]
+    both += [node("Mul", ["most", "half"], ["less"]), node("Add", ["one", "less"], ["logits"])]
+    weights = [tensor("g", 6), scalar("t0", 0, np.int64), *gemm(prefix="1.")[1], ints("from", 1), ints("to", 64), ints("axis", 1), tensor("h", 6, 4), scalar("half", 0.5)]
+    case("class_and_most", join(tokens(), (both, weights)), "class")
+    # Features that get the mean of the batch and something large added.
+    for name, kind in (("bytes", T.UINT8), ("floats", T.FLOAT)):
+        front = [node("Cast", ["image"], ["float"], to=T.FLOAT), node("Div", ["float", "scale"], ["x"])]
+        nodes, stored = pooled()
+        nodes[-1].output[0] = "own"
+        mixed = [node("ReduceMean", ["own"], ["mean"], axes=[0], keepdims=1), node("Add", ["own", "mean"], ["sum"]), node("Add", ["sum", "large"], ["features"])]
+        parts = join((front, [scalar("scale", 127.5)]), (nodes, stored), (mixed, [scalar("large", 200)]), gemm())
+        extra(f"batch2_mixed_{name}", parts, x=("image", kind, [2, 3, 8, 8]), y=("logits", T.FLOAT, [2, 4]))
+
+
 def main():
-    for make in (joined, decisions, layers, styles, batches, sizes, extras):
+    for make in (joined, decisions, layers, styles, batches, sizes, extras, others):
         make()
     (OUT / "heads.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in CASES) + "\n]\n")
 

@@ -72,7 +72,7 @@ def case(name, parts, cut, *, classifier="linear", features=6, classes=4, rows=N
          functions=(), adapted=None, edit=None):
     """One model. `rows`: features an image after pooling."""
     nodes, weights = parts
-    dims = {1: [4], 2: [x[2][0], classes or features], 3: [x[2][0], 64, classes or features], 4: [x[2][0], classes or features, 1, 1]}
+    dims = {1: [x[2][0]], 2: [x[2][0], classes or features], 3: [x[2][0], 64, classes or features], 4: [x[2][0], classes or features, 1, 1]}
     outs = [info(o, t[0] if t else like, d if isinstance(d, list) else dims[d]) for o, d, *t in outputs]
     ins = [info(*x)] + ([info(w.name, w.data_type, w.dims) for w in weights] if ir < 4 else [])
     graph = helper.make_graph(nodes, name, ins, outs, weights)

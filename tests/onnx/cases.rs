@@ -71,6 +71,9 @@ pub fn features(original: &Model, plan: &Plan, backend: &Backend, images: usize,
         let chosen = found.select(Axis(1), &places).as_standard_layout().into_owned();
         return chosen.into_shape_with_order((images, count)).unwrap();
     }
+    if plan.pooling == Pooling::Flatten {
+        return found.into_shape_with_order((images, count)).unwrap();
+    }
     while let Some(axis) = (1..found.ndim()).rev().find(|&a| found.len_of(Axis(a)) != count) {
         found = found.mean_axis(Axis(axis)).unwrap();
     }

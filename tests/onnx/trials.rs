@@ -11,7 +11,7 @@ use adapt::onnx::Model;
 use adapt::onnx::cut::Classifier;
 use adapt::onnx::schema::data_type;
 use adapt::onnx::surgery::Pooling;
-use adapt::plan::{Activation, Plan, PlanOptions, Trained};
+use adapt::plan::{Activation, Plan, PlanOptions, Trained, probe};
 use adapt::progress::silent;
 use adapt::report::Adapted;
 
@@ -77,6 +77,32 @@ fn what_cannot_run_is_the_plans_error() {
         assert!(error.contains(&format!("{name}.onnx: ")) && error.contains(expected), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
+    // Where no head is wanted, features are features.
+    for name in ["int_features", "opset6"] {
+        let made = Plan::prepare(&mut open(name), &onnx_runtime(), &PlanOptions::default(), &silent);
+        let (plan, mut extractor) = made.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let rows = extractor.engine().run(probe(&plan.input, 3).view()).unwrap().swap_remove(0);
+        assert_eq!((plan.features, rows.shape()), (6, &[3, 6][..]), "{name}");
+    }
+}
+
+#[test]
+fn a_batch_whose_images_are_mixed_stays() {
+    for name in ["batch2_mixed_bytes", "batch2_mixed_floats"] {
+        let (_, plan) = plan(name, None);
+        assert_eq!(plan.input.batch, Some(2), "{name}: {:?}", plan.notes);
+    }
+}
+
+#[test]
+fn the_adapted_models_ends_are_declared_as_they_are() {
+    for name in ["argmax", "label_and_prob", "argmax_labels"] {
+        let (model, plan) = plan(name, None);
+        assert_eq!(first_dims(&adapted(&model, &plan).model), [None; 2], "{name}");
+    }
+    let (model, plan) = plan("size_rank", None);
+    let (_, shape) = adapted(&model, &plan).model.graph().input[0].tensor_type().unwrap();
+    assert_eq!(shape.unwrap(), [None, Some(3), Some(32), Some(32)]);
 }
 
 #[test]
@@ -220,7 +246,9 @@ fn joined_heads_and_decisions_are_told() {
     for (name, text) in [
         ("averaged_tokens", "one head on 'normed', tokens [0, 1] takes the place of 2 joined ones"),
         ("averaged", "one head on 'features' takes the place of 2 joined ones"),
+        ("class_and_most", "one head on 'class' takes the place of 2 joined ones"),
         ("argmax", "the output 'label' gave the choice alone"),
+        ("argmax_labels", "the output 'label' gave the choice alone"),
     ] {
         let (_, plan) = plan(name, None);
         assert!(notes(&plan).contains(text), "{name}: {:?}", plan.notes);

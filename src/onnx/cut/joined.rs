@@ -9,6 +9,7 @@ use super::super::schema::NodeProto;
 use super::layer::{Layer, linear};
 use super::walk::{ACTIVATIONS, CARRIED, HIDDEN, PASSED, POOLS, SHAPE_ONLY, after_pool, data_inputs, is_any};
 use super::{Classifier, Cut, bytes};
+use std::slice;
 
 const JOINS: [&str; 4] = ["Add", "Sum", "Mean", "Concat"];
 const SELECTIONS: [&str; 2] = ["Gather", "Slice"];
@@ -19,16 +20,18 @@ const MOST: usize = 256;
 /// The heads that `node` joins, as one cut at what they share; and the tensor of that cut. `None` where it joins anything
 /// else.
 pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) -> Option<(Cut, &'a str)> {
-    let mut open = vec![(node, false)];
-    let mut layers = Vec::new();
+    let mut open = vec![Found { node, pooled: false, activation: None }];
+    let (mut layers, mut behind) = (Vec::new(), Vec::new());
     for _ in 0..MOST {
-        let Some((node, pooled)) = open.pop() else { break };
+        let Some(found) = open.pop() else { break };
+        let Found { node, pooled, activation } = found;
         if let Some(layer) = linear(index, node) {
             // Convolutions of maps are joined inside of networks.
             if layer.classifier == Classifier::Conv && !pooled && !after_pool(index, layer.input) {
                 return None;
             }
             layers.push(layer);
+            behind.push(found);
             continue;
         }
         let inputs = data_inputs(index, node);
@@ -39,8 +42,9 @@ pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) ->
         if inputs.len() > MOST {
             return None;
         }
+        let (pooled, own) = (pooled || is_any(node, &POOLS), Some(node).filter(|node| is_any(node, &ACTIVATIONS)));
         for input in inputs {
-            open.push((index.producer(input)?, pooled || is_any(node, &POOLS)));
+            open.push(Found { node: index.producer(input)?, pooled, activation: activation.or(own) });
         }
     }
     if layers.len() < 2 || !open.is_empty() {
@@ -50,17 +54,37 @@ pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) ->
     let shared = trails[0].iter().find(|value| trails.iter().all(|trail| trail.contains(value))).copied();
     // Without such a tensor the widest head's features have to do.
     let widest = layers.iter().max_by_key(|layer| layer.features)?;
-    let tensor = shared.unwrap_or(widest.input);
+    let chosen = shared.and_then(|shared| tokens(index, &layers, shared));
+    // A head on one token beside one on all of them, pooled: the token is what the network classifies by.
+    let one = |layer: &Layer| shared.is_some_and(|shared| tokens(index, slice::from_ref(layer), shared).is_some());
+    let mut direct = layers.iter().zip(&behind).filter(|(_, found)| !found.pooled).map(|(layer, _)| layer);
+    let single = direct.next().filter(|layer| direct.next().is_none() && chosen.is_none() && one(layer));
+    let main = single.unwrap_or(widest);
+    let tensor = single.map(|layer| layer.input).or(shared).unwrap_or(widest.input);
     let classes = widest.classes.filter(|_| layers.iter().all(|layer| layer.classes == widest.classes));
-    let mut cut = Cut { tensor: tensor.into(), classes, ..widest.cut(output, Vec::new()) };
+    let mut cut = Cut { tensor: tensor.into(), classes, ..main.cut(output, Vec::new()) };
     cut.heads = layers.len();
-    if tensor != widest.input {
+    if tensor != main.input {
         cut.dequantize = bytes::made(index, tensor);
     }
-    if let Some(shared) = shared {
-        cut.tokens = tokens(index, &layers, shared).unwrap_or_default();
-    }
+    cut.tokens = chosen.unwrap_or_default();
+    cut.tail = activation(index, &behind).into_iter().collect();
     Some((cut, tensor))
+}
+
+/// A node on the way from the join to the heads, and what lies between.
+struct Found<'a> {
+    node: &'a NodeProto,
+    pooled: bool,
+    activation: Option<&'a NodeProto>,
+}
+
+/// The place of an activation that each of these heads has behind it: one of them.
+fn activation(index: &Index, heads: &[Found]) -> Option<usize> {
+    let first = heads.first()?.activation?;
+    let same = |head: &Found| head.activation.is_some_and(|node| node.computes() == first.computes());
+    let place = index.producer_index(first.output.first()?)?;
+    heads.iter().all(same).then_some(place)
 }
 
 /// `value` and the values before it, as long as each comes from one other by what leaves its meaning.

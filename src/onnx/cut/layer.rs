@@ -174,10 +174,11 @@ pub(super) fn whole_map<'a>(index: &Index<'a>, node: &'a NodeProto, values: Opti
     }
     let Weight { dims, data_type } = stored(index, node)?;
     let &[out, channels, height, width] = &dims?[..] else { return None };
-    if height * width <= 1 || values != u64::try_from(out).ok() {
+    let places = height.checked_mul(width)?;
+    if places <= 1 || values != u64::try_from(out).ok() {
         return None;
     }
-    let (features, classes) = (usize::try_from(channels).ok(), usize::try_from(out).ok());
+    let (features, classes) = (usize::try_from(channels.checked_mul(places)?).ok(), usize::try_from(out).ok());
     let (classifier, input, dequantize) = (Classifier::Conv, node.input.first()?, bytes::taken(node));
     Some(Layer { classifier, input, features, classes, data_type, dequantize })
 }

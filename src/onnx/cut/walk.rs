@@ -13,7 +13,8 @@ const DECISIONS: [&str; 2] = ["ArgMax", "TopK"];
 const FIRST: [&str; 4] = ["ArgMax", "TopK", "Slice", "Gather"];
 /// Kept behind the new head.
 pub(super) const CARRIED: [&str; 2] = ["Identity", "Cast"];
-pub(super) const POOLS: [&str; 4] = ["GlobalAveragePool", "AveragePool", "GlobalMaxPool", "ReduceMean"];
+pub(super) const POOLS: [&str; 7] =
+    ["GlobalAveragePool", "AveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean", "ReduceMax", "ReduceSum"];
 /// What else may stand between a classifier and the output, and goes with it.
 pub(super) const PASSED: [&str; 11] = [
     "Dropout",
@@ -60,6 +61,11 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
         let node = &index.graph.node[place];
         let Some((cut, input)) = step(index, node, output, pooled, map) else { break };
         if let Some(mut cut) = cut {
+            // What each of joined heads did to its scores keeps the output's meaning as one activation behind them all would.
+            if found.is_empty() && !activated {
+                activated |= !cut.tail.is_empty();
+                tail.extend(&cut.tail);
+            }
             if found.is_empty() && hidden && !activated {
                 found.push(embedding(index, output, output));
             }
@@ -211,6 +217,14 @@ pub(super) fn float_type(graph: &GraphProto, tensor: &str) -> Option<i32> {
 /// The inputs that are not stored, nor computed from stored tensors alone.
 pub(super) fn data_inputs<'a>(index: &Index, node: &'a NodeProto) -> Vec<&'a str> {
     let mut inputs = node.input.iter().map(String::as_str);
+    if let [table, places] = &node.input[..]
+        && node.is("Gather")
+        && index.constant(table).is_some_and(|table| table.dims.len() == 1)
+        && !index.is_fixed(places)
+    {
+        // Labels looked up for the classes that were chosen.
+        return vec![places];
+    }
     if is_any(node, &FIRST) || is_any(node, &SHAPE_ONLY) {
         // Shapes may be computed from other shapes; the data always comes first.
         return inputs.next().into_iter().collect();
