@@ -77,7 +77,7 @@ fn inspect_tells_shapes_past_what_cannot_be_imported() {
     assert_eq!(found["training"]["parameters"], 168);
     let text = place.adapt("inspect other.onnx").succeeds().out;
     assert!(text.contains("follows the tensor 'dq' (168 parameters)"), "{text}");
-    assert!(text.contains("what prevents  node 'q' (QuantizeLinear): it is quantized"), "{text}");
+    assert!(text.contains("not trainable  node 'q' (QuantizeLinear): it is quantized"), "{text}");
     // Nothing is known behind this one, but the layer that takes rows of six.
     with_nodes(&place, "features", &[("Frobnicate", &["features"], "odd")], Vec::new());
     let found = inspected(&place, "other.onnx");

@@ -71,7 +71,7 @@ fn training_lines(told: &Training) -> Vec<(&'static str, String)> {
     let mut lines = vec![("training", format!("A new head can be trained. {also}"))];
     for (i, o) in told.obstacles.iter().take(MOST).enumerate() {
         let node = if o.node.is_empty() { String::new() } else { format!("node '{}' ({}): ", o.node, o.operator) };
-        lines.push((if i == 0 { "what prevents" } else { "" }, format!("{node}{}", o.why)));
+        lines.push((if i == 0 { "not trainable" } else { "" }, format!("{node}{}", o.why)));
     }
     if told.obstacles.len() > MOST {
         lines.push(("", format!("and {} nodes more (--json lists them)", told.obstacles.len() - MOST)));
