@@ -84,18 +84,18 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
     let wanted = PlanOptions { preprocess, size, ..PlanOptions::default() };
     let mut problems = Vec::new();
     let mut keep = |what: Error| problems.push(what.to_string());
-    let settled = plan::settle(&mut model, &wanted, |trial, cut, input| fits(cut, &look(trial, cut, input)));
-    let settled = settled.map_err(&mut keep).ok();
+    let runs = |trial: &Model, cut: &Cut, input: &Input| {
+        let told = look(trial, cut, input);
+        // Where nothing can be told of one size, nothing can of the others.
+        told.shapes.is_empty() || fits(cut, &told)
+    };
+    let settled = plan::settle(&mut model, &wanted, runs).map_err(&mut keep).ok();
     let classes = labels::find(&model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
     let headed = surgery::takes_a_head(&model).map_err(|what| keep(Error::model(&model.path, what))).is_ok();
     let told = settled.as_ref().map(|settled| look(&model, &settled.cut, &settled.input));
-    let mut notes = settled.as_ref().map(|settled| settled.notes(&file)).unwrap_or_default();
-    if settled.as_ref().zip(told.as_ref()).is_some_and(|(settled, told)| !fits(&settled.cut, told))
-        && plan::size_is_open(&file, &wanted)
-    {
-        notes.push("the file leaves the size of images open: adapting finds one that fits, or give --size".into());
-    }
-    let candidates = settled.as_ref().zip(told.as_ref()).map(|(settled, told)| candidates(&file, settled, told));
+    let known = settled.as_ref().zip(told.as_ref());
+    let notes = known.map(|(settled, told)| notes(&file, &wanted, settled, told)).unwrap_or_default();
+    let candidates = known.map(|(settled, told)| candidates(&file, settled, told)).unwrap_or_default();
     // What can be told of the input is worth telling, whatever else is wrong.
     let alone = || preprocessing::resolve(&file, wanted.preprocess.as_ref(), wanted.size).ok();
     let (cut, resolved) = match settled {
@@ -124,7 +124,7 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
         }),
         classes,
         cut,
-        candidates: candidates.unwrap_or_default(),
+        candidates,
         training: told.filter(|_| headed).map(|told| Training {
             inside: told.part,
             parameters: told.parameters,
@@ -135,6 +135,15 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
     }
 }
 
+/// What a plan would note, as far as it can be told without an engine.
+fn notes(file: &Model, wanted: &PlanOptions, settled: &Settled, told: &Trainable) -> Vec<String> {
+    let mut notes = settled.notes(file);
+    if !fits(&settled.cut, told) && plan::size_is_open(file, wanted) {
+        notes.push("the file leaves the size of images open: adapting finds one that fits, or give --size".into());
+    }
+    notes
+}
+
 /// What the importer says of the part up to a cut.
 fn look(model: &Model, cut: &Cut, input: &Input) -> Trainable {
     trainable(&surgery::backbone(model, cut, &Pooling::None), &input.axes())
@@ -142,8 +151,7 @@ fn look(model: &Model, cut: &Cut, input: &Input) -> Trainable {
 
 /// Whether the part up to a cut gives the features that the old head took.
 fn fits(cut: &Cut, told: &Trainable) -> bool {
-    let shape = told.shapes.get(&cut.tensor);
-    shape.is_some_and(|shape| cut.features.is_none_or(|n| shape.iter().skip(1).any(|dim| *dim == n.to_string())))
+    told.shapes.get(&cut.tensor).is_some_and(|shape| holds(shape, cut))
 }
 
 fn operators(graph: &GraphProto) -> BTreeMap<String, usize> {

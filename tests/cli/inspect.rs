@@ -25,7 +25,7 @@ fn inspect_tells_shapes_and_what_can_be_trained() {
     assert_eq!((&obstacle["node"], &obstacle["operator"]), (&json!("dft"), &json!("DFT")));
     assert_eq!((&found["training"]["parameters"], &found["problems"]), (&json!(48), &json!([])));
     let text = place.adapt("inspect parts/dft.onnx").succeeds().out;
-    assert!(text.contains("from 'spectrum' on") && text.contains("node 'dft' (DFT)"), "{text}");
+    assert!(text.contains("follows the tensor 'spectrum'") && text.contains("node 'dft' (DFT)"), "{text}");
     // A head needs none of it.
     fs::copy(place.path("parts/dft.onnx"), place.path("tiny.onnx")).unwrap();
     place.main("").succeeds();
