@@ -205,8 +205,15 @@ pub fn tell_skipped<'a>(skipped: impl IntoIterator<Item = &'a Skipped>) {
     }
 }
 
-/// Refuses to write a file that exists already.
+/// Refuses to write a file that exists already, or cannot be, before any work.
 pub fn vacant(out: &Path, force: bool) -> Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(Error::Usage(format!("{}: the folder {} does not exist", out.display(), folder.display())));
+    }
+    if out.is_dir() {
+        return Err(Error::Usage(format!("{}: a folder, where a file is to be written", out.display())));
+    }
     if out.exists() && !force {
         let what = format!("{}: exists already; choose another --out, or --force", out.display());
         return Err(Error::Usage(what));

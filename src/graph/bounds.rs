@@ -39,7 +39,11 @@ pub(super) fn check(model: &Model) -> Checked<()> {
     for input in model.inputs() {
         // The number of images, and sizes that are open, count as one.
         let dims = input.tensor_type().and_then(|(_, dims)| dims);
-        let dims = dims.map(|dims| dims.iter().map(|d| d.map_or(1, |d| d.min(1 << 62) as i64)).collect());
+        let dims: Option<Vec<i64>> =
+            dims.map(|dims| dims.iter().map(|d| d.map_or(1, |d| d.min(1 << 62) as i64)).collect());
+        if let Some(dims) = dims.as_ref().filter(|dims| count(dims) > LARGEST) {
+            return Err(format!("its input '{}' of shape {dims:?} is too large", input.name()));
+        }
         values.insert(input.name(), Value::of_shape(dims));
     }
     follow(graph, &mut values, &mut 0)

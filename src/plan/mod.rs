@@ -26,6 +26,9 @@ use serde::Serialize;
 pub use settled::{Settled, settle};
 pub use trained::Trained;
 
+/// More features than any known network has at its end by far: a head on them would take all memory.
+const MOST_FEATURES: usize = 1 << 20;
+
 /// What a user may decide instead of [`Plan::make`].
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
@@ -129,6 +132,11 @@ impl Plan {
         let opened = opener.batch(model, &mut input, &mut notes)?;
         input.declare(model);
         let (engine, pooling, features) = opener.features(model, &input, opened)?;
+        if features > MOST_FEATURES {
+            let what =
+                format!("'{}' holds {features} numbers for each image, more than a head can be trained on", cut.tensor);
+            return Err(Error::model(&model.path, format!("{what}; choose another --cut, or a smaller --size")));
+        }
         let plan = Plan {
             preprocessing: known.preprocessing.clone(),
             preprocessing_source: known.source,

@@ -10,7 +10,7 @@ use crate::onnx::batch::{self, Shapes};
 use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery::{self, Pooling};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis};
 
 /// The frozen part, if it is open already.
 type Opened = Option<Box<dyn Engine>>;
@@ -101,8 +101,15 @@ impl<'a> Opener<'a> {
     /// As [`Opener::batch`] where the file says that any batch will do: exporters say so of graphs that insist on one.
     fn declared_free(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
         if let Ok(mut engine) = self.open(model, &Pooling::None, input) {
-            let three = |engine| tried(engine, input, 3).is_ok_and(|rows| rows.shape().first() == Some(&3));
-            if 3 * input.len() > MOST_VALUES || three(&mut *engine) {
+            if 3 * input.len() > MOST_VALUES {
+                return Ok(Some(engine));
+            }
+            if let Ok(rows) = tried(&mut *engine, input, 3)
+                && rows.shape().first() == Some(&3)
+            {
+                if mixes(&mut *engine, input, &rows) {
+                    notes.push("what the model gives for an image depends on the others of its batch".into());
+                }
                 return Ok(Some(engine));
             }
         }
@@ -184,6 +191,13 @@ impl<'a> Opener<'a> {
 }
 
 /// What the model gives for `images` made images.
+/// Whether the first image alone gives something else than among `three`: normalisation by the batch, or quantisation to
+/// its range. More than a hundredth of what sets images apart is no rounding.
+fn mixes(engine: &mut dyn Engine, input: &Input, three: &ArrayD<f32>) -> bool {
+    let first = three.slice_axis(Axis(0), (0..1).into()).to_owned();
+    tried(engine, input, 1).is_ok_and(|alone| !close(&first, &alone, 100.0 * tolerance(three)))
+}
+
 fn tried(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
     Ok(engine.run(probe(input, images).view())?.swap_remove(0))
 }
