@@ -58,7 +58,7 @@ fn with_nodes(place: &Place, tensor: &str, nodes: &[(&str, &[&str], &str)], stor
 fn inspect_counts_the_weights_that_training_changes() {
     let place = place();
     // A scale that an `Mul` reads is stored and is no weight.
-    let scale = initializer("scale", &[1, 6, 1, 1], [2.0; 6].into_iter(), data_type::FLOAT);
+    let scale = initializer("scale", &[1, 6, 1, 1], [2.0; 6], data_type::FLOAT);
     with_nodes(&place, "relu", &[("Mul", &["relu", "scale"], "scaled")], vec![scale]);
     let found = inspected(&place, "other.onnx");
     assert_eq!((&found["training"]["parameters"], &found["parameters"]), (&json!(168), &json!(168 + 28 + 6)));
@@ -67,7 +67,7 @@ fn inspect_counts_the_weights_that_training_changes() {
 #[test]
 fn inspect_tells_shapes_past_what_cannot_be_imported() {
     let place = place();
-    let scale = || initializer("s", &[], [0.01].into_iter(), data_type::FLOAT);
+    let scale = || initializer("s", &[], [0.01], data_type::FLOAT);
     let nodes: [(&str, &[&str], &str); 2] =
         [("QuantizeLinear", &["x", "s"], "q"), ("DequantizeLinear", &["q", "s"], "dq")];
     with_nodes(&place, "x", &nodes, vec![scale()]);
@@ -100,7 +100,7 @@ fn inspect_finds_the_size_and_the_problems_that_a_plan_would() {
     let mut model = Model::open(golden("tiny.onnx")).unwrap();
     let graph = model.proto.graph.as_mut().unwrap();
     graph.node.iter_mut().find(|node| node.is("Conv")).unwrap().input[0] = "image".into();
-    graph.initializer.push(initializer("image", &[1, 3, 8, 8], [0.5; 192].into_iter(), data_type::FLOAT));
+    graph.initializer.push(initializer("image", &[1, 3, 8, 8], [0.5; 192], data_type::FLOAT));
     place.write("constant.onnx", model.to_bytes().unwrap());
     for (file, words) in [("constant.onnx", "does not depend on the image"), ("opset6.onnx", "its opset is 6")] {
         if file == "opset6.onnx" {
