@@ -3,6 +3,12 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Importers recurse along chains of sizes. In bytes; only what is used takes memory.
+const STACK: usize = 256 << 20;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -27,6 +33,24 @@ pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|payload| {
         let text = payload.downcast_ref::<String>().cloned();
         text.or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_else(|| "a panic".into())
+    })
+}
+
+/// Runs `work` [quietly] on a thread with a deep stack, and gives up waiting for it after `limit`: the last resort where
+/// another crate may not come to an end. The thread then goes on until the process ends, for nothing can stop it.
+pub(crate) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, receiver) = channel();
+    // Nobody waits any more where the time is over.
+    let send = move || drop(sender.send(quietly(work)));
+    thread::Builder::new().stack_size(STACK).spawn(send).map_err(|e| e.to_string())?;
+    receiver.recv_timeout(limit).unwrap_or_else(|e| {
+        Err(match e {
+            RecvTimeoutError::Timeout => format!("it took more than {} s and was given up", limit.as_secs()),
+            RecvTimeoutError::Disconnected => "it broke off".into(),
+        })
     })
 }
 

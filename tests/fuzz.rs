@@ -40,7 +40,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const LONGEST: Duration = Duration::from_secs(10);
+/// An importer is given up after 20 s, and asked up to eight times.
+const LONGEST: Duration = Duration::from_secs(180);
 
 /// 2 GiB, in KiB.
 const MOST_MEMORY: u64 = 2 << 20;

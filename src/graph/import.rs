@@ -4,19 +4,23 @@ use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
 use super::{Program, Step, batch_norm, bounds, size_steps, stable, upsample};
 use crate::error::{Error, Result};
-use crate::guard::{one_line, quietly};
+use crate::guard::{one_line, quietly, within};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::{Kind, Port};
 use crate::onnx::{Model, normalize, shapes};
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{Outlet, ToDim};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::{Onnx, pb};
 
 const ADVICE: &str = "train a head behind it, or cut the model so that it stays in the frozen part";
+
+/// Real networks take a few seconds at most, on a busy machine too.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// An error of tract's with its causes, in one line.
 pub(crate) fn chain(error: TractError) -> String {
@@ -55,7 +59,9 @@ pub(crate) fn typed(
     batch: Option<usize>,
 ) -> TractResult<(TypedModel, TDim)> {
     let (model, images) = parsed(onnx, proto, port, batch)?;
-    Ok((model.into_typed()?, images))
+    // Formulas of sizes can take tract for ever, whatever bounds are set to them (`size_steps`).
+    let typed = within(LIMIT, move || model.into_typed());
+    Ok((typed.map_err(|why| TractError::msg(format!("importing its nodes: {why}")))??, images))
 }
 
 /// The graph as it is read, with what is known of its input; and the number of images.

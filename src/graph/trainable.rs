@@ -5,7 +5,7 @@ mod facts;
 
 use super::import::{self, Builder, Built, chain};
 use super::stable;
-use crate::guard::quietly;
+use crate::guard::{quietly, within};
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::Port;
@@ -15,15 +15,11 @@ use behind::{import_behind, narrow};
 use facts::Facts;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
 use std::time::Duration;
 use tract_onnx::Onnx;
 
 /// The last resort, many times what the largest real networks take: only a graph that was made to can reach it.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The importer recurses along chains of sizes: they are bounded by this, in bytes.
-const STACK: usize = 256 << 20;
 
 /// What can be trained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,24 +67,9 @@ pub struct Trainable {
 /// The graph is imported as it would be for training, but with its weights left away: that takes no memory for them, and
 /// a few seconds at most; what takes a minute is given up, and says so.
 pub fn trainable(model: &Model, shape: &[Option<usize>]) -> Trainable {
-    let (sender, receiver) = channel();
     let (model, shape, nodes) = (model.clone(), shape.to_vec(), model.graph().node.len());
-    let work = move || {
-        // Nobody waits any more where the time is over.
-        let _ = sender.send(quietly(|| survey(&model, &shape)));
-    };
-    let found = match thread::Builder::new().stack_size(STACK).spawn(work) {
-        Ok(_) => receiver.recv_timeout(LIMIT).unwrap_or_else(|e| {
-            Err(match e {
-                RecvTimeoutError::Timeout => {
-                    let limit = LIMIT.as_secs();
-                    format!("looking through its {nodes} nodes took more than {limit} s and was given up")
-                }
-                RecvTimeoutError::Disconnected => "the import broke off".into(),
-            })
-        }),
-        Err(e) => Err(e.to_string()),
-    };
+    let found = within(LIMIT, move || survey(&model, &shape));
+    let found = found.map_err(|why| format!("looking through its {nodes} nodes: {why}"));
     found.unwrap_or_else(|why| Found { obstacles: vec![Obstacle::unknown(why)], ..Found::default() }.nothing())
 }
 
