@@ -1,8 +1,8 @@
 //! Damaged ONNX files through the whole reading path: no panic, no hang, no runaway memory.
 //!
 //! 2,000 files by default, as many as `ADAPT_FUZZ` says otherwise. File number n is the same everywhere and always:
-//! `ADAPT_FUZZ_FROM=n ADAPT_FUZZ=1` makes it again, and keeps it in the target folder. The number of the file at hand is kept in the target folder, should the
-//! process be killed.
+//! `ADAPT_FUZZ_FROM=n ADAPT_FUZZ=1` makes it again, and keeps it in the target folder. The number of the file at hand
+//! is kept in the target folder, should the process be killed.
 
 #![allow(dead_code)] // Most of what makes models for tests/graph.rs makes the seeds here.
 

@@ -132,8 +132,9 @@ impl Backend {
 
     /// Prepares a model for `threads` threads (0 counts as 1).
     ///
-    /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch: tract and candle
-    /// need them, ONNX Runtime does not. candle takes all threads there are. It may be empty. Fails, in one line, where the engine cannot run the model.
+    /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch: tract and
+    /// candle need them, ONNX Runtime does not. candle takes all threads there are. It may be empty. Fails, in one
+    /// line, where the engine cannot run the model.
     pub fn open(&self, model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Box<dyn Engine>> {
         let threads = threads.max(1);
         Ok(match &self.0 {

@@ -16,8 +16,8 @@ pub(super) fn is_open(model: &Model, options: &PlanOptions) -> Result<bool> {
     Ok(given.is_none() && Declared::of(model)?.size().is_none())
 }
 
-/// Another size than `input`'s when the frozen part does not run with that (`runs` tells): positional embeddings and flattened maps fit one
-/// size alone. `None` where it runs, and where no usual size does.
+/// Another size than `input`'s when the frozen part does not run with that (`runs` tells): positional embeddings and
+/// flattened maps fit one size alone. `None` where it runs, and where no usual size does.
 pub(super) fn search(
     model: &Model,
     options: &PlanOptions,

@@ -91,7 +91,8 @@ impl OutDir {
         fs::write(&path, bytes).map_err(Error::io(&self.target.join(name)))
     }
 
-    /// Writes the model (its weights in `model.onnx.data` where one file cannot hold it), its weights by name, and the files that tell how to use it.
+    /// Writes the model (its weights in `model.onnx.data` where one file cannot hold it), its weights by name, and the
+    /// files that tell how to use it.
     pub fn write_model(&self, adapted: &Adapted, plan: &Plan, classes: &[String]) -> Result<()> {
         // Errors name the file by its place in the end.
         let named = |name: &'static str| {

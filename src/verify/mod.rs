@@ -122,12 +122,12 @@ impl<S: AsRef<str> + Sync> Written<'_, S> {
     }
 }
 
-/// The least scale of outputs that differences are relative to: classes whose logits are all smaller are equally likely, and
-/// what rounding makes of them means nothing.
+/// The least scale of outputs that differences are relative to: classes whose logits are all smaller are equally
+/// likely, and what rounding makes of them means nothing.
 const SMALLEST: f32 = 1e-3;
 
-/// Largest difference relative to the scale of `expected`, `smallest` at least (infinite where a value is not a number), and the share of
-/// equal argmaxes.
+/// Largest difference relative to the scale of `expected`, `smallest` at least (infinite where a value is not a
+/// number), and the share of equal argmaxes.
 fn compare(expected: ArrayView2<f32>, found: ArrayView2<f32>, smallest: f32) -> (f64, f64) {
     if expected.dim() != found.dim() {
         return (f64::INFINITY, 0.0);

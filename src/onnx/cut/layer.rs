@@ -148,7 +148,8 @@ fn einsum<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
     Some(Layer { classifier: Classifier::Linear, input, features, classes, data_type, dequantize: None })
 }
 
-/// A layer in bytes whose input is quantised as it comes: the `Mul` brings what `MatMulInteger` or `ConvInteger` gave back to its scale.
+/// A layer in bytes whose input is quantised as it comes: the `Mul` brings what `MatMulInteger` or `ConvInteger` gave
+/// back to its scale.
 fn quantised_on_the_fly<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
     let mut sums = node.input.iter().filter_map(|value| index.producer(value)).filter(|n| n.is("Cast"));
     let sum = index.producer(sums.next()?.input.first()?)?;
@@ -164,8 +165,8 @@ fn quantised_on_the_fly<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<La
     Some(Layer { classifier, input, features, classes, data_type, dequantize: None })
 }
 
-/// A convolution whose kernel covers the whole map, as networks that were made of convolutions throughout have for their linear layers:
-/// told by `values`, how many the output has for an image, being its own number of filters.
+/// A convolution whose kernel covers the whole map, as networks that were made of convolutions throughout have for
+/// their linear layers: told by `values`, how many the output has for an image, being its own number of filters.
 pub(super) fn whole_map<'a>(index: &Index<'a>, node: &'a NodeProto, values: Option<u64>) -> Option<Layer<'a>> {
     let padded = node.attr("pads").is_some_and(|pads| pads.ints.iter().any(|&pad| pad != 0))
         || node.attr("auto_pad").is_some_and(|kind| kind.s().starts_with(b"SAME"));

@@ -5,8 +5,9 @@ use super::super::schema::{GraphProto, ModelProto, NodeProto};
 use super::{inner, read_instead};
 use std::collections::{HashMap, HashSet};
 
-/// Names nodes that have no name, or another's, and renames values of inner graphs that are called as values outside, or
-/// in a graph beside. Empty names at the end of a list, for what is left out, go. The main graph's values keep their names: [`super::super::validate`] lets none be there twice.
+/// Names nodes that have no name, or another's, and renames values of inner graphs that are called as values outside,
+/// or in a graph beside. Empty names at the end of a list, for what is left out, go. The main graph's values keep their
+/// names: [`super::super::validate`] lets none be there twice.
 pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
     let Some(graph) = proto.graph.as_mut() else { return Ok(()) };
     let mut unique =
