@@ -5,7 +5,7 @@ use super::{EngineOptions, merge, options, print, vacant};
 use adapt::engine::{Backend, Engine};
 use adapt::error::printable;
 use adapt::onnx::cut::Cut;
-use adapt::onnx::schema::{Dimension, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type, dimension};
+use adapt::onnx::schema::{Dimension, ValueInfoProto, data_type, dimension};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, metadata};
 use adapt::plan::{self, Input, MOST_VALUES, PlanOptions, Settled, available_threads, probe};
@@ -53,7 +53,7 @@ pub fn run(options: &CutOptions) -> Result<()> {
     let (whole, found) = trial.declared(&part, &model, &cut, &expected)?;
     let batches = agree(&options.file, &cut.tensor, &expected, &found)?;
     merge::put(&options.out, options.force, |place| whole.save(place))?;
-    let output = describe(&cut.tensor, &dimensions(&expected, &images(&model)));
+    let output = describe(&cut.tensor, &dimensions(&expected, &surgery::images(&model)));
     let engine = format!("{} {}", backend.name(), backend.version());
     let text = format!("{}: up to {output}; the same as in the original ({engine}, {batches})", options.out.display());
     print(&(printable(&text) + "\n"))
@@ -97,7 +97,7 @@ impl Trial<'_> {
         for kind in [kind, FLOAT, FLOAT16, INT64, INT32, BOOL, UINT8, INT8, DOUBLE] {
             let mut whole = part.clone();
             let info = told.filter(|v| v.tensor_type().is_some_and(|(_, shape)| shape.is_some())).cloned();
-            let info = info.unwrap_or_else(|| declaration(cut, kind, dimensions(expected, &images(model))));
+            let info = info.unwrap_or_else(|| declaration(cut, kind, dimensions(expected, &surgery::images(model))));
             whole.proto.graph.as_mut().expect("a model has a graph").output = vec![info];
             match self.backend.open(&whole, &self.input.axes(), available_threads()) {
                 Ok(engine) => return Ok((whole, self.run_opened(engine, &cut.tensor)?)),
@@ -149,28 +149,15 @@ fn dimensions(expected: &Given, images: &Dimension) -> Vec<Dimension> {
         };
         match axis {
             0 if all(&|images| images) => images.clone(),
-            _ if all(&|_| size) && (axis > 0 || expected.len() > 1) => fixed(size),
+            _ if all(&|_| size) && (axis > 0 || expected.len() > 1) => surgery::size(size as i64),
             _ => Dimension::default(),
         }
     };
     (0..first.ndim()).map(dimension).collect()
 }
 
-fn fixed(size: usize) -> Dimension {
-    Dimension { value: Some(dimension::Value::DimValue(size as i64)), denotation: None }
-}
-
-/// How the input's first axis is declared.
-fn images(model: &Model) -> Dimension {
-    let declared =
-        model.inputs().next().and_then(|i| i.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?.dim.first());
-    let told = |d: &&Dimension| !matches!(d.value, None | Some(dimension::Value::DimValue(..=0)));
-    declared.filter(told).cloned().unwrap_or_else(|| surgery::symbol("N"))
-}
-
 fn declaration(cut: &Cut, kind: i32, dim: Vec<Dimension>) -> ValueInfoProto {
-    let tensor = TensorType { elem_type: Some(kind), shape: Some(TensorShapeProto { dim }) };
-    let r#type = Some(TypeProto { tensor_type: Some(tensor), ..Default::default() });
+    let r#type = Some(surgery::tensor_type(kind, dim));
     ValueInfoProto { name: Some(cut.tensor.clone()), r#type, ..Default::default() }
 }
 

@@ -4,10 +4,8 @@
 //! belongs to the tensor of the same name in the file.
 
 use super::graph::Index;
-use super::schema::{
-    Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type,
-    dimension,
-};
+use super::schema::{GraphProto, NodeProto, TensorProto, data_type};
+use super::surgery::listed;
 use super::tensor::{floats, raw_bytes};
 use super::{Model, normalize};
 use crate::error::Result;
@@ -114,7 +112,7 @@ fn with_inputs(model: &Model, values: impl Fn(&TensorProto) -> Vec<f32>) -> Resu
     for (value, tensor) in read {
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
         if let Some(shape) = shape {
-            inputs.push(input(tensor));
+            inputs.push(listed(tensor));
             parameters.push(Parameter { name: value.to_owned(), shape, values: values(tensor) });
         }
     }
@@ -126,17 +124,6 @@ fn with_inputs(model: &Model, values: impl Fn(&TensorProto) -> Vec<f32>) -> Resu
         graph.input.extend(inputs);
     }
     Ok((model, parameters))
-}
-
-fn input(tensor: &TensorProto) -> ValueInfoProto {
-    let dim = |&d: &i64| Dimension { value: Some(dimension::Value::DimValue(d)), denotation: None };
-    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
-    let tensor_type = Some(TensorType { elem_type: tensor.data_type, shape: Some(shape) });
-    ValueInfoProto {
-        name: tensor.name.clone(),
-        r#type: Some(TypeProto { tensor_type, ..Default::default() }),
-        ..Default::default()
-    }
 }
 
 /// The same model with weights of these values (`None`: no such initializer, or another number of values), in the type

@@ -131,7 +131,7 @@ fn made_type(cut: &Cut, chain: &[NodeProto]) -> i32 {
 }
 
 /// A stored tensor as an input.
-fn listed(tensor: &TensorProto) -> ValueInfoProto {
+pub(super) fn listed(tensor: &TensorProto) -> ValueInfoProto {
     let dims = tensor.dims.iter().map(|&d| size(d)).collect();
     ValueInfoProto {
         name: tensor.name.clone(),
@@ -171,7 +171,8 @@ fn output_info(
     ValueInfoProto { name: Some(name), r#type, doc_string: None, metadata_props: old.metadata_props }
 }
 
-fn tensor_type(elem_type: i32, dim: Vec<Dimension>) -> TypeProto {
+/// The type of a tensor with these elements (ONNX's number) and dimensions.
+pub fn tensor_type(elem_type: i32, dim: Vec<Dimension>) -> TypeProto {
     let tensor = TensorType { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
     TypeProto { tensor_type: Some(tensor), ..Default::default() }
 }

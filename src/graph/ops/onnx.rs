@@ -152,7 +152,7 @@ impl Wires<'_> {
     }
 
     /// One number in the type of `like`, with as many axes.
-    pub(super) fn number(&mut self, value: f32, like: OutletId) -> TractResult<OutletId> {
+    pub(in crate::graph) fn number(&mut self, value: f32, like: OutletId) -> TractResult<OutletId> {
         let fact = self.model.outlet_fact(like)?;
         let (dtype, rank) = (fact.datum_type, fact.rank());
         self.constant(tensor0(value).cast_to_dt(dtype)?.into_owned().broadcast_into_rank(rank)?)

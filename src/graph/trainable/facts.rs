@@ -3,8 +3,8 @@
 use crate::graph::import;
 use crate::guard::quietly;
 use crate::onnx::port::Port;
-use crate::onnx::schema::{Dimension, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type, dimension};
-use crate::onnx::surgery::symbol;
+use crate::onnx::schema::{ValueInfoProto, data_type};
+use crate::onnx::surgery::{size, symbol, tensor_type};
 use crate::onnx::{Model, parameters};
 use std::collections::HashMap;
 use tract_onnx::prelude::*;
@@ -30,14 +30,12 @@ impl Facts {
     pub(super) fn declaration(&self, tensor: &str) -> Option<ValueInfoProto> {
         let (kind, dims) = self.0.get(tensor)?;
         let elem_type = Some(data_type::FLOAT).filter(|_| *kind == Some(f32::datum_type()));
-        let fixed = |size: i64| Dimension { value: Some(dimension::Value::DimValue(size)), denotation: None };
         let dim = |(axis, dim): (usize, &String)| match dim.parse() {
-            Ok(size) => Some(fixed(size)),
+            Ok(known) => Some(size(known)),
             Err(_) => (axis == 0).then(|| symbol("N")),
         };
         let dim = dims.iter().enumerate().map(dim).collect::<Option<_>>()?;
-        let tensor_type = Some(TensorType { elem_type: Some(elem_type?), shape: Some(TensorShapeProto { dim }) });
-        let r#type = Some(TypeProto { tensor_type, ..Default::default() });
+        let r#type = Some(tensor_type(elem_type?, dim));
         Some(ValueInfoProto { name: Some(tensor.into()), r#type, ..Default::default() })
     }
 }
