@@ -12,8 +12,8 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("data", &[]),
     ("metrics", &[]),
     ("engine", &["onnx", "graph", "data"]),
-    ("train", &["data", "engine", "metrics"]),
-    ("plan", &["onnx", "data", "metrics", "engine"]),
+    ("train", &["onnx", "data", "graph", "engine", "metrics"]),
+    ("plan", &["onnx", "data", "graph", "metrics", "engine"]),
     ("verify", &["onnx", "engine", "metrics", "train", "plan"]),
     ("report", &["onnx", "data", "metrics", "train", "plan", "verify"]),
 ];

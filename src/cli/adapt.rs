@@ -1,82 +1,106 @@
 //! The main job.
 
+use super::inside::Job;
+use super::made::{Clock, Work, head, inside};
 use super::progress::Reporter;
-use super::{AdaptOptions, Device, Train, print, tables};
+use super::resume::{self, Recipe};
+use super::training::Train;
+use super::{AdaptOptions, print, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
-use adapt::engine::Extractor;
 use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress};
-use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, Seconds, json};
-use adapt::train::{Features, Fit, Options, Prediction, fit_softmax};
-use adapt::verify::{IMAGES, Parity, verify};
+use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, json};
+use adapt::train::{Features, Fit, Prediction};
+use adapt::verify::{Expected, Parity, verify};
 use adapt::{Error, Result};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::path::Path;
+use std::time::Duration;
 
 pub fn run(options: &AdaptOptions) -> Result<()> {
+    if let Some(folder) = &options.resume {
+        return resume::run(folder);
+    }
+    start(options, None)
+}
+
+/// Runs, from the beginning or from where an interrupted run was left.
+pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Result<()> {
     let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
-    let (Train::Head, Device::Cpu) = (options.train, options.device);
-    let (mut clock, mut seconds) = (Clock::start(), Seconds::default());
+    options.training.check(&options.train)?;
+    let mut clock = Clock::start();
 
-    let (mut model, mut data, out) = open(options, &progress)?;
+    let (mut model, mut data, out) = open(options, going_on.map(|(folder, _)| folder), &progress)?;
     let backend = options.engine.resolve(&progress)?;
     let (plan, extractor) = Plan::make(&mut model, &backend, &plan_options(options), &progress)?;
-    reporter.say(&tables::plan(&model, &plan, &data));
+    let (model, plan, extractor) = (&model, &plan, extractor.strict(options.strict));
+    let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };
+    let job = match &options.train {
+        Train::Head => None,
+        Train::Inside(extent) => {
+            let recipe = going_on.map(|(_, recipe)| recipe);
+            Some(Job::prepare(&work, extent, &data, recipe, Duration::from_secs_f64(clock.total()))?)
+        }
+    };
+    reporter.say(&tables::plan(model, plan, &data, job.as_ref()));
     strict(options, &data)?;
-    seconds.read = clock.lap();
+    clock.lap(|seconds| &mut seconds.read);
 
-    let sets = extract(&mut data, extractor.strict(options.strict), &mut clock, &mut seconds, &progress)?;
-    let fitting = Options { seed: options.seed, ..Options::default() };
-    let fit = fit_softmax(sets[0].rows.view(), &sets[0].labels, data.classes.len(), &fitting, &progress)?;
-    seconds.train = clock.lap();
-    if options.verbosity.verbose {
-        reporter.say(&tables::strengths(&fit));
-    }
+    let mut made = match job {
+        None => head(&work, &mut data, extractor, &mut clock)?,
+        Some(job) => inside(&work, job, &mut data, extractor, &mut clock)?,
+    };
+    let (metrics, predictions) = evaluate(&made.scores, &data.classes)?;
+    made.adapted.describe(plan, &data.classes, &metrics);
+    out.write_model(&made.adapted, plan, &data.classes)?;
+    clock.lap(|seconds| &mut seconds.write);
 
-    let mut adapted = Adapted::new(&model, &plan, &fit.head)?;
-    let (metrics, predictions) = evaluate(&sets, &adapted, &data.classes)?;
-    adapted.describe(&plan, &data.classes, &metrics);
-    out.write_model(&adapted, &plan, &data.classes)?;
-    seconds.write = clock.lap();
-
-    let sample = Features::sample(sets.iter().rev(), IMAGES);
-    let (file, images) = (out.path("model.onnx"), (data.root.as_path(), &sample.paths[..]));
-    let expected = (&adapted.head, sample.rows.view());
-    let proof = verify(&file, &plan, adapted.activation, &backend, images, expected, &progress);
+    let (file, images) = (out.path("model.onnx"), (&data.source, &made.sample[..]));
+    let expected = Expected { logits: made.expected.view(), features: made.features.as_ref().map(|f| f.view()) };
+    let proof = verify(&file, plan, made.adapted.activation, &backend, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
-    seconds.verify = clock.lap();
-    seconds.total = clock.start.elapsed().as_secs_f64();
+    clock.lap(|seconds| &mut seconds.verify);
+    clock.seconds.total = clock.total();
     let run = Run {
         version: env!("CARGO_PKG_VERSION"),
         command: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
         seed: options.seed,
-        model: model_info(&model, &plan, &adapted),
-        head: head_info(fit),
+        model: model_info(model, plan, &made.adapted),
+        head: made.fit.map(head_info),
+        training: made.training,
         data: (&data).into(),
-        plan,
+        plan: plan.clone(),
         metrics,
         parity,
-        seconds,
+        seconds: clock.seconds,
     };
     out.write_results(&run, &predictions)?;
     let target = out.commit()?;
     reporter.finish();
-    print(&if options.json { json(&run)? } else { tables::results(&run, &target, &sample.paths) })
+    print(&if options.json { json(&run)? } else { tables::results(&run, &target, &made.sample) })?;
+    // What was reached is kept; that it is not what was asked for is a failure all the same.
+    match run.training.and_then(|training| training.diverged) {
+        Some(why) => Err(Error::Train(format!("{why}; the best weights so far are in {}", target.display()))),
+        None => Ok(()),
+    }
 }
 
 /// The model, the images, and the folder for results.
-fn open(options: &AdaptOptions, progress: Progress) -> Result<(Model, Dataset, OutDir)> {
+fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> Result<(Model, Dataset, OutDir)> {
     let model = match &options.onnx {
         Some(path) => Model::open(path)?,
         None => preprocessing::builtin()?,
     };
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
     let data = Dataset::read(folder, &ReadOptions { val: options.val, seed: options.seed }, progress)?;
-    let target = options.out.clone().unwrap_or_else(OutDir::next_default);
-    Ok((model, data, OutDir::create(&target, options.force)?))
+    let out = match going_on {
+        Some(target) => OutDir::resume(target, options.force)?,
+        None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,
+    };
+    Ok((model, data, out))
 }
 
 fn plan_options(options: &AdaptOptions) -> PlanOptions {
@@ -89,36 +113,17 @@ fn plan_options(options: &AdaptOptions) -> PlanOptions {
     }
 }
 
-/// Features of the images for training, validation and testing, in this order: all before the training, so that an image
-/// that cannot be read costs no more time than it must.
-fn extract(
-    data: &mut Dataset,
-    // Its session is gone afterwards: with large models the memory is needed again.
-    mut extractor: Extractor,
-    clock: &mut Clock,
-    seconds: &mut Seconds,
-    progress: Progress,
-) -> Result<[Features; 3]> {
-    let mut extract = |split| Features::extract(data, split, &mut extractor, progress);
-    let train = extract(Split::Train)?;
-    seconds.extract_train = clock.lap();
-    let (val, test) = (extract(Split::Val)?, extract(Split::Test)?);
-    seconds.extract_eval = clock.lap();
-    Ok([train, val, test])
-}
-
 /// Figures by split, and what is predicted for every image.
 fn evaluate(
-    sets: &[Features],
-    adapted: &Adapted,
+    scores: &[Features],
     classes: &[String],
 ) -> Result<(BTreeMap<String, Classification>, Vec<Prediction>)> {
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
-    for features in sets {
-        let (figures, rows) = features.evaluate(&adapted.head, classes)?;
+    for split in scores {
+        let (figures, rows) = split.evaluate(classes)?;
         predictions.extend(rows);
         // Figures on images that were trained on would only mislead.
-        metrics.extend(figures.filter(|_| features.split != Split::Train).map(|m| (features.split.to_string(), m)));
+        metrics.extend(figures.filter(|_| split.split != Split::Train).map(|m| (split.split.to_string(), m)));
     }
     Ok((metrics, predictions))
 }
@@ -160,20 +165,3 @@ fn strict(options: &AdaptOptions, data: &Dataset) -> Result<()> {
     }
 }
 
-struct Clock {
-    start: Instant,
-    last: Instant,
-}
-
-impl Clock {
-    fn start() -> Clock {
-        let now = Instant::now();
-        Clock { start: now, last: now }
-    }
-
-    /// Seconds since the last call.
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        (now - std::mem::replace(&mut self.last, now)).as_secs_f64()
-    }
-}

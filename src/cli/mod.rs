@@ -4,19 +4,24 @@ pub mod adapt;
 pub mod cut;
 pub mod embed;
 pub mod eval;
+pub mod inside;
 pub mod inspect;
+pub mod made;
 pub mod merge;
 pub mod options;
 pub mod predict;
 pub mod progress;
+pub mod resume;
 pub mod runtime;
 pub mod tables;
+pub mod training;
 
 use ::adapt::data::Skipped;
 use ::adapt::error::printable;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
 pub use options::{EngineOptions, ModelOptions, RunOptions, Verbosity};
+use training::{Train, TrainingOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +67,7 @@ pub enum Command {
 #[derive(Args)]
 pub struct AdaptOptions {
     /// Labelled images: DIR/<class>/*, or DIR/{train,val,test}/<class>/*
-    #[arg(long, value_name = "DIR", required = true, help_heading = "Main")]
+    #[arg(long, value_name = "DIR", required_unless_present = "resume", help_heading = "Main")]
     pub data: Option<PathBuf>,
     /// The pretrained model [default: the embedded EfficientNet-Lite0]
     #[arg(long, value_name = "FILE", help_heading = "Main")]
@@ -73,8 +78,11 @@ pub struct AdaptOptions {
     /// Replace an earlier run in --out
     #[arg(long, help_heading = "Main")]
     pub force: bool,
-    /// What is trained
-    #[arg(long, value_name = "PART", value_enum, default_value = "head", help_heading = "Training")]
+    /// Go on with the run in this folder that was interrupted; takes no other option
+    #[arg(long, value_name = "DIR", exclusive = true, help_heading = "Main")]
+    pub resume: Option<PathBuf>,
+    /// What is trained: head; last:N, the head and the last N blocks; all; or what comes behind a TENSOR
+    #[arg(long, value_name = "PART", value_parser = training::train, default_value = "head", help_heading = "Training")]
     pub train: Train,
     /// Share of the training images held out for validation, where there is no val folder
     #[arg(long, value_name = "SHARE", default_value = "0.2", allow_negative_numbers = true, help_heading = "Training")]
@@ -88,6 +96,8 @@ pub struct AdaptOptions {
     /// Fail on the first image that cannot be read, instead of skipping and listing it
     #[arg(long, help_heading = "Training")]
     pub strict: bool,
+    #[command(flatten)]
+    pub training: TrainingOptions,
     #[command(flatten)]
     pub model: ModelOptions,
     /// The tensor that becomes the features [default: the last linear layer's input]
@@ -103,12 +113,6 @@ pub struct AdaptOptions {
     pub json: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub enum Train {
-    /// A new head on frozen features
-    Head,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]

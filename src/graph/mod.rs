@@ -14,6 +14,7 @@ mod run;
 mod size_steps;
 mod sizes;
 mod stable;
+mod tail;
 mod trainable;
 mod upsample;
 
@@ -28,7 +29,8 @@ pub use run::{Gradients, Tape, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::prelude::{Symbol, SymbolValues};
-pub use trainable::{Obstacle, Part, Trainable, trainable};
+pub use tail::{Extent, Tail, tail};
+pub use trainable::{Obstacle, Part, Trainable, behind, trainable};
 
 /// One operator on numbered values.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use super::schema::{GraphProto, NodeProto, TensorProto, data_type};
 use super::surgery::listed;
 use super::tensor::{floats, raw_bytes};
 use super::{Model, normalize};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
 /// A float weight of the model.
@@ -45,6 +45,12 @@ fn read_as_weights<'a>(index: &Index<'a>) -> Vec<(&'a str, &'a TensorProto)> {
     stored.filter(|(value, tensor)| is_float(tensor) && seen.insert(*value)).collect()
 }
 
+/// The stored weights that a node reads, by the names by which it reads them.
+pub fn of_node<'a>(index: &Index<'a>, node: &'a NodeProto) -> impl Iterator<Item = &'a str> {
+    let read = weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
+    read.filter(|value| index.constant(value).is_some_and(is_float))
+}
+
 /// Whether [`floats`] can read it, told without reading.
 fn is_float(tensor: &TensorProto) -> bool {
     matches!(tensor.data_type(), data_type::FLOAT | data_type::DOUBLE | data_type::FLOAT16 | data_type::BFLOAT16)
@@ -55,11 +61,16 @@ fn is_float(tensor: &TensorProto) -> bool {
 /// Exporters merge equal weights and let `Identity` nodes stand in their places: those become weights of their own, as
 /// do the values of `Constant` nodes. A weight that several nodes read by one name stays one weight.
 pub fn untie(model: &Model) -> Model {
+    untie_only(model, |_| true)
+}
+
+/// As [`untie`], for the weights of the names that are `wanted` alone.
+pub fn untie_only(model: &Model, wanted: impl Fn(&str) -> bool) -> Model {
     let mut model = model.clone();
     let index = Index::new(model.graph());
     let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
     let given: HashSet<&str> = index.graph.output.iter().map(|o| o.name()).collect();
-    let untied = read_as_weights(&index).into_iter().filter(|(value, _)| !stored.contains(value));
+    let untied = read_as_weights(&index).into_iter().filter(|(value, _)| !stored.contains(value) && wanted(value));
     // Copies share their bytes: a large tensor that thousands of nodes read is in memory once.
     let mut raw: HashMap<*const TensorProto, TensorProto> = HashMap::new();
     let mut copy = |tensor: &TensorProto| raw.entry(tensor).or_insert_with(|| as_raw(tensor)).clone();
@@ -124,6 +135,28 @@ fn with_inputs(model: &Model, values: impl Fn(&TensorProto) -> Vec<f32>) -> Resu
         graph.input.extend(inputs);
     }
     Ok((model, parameters))
+}
+
+/// Gives initializers new values, each in the type that it has in the file.
+///
+/// # Errors
+/// Names the first that the model does not have, or has with another number of values.
+pub fn set_values(model: &mut Model, values: &HashMap<String, Vec<f32>>) -> Result<()> {
+    let path = model.path.clone();
+    let stored = model.proto.graph.as_mut().map(|graph| graph.initializer.as_mut_slice()).unwrap_or_default();
+    let mut missing: HashSet<&str> = values.keys().map(String::as_str).collect();
+    for tensor in stored {
+        missing.remove(tensor.name());
+        if let Some(new) = values.get(tensor.name()) {
+            if super::tensor::element_count(tensor).ok() != Some(new.len() as u64) {
+                return Err(Error::model(path, format!("'{}' has not {} values", tensor.name(), new.len())));
+            }
+            let data_type = tensor.data_type();
+            super::tensor::set_raw(tensor, super::tensor::encode_floats(new.iter().copied(), data_type));
+        }
+    }
+    let missing = missing.into_iter().next().map(|name| Error::model(path, format!("there is no initializer '{name}'")));
+    missing.map_or(Ok(()), Err)
 }
 
 /// The same model with weights of these values (`None`: no such initializer, or another number of values), in the type

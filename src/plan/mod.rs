@@ -3,6 +3,7 @@
 mod activation;
 pub mod extra;
 pub mod input;
+mod inside;
 pub mod labels;
 mod opener;
 pub mod preprocessing;
@@ -20,6 +21,7 @@ use crate::onnx::surgery::{self, Pooling};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
 pub use input::Input;
+pub use inside::Inside;
 use opener::Opener;
 pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;

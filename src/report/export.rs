@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::metrics::Classification;
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ModelProto, TensorProto, data_type};
-use crate::onnx::{Model, metadata, surgery, tensor};
+use crate::onnx::cut::Cut;
+use crate::onnx::surgery::Pooling;
+use crate::onnx::{Model, metadata, parameters, surgery, tensor};
 use crate::plan::{Activation, Plan, labels::python_dict};
 use crate::train::LinearHead;
 use ndarray::{Array1, Array2};
@@ -23,6 +25,10 @@ pub struct Adapted {
     pub activation: Activation,
     /// The output's name.
     pub output: String,
+    /// The tensor that holds the head's scores.
+    pub logits: String,
+    /// The initializers of the head: `[classes, features]` and `[classes]`.
+    pub names: [String; 2],
 }
 
 impl Adapted {
@@ -43,14 +49,49 @@ impl Adapted {
         let weight = flat(head.weight.iter().copied().collect());
         let bias = flat(head.bias.to_vec());
         let adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
-        unchanged(model, &plan.cut, &adapted)?;
+        unchanged(model, &plan.cut, &adapted, |_| false)?;
         let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
         let head = LinearHead {
             weight: Array2::from_shape_vec(head.weight.dim(), weight).map_err(shape)?,
             bias: Array1::from_vec(bias),
         };
         let output = adapted.graph().output[0].name().to_string();
-        Ok(Adapted { model: adapted, head, activation: Activation::of(model.graph(), &plan.surgery), output })
+        let activation = Activation::of(model.graph(), &plan.surgery);
+        // Surgery appends it.
+        let gemm = adapted.graph().node.iter().rev().find(|node| node.is("Gemm")).cloned().unwrap_or_default();
+        let [_, weight, bias] = gemm.input.try_into().unwrap_or_default();
+        let logits = gemm.output.into_iter().next().unwrap_or_default();
+        Ok(Adapted { model: adapted, head, activation, output, logits, names: [weight, bias] })
+    }
+
+    /// Gives trained weights their values, each under the name by which its nodes read it and in the file's own type.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when anything but these would differ from the original.
+    pub fn train(&mut self, original: &Model, plan: &Plan, values: &HashMap<String, Vec<f32>>) -> Result<()> {
+        let mut model = parameters::untie_only(&self.model, |name| values.contains_key(name));
+        parameters::set_values(&mut model, values)?;
+        unchanged(original, &plan.cut, &model, |name| values.contains_key(name))?;
+        self.model = model;
+        let [weight, bias] = self.names.each_ref().map(|name| self.floats(name));
+        let [weight, bias] = [weight.unwrap_or_default(), bias.unwrap_or_default()];
+        let dim = self.head.weight.dim();
+        let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
+        self.head = LinearHead {
+            weight: Array2::from_shape_vec(dim, weight).map_err(shape)?,
+            bias: Array1::from_vec(bias),
+        };
+        Ok(())
+    }
+
+    /// An initializer's values.
+    pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        tensor::floats(self.model.graph().initializer.iter().find(|tensor| tensor.name() == name)?)
+    }
+
+    /// The model with the head's scores as its output, `[images, classes]`.
+    pub fn scores(&self) -> Model {
+        surgery::backbone(&self.model, &Cut::at(&self.logits), &Pooling::None)
     }
 
     /// Writes into the metadata what a user of the model needs: `adapt.contract`, and the keys of other readers.
@@ -97,14 +138,16 @@ fn plain(p: &Preprocessing) -> bool {
     scaled && p.color != Color::Bgr && p.mean.iter().all(|&m| m == 0.0) && p.std.iter().all(|&s| s == 1.0)
 }
 
-/// Frozen really is frozen: the nodes before the cut are the original's, in order, and so are all its stored tensors
-/// that are still there.
-fn unchanged(original: &Model, cut: &str, adapted: &Model) -> Result<()> {
+/// Frozen really is frozen: the nodes before the cut are the original's, in order, and so are all its stored tensors that
+/// are still there; all but those `trained`, and what gave those their values.
+fn unchanged(original: &Model, cut: &str, adapted: &Model, trained: impl Fn(&str) -> bool) -> Result<()> {
     let (old, new) = (original.graph(), adapted.graph());
     let stored: HashMap<_, _> = old.initializer.iter().map(|t| (t.name(), t)).collect();
-    let tensor = new.initializer.iter().find(|t| stored.get(t.name()).is_some_and(|old| old != t));
+    let frozen = new.initializer.iter().filter(|t| !trained(t.name()));
+    let tensor = frozen.into_iter().find(|t| stored.get(t.name()).is_some_and(|old| old != t));
     let (nodes, _) = Index::new(old).ancestors(&[cut]);
-    let node = nodes.iter().zip(&new.node).find(|&(&i, node)| old.node[i] != *node);
+    let kept = nodes.iter().filter(|&&i| !old.node[i].output.iter().any(|output| trained(output)));
+    let node = kept.zip(&new.node).find(|&(&i, node)| old.node[i] != *node);
     let changed = tensor.map(|t| t.name().to_string()).or_else(|| node.map(|(_, n)| n.label()));
     let error =
         |what| Error::model(&original.path, format!("{what} is frozen, but would be changed; please report this"));

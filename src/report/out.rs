@@ -4,13 +4,13 @@ use super::{Adapted, Run, csv, json};
 use crate::error::{Error, Result, printable};
 use crate::onnx::weights;
 use crate::plan::Plan;
-use crate::train::Prediction;
+use crate::train::{Prediction, tune};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a run writes. Only folders that hold nothing else are ever replaced.
-pub const FILES: [&str; 9] = [
+pub const FILES: [&str; 10] = [
     "model.onnx",
     "model.onnx.data",
     "model.safetensors",
@@ -18,9 +18,14 @@ pub const FILES: [&str; 9] = [
     "config.json",
     "preprocessor_config.json",
     "predictions.csv",
+    "results.csv",
     "metrics.json",
     "run.json",
 ];
+
+/// What a run that trains inside a network keeps in `OUT.partial` so that it can go on: its command line, and how far it is.
+pub const RESUME: &str = "resume.json";
+const CHECKPOINTS: [&str; 2] = [tune::CHECKPOINT, tune::NEW_CHECKPOINT];
 
 /// Locked in `OUT.partial` while a run writes there. A killed run's lock is open again.
 const LOCK: &str = ".lock";
@@ -44,6 +49,32 @@ impl OutDir {
     /// [`Error::Usage`] when `target` may not be replaced or another run is writing there, [`Error::Io`] when nothing
     /// can be written there.
     pub fn create(target: &Path, force: bool) -> Result<OutDir> {
+        let out = OutDir::occupy(target, force)?;
+        if !force && out.path(tune::CHECKPOINT).is_file() {
+            let target = target.display();
+            let what = format!("{target}: an interrupted run is there; go on with --resume {target}, or begin anew with --force");
+            return Err(Error::Usage(what));
+        }
+        out.clear(FILES.iter().chain(&CHECKPOINTS).chain([&RESUME]))?;
+        Ok(out)
+    }
+
+    /// `target.partial` as an interrupted run left it.
+    ///
+    /// # Errors
+    /// Those of [`OutDir::create`].
+    pub fn resume(target: &Path, force: bool) -> Result<OutDir> {
+        let out = OutDir::occupy(target, force)?;
+        out.clear(FILES.iter())?;
+        Ok(out)
+    }
+
+    /// Where the state of a run in `target` is kept until it is done.
+    pub fn state_of(target: &Path, name: &str) -> PathBuf {
+        beside(target, "partial").join(name)
+    }
+
+    fn occupy(target: &Path, force: bool) -> Result<OutDir> {
         #[cfg(unix)]
         no_mount_point(target)?;
         replaceable(target, force)?;
@@ -54,17 +85,21 @@ impl OutDir {
         let partial = beside(target, "partial");
         let lock = occupy(&partial, target)?;
         let out = OutDir { target: target.to_path_buf(), partial, force, done: false, lock, _parents: parents };
-        // What an earlier run left when it was killed.
-        for path in FILES.map(|name| out.path(name)) {
+        if target.is_dir() {
+            clear(&beside(target, "old"))?;
+        }
+        Ok(out)
+    }
+
+    /// Removes what an earlier run left when it was killed.
+    fn clear<'a>(&self, names: impl Iterator<Item = &'a &'a str>) -> Result<()> {
+        for path in names.map(|name| self.path(name)) {
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&path)(e)),
                 _ => {}
             }
         }
-        if target.is_dir() {
-            clear(&beside(target, "old"))?;
-        }
-        Ok(out)
+        Ok(())
     }
 
     /// `runs/adapt-1`, or the first of `-2`, `-3`, … that does not exist and that no run is writing. What a killed run
@@ -73,7 +108,8 @@ impl OutDir {
         let mut names = (1..).map(|n| PathBuf::from(format!("runs/adapt-{n}")));
         let free = |p: &PathBuf| {
             let partial = beside(p, "partial");
-            let left = || partial.join(LOCK).is_file() && replaceable(&partial, true).is_ok() && !occupied(&partial);
+                let idle = || !occupied(&partial) && !partial.join(tune::CHECKPOINT).exists();
+            let left = || partial.join(LOCK).is_file() && replaceable(&partial, true).is_ok() && idle();
             !p.exists() && (!partial.exists() || left())
         };
         names.find(free).expect("there are more numbers than folders")
@@ -86,7 +122,7 @@ impl OutDir {
 
     /// Writes one of the files.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        debug_assert!(FILES.contains(&name), "{name} is missing in FILES");
+        debug_assert!(FILES.contains(&name) || name == RESUME, "{name} is missing in FILES");
         let path = self.path(name);
         fs::write(&path, bytes).map_err(Error::io(&self.target.join(name)))
     }
@@ -130,6 +166,7 @@ impl OutDir {
     pub fn commit(mut self) -> Result<PathBuf> {
         self.done = true;
         self.unlock();
+        self.clear(CHECKPOINTS.iter().chain([&RESUME]))?;
         // Somebody may have put something there meanwhile.
         replaceable(&self.target, self.force).map_err(|e| self.kept(&e))?;
         let old = beside(&self.target, "old");
@@ -157,6 +194,7 @@ impl OutDir {
     pub fn reject(mut self) -> Result<PathBuf> {
         self.done = true;
         self.unlock();
+        self.clear(CHECKPOINTS.iter().chain([&RESUME]))?;
         let rejected = beside(&self.target, "rejected");
         clear(&rejected).map_err(|e| self.kept(&e))?;
         fs::rename(&self.partial, &rejected).map_err(|e| self.kept(&Error::io(&rejected)(e)))?;
@@ -177,7 +215,8 @@ impl OutDir {
 
 impl Drop for OutDir {
     fn drop(&mut self) {
-        if !self.done {
+        // What was trained so far is not lost: the run can go on.
+        if !self.done && !self.path(tune::CHECKPOINT).is_file() {
             let _ = fs::remove_dir_all(&self.partial);
         }
     }
@@ -275,7 +314,7 @@ fn replaceable(folder: &Path, force: bool) -> Result<()> {
         Ok(entries) => {
             let entries = entries.collect::<io::Result<Vec<_>>>().map_err(Error::io(folder))?;
             let own = |e: &fs::DirEntry| {
-                e.file_name().to_str().is_some_and(|n| n == LOCK || FILES.contains(&n))
+                e.file_name().to_str().is_some_and(|n| n == LOCK || n == RESUME || FILES.contains(&n) || CHECKPOINTS.contains(&n))
                     && e.file_type().is_ok_and(|t| t.is_file())
             };
             match entries.iter().find(|e| !own(e)) {

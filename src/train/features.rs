@@ -60,15 +60,24 @@ impl Features {
         Ok(Features { split, rows: found.rows, labels, paths })
     }
 
-    /// The head's figures and predictions on these images; no figures where there are no images.
+    /// The same images with a head's scores as their rows.
     ///
     /// # Errors
     /// [`crate::error::Error::Train`] when the head takes another number of features.
-    pub fn evaluate(&self, head: &LinearHead, classes: &[String]) -> Result<(Option<Classification>, Vec<Prediction>)> {
+    pub fn scored(&self, head: &LinearHead) -> Result<Features> {
+        let rows = if self.paths.is_empty() { Array2::zeros((0, 0)) } else { head.logits(self.rows.view())? };
+        Ok(Features { split: self.split, rows, labels: self.labels.clone(), paths: self.paths.clone() })
+    }
+
+    /// Figures and predictions, where the rows are scores `[images, classes]`; no figures where there are no images.
+    ///
+    /// # Errors
+    /// Those of [`Classification::from_probabilities`].
+    pub fn evaluate(&self, classes: &[String]) -> Result<(Option<Classification>, Vec<Prediction>)> {
         if self.paths.is_empty() {
             return Ok((None, Vec::new()));
         }
-        let probabilities = softmax(head.logits(self.rows.view())?.view());
+        let probabilities = softmax(self.rows.view());
         let metrics = Classification::from_probabilities(&self.labels, probabilities.view(), classes)?;
         let prediction = |(i, row): (usize, ndarray::ArrayView1<f32>)| {
             let class = argmax(row);

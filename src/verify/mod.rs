@@ -10,7 +10,6 @@ use crate::onnx::schema::data_type;
 use crate::onnx::surgery;
 use crate::plan::{Activation, EngineInfo, Plan, available_threads};
 use crate::progress::Progress;
-use crate::train::LinearHead;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -35,9 +34,17 @@ pub struct Parity {
 /// Images that are compared; more prove no more, and cost time.
 pub const IMAGES: usize = 64;
 
-/// Loads `file` in a fresh session and compares it, on the images at `paths`, with what `head` gives for the features
-/// that training saw (`[images, features]`): its output, and its logits where an activation follows them, since a
-/// saturated softmax hides a wrong head.
+/// What training saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The head's scores: `[images, classes]`
+    pub logits: ArrayView2<'a, f32>,
+    /// Its features where they were not trained: `[images, features]`
+    pub features: Option<ArrayView2<'a, f32>>,
+}
+
+/// Loads `file` in a fresh session and compares it, on the images at `paths`, with what training saw: its output, and its
+/// logits where an activation follows them, since a saturated softmax hides a wrong head.
 ///
 /// # Errors
 /// [`Error::Parity`] naming the first diverging tensor when a difference exceeds 1e-3 (1e-2 for float16 heads).
@@ -47,17 +54,17 @@ pub fn verify<S: AsRef<str> + Sync>(
     activation: Activation,
     backend: &Backend,
     images: (&Path, &[S]),
-    (head, features): (&LinearHead, ArrayView2<f32>),
+    expected: Expected,
     progress: Progress,
 ) -> Result<Parity> {
     let written = Written { model: &Model::open(file)?, plan, backend, images, progress };
-    let logits = head.logits(features)?;
+    let logits = expected.logits;
     let tolerance = if plan.surgery.data_type == data_type::FLOAT { 1e-3 } else { 1e-2 };
     let (output, engine) = written.rows(None)?;
-    let (mut difference, class_agreement) = compare(activation.apply(logits.view()).view(), output.view(), SMALLEST);
+    let (mut difference, class_agreement) = compare(activation.apply(logits).view(), output.view(), SMALLEST);
     let mut diverging = (difference > tolerance).then(|| plan.output.clone());
     if let (false, Some(name)) = (activation == Activation::None, written.head()) {
-        let own = compare(logits.view(), written.rows(Some(&name))?.0.view(), SMALLEST).0;
+        let own = compare(logits, written.rows(Some(&name))?.0.view(), SMALLEST).0;
         if own > tolerance {
             diverging = Some(name);
         }
@@ -65,9 +72,11 @@ pub fn verify<S: AsRef<str> + Sync>(
     }
     if let Some(mut tensor) = diverging {
         // Before the head comes what it reads.
-        let frozen = written.rows(Some(&plan.cut))?.0;
-        if compare(features, frozen.view(), f32::MIN_POSITIVE).0 > tolerance {
-            tensor.clone_from(&plan.cut);
+        if let Some(features) = expected.features {
+            let frozen = written.rows(Some(&plan.cut))?.0;
+            if compare(features, frozen.view(), f32::MIN_POSITIVE).0 > tolerance {
+                tensor.clone_from(&plan.cut);
+            }
         }
         return Err(Error::Parity(format!(
             "{}: {} computes outputs that differ from training by {difference:.1e} of their scale (allowed \

@@ -11,7 +11,7 @@ use tract_onnx::Onnx;
 
 /// The tensors through which everything goes that the image has to say to the first output, in the order of the graph;
 /// only those behind all of `places`.
-pub(super) fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str> {
+pub(in crate::graph) fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str> {
     let index = Index::new(graph);
     let output = graph.output[0].name();
     let needed = index.ancestors(&[output]).0;
@@ -70,8 +70,8 @@ pub(super) fn import_behind<'a>(
     })
 }
 
-/// What comes behind a tensor, with it as the input.
-fn behind(model: &Model, input: ValueInfoProto) -> Option<Model> {
+/// What comes behind a tensor, with it (declared by `input`) as the input; `None` where the model has no graph or output.
+pub fn behind(model: &Model, input: ValueInfoProto) -> Option<Model> {
     let mut model = model.clone();
     let graph = model.proto.graph.as_mut()?;
     let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();

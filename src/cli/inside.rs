@@ -1,0 +1,191 @@
+//! Training inside the network: what is decided before the work, and the work.
+
+use super::made::Work;
+use super::resume::Recipe;
+use adapt::data::augment::Level;
+use adapt::data::{Dataset, Split};
+use adapt::engine::Extractor;
+use adapt::graph::{Extent, Wanted};
+use adapt::plan::Inside;
+use adapt::report::Adapted;
+use adapt::train::tune::{CHECKPOINT, BatchNorms, Epoch, Feed, Network, Settings, Task, Tuned, Tuning};
+use adapt::train::{LinearHead, loss::Loss};
+use adapt::{Error, Result};
+use ndarray::{Array1, Array2};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The share of a budget that training may take; the rest is for features, validation and the proof.
+const SHARE_OF_BUDGET: f64 = 0.8;
+
+/// A network that is going to be trained inside.
+pub struct Job {
+    /// With a head that knows nothing yet.
+    pub adapted: Adapted,
+    inside: Inside,
+    frozen: Option<Mutex<Extractor>>,
+    /// How it is trained.
+    pub settings: Settings,
+    /// Seconds of a step, where one was tried.
+    step: Option<f64>,
+    images: usize,
+}
+
+impl Job {
+    /// Decides how `extent` of the network is trained (or does as the `recipe` of an earlier run says), and tries a step.
+    pub fn prepare(
+        work: &Work,
+        extent: &Extent,
+        data: &Dataset,
+        recipe: Option<&Recipe>,
+        spent: Duration,
+    ) -> Result<Job> {
+        let (plan, classes) = (work.plan, data.classes.len());
+        let nothing = LinearHead { weight: Array2::zeros((classes, plan.features)), bias: Array1::zeros(classes) };
+        let adapted = Adapted::new(work.model, plan, &nothing)?;
+        let mut inside = Inside::open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
+        let images = data.split(Split::Train).count();
+        let task =
+            Task { images, from_images: inside.start.is_none(), from_scratch: false, seed: work.options.seed };
+        let wishes = work.options.training.wishes();
+        let settings = recipe.map_or_else(|| Settings::decide(&wishes, task), |recipe| recipe.settings.clone());
+        if settings.bn == BatchNorms::Frozen {
+            inside.depths.retain(|name, _| !inside.norms.contains(name));
+        }
+        let extractor = |engine| Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(true);
+        let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
+        let mut job = Job { adapted, inside, frozen, settings, step: None, images };
+        if let (Some(recipe), true) = (recipe, job.settings.steps > 0) {
+            recipe.check(work.model, data)?;
+        } else if job.settings.steps > 0 {
+            let seconds = job.try_step(classes)?;
+            job.step = Some(seconds);
+            if let Some(budget) = wishes.budget {
+                let left = SHARE_OF_BUDGET * budget.saturating_sub(spent).as_secs_f64();
+                let epoch = job.settings.by_epoch(images);
+                job.settings.steps = epoch * ((left / (seconds * epoch as f64)) as u64).max(1);
+            }
+        }
+        Ok(job)
+    }
+
+    /// The tensor behind which all that is trained lies, if the rest is frozen.
+    pub fn start(&self) -> Option<&str> {
+        self.inside.start.as_deref()
+    }
+
+    /// How many tensors are trained, and how many values they have.
+    pub fn trained(&self) -> (usize, usize) {
+        let trained = self.inside.program.parameters().iter().filter(|p| self.inside.depths.contains_key(&p.name));
+        trained.fold((0, 0), |(tensors, values), p| (tensors + 1, values + p.shape.iter().product::<usize>()))
+    }
+
+    /// Seconds that training will take.
+    pub fn estimate(&self) -> Option<f64> {
+        self.step.map(|step| step * self.settings.steps as f64)
+    }
+
+    /// Epochs, the last perhaps not whole.
+    pub fn epochs(&self) -> u64 {
+        self.settings.steps.div_ceil(self.settings.by_epoch(self.images))
+    }
+
+    /// Seconds of a step on made images.
+    fn try_step(&self, classes: usize) -> Result<f64> {
+        let (network, shape) = (self.network(&HashMap::new())?, &self.inside.shape);
+        let images = self.settings.batch_size.min(network.at_once(shape));
+        // Not zeros: processors may compute with those faster.
+        let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
+        let targets = Array2::from_elem((images, classes), 1. / classes as f32);
+        let mut seconds = f64::MAX;
+        for _ in 0..2 {
+            let started = Instant::now();
+            match network.gradients(&values, shape, targets.view(), &Loss::default()) {
+                // Made images may lie outside of any range: only the time is of interest.
+                Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(seconds * self.settings.batch_size as f64 / images as f64)
+    }
+
+    /// The program with the file's values, but for these.
+    fn network(&self, values: &HashMap<String, Vec<f32>>) -> Result<Network<'_>> {
+        let parameters = self.inside.program.parameters().iter();
+        let parameters = parameters.map(|p| self.inside.depths.contains_key(&p.name)).collect();
+        Network::new(&self.inside.program, values, Wanted { parameters, input: false })
+    }
+
+    /// Trains, beginning with a probe's head, or with one drawn by chance.
+    pub fn train(
+        &self,
+        work: &Work,
+        data: &Dataset,
+        probe: Option<&LinearHead>,
+        row: &mut dyn FnMut(&Epoch),
+    ) -> Result<Tuned> {
+        Recipe::new(work.model, data, &self.settings)?.write(work.out)?;
+        let classes = data.classes.len();
+        let drawn = || LinearHead::by_chance(classes, work.plan.features, work.options.seed);
+        let head = probe.cloned().unwrap_or_else(drawn);
+        let [weight, bias] = self.adapted.names.clone();
+        let start = [(weight, head.weight.into_iter().collect()), (bias, head.bias.to_vec())];
+        let splits = [Split::Train, Split::Val].map(|split| items(data, split));
+        let kept = self.keep(work, data, &splits)?;
+        let feeds = splits.iter().enumerate().map(|(i, items)| self.feed(work, data, items, kept.get(i)));
+        let [train, val] = feeds.collect::<Vec<_>>().try_into().unwrap_or_else(|_| unreachable!("two splits"));
+        let tuning = Tuning {
+            program: &self.inside.program,
+            depths: &self.inside.depths,
+            start: start.into(),
+            settings: &self.settings,
+            classes,
+            train,
+            val,
+            checkpoint: Some(work.out.path(CHECKPOINT)),
+        };
+        tuning.run(work.progress, row)
+    }
+
+    /// What the frozen part gives for each image of the splits, where images are not changed each time.
+    fn keep(&self, work: &Work, data: &Dataset, splits: &[Items]) -> Result<Vec<Array2<f32>>> {
+        let keeps = self.settings.augment == Level::None && self.settings.steps > 0;
+        let Some(frozen) = self.frozen.as_ref().filter(|_| keeps) else { return Ok(Vec::new()) };
+        let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = ["frozen part of train images", "frozen part of val images"];
+        let run = |((paths, _), stage): (&Items, &str)| Ok(frozen.run(&data.source, paths, stage, work.progress)?.rows);
+        splits.iter().zip(stages).map(run).collect()
+    }
+
+    fn feed<'a>(
+        &'a self,
+        work: &'a Work,
+        data: &'a Dataset,
+        (paths, labels): &'a Items,
+        kept: Option<&'a Array2<f32>>,
+    ) -> Feed<'a> {
+        let (preprocessing, layout) = (&work.plan.preprocessing, work.plan.input.layout);
+        let (frozen, shape) = (self.frozen.as_ref(), &self.inside.shape);
+        Feed { source: &data.source, paths, labels, preprocessing, layout, kept, frozen, shape }
+    }
+
+    /// Puts the trained values into the adapted model.
+    pub fn put(&mut self, work: &Work, tuned: &Tuned) -> Result<()> {
+        self.adapted.train(work.model, work.plan, &tuned.values)
+    }
+
+    /// The scores that training's own program gives for images, with the weights as the file has them.
+    pub fn logits(&self, work: &Work, data: &Dataset, paths: &[String], tuned: &Tuned) -> Result<Array2<f32>> {
+        let rounded = tuned.values.keys().filter_map(|name| Some((name.clone(), self.adapted.floats(name)?)));
+        let items = (paths.to_vec(), vec![0; paths.len()]);
+        self.network(&rounded.collect())?.logits(&self.feed(work, data, &items, None))
+    }
+}
+
+/// Paths and labels.
+type Items = (Vec<String>, Vec<usize>);
+
+fn items(data: &Dataset, split: Split) -> Items {
+    data.split(split).map(|item| (item.path.clone(), item.label)).unzip()
+}

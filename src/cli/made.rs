@@ -1,0 +1,143 @@
+//! The work between the plan and the figures: a new head, or training inside the network.
+
+use super::AdaptOptions;
+use super::inside::Job;
+use super::progress::Reporter;
+use super::tables::Epochs;
+use super::training::Switch;
+use adapt::Result;
+use adapt::data::{Dataset, Split};
+use adapt::engine::{Backend, Extractor};
+use adapt::onnx::Model;
+use adapt::plan::{Plan, available_threads};
+use adapt::progress::Progress;
+use adapt::report::{Adapted, OutDir, Seconds, TrainingInfo, csv};
+use adapt::train::tune::{Epoch, readable};
+use adapt::train::{Features, Fit, Options, fit_softmax};
+use adapt::verify::IMAGES;
+use ndarray::Array2;
+use std::time::Instant;
+
+/// What all stages look at.
+pub struct Work<'a> {
+    pub options: &'a AdaptOptions,
+    pub model: &'a Model,
+    pub plan: &'a Plan,
+    pub backend: &'a Backend,
+    pub out: &'a OutDir,
+    pub reporter: &'a Reporter,
+    pub progress: Progress<'a>,
+}
+
+/// What training made, and what it saw of the images that prove it.
+pub struct Made {
+    pub adapted: Adapted,
+    /// The scores of each split's images.
+    pub scores: [Features; 3],
+    /// The images for the proof, the scores that training gives them, and their features where those were not trained.
+    pub sample: Vec<String>,
+    pub expected: Array2<f32>,
+    pub features: Option<Array2<f32>>,
+    pub fit: Option<Fit>,
+    pub training: Option<TrainingInfo>,
+}
+
+/// A new head on frozen features.
+pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &mut Clock) -> Result<Made> {
+    // All before the training, so that an image that cannot be read costs no more time than it must.
+    let train = work.features(data, Split::Train, &mut extractor)?;
+    clock.lap(|seconds| &mut seconds.extract_train);
+    let val = work.features(data, Split::Val, &mut extractor)?;
+    let test = work.features(data, Split::Test, &mut extractor)?;
+    // With large models the session's memory is needed again.
+    drop(extractor);
+    clock.lap(|seconds| &mut seconds.extract_eval);
+    let fit = work.fit(&train, data)?;
+    clock.lap(|seconds| &mut seconds.train);
+    let adapted = Adapted::new(work.model, work.plan, &fit.head)?;
+    let sample = Features::sample([&test, &val, &train], IMAGES);
+    Ok(Made {
+        scores: [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?],
+        expected: adapted.head.logits(sample.rows.view())?,
+        sample: sample.paths,
+        features: Some(sample.rows),
+        fit: Some(fit),
+        adapted,
+        training: None,
+    })
+}
+
+/// The network itself, from a head on that is trained first.
+pub fn inside(
+    work: &Work,
+    mut job: Job,
+    data: &mut Dataset,
+    mut extractor: Extractor,
+    clock: &mut Clock,
+) -> Result<Made> {
+    let options = &work.options.training;
+    let mut probe = None;
+    if options.probe == Switch::On {
+        let features = work.features(data, Split::Train, &mut extractor)?;
+        clock.lap(|seconds| &mut seconds.extract_train);
+        probe = Some(work.fit(&features, data)?);
+    }
+    drop(extractor);
+    readable(data, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
+    let mut rows = Epochs::default();
+    let mut row = |epoch: &Epoch| work.reporter.say_beside(&rows.row(epoch));
+    let tuned = job.train(work, data, probe.as_ref().map(|fit| &fit.head), &mut row)?;
+    work.out.write("results.csv", &csv(&tuned.epochs)?)?;
+    clock.lap(|seconds| &mut seconds.train);
+    job.put(work, &tuned)?;
+    let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;
+    let mut extractor = Extractor::new(engine, 0, work.plan.preprocessing.clone(), work.plan.input.layout);
+    let mut scores = |split| Features::extract(data, split, &mut extractor, &format!("predicting {split} images"), work.progress);
+    let scores = [scores(Split::Train)?, scores(Split::Val)?, scores(Split::Test)?];
+    let sample = Features::sample(scores.iter().rev(), IMAGES).paths;
+    let expected = job.logits(work, data, &sample, &tuned)?;
+    clock.lap(|seconds| &mut seconds.extract_eval);
+    let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
+    Ok(Made { adapted: job.adapted, scores, sample, expected, features: None, fit: probe, training })
+}
+
+impl Work<'_> {
+    fn features(&self, data: &mut Dataset, split: Split, extractor: &mut Extractor) -> Result<Features> {
+        Features::extract(data, split, extractor, &format!("extracting {split} features"), self.progress)
+    }
+
+    fn fit(&self, features: &Features, data: &Dataset) -> Result<Fit> {
+        let fitting = Options { seed: self.options.seed, ..Options::default() };
+        let fit =
+            fit_softmax(features.rows.view(), &features.labels, data.classes.len(), &fitting, self.progress)?;
+        if self.options.verbosity.verbose {
+            self.reporter.say(&super::tables::strengths(&fit));
+        }
+        Ok(fit)
+    }
+}
+
+/// Times the stages of a run.
+pub struct Clock {
+    start: Instant,
+    last: Instant,
+    pub seconds: Seconds,
+}
+
+impl Clock {
+    pub fn start() -> Clock {
+        let now = Instant::now();
+        Clock { start: now, last: now, seconds: Seconds::default() }
+    }
+
+    /// Adds the time since the last call to a stage's.
+    pub fn lap(&mut self, stage: impl FnOnce(&mut Seconds) -> &mut f64) {
+        let now = Instant::now();
+        *stage(&mut self.seconds) += (now - std::mem::replace(&mut self.last, now)).as_secs_f64();
+    }
+
+    /// Seconds since the start.
+    pub fn total(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,80 @@
+//! Going on with a run that was interrupted.
+
+use super::{Arguments, adapt, tell};
+use ::adapt::data::Dataset;
+use ::adapt::onnx::Model;
+use ::adapt::report::out::{OutDir, RESUME};
+use ::adapt::report::json;
+use ::adapt::train::tune::{CHECKPOINT, Settings};
+use ::adapt::{Error, Result};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What it takes to do the same again: written before training, read by `--resume`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    arguments: Vec<String>,
+    /// Where relative paths begin.
+    folder: PathBuf,
+    model: String,
+    images: String,
+    /// How the network is trained: some of it may have hung on the time.
+    pub settings: Settings,
+}
+
+impl Recipe {
+    pub fn new(model: &Model, data: &Dataset, settings: &Settings) -> Result<Recipe> {
+        let mut images = Sha256::new();
+        for item in &data.items {
+            images.update(format!("{}\0{}\0{}\n", item.path, item.label, item.split));
+        }
+        Ok(Recipe {
+            arguments: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
+            folder: std::env::current_dir().map_err(Error::io("."))?,
+            model: model.sha256.clone(),
+            images: format!("{:x}", images.finalize()),
+            settings: settings.clone(),
+        })
+    }
+
+    pub fn write(&self, out: &OutDir) -> Result<()> {
+        out.write(RESUME, json(self)?.as_bytes())
+    }
+
+    /// Refuses to go on with another model or other images than the run began with.
+    pub fn check(&self, model: &Model, data: &Dataset) -> Result<()> {
+        let now = Recipe::new(model, data, &self.settings)?;
+        let changed = match (now.model == self.model, now.images == self.images) {
+            (true, true) => return Ok(()),
+            (false, _) => format!("the model {}", model.path.display()),
+            _ => format!("the list of images in {}", data.source.place().display()),
+        };
+        Err(Error::Usage(format!("{changed} has changed since the run began; begin anew without --resume")))
+    }
+}
+
+/// Goes on with the run that is to end in `folder`; with one that is done, there is nothing to do.
+pub fn run(folder: &Path) -> Result<()> {
+    let target = std::path::absolute(folder).map_err(Error::io(folder))?;
+    let state = |name| OutDir::state_of(&target, name);
+    let recipe = match fs::read(state(RESUME)) {
+        Ok(bytes) => bytes,
+        Err(_) if target.join("run.json").is_file() && !state(CHECKPOINT).exists() => {
+            tell(&format!("{}: done already", folder.display()));
+            return Ok(());
+        }
+        Err(_) => {
+            let what = "no run was interrupted there that could go on; begin it without --resume";
+            return Err(Error::Usage(format!("{}: {what}", folder.display())));
+        }
+    };
+    let damaged = |e: &dyn std::fmt::Display| Error::data(state(RESUME), format!("{e}; begin anew without --resume"));
+    let recipe: Recipe = serde_json::from_slice(&recipe).map_err(|e| damaged(&e))?;
+    std::env::set_current_dir(&recipe.folder).map_err(Error::io(&recipe.folder))?;
+    // It was a command line that clap took.
+    let arguments = Arguments::try_parse_from(&recipe.arguments).map_err(|e| damaged(&e.kind()))?;
+    adapt::start(&arguments.adapt, Some((&target, &recipe)))
+}

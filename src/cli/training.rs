@@ -1,0 +1,204 @@
+//! Options of training.
+
+use adapt::data::augment::Level;
+use adapt::graph::Extent;
+use adapt::train::loss;
+use adapt::train::optimizer::Kind as Optimizer;
+use adapt::train::schedule::Kind as Schedule;
+use adapt::train::tune::{BatchNorms, BatchSize, Wishes};
+use adapt::{Error, Result};
+use clap::Args;
+use std::time::Duration;
+
+/// What is trained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Train {
+    /// A new head on frozen features.
+    Head,
+    /// The head, and so much of the network.
+    Inside(Extent),
+}
+
+/// `head`, `last:N`, `all`, or a tensor's name.
+pub fn train(text: &str) -> std::result::Result<Train, String> {
+    Ok(match text.split_once(':') {
+        _ if text == "head" => Train::Head,
+        _ if text == "all" => Train::Inside(Extent::All),
+        Some(("last", count)) => {
+            let count = count.parse().map_err(|_| format!("'{count}' is no number of blocks; give last:2, say"))?;
+            if count == 0 { Train::Head } else { Train::Inside(Extent::Last(count)) }
+        }
+        _ if text.is_empty() => return Err("give head, last:N, all, or a tensor's name".into()),
+        _ => Train::Inside(Extent::Behind(text.into())),
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// Yes
+    On,
+    /// No
+    Off,
+}
+
+/// For training inside the network; each has a default that fits the data set.
+#[derive(Args)]
+pub struct TrainingOptions {
+    /// How often each image is seen
+    #[arg(long, value_name = "N", help_heading = "Training inside")]
+    pub epochs: Option<usize>,
+    /// Steps in all, instead of epochs; 0 writes the model as training would begin
+    #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Training inside")]
+    pub steps: Option<u64>,
+    /// Images of a step, or all
+    #[arg(short, long, value_name = "N|all", value_parser = batch_size, help_heading = "Training inside")]
+    pub batch_size: Option<BatchSize>,
+    /// The largest learning rate
+    #[arg(long, value_name = "RATE", value_parser = positive, help_heading = "Training inside")]
+    pub lr: Option<f64>,
+    /// The optimiser
+    #[arg(long, alias = "opt", value_enum, help_heading = "Training inside")]
+    pub optimizer: Option<Optimizer>,
+    /// SGD's momentum
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Training inside")]
+    pub momentum: Option<f64>,
+    /// Weight decay; biases and scales have none
+    #[arg(long, value_name = "RATE", value_parser = not_negative, help_heading = "Training inside")]
+    pub weight_decay: Option<f64>,
+    /// How the learning rate goes
+    #[arg(long, alias = "sched", value_enum, help_heading = "Training inside")]
+    pub schedule: Option<Schedule>,
+    /// Epochs in which the learning rate rises at first
+    #[arg(long, alias = "warmup-epochs", value_name = "EPOCHS", value_parser = not_negative, help_heading = "Training inside")]
+    pub warmup: Option<f64>,
+    /// The share of each target that is spread over all classes
+    #[arg(long, alias = "smoothing", value_name = "SHARE", value_parser = share, help_heading = "Training inside")]
+    pub label_smoothing: Option<f64>,
+    /// Decay of a moving average of the weights, which is then exported; 0 for none
+    #[arg(long, alias = "model-ema-decay", value_name = "DECAY", value_parser = share, help_heading = "Training inside")]
+    pub ema: Option<f64>,
+    /// The largest norm of a step's gradient; 0 for any
+    #[arg(long, value_name = "NORM", value_parser = not_negative, help_heading = "Training inside")]
+    pub clip_grad: Option<f64>,
+    /// The learning rate's factor from each block to the one before it
+    #[arg(long, value_name = "FACTOR", value_parser = positive, help_heading = "Training inside")]
+    pub layer_decay: Option<f64>,
+    /// How images are changed each time they are seen
+    #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Training inside")]
+    pub augment: Option<Augment>,
+    /// Blends pairs of images: the alpha of mixup's Beta distribution; 0 for none
+    #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
+    pub mixup: Option<f64>,
+    /// Pastes pieces of images into others: the alpha of CutMix's Beta distribution; 0 for none
+    #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
+    pub cutmix: Option<f64>,
+    /// Whether the head is trained alone first, which keeps features from being spoilt (LP-FT)
+    #[arg(long, value_enum, default_value = "on", help_heading = "Training inside")]
+    pub probe: Switch,
+    /// What becomes of batch norms
+    #[arg(long, value_enum, value_name = "MODE", help_heading = "Training inside")]
+    pub bn: Option<BatchNorms>,
+    /// Epochs without improvement on the validation images after which training ends; 0 for never
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training inside")]
+    pub patience: Option<usize>,
+    /// The loss
+    #[arg(long, value_enum, help_heading = "Training inside")]
+    pub loss: Option<loss::Kind>,
+    /// Let each class count alike, however many images it has
+    #[arg(long, help_heading = "Training inside")]
+    pub balanced: bool,
+    /// The time that training may take, as 90s, 10m or 2h: the epochs are chosen to fit
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["epochs", "steps"], help_heading = "Training inside")]
+    pub budget: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Augment {
+    /// Not at all
+    None,
+    /// Random crops and flips
+    Light,
+    /// Smaller crops, rotation and colours too
+    Strong,
+    /// As fits the data set
+    Auto,
+}
+
+impl TrainingOptions {
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            epochs: self.epochs,
+            steps: self.steps,
+            batch_size: self.batch_size,
+            lr: self.lr,
+            optimizer: self.optimizer,
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            schedule: self.schedule,
+            warmup: self.warmup,
+            label_smoothing: self.label_smoothing,
+            ema: self.ema,
+            clip_grad: self.clip_grad,
+            layer_decay: self.layer_decay,
+            augment: match self.augment {
+                Some(Augment::None) => Some(Level::None),
+                Some(Augment::Light) => Some(Level::Light),
+                Some(Augment::Strong) => Some(Level::Strong),
+                Some(Augment::Auto) | None => None,
+            },
+            mixup: self.mixup,
+            cutmix: self.cutmix,
+            bn: self.bn,
+            patience: self.patience,
+            loss: self.loss,
+            balanced: self.balanced,
+            budget: self.budget,
+        }
+    }
+
+    /// Refuses what means nothing where only a head is trained.
+    pub fn check(&self, train: &Train) -> Result<()> {
+        if *train == Train::Head && (self.wishes() != Wishes::default() || self.probe == Switch::Off) {
+            let what = "options of training inside the network do nothing with --train head";
+            return Err(Error::Usage(format!("{what}; add --train all, or --train last:2, say")));
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str, fits: impl Fn(f64) -> bool, what: &str) -> std::result::Result<f64, String> {
+    text.parse().ok().filter(|&value: &f64| value.is_finite() && fits(value)).ok_or_else(|| what.into())
+}
+
+fn positive(text: &str) -> std::result::Result<f64, String> {
+    number(text, |value| value > 0., "give a number above 0")
+}
+
+fn not_negative(text: &str) -> std::result::Result<f64, String> {
+    number(text, |value| value >= 0., "give a number, 0 or above")
+}
+
+fn share(text: &str) -> std::result::Result<f64, String> {
+    number(text, |value| (0. ..1.).contains(&value), "give a number from 0 to below 1")
+}
+
+fn batch_size(text: &str) -> std::result::Result<BatchSize, String> {
+    match text.parse() {
+        _ if text == "all" => Ok(BatchSize::All),
+        Ok(size @ 1..) => Ok(BatchSize::Images(size)),
+        _ => Err("give a number of images, or all".into()),
+    }
+}
+
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let factor = match &text[split..] {
+        "s" | "" => 1.,
+        "m" | "min" => 60.,
+        "h" => 3600.,
+        _ => f64::NAN,
+    };
+    let seconds = text[..split].parse().map_or(f64::NAN, |value: f64| value * factor);
+    let fits = |seconds: &f64| (1. ..1e7).contains(seconds);
+    Some(seconds).filter(fits).map(Duration::from_secs_f64).ok_or_else(|| "give a time, as 90s, 10m or 2h".into())
+}

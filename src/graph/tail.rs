@@ -1,0 +1,102 @@
+//! Which part of a network is trained, and where the part that stays frozen ends.
+
+use super::trainable::narrow;
+use crate::error::{Error, Result};
+use crate::onnx::graph::{Index, reads};
+use crate::onnx::parameters::{of_node, untie};
+use crate::onnx::{Model, normalize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// How much of a network is trained beside its head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    All,
+    /// So many blocks before the head. Blocks are what lies between tensors through which everything goes, where that holds
+    /// weights: a layer of a chain, a residual block.
+    Last(usize),
+    /// What comes behind this tensor of the file.
+    Behind(String),
+}
+
+/// The trained part of a network that ends in a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// Tensors of the file through which everything goes and behind which all trained weights lie, the last one first. Empty
+    /// where only the image is such.
+    pub starts: Vec<String>,
+    /// The trained weights' names in the [untied](untie) model, each with the blocks that lie between it and the end: 0
+    /// for the head's own.
+    pub depths: HashMap<String, usize>,
+    /// Those of them that batch norms read.
+    pub norms: HashSet<String>,
+}
+
+/// Finds it on the way to the model's first output.
+///
+/// # Errors
+/// [`Error::Usage`] for a tensor that is not there, or on which the output does not depend; those of
+/// [`normalize::for_import`].
+pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
+    let untied = untie(model);
+    let own: HashSet<&str> = untied.graph().initializer.iter().map(|t| t.name()).collect();
+    let plain = normalize::for_import(&untied)?;
+    let graph = plain.graph();
+    let (index, original) = (Index::new(graph), Index::new(model.graph()));
+    let needed = index.ancestors(&[graph.output[0].name()]).0;
+    let narrow: Vec<(usize, &str)> =
+        narrow(graph, &HashSet::new()).into_iter().filter_map(|t| Some((index.producer_index(t)?, t))).collect();
+    // The weights by the number of narrow tensors before their nodes.
+    let mut blocks: BTreeMap<usize, Vec<(usize, &str)>> = BTreeMap::new();
+    for &place in &needed {
+        let weights: Vec<&str> = of_node(&index, &graph.node[place]).filter(|name| own.contains(name)).collect();
+        if !weights.is_empty() {
+            let before = narrow.partition_point(|(made, _)| *made < place);
+            blocks.entry(before).or_default().extend(weights.into_iter().map(|name| (place, name)));
+        }
+    }
+    let (first, trained): (usize, Box<dyn Fn(usize) -> bool>) = match extent {
+        Extent::All => (0, Box::new(|_| true)),
+        Extent::Last(count) => {
+            let before = blocks.keys().rev().nth(*count).copied().unwrap_or(0);
+            let from = before.checked_sub(1).map_or(0, |last| narrow[last].0 + 1);
+            (before, Box::new(move |place| place >= from))
+        }
+        Extent::Behind(tensor) => {
+            let hanging = hanging(&plain, tensor, &needed)?;
+            let made = index.producer_index(tensor);
+            let before = made.map_or(0, |made| narrow.partition_point(|(place, _)| *place <= made));
+            (before, Box::new(move |place| hanging.contains(&place)))
+        }
+    };
+    let starts = narrow[..first].iter().rev().map(|(_, tensor)| tensor.to_string());
+    let starts = starts.filter(|tensor| original.has(tensor)).collect();
+    let mut depths = HashMap::new();
+    for (depth, weights) in blocks.values().rev().enumerate() {
+        for (_, name) in weights.iter().filter(|(place, _)| trained(*place)) {
+            depths.entry(name.to_string()).or_insert(depth);
+        }
+    }
+    let norm = |&&place: &&usize| graph.node[place].is("BatchNormalization");
+    let norms = needed.iter().filter(norm).flat_map(|&place| of_node(&index, &graph.node[place]));
+    let norms = norms.filter(|name| depths.contains_key(*name)).map(str::to_owned).collect();
+    Ok(Tail { starts, depths, norms })
+}
+
+/// The places of the nodes, of those `needed`, that hang on a tensor.
+fn hanging(model: &Model, tensor: &str, needed: &[usize]) -> Result<HashSet<usize>> {
+    let graph = model.graph();
+    let refuse = |what: &str| Error::Usage(format!("--train {tensor}: {what} (adapt inspect {} lists tensors)", model.path.display()));
+    if !Index::new(graph).has(tensor) {
+        return Err(refuse("give head, last:N, all, or a tensor of the model's part that stays"));
+    }
+    let (mut values, mut places) = (HashSet::from([tensor]), HashSet::new());
+    for &place in needed {
+        let node = &graph.node[place];
+        if reads(node).any(|value| values.contains(value)) {
+            places.insert(place);
+            values.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    if places.is_empty() { Err(refuse("nothing that leads to the head comes behind it")) } else { Ok(places) }
+}

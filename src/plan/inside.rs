@@ -1,0 +1,92 @@
+//! Training inside the network: where the frozen part ends, and the part behind it as a program.
+
+use super::probe::probe;
+use super::{Input, available_threads};
+use crate::engine::{Backend, Engine};
+use crate::error::{Error, Result};
+use crate::graph::{self, Extent, Part, Program, tail};
+use crate::onnx::Model;
+use crate::onnx::cut::Cut;
+use crate::onnx::schema::{ValueInfoProto, data_type};
+use crate::onnx::surgery::{self, Pooling, size, symbol, tensor_type};
+use std::collections::{HashMap, HashSet};
+
+/// How many tensors are tried as the trained part's input.
+const MOST_TRIED: usize = 4;
+
+/// The trained part of an adapted model.
+pub struct Inside {
+    /// The tensor that is its input; the image where `None`.
+    pub start: Option<String>,
+    /// What it computes: the logits.
+    pub program: Program,
+    /// The trained weights, and how many blocks lie between each and the end.
+    pub depths: HashMap<String, usize>,
+    /// The weights of batch norms among them.
+    pub norms: HashSet<String>,
+    /// The frozen part.
+    pub frozen: Option<Box<dyn Engine>>,
+    /// The shape of the input for one image.
+    pub shape: Vec<usize>,
+}
+
+impl Inside {
+    /// Opens what `extent` says of `model`, an adapted model whose scores are the tensor `logits`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an unknown tensor, and [`Error::Model`] naming the node through which nothing can be trained, and
+    /// what can be trained instead.
+    pub fn open(model: &Model, logits: &str, extent: &Extent, backend: &Backend, input: &Input) -> Result<Inside> {
+        let model = surgery::backbone(model, &Cut::at(logits), &Pooling::None);
+        let graph::Tail { starts, depths, norms } = tail(&model, extent)?;
+        let mut refused = None;
+        for start in starts.iter().take(MOST_TRIED) {
+            match behind(&model, start, backend, input) {
+                Ok(Some((program, frozen, shape))) => {
+                    let (start, frozen) = (Some(start.clone()), Some(frozen));
+                    return Ok(Inside { start, program, depths, norms, frozen, shape });
+                }
+                Ok(None) => {}
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        match Program::import(&model, &input.axes()) {
+            Ok(program) => {
+                let shape = input.shape(1)[1..].to_vec();
+                Ok(Inside { start: None, program, depths, norms, frozen: None, shape })
+            }
+            Err(error) => Err(advise(&model, refused.unwrap_or(error), input)),
+        }
+    }
+}
+
+type Opened = (Program, Box<dyn Engine>, Vec<usize>);
+
+/// The part behind a tensor, the part before it, and the tensor's shape for one image; `None` where it does not hold one
+/// row an image.
+fn behind(model: &Model, start: &str, backend: &Backend, input: &Input) -> Result<Option<Opened>> {
+    let part = surgery::backbone(model, &Cut::at(start), &Pooling::None);
+    let mut frozen = backend.open(&part, &input.axes(), available_threads())?;
+    let images = 1 + usize::from(input.batch.is_none());
+    let found = frozen.run_outputs(probe(input, images).view(), &[0])?.swap_remove(0);
+    let Some((_, shape)) = found.shape().split_first().filter(|(rows, _)| **rows == images) else { return Ok(None) };
+    let batch = input.batch.map_or_else(|| symbol("N"), |batch| size(batch as i64));
+    let dims = std::iter::once(batch).chain(shape.iter().map(|&n| size(n as i64))).collect();
+    let info = ValueInfoProto {
+        name: Some(start.into()),
+        r#type: Some(tensor_type(data_type::FLOAT, dims)),
+        ..Default::default()
+    };
+    let Some(tail) = graph::behind(model, info) else { return Ok(None) };
+    Ok(Some((Program::import(&tail, &[])?, frozen, shape.to_vec())))
+}
+
+/// What can be trained of a model that cannot be trained as it was asked for.
+fn advise(model: &Model, error: Error, input: &Input) -> Error {
+    let Error::Model { path, what } = error else { return error };
+    let advice = match graph::trainable(model, &input.axes()).part {
+        Part::From(tensor) => format!("what comes behind '{tensor}' can be trained: --train {tensor}"),
+        Part::All | Part::Nothing => "a head on the frozen network can be trained: --train head".into(),
+    };
+    Error::model(path, format!("{what}; {advice}"))
+}

@@ -1,0 +1,97 @@
+//! Images for training: what the trained part of a network takes, batch by batch.
+
+use crate::data::augment::{self, Level};
+use crate::data::{Layout, Preprocessing, Source, preprocess};
+use crate::engine::Extractor;
+use crate::error::{Error, Result};
+use ndarray::{Array2, ArrayD, Axis};
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
+
+/// Labelled images and the way to the trained part's input.
+pub struct Feed<'a> {
+    /// Where the images are.
+    pub source: &'a Source,
+    /// Their paths.
+    pub paths: &'a [String],
+    /// Each one's class.
+    pub labels: &'a [usize],
+    /// How an image becomes the model's input.
+    pub preprocessing: &'a Preprocessing,
+    /// The order of its axes.
+    pub layout: Layout,
+    /// What the frozen part gave for each image, where that was kept.
+    pub kept: Option<&'a Array2<f32>>,
+    /// The frozen part, where it runs on each image anew.
+    pub frozen: Option<&'a Mutex<Extractor>>,
+    /// The shape of the trained part's input for one image.
+    pub shape: &'a [usize],
+}
+
+/// How images are changed: how much, and by what is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// How much.
+    pub level: Level,
+    /// Of what is drawn.
+    pub seed: u64,
+    /// How often each image was seen before.
+    pub epoch: u64,
+}
+
+impl Feed<'_> {
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The shape of `images` images.
+    pub fn batch_shape(&self, images: usize) -> Vec<usize> {
+        [&[images], self.shape].concat()
+    }
+
+    /// The values for the images at `places`, one behind the other.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when an image that could be read before cannot any more; those of the frozen part.
+    pub fn load(&self, places: &[usize], change: Change) -> Result<Vec<f32>> {
+        if let Some(kept) = self.kept {
+            return Ok(places.iter().flat_map(|&place| kept.row(place)).copied().collect());
+        }
+        let one = |&place: &usize| self.image(&self.paths[place], change);
+        let images = places.par_iter().map(one).collect::<Result<Vec<Vec<f32>>>>()?.concat();
+        let Some(frozen) = self.frozen else { return Ok(images) };
+        let (height, width) = self.preprocessing.size();
+        let (channels, height, width) = (self.preprocessing.channels(), height as usize, width as usize);
+        let shape = match self.layout {
+            Layout::Nchw => [places.len(), channels, height, width],
+            Layout::Nhwc => [places.len(), height, width, channels],
+        };
+        let images = ArrayD::from_shape_vec(shape.to_vec(), images).map_err(|e| Error::Engine(e.to_string()))?;
+        let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = frozen.engine().run_outputs(images.view(), &[0])?.swap_remove(0);
+        if found.ndim() == 0 || found.len_of(Axis(0)) != places.len() || found.shape()[1..] != *self.shape {
+            return Err(Error::Engine(format!("the frozen part gives {:?} for {} images", found.shape(), places.len())));
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn image(&self, path: &str, change: Change) -> Result<Vec<f32>> {
+        let alpha = self.preprocessing.color.has_alpha();
+        let lost = |why| Error::data(self.source.locate(path), format!("{why}; it could be read before"));
+        let pixels = self.source.decode(path, alpha).map_err(lost)?;
+        if change.level == Level::None {
+            return Ok(preprocess(&pixels, self.preprocessing, self.layout));
+        }
+        let key = augment::Key { seed: change.seed, epoch: change.epoch, path };
+        Ok(augment::preprocess(&pixels, self.preprocessing, self.layout, change.level, key))
+    }
+}
+
+/// The order in which an epoch sees its images.
+pub fn order(images: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..images).collect();
+    order.shuffle(&mut crate::train::mix::rng("order", seed, epoch, 0));
+    order
+}

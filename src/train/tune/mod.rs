@@ -1,0 +1,376 @@
+//! Training inside a network: its tail, or all of it, by gradient steps on batches of images.
+
+mod checkpoint;
+mod feed;
+mod network;
+mod settings;
+
+use super::ema::Ema;
+use super::loss::Loss;
+use super::mix::{self, Mix};
+use super::optimizer::{Optimizer, Setting, clip_grad_norm};
+use crate::data::augment::Level;
+use crate::error::{Error, Result};
+use crate::graph::{Program, Wanted};
+use crate::metrics::argmax;
+use crate::onnx::parameters::Parameter;
+use crate::progress::{Event, Progress, emit};
+use candle_core::Tensor;
+pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT};
+use checkpoint::Store;
+pub use feed::{Change, Feed};
+use feed::order;
+use ndarray::{Array2, ArrayView2};
+pub use network::{Network, Tally};
+use serde::{Deserialize, Serialize};
+pub use settings::{BatchNorms, BatchSize, Settings, Task, Wishes};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Batches that are loaded ahead.
+const AHEAD: usize = 2;
+/// How often a long epoch is saved on its way.
+const SAVED: Duration = Duration::from_secs(300);
+
+/// A row of `results.csv`: what an epoch came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 1; 0 is the start, where nothing is trained yet.
+    pub epoch: u64,
+    /// Mean loss over the images trained on, as they were changed.
+    pub train_loss: Option<f64>,
+    /// The share of them that was right.
+    pub train_accuracy: Option<f64>,
+    /// Mean cross-entropy of the validation images.
+    pub val_loss: Option<f64>,
+    /// The share of them that was right.
+    pub val_accuracy: Option<f64>,
+    /// The learning rate of the last step.
+    pub lr: f64,
+    /// Images trained on in a second.
+    pub images_per_second: Option<f64>,
+    /// Wall time of the epoch, its validation included.
+    pub seconds: f64,
+}
+
+/// What training came to.
+pub struct Tuned {
+    /// The trained values by their initializers' names.
+    pub values: HashMap<String, Vec<f32>>,
+    /// A row an epoch.
+    pub epochs: Vec<Epoch>,
+    /// The epoch whose weights these are, where validation chose them.
+    pub best: Option<u64>,
+    /// Why training ended before its last step, where it did.
+    pub stopped: Option<String>,
+}
+
+/// All that training needs.
+pub struct Tuning<'a> {
+    /// The trained part; its first output is the logits.
+    pub program: &'a Program,
+    /// The trained parameters' names, and how many blocks lie between each and the end.
+    pub depths: &'a HashMap<String, usize>,
+    /// Values to begin with, of parameters that do not begin with the file's.
+    pub start: HashMap<String, Vec<f32>>,
+    /// How.
+    pub settings: &'a Settings,
+    /// How many classes there are.
+    pub classes: usize,
+    /// The images to train on.
+    pub train: Feed<'a>,
+    /// The images that choose the epoch; there may be none.
+    pub val: Feed<'a>,
+    /// Where the state is kept meanwhile, and found where a run goes on.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Where training stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Steps done.
+    step: u64,
+    /// Of this epoch's steps so far.
+    tally: Sums,
+    /// Wall time of this epoch so far.
+    seconds: f64,
+    epochs: Vec<Epoch>,
+    best: Option<Best>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Sums {
+    loss: f64,
+    correct: usize,
+    images: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Best {
+    epoch: u64,
+    accuracy: f64,
+    loss: f64,
+}
+
+impl Best {
+    fn better_than(&self, other: &Option<Best>) -> bool {
+        other.is_none_or(|other| (self.accuracy, -self.loss) > (other.accuracy, -other.loss))
+    }
+}
+
+/// All that changes while training goes on.
+struct State<'a> {
+    standing: Standing,
+    network: Network<'a>,
+    optimizer: Optimizer,
+    ema: Option<Ema>,
+    /// The weights of the best epoch.
+    best: Option<Vec<Tensor>>,
+}
+
+/// A loaded batch.
+struct Batch {
+    values: Vec<f32>,
+    targets: Array2<f32>,
+}
+
+fn failed(error: candle_core::Error) -> Error {
+    Error::Engine(format!("candle: {error}"))
+}
+
+impl Tuning<'_> {
+    /// Trains. The same call gives the same bits, whether it was interrupted and went on or not.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] (the checkpoint is kept), [`Error::Io`] where it cannot be written, and those of loading images
+    /// and of the program. Values that are not finite end training without an error: the result says so.
+    pub fn run(&self, progress: Progress, row: &mut dyn FnMut(&Epoch)) -> Result<Tuned> {
+        let settings = self.settings;
+        let store = self.checkpoint.as_deref().map(Store::new);
+        let mut state = self.begin()?;
+        if let Some(store) = &store {
+            store.load(&mut state)?;
+        }
+        state.standing.epochs.iter().for_each(&mut *row);
+        let by_epoch = settings.by_epoch(self.train.len());
+        if state.standing.step == 0 && state.standing.epochs.is_empty() {
+            self.close_epoch(&mut state, 0, row)?;
+        }
+        let mut stopped = None;
+        let first = state.standing.step;
+        emit(progress, Event::Stage { name: "training", total: settings.steps })?;
+        emit(progress, Event::Advance(first))?;
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(AHEAD);
+            scope.spawn(move || {
+                for step in first..settings.steps {
+                    // Nobody waits for more where training failed or was stopped.
+                    if sender.send(self.load(step)).is_err() {
+                        return;
+                    }
+                }
+            });
+            stopped = self.steps(&mut state, receiver, by_epoch, store.as_ref(), progress, row)?;
+            Ok::<_, Error>(())
+        })?;
+        self.end(state, stopped)
+    }
+
+    /// Takes the steps; answers why they ended early, if they did.
+    fn steps(
+        &self,
+        state: &mut State,
+        batches: Receiver<Result<Batch>>,
+        by_epoch: u64,
+        store: Option<&Store>,
+        progress: Progress,
+        row: &mut dyn FnMut(&Epoch),
+    ) -> Result<Option<String>> {
+        let (mut started, mut saved) = (Instant::now(), Instant::now());
+        for batch in batches {
+            if let Some(why) = self.step(state, &batch?)? {
+                return Ok(Some(why));
+            }
+            let step = state.standing.step;
+            let (epoch, last) = (step.div_ceil(by_epoch), step == self.settings.steps);
+            if step.is_multiple_of(by_epoch) || last {
+                state.standing.seconds += started.elapsed().as_secs_f64();
+                started = Instant::now();
+                self.close_epoch(state, epoch, row)?;
+                if let Some(store) = store {
+                    store.save(state)?;
+                }
+                saved = Instant::now();
+                let idle = epoch - state.standing.best.map_or(epoch, |best| best.epoch);
+                if self.settings.patience > 0 && idle >= self.settings.patience as u64 && !last {
+                    return Ok(Some(format!("no improvement on the validation images for {idle} epochs")));
+                }
+            } else if let Some(store) = store.filter(|_| saved.elapsed() > SAVED) {
+                state.standing.seconds += started.elapsed().as_secs_f64();
+                started = Instant::now();
+                store.save(state)?;
+                saved = Instant::now();
+            }
+            emit(progress, Event::Advance(1))?;
+        }
+        Ok(None)
+    }
+
+    fn begin(&self) -> Result<State<'_>> {
+        let (program, s) = (self.program, self.settings);
+        let depths = || program.parameters().iter().map(|parameter| self.depths.get(&parameter.name));
+        let wanted = Wanted { parameters: depths().map(|depth| depth.is_some()).collect(), input: false };
+        let network = Network::new(program, &self.start, wanted)?;
+        let rule = |(depth, parameter): (Option<&usize>, &Parameter)| {
+            let scale = s.layer_decay.powi(depth.copied().unwrap_or(0) as i32);
+            // Biases and scales are not drawn to zero.
+            Setting { scale, decays: parameter.shape.len() > 1 }
+        };
+        let rules = depths().zip(program.parameters()).map(rule).collect();
+        let optimizer = Optimizer::new(s.optimizer, s.momentum, s.weight_decay, &network.parameters, rules)?;
+        let ema = (s.ema > 0.).then(|| Ema::new(s.ema, &network.parameters)).transpose()?;
+        Ok(State { standing: Standing::default(), network, optimizer, ema, best: None })
+    }
+
+    /// The batch of a step.
+    fn load(&self, step: u64) -> Result<Batch> {
+        let settings = self.settings;
+        let by_epoch = settings.by_epoch(self.train.len());
+        let (epoch, index) = (step / by_epoch, (step % by_epoch) as usize);
+        let order = order(self.train.len(), settings.seed, epoch);
+        let end = ((index + 1) * settings.batch_size).min(order.len());
+        let places = &order[index * settings.batch_size..end];
+        let mut values = self.train.load(places, Change { level: settings.augment, seed: settings.seed, epoch })?;
+        let mut targets = Array2::zeros((places.len(), self.classes));
+        places.iter().enumerate().for_each(|(row, &place)| targets[[row, self.train.labels[place]]] = 1.);
+        let mix = Mix { mixup: settings.mixup, cutmix: settings.cutmix };
+        let rng = mix::rng("mix", settings.seed, epoch, index as u64);
+        mix.apply(&mut values, self.train.shape, self.train.layout, &mut targets, rng);
+        Ok(Batch { values, targets })
+    }
+
+    fn loss(&self) -> Loss {
+        let mut weights = None;
+        if self.settings.balanced {
+            let mut counts = vec![0f32; self.classes];
+            self.train.labels.iter().for_each(|&label| counts[label] += 1.);
+            let mean = self.train.len() as f32 / self.classes as f32;
+            weights = Some(counts.iter().map(|&count| mean / count.max(1.)).collect());
+        }
+        Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, weights }
+    }
+
+    /// One step; why training cannot go on, where it cannot.
+    fn step(&self, state: &mut State, batch: &Batch) -> Result<Option<String>> {
+        let settings = self.settings;
+        let step = state.standing.step + 1;
+        let diverged = |what: String| {
+            let lr = settings.lr;
+            Ok(Some(format!("step {step}: {what} not finite; lower --lr (it is {lr:e}), or set --clip-grad")))
+        };
+        let network = &mut state.network;
+        let found = network.gradients(&batch.values, self.train.shape, batch.targets.view(), &self.loss());
+        let (tally, mut grads) = match found {
+            Ok(found) if found.0.loss.is_finite() => found,
+            Ok(_) | Err(Error::Train(_)) => {
+                return diverged(network.broken().map_or("the logits are".into(), |name| format!("'{name}' is")));
+            }
+            Err(error) => return Err(error),
+        };
+        if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
+            return diverged("the gradient is".into());
+        }
+        let lr = settings.lr * settings.schedule.factor(state.standing.step, settings.steps, settings.warmup);
+        state.optimizer.step(&network.parameters, &grads, lr)?;
+        if let Some(ema) = &mut state.ema {
+            ema.update(&network.parameters)?;
+        }
+        let sums = &mut state.standing.tally;
+        sums.loss += tally.loss;
+        sums.correct += tally.correct;
+        sums.images += tally.images;
+        state.standing.step = step;
+        Ok(None)
+    }
+
+    /// Validates, keeps the best weights, and notes the epoch.
+    fn close_epoch(&self, state: &mut State, epoch: u64, row: &mut dyn FnMut(&Epoch)) -> Result<()> {
+        let started = Instant::now();
+        let mut val = None;
+        if self.val.len() > 0 {
+            let tally = self.validate(state)?;
+            let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
+            if best.loss.is_finite() && best.better_than(&state.standing.best) {
+                state.standing.best = Some(best);
+                state.best = Some(state.copies()?);
+            }
+            val = Some(tally);
+        }
+        let settings = self.settings;
+        let last = state.standing.step.saturating_sub(1);
+        let Sums { loss, correct, images } = std::mem::take(&mut state.standing.tally);
+        let trained = std::mem::take(&mut state.standing.seconds);
+        let tally = (images > 0).then_some(Tally { loss, correct, images });
+        let made = Epoch {
+            epoch,
+            train_loss: tally.map(|t| t.mean_loss()),
+            train_accuracy: tally.map(|t| t.accuracy()),
+            val_loss: val.map(|t| t.mean_loss()),
+            val_accuracy: val.map(|t| t.accuracy()),
+            lr: if images > 0 { settings.lr * settings.schedule.factor(last, settings.steps, settings.warmup) } else { 0. },
+            images_per_second: tally.map(|t| t.images as f64 / trained.max(1e-9)),
+            seconds: trained + started.elapsed().as_secs_f64(),
+        };
+        row(&made);
+        state.standing.epochs.push(made);
+        Ok(())
+    }
+
+    fn validate(&self, state: &mut State) -> Result<Tally> {
+        let loss = Loss { kind: self.settings.loss, label_smoothing: 0., weights: None };
+        let averaged = state.ema.as_ref().map(|ema| ema.parameters().to_vec());
+        let network = match averaged {
+            Some(parameters) => &Network { parameters, wanted: state.network.wanted.clone(), ..state.network },
+            None => &state.network,
+        };
+        let logits = network.logits(&self.val, |_| Ok(()))?;
+        Ok(tally(logits.view(), self.val.labels, &loss))
+    }
+
+    fn end(&self, state: State, stopped: Option<String>) -> Result<Tuned> {
+        let best = state.standing.best.map(|best| best.epoch);
+        let parameters = state.best.as_deref().unwrap_or(state.current());
+        let named = self.program.parameters().iter().zip(parameters).zip(&state.network.wanted.parameters);
+        let value = |((parameter, tensor), _): ((&Parameter, &Tensor), &bool)| {
+            let values = tensor.flatten_all().and_then(|tensor| tensor.to_vec1::<f32>()).map_err(failed)?;
+            Ok((parameter.name.clone(), values))
+        };
+        let values = named.filter(|(_, wanted)| **wanted).map(value).collect::<Result<_>>()?;
+        Ok(Tuned { values, epochs: state.standing.epochs, best, stopped })
+    }
+}
+
+impl State<'_> {
+    /// The weights that are validated and exported.
+    fn current(&self) -> &[Tensor] {
+        self.ema.as_ref().map_or(&self.network.parameters, |ema| ema.parameters())
+    }
+
+    /// The same, which stay as they are when training goes on.
+    fn copies(&self) -> Result<Vec<Tensor>> {
+        let trained = self.current().iter().zip(&self.network.wanted.parameters);
+        let copy = |(tensor, wanted): (&Tensor, &bool)| if *wanted { tensor.copy() } else { Ok(tensor.clone()) };
+        trained.map(copy).collect::<candle_core::Result<_>>().map_err(failed)
+    }
+}
+
+/// What logits come to.
+fn tally(logits: ArrayView2<f32>, labels: &[usize], loss: &Loss) -> Tally {
+    let mut targets = Array2::zeros(logits.dim());
+    labels.iter().enumerate().for_each(|(row, &label)| targets[[row, label]] = 1.);
+    let mean = loss.evaluate(logits, targets.view()).map_or(f64::NAN, |(mean, _)| mean);
+    let correct = logits.rows().into_iter().zip(labels).filter(|(row, label)| argmax(*row) == **label).count();
+    Tally { loss: mean * labels.len() as f64, correct, images: labels.len() }
+}

@@ -1,0 +1,152 @@
+//! The trained part of a network with its weights: loss, gradients, predictions.
+
+use super::feed::{Change, Feed};
+use crate::data::augment::Level;
+use crate::engine::candle::tensor;
+use crate::error::{Error, Result};
+use crate::graph::{Program, Wanted};
+use crate::metrics::argmax;
+use crate::train::loss::Loss;
+use candle_core::{DType, Tensor};
+use ndarray::{Array2, ArrayView2, s};
+use std::collections::HashMap;
+
+/// Values that images of one run may have together: what is kept for the reverse pass is a hundred times as much.
+const MOST_VALUES: usize = 16 * 3 * 224 * 224;
+
+/// A program and what it is trained with.
+pub struct Network<'a> {
+    /// What is computed. Its first output is the logits.
+    pub program: &'a Program,
+    /// The values of all its parameters.
+    pub parameters: Vec<Tensor>,
+    /// Which of them are trained.
+    pub wanted: Wanted,
+}
+
+/// What a step's images gave.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// The sum of the losses.
+    pub loss: f64,
+    /// Images of which the most probable class is their target's.
+    pub correct: usize,
+    /// Images.
+    pub images: usize,
+}
+
+impl Tally {
+    /// Adds another's.
+    pub fn add(&mut self, other: Tally) {
+        self.loss += other.loss;
+        self.correct += other.correct;
+        self.images += other.images;
+    }
+
+    /// The mean loss.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.images.max(1) as f64
+    }
+
+    /// The share of images that is right.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.images.max(1) as f64
+    }
+}
+
+fn failed(error: candle_core::Error) -> Error {
+    Error::Engine(format!("candle: {error}"))
+}
+
+impl<'a> Network<'a> {
+    /// A program with the file's values, but for these.
+    pub fn new(program: &'a Program, values: &HashMap<String, Vec<f32>>, wanted: Wanted) -> Result<Network<'a>> {
+        let mut parameters = program.initial()?;
+        for (parameter, tensor) in program.parameters().iter().zip(&mut parameters) {
+            if let Some(values) = values.get(&parameter.name) {
+                *tensor = Tensor::from_slice(values, parameter.shape.as_slice(), tensor.device()).map_err(failed)?;
+            }
+        }
+        Ok(Network { program, parameters, wanted })
+    }
+
+    /// Images that run at once.
+    pub fn at_once(&self, shape: &[usize]) -> usize {
+        let batch = self.program.batch().unwrap_or(1);
+        (MOST_VALUES / shape.iter().product::<usize>().max(1)).clamp(8, 256).next_multiple_of(batch)
+    }
+
+    /// The mean loss's gradients by the trained parameters for a batch, `targets` `[images, classes]`; and its tally.
+    pub fn gradients(
+        &self,
+        values: &[f32],
+        shape: &[usize],
+        targets: ArrayView2<f32>,
+        loss: &Loss,
+    ) -> Result<(Tally, Vec<Option<Tensor>>)> {
+        let (images, size) = (targets.nrows(), shape.iter().product::<usize>());
+        let (mut tally, mut sum): (Tally, Vec<Option<Tensor>>) = (Tally::default(), Vec::new());
+        let at_once = self.at_once(shape);
+        for start in (0..images).step_by(at_once) {
+            let end = (start + at_once).min(images);
+            let input = self.input(&values[start * size..end * size], end - start, shape)?;
+            let (outputs, tape) = self.program.forward_saving(&input, &self.parameters, &self.wanted)?;
+            let logits = logits(&outputs[0])?;
+            let targets = targets.slice(s![start..end, ..]);
+            let (mean, mut slope) = loss.evaluate(logits.view(), targets)?;
+            slope *= (end - start) as f32 / images as f32;
+            let correct = logits.rows().into_iter().zip(targets.rows()).filter(|(l, t)| argmax(*l) == argmax(*t)).count();
+            tally.add(Tally { loss: mean * (end - start) as f64, correct, images: end - start });
+            let slope = Tensor::from_iter(slope.into_iter(), outputs[0].device());
+            let slope = slope.and_then(|slope| slope.reshape(outputs[0].shape())).map_err(failed)?;
+            let found = self.program.backward(tape, &[Some(slope)])?.parameters;
+            sum = match start {
+                0 => found,
+                _ => sum.into_iter().zip(found).map(|(a, b)| both(a, b)).collect::<Result<_>>()?,
+            };
+        }
+        Ok((tally, sum))
+    }
+
+    /// The logits `[images, classes]` of all of a feed's images.
+    pub fn logits(&self, feed: &Feed, mut advance: impl FnMut(usize) -> Result<()>) -> Result<Array2<f32>> {
+        let change = Change { level: Level::None, seed: 0, epoch: 0 };
+        let places: Vec<usize> = (0..feed.len()).collect();
+        let mut rows = Vec::new();
+        for chunk in places.chunks(self.at_once(feed.shape)) {
+            let input = self.input(&feed.load(chunk, change)?, chunk.len(), feed.shape)?;
+            rows.push(logits(&self.program.forward(&input, &self.parameters)?[0])?);
+            advance(chunk.len())?;
+        }
+        let views: Vec<_> = rows.iter().map(|rows| rows.view()).collect();
+        ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Engine(e.to_string()))
+    }
+
+    fn input(&self, values: &[f32], images: usize, shape: &[usize]) -> Result<Tensor> {
+        tensor(self.program.input().kind, values.to_vec(), &[&[images], shape].concat())
+    }
+
+    /// The first trained parameter that holds what is not a number.
+    pub fn broken(&self) -> Option<&str> {
+        let sound = |tensor: &Tensor| {
+            let sum = tensor.abs().and_then(|t| t.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>());
+            sum.is_ok_and(f64::is_finite)
+        };
+        let mut named = self.program.parameters().iter().zip(&self.parameters);
+        named.find(|(_, tensor)| !sound(tensor)).map(|(parameter, _)| parameter.name.as_str())
+    }
+}
+
+fn both(a: Option<Tensor>, b: Option<Tensor>) -> Result<Option<Tensor>> {
+    match (a, b) {
+        (Some(a), Some(b)) => (a + b).map(Some).map_err(failed),
+        (a, b) => Ok(a.or(b)),
+    }
+}
+
+/// The first output as rows.
+fn logits(output: &Tensor) -> Result<Array2<f32>> {
+    let rows = output.flatten_from(1).and_then(|rows| Ok((rows.dims2()?, rows.flatten_all()?.to_vec1::<f32>()?)));
+    let (dim, values) = rows.map_err(failed)?;
+    Array2::from_shape_vec(dim, values).map_err(|e| Error::Engine(e.to_string()))
+}

@@ -1,0 +1,185 @@
+//! How a network is trained: what the user decides, and the defaults for the rest.
+
+use crate::data::augment::Level;
+use crate::train::loss;
+use crate::train::optimizer::Kind as Optimizer;
+use crate::train::schedule::Kind as Schedule;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What becomes of batch norms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchNorms {
+    /// Statistics, scale and shift stay as they are
+    Frozen,
+    /// Statistics stay; scale and shift are trained
+    Affine,
+    /// The batch's own statistics in training; the stored ones follow them, and are exported
+    Train,
+}
+
+/// Images of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchSize {
+    /// So many.
+    Images(usize),
+    /// All there are.
+    All,
+}
+
+/// What a user may decide; the rest is [decided](Settings::decide).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wishes {
+    /// Times that each image is seen.
+    pub epochs: Option<usize>,
+    /// Steps in all, instead of epochs.
+    pub steps: Option<u64>,
+    /// Images of a step.
+    pub batch_size: Option<BatchSize>,
+    /// The largest learning rate.
+    pub lr: Option<f64>,
+    /// The optimiser.
+    pub optimizer: Option<Optimizer>,
+    /// Of SGD.
+    pub momentum: Option<f64>,
+    /// Decoupled for AdamW; not on biases and scales.
+    pub weight_decay: Option<f64>,
+    /// How the learning rate goes.
+    pub schedule: Option<Schedule>,
+    /// Epochs in which the learning rate rises.
+    pub warmup: Option<f64>,
+    /// The share of a target that is spread over all classes.
+    pub label_smoothing: Option<f64>,
+    /// Decay of the moving average of the weights; 0 for none.
+    pub ema: Option<f64>,
+    /// The largest norm of all gradients together; 0 for none.
+    pub clip_grad: Option<f64>,
+    /// The learning rate's factor from each block to the one before.
+    pub layer_decay: Option<f64>,
+    /// How images are changed.
+    pub augment: Option<Level>,
+    /// Of mixup's Beta distribution; 0 for none.
+    pub mixup: Option<f64>,
+    /// Of CutMix's Beta distribution; 0 for none.
+    pub cutmix: Option<f64>,
+    /// What becomes of batch norms.
+    pub bn: Option<BatchNorms>,
+    /// Epochs without improvement after which training ends; 0 for never.
+    pub patience: Option<usize>,
+    /// The loss.
+    pub loss: Option<loss::Kind>,
+    /// Whether each class counts alike, however many images it has.
+    pub balanced: bool,
+    /// Wall time for all of it.
+    pub budget: Option<Duration>,
+}
+
+/// All of it, decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Steps in all.
+    pub steps: u64,
+    /// Images of a step.
+    pub batch_size: usize,
+    /// The largest learning rate.
+    pub lr: f64,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// Of SGD.
+    pub momentum: f64,
+    /// Not on biases and scales.
+    pub weight_decay: f64,
+    /// How the learning rate goes.
+    pub schedule: Schedule,
+    /// Steps in which it rises.
+    pub warmup: u64,
+    /// The share of a target that is spread over all classes.
+    pub label_smoothing: f64,
+    /// 0 for none.
+    pub ema: f64,
+    /// 0 for none.
+    pub clip_grad: f64,
+    /// 1 for none.
+    pub layer_decay: f64,
+    /// How images are changed.
+    pub augment: Level,
+    /// 0 for none.
+    pub mixup: f64,
+    /// 0 for none.
+    pub cutmix: f64,
+    /// What becomes of batch norms.
+    pub bn: BatchNorms,
+    /// 0 for never.
+    pub patience: usize,
+    /// The loss.
+    pub loss: loss::Kind,
+    /// Whether each class counts alike.
+    pub balanced: bool,
+    /// Of everything that is drawn.
+    pub seed: u64,
+}
+
+/// What the defaults hang on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Task {
+    /// Images to train on.
+    pub images: usize,
+    /// Whether images are changed before all that is trained: without a frozen part, that is.
+    pub from_images: bool,
+    /// Whether the weights are still as they were drawn.
+    pub from_scratch: bool,
+    /// Decides what is drawn.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// The user's wishes, and what else has to be decided.
+    pub fn decide(wishes: &Wishes, task: Task) -> Settings {
+        let images = task.images.max(1);
+        let batch_size = match wishes.batch_size {
+            Some(BatchSize::All) => images,
+            Some(BatchSize::Images(size)) => size.clamp(1, images),
+            // Enough steps for a small set, few enough for a large one.
+            None => (images / 8).next_power_of_two().clamp(8, 32).min(images),
+        };
+        let by_epoch = images.div_ceil(batch_size) as u64;
+        // Small sets are seen more often: about as many steps as a few hundred images need.
+        let usual = if task.from_scratch { 20 } else { (6_000 / images).clamp(5, 20) };
+        let steps = wishes.steps.unwrap_or(wishes.epochs.unwrap_or(usual) as u64 * by_epoch);
+        let optimizer = wishes.optimizer.unwrap_or(Optimizer::AdamW);
+        let usual_lr = match (optimizer, task.from_scratch) {
+            (Optimizer::Sgd, true) => 0.05,
+            (Optimizer::Sgd, false) => 0.01,
+            (_, true) => 1e-3,
+            (_, false) => 5e-4,
+        };
+        Settings {
+            steps,
+            batch_size,
+            lr: wishes.lr.unwrap_or(usual_lr),
+            optimizer,
+            momentum: wishes.momentum.unwrap_or(0.9),
+            weight_decay: wishes.weight_decay.unwrap_or(if optimizer == Optimizer::AdamW { 0.01 } else { 1e-4 }),
+            schedule: wishes.schedule.unwrap_or(Schedule::OneCycle),
+            warmup: (wishes.warmup.unwrap_or(0.) * by_epoch as f64).round() as u64,
+            label_smoothing: wishes.label_smoothing.unwrap_or(0.),
+            ema: wishes.ema.unwrap_or(0.),
+            clip_grad: wishes.clip_grad.unwrap_or(1.),
+            layer_decay: wishes.layer_decay.unwrap_or(if task.from_scratch { 1. } else { 0.95 }),
+            augment: wishes.augment.unwrap_or(if task.from_images { Level::Light } else { Level::None }),
+            mixup: wishes.mixup.unwrap_or(0.),
+            cutmix: wishes.cutmix.unwrap_or(0.),
+            bn: wishes.bn.unwrap_or(if task.from_scratch { BatchNorms::Train } else { BatchNorms::Affine }),
+            patience: wishes.patience.unwrap_or(0),
+            loss: wishes.loss.unwrap_or(loss::Kind::CrossEntropy),
+            balanced: wishes.balanced,
+            seed: task.seed,
+        }
+    }
+
+    /// Steps of an epoch.
+    pub fn by_epoch(&self, images: usize) -> u64 {
+        images.div_ceil(self.batch_size.max(1)).max(1) as u64
+    }
+}
