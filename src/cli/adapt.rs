@@ -43,7 +43,7 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
     seconds.write = clock.lap();
 
     let sample = Features::sample(sets.iter().rev(), IMAGES);
-    let (file, images) = (out.path("model.onnx"), (data.root.as_path(), &sample.paths[..]));
+    let (file, images) = (out.path("model.onnx"), (&data.source, &sample.paths[..]));
     let expected = (&adapted.head, sample.rows.view());
     let proof = verify(&file, &plan, adapted.activation, &backend, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
@@ -155,7 +155,7 @@ fn head_info(fit: Fit) -> HeadInfo {
 /// What the listing already skipped.
 fn strict(options: &AdaptOptions, data: &Dataset) -> Result<()> {
     match data.skipped.first().filter(|_| options.strict) {
-        Some(first) => Err(Error::data(data.root.join(&first.path), format!("{} (--strict)", first.reason))),
+        Some(first) => Err(Error::data(data.source.locate(&first.path), format!("{} (--strict)", first.reason))),
         None => Ok(()),
     }
 }
