@@ -25,7 +25,7 @@ fn main() -> adapt::Result<()> {
     out.write_model(&adapted, &plan, &data.classes)?;
 
     let sample = Features::sample([&test, &train], 64);
-    let images = (data.root.as_path(), &sample.paths[..]);
+    let images = (&data.source, &sample.paths[..]);
     let trained = (&adapted.head, sample.rows.view());
     let parity = verify(&out.path("model.onnx"), &plan, adapted.activation, &backend, images, trained, progress)?;
     println!("{} agrees within {:.1e}: {}", parity.engine, parity.max_rel_logit_diff, out.commit()?.display());

@@ -30,7 +30,7 @@ fn main() -> adapt::Result<()> {
     // The first round warms up and does not count.
     for round in 0..=rounds {
         let start = Instant::now();
-        let rows = backbone.run(&data.root, &paths, "extracting", progress)?;
+        let rows = backbone.run(&data.source, &paths, "extracting", progress)?;
         let from_disk = rows.places.len() as f64 / start.elapsed().as_secs_f64();
         let batches = paths.len().div_ceil(BATCH);
         let start = Instant::now();

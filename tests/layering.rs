@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("engine", &["onnx", "graph", "data"]),
     ("train", &["onnx", "data", "graph", "engine", "metrics"]),
     ("plan", &["onnx", "data", "graph", "metrics", "engine"]),
-    ("verify", &["onnx", "engine", "metrics", "train", "plan"]),
+    ("verify", &["onnx", "data", "engine", "metrics", "train", "plan"]),
     ("report", &["onnx", "data", "metrics", "train", "plan", "verify"]),
 ];
 

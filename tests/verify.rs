@@ -2,7 +2,7 @@
 
 mod common;
 
-use adapt::data::{Preprocessing, Spec};
+use adapt::data::{Preprocessing, Source, Spec};
 use adapt::onnx::schema::TensorProto;
 use adapt::onnx::{Model, tensor};
 use adapt::plan::{Plan, PlanOptions};
@@ -13,7 +13,7 @@ use adapt::verify::{Parity, verify};
 use adapt::{Backend, Error};
 use common::{golden, onnx_runtime, tract};
 use ndarray::{Array1, Array2};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// tiny.onnx with a new head of three classes, its features on four images.
 struct Fixture {
@@ -40,7 +40,7 @@ fn with_model(backend: Backend, file: &str) -> Fixture {
         PlanOptions { preprocess: Some("raw01,resize=8x8,crop=none".parse::<Spec>().unwrap()), ..Default::default() };
     let mut model = Model::open(golden(file)).unwrap();
     let (plan, mut backbone) = Plan::make(&mut model, &backend, &options, &silent).unwrap();
-    let features = backbone.run(folder.path(), &paths, "features", &silent).unwrap().rows;
+    let features = backbone.run(&Source::folder(folder.path()), &paths, "features", &silent).unwrap().rows;
     let weight = Array2::from_shape_fn((3, plan.features), |(i, j)| (i as f32 - 1.0) * 0.7 + (j as f32).cos());
     let head = LinearHead { weight, bias: Array1::from_vec(vec![0.1, -0.2, 0.3]) };
     let adapted = Adapted::new(&model, &plan, &head).unwrap();
@@ -54,7 +54,8 @@ impl Fixture {
         model.proto.graph.as_mut().unwrap().initializer.iter_mut().for_each(change);
         let file: PathBuf = self.folder.path().join("model.onnx");
         std::fs::write(&file, model.to_bytes().unwrap()).unwrap();
-        let images: (&Path, &[String]) = (self.folder.path(), &self.paths);
+        let source = Source::folder(self.folder.path());
+        let images = (&source, &self.paths[..]);
         let trained = (&self.adapted.head, self.features.view());
         verify(&file, &self.plan, self.adapted.activation, &self.backend, images, trained, &silent)
     }

@@ -219,7 +219,7 @@ fn adapt(mut model: Model, images: &Path, backend: &Backend) -> Result<f64> {
     let out = OutDir::create(&folder.path().join("out"), false)?;
     out.write_model(&adapted, &plan, &data.classes)?;
     let sample = Features::sample([&train], 8);
-    let (images, trained) = ((data.root.as_path(), &sample.paths[..]), (&adapted.head, sample.rows.view()));
+    let (images, trained) = ((&data.source, &sample.paths[..]), (&adapted.head, sample.rows.view()));
     let file = out.path("model.onnx");
     Ok(verify(&file, &plan, adapted.activation, backend, images, trained, &silent)?.max_rel_logit_diff)
 }

@@ -160,7 +160,7 @@ fn head_info(fit: Fit) -> HeadInfo {
 /// What the listing already skipped.
 fn strict(options: &AdaptOptions, data: &Dataset) -> Result<()> {
     match data.skipped.first().filter(|_| options.strict) {
-        Some(first) => Err(Error::data(data.root.join(&first.path), format!("{} (--strict)", first.reason))),
+        Some(first) => Err(Error::data(data.source.locate(&first.path), format!("{} (--strict)", first.reason))),
         None => Ok(()),
     }
 }

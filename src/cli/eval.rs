@@ -30,7 +30,7 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     let paths: Vec<&str> = data.items.iter().map(|i| i.path.as_str()).collect();
     let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
-    let found = extractor.run(&data.root, &paths, "evaluating", &progress)?;
+    let found = extractor.run(&data.source, &paths, "evaluating", &progress)?;
     reporter.finish();
     let skipped = [data.skipped, found.skipped].concat();
     tell_skipped(&skipped);

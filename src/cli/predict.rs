@@ -2,7 +2,7 @@
 
 use super::progress::Reporter;
 use super::{PredictOptions, print, tables, tell_skipped};
-use adapt::data::images_below;
+use adapt::data::{Source, images_below};
 use adapt::engine::Extractor;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
@@ -11,7 +11,6 @@ use adapt::report::csv;
 use adapt::{Error, Result};
 use ndarray::Array2;
 use serde::Serialize;
-use std::path::Path;
 
 #[derive(Serialize)]
 struct Row {
@@ -64,7 +63,7 @@ pub fn rows(
     stage: &str,
     reporter: &Reporter,
 ) -> Result<(Vec<String>, Array2<f32>)> {
-    let found = extractor.run(Path::new(""), &paths, stage, &|event| reporter.event(event))?;
+    let found = extractor.run(&Source::default(), &paths, stage, &|event| reporter.event(event))?;
     reporter.finish();
     tell_skipped(&found.skipped);
     if let Some(first) = found.skipped.first().filter(|_| found.places.is_empty()) {

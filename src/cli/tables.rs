@@ -74,7 +74,7 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset) -> String {
         let _ = writeln!(
             text,
             "note: {} skipped already; first: {}: {}",
-            counted(&data.root, &data.skipped),
+            counted(data.source.place(), &data.skipped),
             printable(&data.skipped[0].path),
             printable(&data.skipped[0].reason)
         );

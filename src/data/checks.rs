@@ -60,7 +60,7 @@ impl Dataset {
     }
 
     fn fail(&self, what: String) -> Result<()> {
-        Err(Error::data(&self.root, what))
+        Err(Error::data(self.source.place(), what))
     }
 
     /// How many images could not be used, and the first with its reason.

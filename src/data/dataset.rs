@@ -1,13 +1,14 @@
 //! Image folders as a labelled dataset with a reproducible validation split.
 
 use super::scan::{Classes, Listing, list, split_of};
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What an image is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl fmt::Display for Split {
 /// One image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Its path relative to the dataset's root, with `/` between the names.
+    /// Its path in the dataset's source, with `/` between the names.
     pub path: String,
     /// Its class: a place in [`Dataset::classes`].
     pub label: usize,
@@ -50,17 +51,17 @@ pub struct Item {
 /// A file or folder that is not used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Its path relative to the dataset's root; a name that is not UTF-8 is shown with replacement characters.
+    /// Its path in the dataset's source; a name that is not UTF-8 is shown with replacement characters.
     pub path: String,
     /// Why, in a few words.
     pub reason: String,
 }
 
 /// A folder of images, listed. Nothing has been decoded.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dataset {
-    /// The folder.
-    pub root: PathBuf,
+    /// Where the images are.
+    pub source: Source,
     /// The names of the classes, in byte order, as torchvision's ImageFolder numbers them.
     pub classes: Vec<String>,
     /// The images, by split, then class, then path.
@@ -110,7 +111,7 @@ impl Dataset {
             Err(e) => return Err(Error::Usage(format!("{}: {e}; give a folder of images", root.display()))),
         }
         let mut listing = list(root, progress)?;
-        let mut data = Dataset { root: root.to_path_buf(), ..Dataset::default() };
+        let mut data = Dataset { source: Source::folder(root), ..Dataset::default() };
         data.skipped.append(&mut listing.skipped);
         data.note_ignored(&listing);
         data.take_classes(&mut listing);

@@ -2,6 +2,7 @@
 
 use super::dataset::{Dataset, Item, Skipped, Split};
 use super::scan::{Listing, holds_folders, is_image_name, list};
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub fn labelled(root: &Path, classes: &[String], progress: Progress) -> Result<D
     let is_split = |p: &&PathBuf| holds_folders(p) && !classes.iter().any(|c| p.ends_with(c));
     let root = splits.iter().find(is_split).cloned().unwrap_or_else(|| root.to_path_buf());
     let Listing { splits, skipped, split_form, .. } = list(&root, progress)?;
-    let mut data = Dataset { root, classes: classes.to_vec(), skipped, ..Dataset::default() };
+    let mut data = Dataset { source: Source::folder(root), classes: classes.to_vec(), skipped, ..Dataset::default() };
     for (name, paths) in splits.into_values().flatten().filter(|_| !split_form) {
         match classes.iter().position(|c| *c == name) {
             Some(label) => data.items.extend(paths.into_iter().map(|path| Item { path, label, split: Split::Test })),
@@ -60,7 +61,7 @@ pub fn labelled(root: &Path, classes: &[String], progress: Progress) -> Result<D
     if data.items.is_empty() {
         let some: Vec<_> = classes.iter().take(5).map(|c| format!("'{c}'")).collect();
         let what = format!("no folder of images has the name of one of the model's classes, as {}", some.join(", "));
-        return Err(Error::data(&data.root, what));
+        return Err(Error::data(data.source.place(), what));
     }
     Ok(data)
 }

@@ -9,10 +9,12 @@ pub mod preprocess;
 mod presets;
 mod resample;
 mod scan;
+mod source;
 pub mod spec;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
 pub use decode::{Pixels, decode, decode_bytes, decode_with_alpha};
 pub use labelled::{images_below, labelled};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
+pub use source::Source;
 pub use spec::Spec;

@@ -1,12 +1,11 @@
 //! Images from disk through an engine, one row of values an image: features of a frozen part, or logits of a model.
 
 use super::Engine;
-use crate::data::{Layout, Preprocessing, Skipped, decode, decode_with_alpha, preprocess};
+use crate::data::{Layout, Preprocessing, Skipped, Source, preprocess};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array2, ArrayD, Axis};
 use rayon::prelude::*;
-use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 /// Images in one run of the engine. Fixed, so that results do not depend on the machine: more gain nothing on a CPU and
@@ -59,7 +58,7 @@ impl Extractor {
         &mut *self.engine
     }
 
-    /// Decodes, preprocesses and runs the images at `paths` (relative to `root`), in order. Decoding overlaps with the
+    /// Decodes, preprocesses and runs the images at `paths` of `source`, in order. Decoding overlaps with the
     /// engine's work; memory does not grow with the number of images but for the rows.
     ///
     /// # Errors
@@ -67,7 +66,7 @@ impl Extractor {
     /// and an image cannot be read, [`Error::Interrupted`].
     pub fn run<S: AsRef<str> + Sync>(
         &mut self,
-        root: &Path,
+        source: &Source,
         paths: &[S],
         stage: &str,
         progress: Progress,
@@ -87,14 +86,14 @@ impl Extractor {
                 for start in (0..paths.len()).step_by(batch) {
                     let chunk = &paths[start..(start + batch).min(paths.len())];
                     // The receiver is gone when the engine failed or the user stopped: nobody wants more.
-                    if sender.send(load(root, chunk, start, &preprocessing, layout)).is_err() {
+                    if sender.send(load(source, chunk, start, &preprocessing, layout)).is_err() {
                         return;
                     }
                 }
             });
             for batch in receiver {
                 if let Some(first) = batch.skipped.first().filter(|_| self.strict) {
-                    return Err(Error::data(root.join(&first.path), format!("{} (--strict)", first.reason)));
+                    return Err(Error::data(source.locate(&first.path), format!("{} (--strict)", first.reason)));
                 }
                 let done = (batch.places.len() + batch.skipped.len()) as u64;
                 self.run_batch(&batch, paths, &mut values)?;
@@ -133,15 +132,12 @@ impl Extractor {
 }
 
 /// One batch of the images that can be read. `start` is the chunk's place in the whole list.
-fn load<S: AsRef<str> + Sync>(root: &Path, chunk: &[S], start: usize, p: &Preprocessing, layout: Layout) -> Batch {
+fn load<S: AsRef<str> + Sync>(source: &Source, chunk: &[S], start: usize, p: &Preprocessing, layout: Layout) -> Batch {
     let (height, width) = (p.size().0 as usize, p.size().1 as usize);
     let size = p.channels() * height * width;
     let mut input = vec![0f32; size * chunk.len()];
-    let one = |(path, out): (&S, &mut [f32])| {
-        let path = root.join(path.as_ref());
-        let image = if p.color.has_alpha() { decode_with_alpha(&path)? } else { decode(&path)? };
-        preprocess(&image, p, layout, out)
-    };
+    let one =
+        |(path, out): (&S, &mut [f32])| preprocess(&source.decode(path.as_ref(), p.color.has_alpha())?, p, layout, out);
     let results: Vec<_> = chunk.par_iter().zip(input.par_chunks_mut(size)).map(one).collect();
     let (mut places, mut skipped) = (Vec::new(), Vec::new());
     for (i, result) in results.into_iter().enumerate() {

@@ -113,7 +113,7 @@ impl From<&Dataset> for DataInfo {
     fn from(data: &Dataset) -> Self {
         let counts = Split::ALL.map(|split| (split.to_string(), data.counts(split)));
         DataInfo {
-            path: data.root.display().to_string(),
+            path: data.source.place().display().to_string(),
             classes: data.classes.clone(),
             counts: counts.into_iter().filter(|(_, counts)| counts.iter().any(|&n| n > 0)).collect(),
             skipped: data.skipped.clone(),

@@ -18,14 +18,14 @@ pub struct Features {
     pub rows: Array2<f32>,
     /// Each image's class.
     pub labels: Vec<usize>,
-    /// Each image's path, relative to the data set's root.
+    /// Each image's path, in the data set's source.
     pub paths: Vec<String>,
 }
 
 /// A row of `predictions.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
-    /// Relative to the data set's root.
+    /// In the data set's source.
     pub path: String,
     /// The split.
     pub split: Split,
@@ -50,7 +50,7 @@ impl Features {
     ) -> Result<Features> {
         let items: Vec<_> = data.split(split).cloned().collect();
         let paths: Vec<&str> = items.iter().map(|i| i.path.as_str()).collect();
-        let found = extractor.run(&data.root, &paths, &format!("extracting {split} features"), progress)?;
+        let found = extractor.run(&data.source, &paths, &format!("extracting {split} features"), progress)?;
         if !found.skipped.is_empty() {
             data.remove_unreadable(found.skipped);
             data.check_classes()?;
@@ -98,7 +98,7 @@ impl Features {
 pub struct Sample {
     /// `[images, features]`
     pub rows: Array2<f32>,
-    /// Relative to the data set's root.
+    /// In the data set's source.
     pub paths: Vec<String>,
 }
 

@@ -1,5 +1,6 @@
 //! Parity: the written file, loaded afresh, must compute what training saw.
 
+use crate::data::Source;
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
@@ -53,7 +54,7 @@ pub fn verify<S: AsRef<str> + Sync>(
     plan: &Plan,
     activation: Activation,
     backend: &Backend,
-    images: (&Path, &[S]),
+    images: (&Source, &[S]),
     expected: Expected,
     progress: Progress,
 ) -> Result<Parity> {
@@ -94,7 +95,7 @@ struct Written<'a, S> {
     model: &'a Model,
     plan: &'a Plan,
     backend: &'a Backend,
-    images: (&'a Path, &'a [S]),
+    images: (&'a Source, &'a [S]),
     progress: Progress<'a>,
 }
 
@@ -112,8 +113,8 @@ impl<S: AsRef<str> + Sync> Written<'_, S> {
         let engine = self.backend.open(part.as_ref().unwrap_or(self.model), &plan.input.axes(), available_threads())?;
         let info = EngineInfo { name: engine.name(), version: engine.version().into() };
         let mut extractor = Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout);
-        let (root, paths) = self.images;
-        let found = match extractor.run(root, paths, "verifying the written model", self.progress) {
+        let (source, paths) = self.images;
+        let found = match extractor.run(source, paths, "verifying the written model", self.progress) {
             // Values that are not finite, say: the file runs, but not as it was trained.
             Err(Error::Engine(what)) => return Err(Error::Parity(what)),
             other => other?,
