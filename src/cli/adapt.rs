@@ -31,6 +31,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
     options.training.check(&options.train)?;
+    options.engine.limit_threads();
     let mut clock = Clock::start();
 
     let (mut model, mut data, out) = open(options, going_on.map(|(folder, _)| folder), &progress)?;

@@ -3,7 +3,7 @@
 use super::AdaptOptions;
 use super::inside::Job;
 use super::progress::Reporter;
-use super::tables::Epochs;
+use super::epochs::Epochs;
 use super::training::Switch;
 use adapt::Result;
 use adapt::data::{Dataset, Split};
@@ -84,7 +84,7 @@ pub fn inside(
     }
     drop(extractor);
     readable(data, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
-    let mut rows = Epochs::default();
+    let mut rows = Epochs::new(job.epochs());
     let mut row = |epoch: &Epoch| work.reporter.say_beside(&rows.row(epoch));
     let tuned = job.train(work, data, probe.as_ref().map(|fit| &fit.head), &mut row)?;
     work.out.write("results.csv", &csv(&tuned.epochs)?)?;

@@ -3,6 +3,7 @@
 pub mod adapt;
 pub mod cut;
 pub mod embed;
+pub mod epochs;
 pub mod eval;
 pub mod inside;
 pub mod inspect;

@@ -29,9 +29,20 @@ pub struct EngineOptions {
     /// Fetch nothing; without an ONNX Runtime on the machine, tract is used
     #[arg(long, help_heading = "Engine")]
     pub offline: bool,
+    /// Threads that compute [default: one a processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Engine")]
+    pub threads: Option<u16>,
 }
 
 impl EngineOptions {
+    /// Holds all computing to the threads that the user allows. To be called first: what computes makes its threads.
+    pub fn limit_threads(&self) {
+        if let Some(threads) = self.threads {
+            // Fails only where there are threads already.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+        }
+    }
+
     pub fn resolve(&self, progress: Progress) -> Result<Backend> {
         Backend::resolve(self.engine, self.ort_lib.as_deref(), self.offline, progress)
     }

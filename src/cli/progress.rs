@@ -76,6 +76,17 @@ impl Reporter {
         }
     }
 
+    /// A line for people that does not end the stage.
+    pub fn say_beside(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        match self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_ref() {
+            Some(stage) => stage.bar.suspend(|| tell(text)),
+            None => tell(text),
+        }
+    }
+
     fn begin(&self, name: &str, total: u64) -> Stage {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         if self.quiet || total == 0 || !stderr().is_terminal() {

@@ -7,6 +7,8 @@ use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
 use adapt::report::Run;
 use adapt::train::Fit;
+use super::epochs;
+use super::inside::Job;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
@@ -49,20 +51,22 @@ pub fn preprocessing(p: &adapt::data::Preprocessing) -> String {
 }
 
 /// The plan, before any work.
-pub fn plan(model: &Model, plan: &Plan, data: &Dataset) -> String {
+pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> String {
     let count = |split| data.split(split).count();
     let counts = [Split::Train, Split::Val, Split::Test].map(|s| (s, count(s))).into_iter().filter(|(_, n)| *n > 0);
     let counts: Vec<_> = counts.map(|(split, n)| format!("{n} {split}")).collect();
-    let rows = [
+    let frozen = if job.is_some() { "" } else { "; the rest stays frozen" };
+    let mut rows = vec![
         ("model", format!("{} (opset {})", model.path.display(), model.opset())),
         ("input", input(&plan.input)),
         ("images", preprocessing(&plan.preprocessing)),
         ("", format!("from {}", plan.preprocessing_source)),
         ("cut", format!("{}, {} features", plan.cut, plan.features)),
-        ("head", format!("{} for the output '{}'; the rest stays frozen", plan.head, plan.output)),
+        ("head", format!("{} for the output '{}'{frozen}", plan.head, plan.output)),
         ("data", format!("{} classes, {} images", data.classes.len(), counts.join(", "))),
         ("engine", format!("{} {}", plan.engine.name, plan.engine.version)),
     ];
+    rows.extend(job.iter().flat_map(|job| epochs::plan(job)));
     let mut text: String = rows.iter().map(|(key, value)| format!("{key:8} {}\n", printable(value))).collect();
     for warning in &plan.notes {
         let _ = writeln!(text, "warning: {}", printable(warning));

@@ -2,10 +2,9 @@
 
 use adapt::data::augment::Level;
 use adapt::graph::Extent;
-use adapt::train::loss;
-use adapt::train::optimizer::Kind as Optimizer;
-use adapt::train::schedule::Kind as Schedule;
-use adapt::train::tune::{BatchNorms, BatchSize, Wishes};
+use adapt::train::loss::LossKind;
+use adapt::train::schedule::Schedule;
+use adapt::train::tune::{BatchNorms, BatchSize, OptimizerChoice as Optimizer, Wishes};
 use adapt::{Error, Result};
 use clap::Args;
 use std::time::Duration;
@@ -103,7 +102,7 @@ pub struct TrainingOptions {
     pub patience: Option<usize>,
     /// The loss
     #[arg(long, value_enum, help_heading = "Training inside")]
-    pub loss: Option<loss::Kind>,
+    pub loss: Option<LossKind>,
     /// Let each class count alike, however many images it has
     #[arg(long, help_heading = "Training inside")]
     pub balanced: bool,

@@ -1,5 +1,6 @@
 //! From folders of image files to the tensors that a model takes: listing, decoding, preprocessing.
 
+pub mod augment;
 mod checks;
 mod config;
 pub mod dataset;

@@ -30,12 +30,8 @@ impl Session {
     }
 
     fn piece(&self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
-        let values = input.iter().map(|&value| match self.program.input().kind {
-            Kind::F32 => value,
-            Kind::F16 => f16::from_f32(value).to_f32(),
-            Kind::U8 => f32::from(value.round() as u8),
-        });
-        let tensor = Tensor::from_vec(values.collect::<Vec<f32>>(), input.shape(), &Device::Cpu).map_err(failed)?;
+        let values = input.iter().copied().collect();
+        let tensor = tensor(self.program.input().kind, values, input.shape())?;
         let outputs = self.program.forward(&tensor, &self.parameters)?;
         let take = |&index: &usize| {
             let missing = || Error::Engine(format!("candle: there is no output {index}"));
@@ -46,6 +42,19 @@ impl Session {
         };
         wanted.iter().map(take).collect()
     }
+}
+
+/// Values as an input of this kind takes them, rounded where it does.
+///
+/// # Errors
+/// [`Error::Engine`] when they are not as many as the shape says.
+pub fn tensor(kind: Kind, mut values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+    match kind {
+        Kind::F32 => {}
+        Kind::F16 => values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32()),
+        Kind::U8 => values.iter_mut().for_each(|value| *value = f32::from(value.round() as u8)),
+    }
+    Tensor::from_vec(values, shape, &Device::Cpu).map_err(failed)
 }
 
 fn failed(error: candle_core::Error) -> Error {

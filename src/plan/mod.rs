@@ -170,7 +170,7 @@ pub fn size_is_open(model: &Model, options: &PlanOptions) -> bool {
     size::is_open(model, options).unwrap_or(false)
 }
 
-/// The machine's threads.
+/// Threads that compute: as many as the machine has processors, unless the caller set another number for `rayon`.
 pub fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    rayon::current_num_threads()
 }

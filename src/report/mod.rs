@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Classification;
 use crate::plan::{Input, Plan};
 use crate::train::Candidate;
+use crate::train::tune::{Epoch, Settings, Tuned};
 use crate::verify::Parity;
 pub use export::Adapted;
 pub use out::OutDir;
@@ -27,8 +28,12 @@ pub struct Run {
     pub model: ModelInfo,
     /// Every decision.
     pub plan: Plan,
-    /// How the head came about.
-    pub head: HeadInfo,
+    /// How the head came about, or what it was before the network was trained with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadInfo>,
+    /// How the network was trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingInfo>,
     /// The images.
     pub data: DataInfo,
     /// By split: `val`, `test`.
@@ -92,6 +97,37 @@ pub struct HeadInfo {
     pub iterations: usize,
     /// What each strength gave, out of fold.
     pub candidates: Vec<Candidate>,
+}
+
+/// Training inside the network.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainingInfo {
+    /// The tensor before which all stayed frozen, if there is one.
+    pub frozen_before: Option<String>,
+    /// How it was trained.
+    pub settings: Settings,
+    /// The epoch whose weights were kept, where validation images chose it; 0 is the start.
+    pub best_epoch: Option<u64>,
+    /// Why training ended before its last step.
+    pub stopped: Option<String>,
+    /// Why it could not go on.
+    pub diverged: Option<String>,
+    /// A row an epoch.
+    pub epochs: Vec<Epoch>,
+}
+
+impl TrainingInfo {
+    /// What came of `settings`.
+    pub fn new(settings: &Settings, start: Option<&str>, tuned: Tuned) -> TrainingInfo {
+        TrainingInfo {
+            frozen_before: start.map(str::to_owned),
+            settings: settings.clone(),
+            best_epoch: tuned.best,
+            stopped: tuned.stopped,
+            diverged: tuned.diverged,
+            epochs: tuned.epochs,
+        }
+    }
 }
 
 /// The data set in figures.

@@ -1,14 +1,21 @@
 //! The default head: softmax regression on cached features, its strength chosen by cross-validation.
 
+pub mod ema;
 mod features;
 mod folds;
 mod lbfgs;
+pub mod loss;
+pub mod mix;
+pub mod optimizer;
 mod path;
 mod scale;
+pub mod schedule;
 mod softmax;
+pub mod tune;
 
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
+use crate::random;
 use candle_core::Device;
 pub use features::{Features, Prediction, Sample};
 use ndarray::{Array1, Array2, ArrayView2};
@@ -31,6 +38,18 @@ pub struct LinearHead {
 }
 
 impl LinearHead {
+    /// A head drawn from a normal distribution of deviation 0.01, without biases.
+    pub fn by_chance(classes: usize, features: usize, seed: u64) -> LinearHead {
+        let mut stream = random::stream(seed, "head", 0, 0);
+        // Box and Muller.
+        let mut normal = || {
+            let (a, b) = (1. - random::uniform(&mut stream), random::uniform(&mut stream));
+            (-2. * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+        };
+        let weight = Array2::from_shape_simple_fn((classes, features), || (0.01 * normal()) as f32);
+        LinearHead { weight, bias: Array1::zeros(classes) }
+    }
+
     /// Logits [images, classes] of features [images, features].
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! Images for training: what the trained part of a network takes, batch by batch.
 
 use crate::data::augment::{self, Level};
-use crate::data::{Layout, Preprocessing, Source, preprocess};
+use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, preprocess};
 use crate::engine::Extractor;
 use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
+use crate::random;
 use ndarray::{Array2, ArrayD, Axis};
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -85,13 +86,40 @@ impl Feed<'_> {
             return Ok(preprocess(&pixels, self.preprocessing, self.layout));
         }
         let key = augment::Key { seed: change.seed, epoch: change.epoch, path };
-        Ok(augment::preprocess(&pixels, self.preprocessing, self.layout, change.level, key))
+        Ok(augment::preprocess_changed(&pixels, self.preprocessing, self.layout, change.level, key))
     }
 }
 
-/// The order in which an epoch sees its images.
+/// The order in which an epoch sees its images (Fisher and Yates).
 pub fn order(images: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..images).collect();
-    order.shuffle(&mut crate::train::mix::rng("order", seed, epoch, 0));
+    let mut stream = random::stream(seed, "order", epoch, 0);
+    (1..images).rev().for_each(|last| order.swap(last, random::below(&mut stream, last + 1)));
     order
+}
+
+/// Decodes every image, so that one that cannot be read is known before the training and not in its midst. Such images
+/// leave `data` and are listed in `data.skipped`.
+///
+/// # Errors
+/// [`Error::Data`] for the first of them where `strict`, or when a class is left with too few images; [`Error::Interrupted`].
+pub fn readable(data: &mut Dataset, alpha: bool, strict: bool, progress: Progress) -> Result<()> {
+    emit(progress, Event::Stage { name: "looking through the images", total: data.items.len() as u64 })?;
+    let mut skipped = Vec::new();
+    for items in data.items.chunks(256) {
+        let reason = |item: &Item| Some((item.path.clone(), data.source.decode(&item.path, alpha).err()?));
+        let found: Vec<_> = items.par_iter().filter_map(reason).collect();
+        skipped.extend(found.into_iter().map(|(path, reason)| Skipped { path, reason }));
+        emit(progress, Event::Advance(items.len() as u64))?;
+    }
+    match skipped.first() {
+        None => Ok(()),
+        Some(first) if strict => {
+            Err(Error::data(data.source.locate(&first.path), format!("{} (--strict)", first.reason)))
+        }
+        Some(_) => {
+            data.remove_unreadable(skipped);
+            data.check_classes()
+        }
+    }
 }

@@ -6,24 +6,23 @@ mod network;
 mod settings;
 
 use super::ema::Ema;
-use super::loss::Loss;
-use super::mix::{self, Mix};
+use super::loss::{Loss, one_hot};
+use super::mix::{BatchPlace, BatchShape, Mix};
 use super::optimizer::{Optimizer, Setting, clip_grad_norm};
-use crate::data::augment::Level;
+use crate::data::Layout;
 use crate::error::{Error, Result};
 use crate::graph::{Program, Wanted};
 use crate::metrics::argmax;
-use crate::onnx::parameters::Parameter;
 use crate::progress::{Event, Progress, emit};
 use candle_core::Tensor;
 pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT};
 use checkpoint::Store;
-pub use feed::{Change, Feed};
+pub use feed::{Change, Feed, readable};
 use feed::order;
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 pub use network::{Network, Tally};
 use serde::{Deserialize, Serialize};
-pub use settings::{BatchNorms, BatchSize, Settings, Task, Wishes};
+pub use settings::{BatchNorms, BatchSize, Optimizer as OptimizerChoice, Settings, Task, Wishes};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -63,8 +62,16 @@ pub struct Tuned {
     pub epochs: Vec<Epoch>,
     /// The epoch whose weights these are, where validation chose them.
     pub best: Option<u64>,
-    /// Why training ended before its last step, where it did.
+    /// Why training ended before its last step, where it did so because of its own success or the lack of it.
     pub stopped: Option<String>,
+    /// Why it could not go on, where it could not.
+    pub diverged: Option<String>,
+}
+
+/// Why training ends before its last step.
+enum Stop {
+    Patience(String),
+    Diverged(String),
 }
 
 /// All that training needs.
@@ -124,6 +131,10 @@ impl Best {
 struct State<'a> {
     standing: Standing,
     network: Network<'a>,
+    /// The names of the trained parameters.
+    names: Vec<String>,
+    /// The same tensors that the network holds: they are changed in place.
+    trained: Vec<Tensor>,
     optimizer: Optimizer,
     ema: Option<Ema>,
     /// The weights of the best epoch.
@@ -148,7 +159,7 @@ impl Tuning<'_> {
     /// and of the program. Values that are not finite end training without an error: the result says so.
     pub fn run(&self, progress: Progress, row: &mut dyn FnMut(&Epoch)) -> Result<Tuned> {
         let settings = self.settings;
-        let store = self.checkpoint.as_deref().map(Store::new);
+        let store = self.checkpoint.as_deref().map(Store);
         let mut state = self.begin()?;
         if let Some(store) = &store {
             store.load(&mut state)?;
@@ -187,11 +198,11 @@ impl Tuning<'_> {
         store: Option<&Store>,
         progress: Progress,
         row: &mut dyn FnMut(&Epoch),
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<Stop>> {
         let (mut started, mut saved) = (Instant::now(), Instant::now());
         for batch in batches {
             if let Some(why) = self.step(state, &batch?)? {
-                return Ok(Some(why));
+                return Ok(Some(Stop::Diverged(why)));
             }
             let step = state.standing.step;
             let (epoch, last) = (step.div_ceil(by_epoch), step == self.settings.steps);
@@ -205,7 +216,8 @@ impl Tuning<'_> {
                 saved = Instant::now();
                 let idle = epoch - state.standing.best.map_or(epoch, |best| best.epoch);
                 if self.settings.patience > 0 && idle >= self.settings.patience as u64 && !last {
-                    return Ok(Some(format!("no improvement on the validation images for {idle} epochs")));
+                    let why = format!("no improvement on the validation images for {idle} epochs");
+                    return Ok(Some(Stop::Patience(why)));
                 }
             } else if let Some(store) = store.filter(|_| saved.elapsed() > SAVED) {
                 state.standing.seconds += started.elapsed().as_secs_f64();
@@ -223,43 +235,55 @@ impl Tuning<'_> {
         let depths = || program.parameters().iter().map(|parameter| self.depths.get(&parameter.name));
         let wanted = Wanted { parameters: depths().map(|depth| depth.is_some()).collect(), input: false };
         let network = Network::new(program, &self.start, wanted)?;
-        let rule = |(depth, parameter): (Option<&usize>, &Parameter)| {
-            let scale = s.layer_decay.powi(depth.copied().unwrap_or(0) as i32);
-            // Biases and scales are not drawn to zero.
-            Setting { scale, decays: parameter.shape.len() > 1 }
-        };
-        let rules = depths().zip(program.parameters()).map(rule).collect();
-        let optimizer = Optimizer::new(s.optimizer, s.momentum, s.weight_decay, &network.parameters, rules)?;
-        let ema = (s.ema > 0.).then(|| Ema::new(s.ema, &network.parameters)).transpose()?;
-        Ok(State { standing: Standing::default(), network, optimizer, ema, best: None })
+        let (mut names, mut trained, mut rules) = (Vec::new(), Vec::new(), Vec::new());
+        for ((parameter, tensor), depth) in program.parameters().iter().zip(&network.parameters).zip(depths()) {
+            if let Some(&depth) = depth {
+                rules.push(Setting { lr_scale: s.layer_decay.powi(depth as i32), ..Setting::usual(tensor) });
+                names.push(parameter.name.clone());
+                trained.push(tensor.clone());
+            }
+        }
+        let optimizer = Optimizer::new(s.optimizer.kind(s.momentum), s.weight_decay, &trained, rules)?;
+        let ema = (s.ema > 0.).then(|| Ema::new(&trained, s.ema)).transpose()?;
+        Ok(State { standing: Standing::default(), network, names, trained, optimizer, ema, best: None })
     }
 
     /// The batch of a step.
     fn load(&self, step: u64) -> Result<Batch> {
         let settings = self.settings;
         let by_epoch = settings.by_epoch(self.train.len());
-        let (epoch, index) = (step / by_epoch, (step % by_epoch) as usize);
+        let (epoch, batch) = (step / by_epoch, step % by_epoch);
         let order = order(self.train.len(), settings.seed, epoch);
-        let end = ((index + 1) * settings.batch_size).min(order.len());
-        let places = &order[index * settings.batch_size..end];
+        let places = order.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default();
         let mut values = self.train.load(places, Change { level: settings.augment, seed: settings.seed, epoch })?;
-        let mut targets = Array2::zeros((places.len(), self.classes));
-        places.iter().enumerate().for_each(|(row, &place)| targets[[row, self.train.labels[place]]] = 1.);
+        let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
+        let mut targets = one_hot(&labels, self.classes);
         let mix = Mix { mixup: settings.mixup, cutmix: settings.cutmix };
-        let rng = mix::rng("mix", settings.seed, epoch, index as u64);
-        mix.apply(&mut values, self.train.shape, self.train.layout, &mut targets, rng);
+        let shape = self.batch_shape(places.len());
+        mix.apply(&mut values, shape, &mut targets, BatchPlace { seed: settings.seed, epoch, batch })?;
         Ok(Batch { values, targets })
     }
 
+    /// Features that are no maps are mixed as maps of one row.
+    fn batch_shape(&self, images: usize) -> BatchShape {
+        let channels_last = self.train.layout == Layout::Nhwc;
+        let (channels, height, width) = match *self.train.shape {
+            [channels, height, width] if !channels_last => (channels, height, width),
+            [height, width, channels] => (channels, height, width),
+            ref other => (1, 1, other.iter().product()),
+        };
+        BatchShape { images, channels, height, width, channels_last }
+    }
+
     fn loss(&self) -> Loss {
-        let mut weights = None;
+        let mut class_weights = None;
         if self.settings.balanced {
-            let mut counts = vec![0f32; self.classes];
+            let mut counts = vec![0f64; self.classes];
             self.train.labels.iter().for_each(|&label| counts[label] += 1.);
-            let mean = self.train.len() as f32 / self.classes as f32;
-            weights = Some(counts.iter().map(|&count| mean / count.max(1.)).collect());
+            let mean = self.train.len() as f64 / self.classes as f64;
+            class_weights = Some(counts.iter().map(|count| mean / count.max(1.)).collect());
         }
-        Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, weights }
+        Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, class_weights }
     }
 
     /// One step; why training cannot go on, where it cannot.
@@ -279,13 +303,15 @@ impl Tuning<'_> {
             }
             Err(error) => return Err(error),
         };
+        let mut wanted = network.wanted.parameters.iter();
+        grads.retain(|_| wanted.next() == Some(&true));
         if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
             return diverged("the gradient is".into());
         }
-        let lr = settings.lr * settings.schedule.factor(state.standing.step, settings.steps, settings.warmup);
-        state.optimizer.step(&network.parameters, &grads, lr)?;
+        let lr = settings.lr_at(state.standing.step);
+        state.optimizer.step(&state.trained, &grads, lr)?;
         if let Some(ema) = &mut state.ema {
-            ema.update(&network.parameters)?;
+            ema.update(&state.trained)?;
         }
         let sums = &mut state.standing.tally;
         sums.loss += tally.loss;
@@ -304,7 +330,8 @@ impl Tuning<'_> {
             let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
             if best.loss.is_finite() && best.better_than(&state.standing.best) {
                 state.standing.best = Some(best);
-                state.best = Some(state.copies()?);
+                let copies = state.current().iter().map(Tensor::copy).collect::<candle_core::Result<_>>();
+                state.best = Some(copies.map_err(failed)?);
             }
             val = Some(tally);
         }
@@ -319,7 +346,7 @@ impl Tuning<'_> {
             train_accuracy: tally.map(|t| t.accuracy()),
             val_loss: val.map(|t| t.mean_loss()),
             val_accuracy: val.map(|t| t.accuracy()),
-            lr: if images > 0 { settings.lr * settings.schedule.factor(last, settings.steps, settings.warmup) } else { 0. },
+            lr: if images > 0 { settings.lr_at(last) } else { 0. },
             images_per_second: tally.map(|t| t.images as f64 / trained.max(1e-9)),
             seconds: trained + started.elapsed().as_secs_f64(),
         };
@@ -328,49 +355,40 @@ impl Tuning<'_> {
         Ok(())
     }
 
-    fn validate(&self, state: &mut State) -> Result<Tally> {
-        let loss = Loss { kind: self.settings.loss, label_smoothing: 0., weights: None };
-        let averaged = state.ema.as_ref().map(|ema| ema.parameters().to_vec());
-        let network = match averaged {
-            Some(parameters) => &Network { parameters, wanted: state.network.wanted.clone(), ..state.network },
-            None => &state.network,
-        };
-        let logits = network.logits(&self.val, |_| Ok(()))?;
-        Ok(tally(logits.view(), self.val.labels, &loss))
+    /// The validation images, by the weights that would be exported.
+    fn validate(&self, state: &State) -> Result<Tally> {
+        let loss = Loss::new(self.settings.loss);
+        let mut averaged = state.current().iter();
+        let own = state.network.parameters.iter().zip(&state.network.wanted.parameters);
+        let current = own.map(|(own, wanted)| if *wanted { averaged.next().unwrap_or(own) } else { own }.clone());
+        let network = Network { parameters: current.collect(), wanted: state.network.wanted.clone(), ..state.network };
+        let logits = network.logits(&self.val)?;
+        let mean = loss.evaluate(logits.view(), one_hot(self.val.labels, self.classes).view());
+        let correct = logits.rows().into_iter().zip(self.val.labels).filter(|(row, label)| argmax(*row) == **label);
+        // Scores that are not finite are no error here: the next step tells of them.
+        let loss = mean.map_or(f64::NAN, |(mean, _)| mean) * self.val.len() as f64;
+        Ok(Tally { loss, correct: correct.count(), images: self.val.len() })
     }
 
-    fn end(&self, state: State, stopped: Option<String>) -> Result<Tuned> {
+    fn end(&self, state: State, stop: Option<Stop>) -> Result<Tuned> {
         let best = state.standing.best.map(|best| best.epoch);
         let parameters = state.best.as_deref().unwrap_or(state.current());
-        let named = self.program.parameters().iter().zip(parameters).zip(&state.network.wanted.parameters);
-        let value = |((parameter, tensor), _): ((&Parameter, &Tensor), &bool)| {
-            let values = tensor.flatten_all().and_then(|tensor| tensor.to_vec1::<f32>()).map_err(failed)?;
-            Ok((parameter.name.clone(), values))
+        let value = |(name, tensor): (&String, &Tensor)| {
+            Ok((name.clone(), tensor.flatten_all().and_then(|tensor| tensor.to_vec1()).map_err(failed)?))
         };
-        let values = named.filter(|(_, wanted)| **wanted).map(value).collect::<Result<_>>()?;
-        Ok(Tuned { values, epochs: state.standing.epochs, best, stopped })
+        let values = state.names.iter().zip(parameters).map(value).collect::<Result<_>>()?;
+        let (stopped, diverged) = match stop {
+            None => (None, None),
+            Some(Stop::Patience(why)) => (Some(why), None),
+            Some(Stop::Diverged(why)) => (None, Some(why)),
+        };
+        Ok(Tuned { values, epochs: state.standing.epochs, best, stopped, diverged })
     }
 }
 
 impl State<'_> {
     /// The weights that are validated and exported.
     fn current(&self) -> &[Tensor] {
-        self.ema.as_ref().map_or(&self.network.parameters, |ema| ema.parameters())
+        self.ema.as_ref().map_or(&self.trained, |ema| ema.average())
     }
-
-    /// The same, which stay as they are when training goes on.
-    fn copies(&self) -> Result<Vec<Tensor>> {
-        let trained = self.current().iter().zip(&self.network.wanted.parameters);
-        let copy = |(tensor, wanted): (&Tensor, &bool)| if *wanted { tensor.copy() } else { Ok(tensor.clone()) };
-        trained.map(copy).collect::<candle_core::Result<_>>().map_err(failed)
-    }
-}
-
-/// What logits come to.
-fn tally(logits: ArrayView2<f32>, labels: &[usize], loss: &Loss) -> Tally {
-    let mut targets = Array2::zeros(logits.dim());
-    labels.iter().enumerate().for_each(|(row, &label)| targets[[row, label]] = 1.);
-    let mean = loss.evaluate(logits, targets.view()).map_or(f64::NAN, |(mean, _)| mean);
-    let correct = logits.rows().into_iter().zip(labels).filter(|(row, label)| argmax(*row) == **label).count();
-    Tally { loss: mean * labels.len() as f64, correct, images: labels.len() }
 }

@@ -1,11 +1,36 @@
 //! How a network is trained: what the user decides, and the defaults for the rest.
 
 use crate::data::augment::Level;
-use crate::train::loss;
-use crate::train::optimizer::Kind as Optimizer;
-use crate::train::schedule::Kind as Schedule;
+use crate::train::loss::LossKind;
+use crate::train::optimizer::OptimizerKind;
+use crate::train::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// Which optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Adam with decoupled weight decay
+    AdamW,
+    /// Adam, the decay in the gradient
+    Adam,
+    /// Gradient descent with Nesterov's momentum
+    Sgd,
+}
+
+impl Optimizer {
+    /// With PyTorch's defaults.
+    pub fn kind(self, momentum: f64) -> OptimizerKind {
+        let (betas, eps) = ((0.9, 0.999), 1e-8);
+        match self {
+            Optimizer::AdamW => OptimizerKind::AdamW { betas, eps },
+            Optimizer::Adam => OptimizerKind::Adam { betas, eps },
+            Optimizer::Sgd => OptimizerKind::Sgd { momentum, nesterov: momentum > 0. },
+        }
+    }
+}
 
 /// What becomes of batch norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -68,7 +93,7 @@ pub struct Wishes {
     /// Epochs without improvement after which training ends; 0 for never.
     pub patience: Option<usize>,
     /// The loss.
-    pub loss: Option<loss::Kind>,
+    pub loss: Option<LossKind>,
     /// Whether each class counts alike, however many images it has.
     pub balanced: bool,
     /// Wall time for all of it.
@@ -113,7 +138,7 @@ pub struct Settings {
     /// 0 for never.
     pub patience: usize,
     /// The loss.
-    pub loss: loss::Kind,
+    pub loss: LossKind,
     /// Whether each class counts alike.
     pub balanced: bool,
     /// Of everything that is drawn.
@@ -172,10 +197,15 @@ impl Settings {
             cutmix: wishes.cutmix.unwrap_or(0.),
             bn: wishes.bn.unwrap_or(if task.from_scratch { BatchNorms::Train } else { BatchNorms::Affine }),
             patience: wishes.patience.unwrap_or(0),
-            loss: wishes.loss.unwrap_or(loss::Kind::CrossEntropy),
+            loss: wishes.loss.unwrap_or(LossKind::CrossEntropy),
             balanced: wishes.balanced,
             seed: task.seed,
         }
+    }
+
+    /// The learning rate of a step, counted from 0.
+    pub fn lr_at(&self, step: u64) -> f64 {
+        self.lr * self.schedule.factor(step as usize, self.steps as usize, self.warmup as usize)
     }
 
     /// Steps of an epoch.

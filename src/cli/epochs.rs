@@ -1,0 +1,86 @@
+//! What a person reads of training inside the network.
+
+use super::inside::Job;
+use adapt::data::augment::Level;
+use adapt::train::tune::{Epoch, OptimizerChoice as Optimizer};
+use std::fmt::Write;
+
+/// The rows of the plan.
+pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
+    let (tensors, values) = job.trained();
+    let frozen = job.start().map_or("nothing is frozen".into(), |start| format!("frozen before '{start}'"));
+    let s = &job.settings;
+    let epochs = job.epochs();
+    let optimizer = match s.optimizer {
+        Optimizer::Sgd => format!("SGD, momentum {}", s.momentum),
+        other => named(&other),
+    };
+    let mut how = format!("{epochs} epochs, {} steps of {} images, {optimizer}, ", s.steps, s.batch_size);
+    let _ = write!(how, "learning rate {} {}, weight decay {}", s.lr, named(&s.schedule), s.weight_decay);
+    for (name, value, none) in [
+        ("layer decay", s.layer_decay, 1.),
+        ("label smoothing", s.label_smoothing, 0.),
+        ("average", s.ema, 0.),
+        ("mixup", s.mixup, 0.),
+        ("CutMix", s.cutmix, 0.),
+    ] {
+        if value != none {
+            let _ = write!(how, ", {name} {value}");
+        }
+    }
+    if s.augment != Level::None {
+        let _ = write!(how, ", {} augmentation", named(&s.augment));
+    }
+    let mut rows = vec![("train", format!("{tensors} tensors, {values} weights; {frozen}")), ("", how)];
+    rows.extend(job.estimate().map(|seconds| ("", format!("about {}", time(seconds)))));
+    rows
+}
+
+/// As its serialised form.
+fn named(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// `1 h 5 min`, `12 min`, `40 s`
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..100. => format!("{seconds:.0} s"),
+        ..6000. => format!("{:.0} min", seconds / 60.),
+        _ => format!("{:.0} h {:02.0} min", (seconds / 3600.).floor(), seconds % 3600. / 60.),
+    }
+}
+
+/// A line an epoch, with the header before the first.
+pub struct Epochs {
+    total: u64,
+    seconds: f64,
+    begun: bool,
+}
+
+impl Epochs {
+    pub fn new(total: u64) -> Epochs {
+        Epochs { total, seconds: 0., begun: false }
+    }
+
+    pub fn row(&mut self, epoch: &Epoch) -> String {
+        self.seconds += epoch.seconds;
+        let figure = |value: Option<f64>, digits| value.map_or("-".into(), |value| format!("{value:.digits$}"));
+        let left = (self.total - epoch.epoch.min(self.total)) as f64 * self.seconds / epoch.epoch.max(1) as f64;
+        let cells = [
+            format!("{}/{}", epoch.epoch, self.total),
+            figure(epoch.train_loss, 4),
+            figure(epoch.train_accuracy, 4),
+            figure(epoch.val_loss, 4),
+            figure(epoch.val_accuracy, 4),
+            if epoch.epoch > 0 { format!("{:.1e}", epoch.lr) } else { "-".into() },
+            figure(epoch.images_per_second, 1),
+            if epoch.epoch > 0 { time(left) } else { "-".into() },
+        ];
+        let line = |cells: [String; 8]| cells.iter().map(|cell| format!("{cell:>11}")).collect::<String>();
+        let header = ["epoch", "train loss", "accuracy", "val loss", "accuracy", "rate", "images/s", "left"];
+        match std::mem::replace(&mut self.begun, true) {
+            true => line(cells),
+            false => format!("{}\n{}", line(header.map(str::to_owned)), line(cells)),
+        }
+    }
+}
