@@ -1,10 +1,15 @@
 //! The default head: softmax regression on cached features, its strength chosen by cross-validation.
 
+pub mod ema;
 mod features;
 mod folds;
 mod lbfgs;
+pub mod loss;
+pub mod mix;
+pub mod optimizer;
 mod path;
 mod scale;
+pub mod schedule;
 mod softmax;
 
 use crate::error::{Error, Result};
