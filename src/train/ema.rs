@@ -19,7 +19,7 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Starts at the parameters' values: contiguous float32. `decay`: in [0, 1).
+    /// Starts at the parameters' values. `decay`: in [0, 1).
     ///
     /// # Errors
     /// [`crate::Error::Train`] when they cannot be copied.
@@ -36,9 +36,9 @@ impl Ema {
         same_length("parameters", parameters.len(), self.average.len())?;
         self.updates += 1;
         let t = self.updates as f64;
-        let share = (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32;
+        let share = 1.0 - self.decay.min((1.0 + t) / (10.0 + t));
         for (average, parameter) in self.average.iter().zip(parameters) {
-            average.inplace_op2(&parameter.contiguous().map_err(failed)?, &Towards(share)).map_err(failed)?;
+            towards(average, parameter, share).map_err(failed)?;
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Ema {
         let updates = find(tensors, "ema.step".into(), &[], DType::I64)?.to_scalar().map_err(failed)?;
         let mut loaded = Vec::new();
         for (name, own) in names.iter().zip(&self.average) {
-            let tensor = find(tensors, format!("{name}.ema"), own.dims(), DType::F32)?;
+            let tensor = find(tensors, format!("{name}.ema"), own.dims(), own.dtype())?;
             loaded.push(tensor.to_device(own.device()).and_then(|t| t.copy()).map_err(failed)?);
         }
         (self.updates, self.average) = (updates, loaded);
@@ -77,7 +77,14 @@ impl Ema {
     }
 }
 
-/// a + share·(θ − a), in place.
+/// a + share·(θ − a) in place: fused for float32 on the CPU, by tensor operations for all else.
+fn towards(average: &Tensor, parameter: &Tensor, share: f64) -> candle_core::Result<()> {
+    if average.device().is_cpu() && average.dtype() == DType::F32 {
+        return average.inplace_op2(&parameter.contiguous()?, &Towards(share as f32));
+    }
+    average.slice_set(&(average + (parameter - average)?.affine(share, 0.0)?)?, 0, 0)
+}
+
 struct Towards(f32);
 
 impl InplaceOp2 for Towards {

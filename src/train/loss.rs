@@ -1,14 +1,11 @@
 //! Losses on logits and soft targets, with their gradients.
 
-use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 /// What is minimised. Each is the mean over the images, as PyTorch's function of the name defines it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-#[value(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LossKind {
     /// −Σ w·t·log softmax(z), `cross_entropy` with probabilities as targets: with class weights, too, the sum over the
     /// images is divided by their number.

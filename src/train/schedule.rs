@@ -1,6 +1,5 @@
 //! How the learning rate moves from step to step.
 
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// The share of steps in which [`Schedule::OneCycle`] rises.
@@ -11,9 +10,7 @@ const START: f64 = 25.0;
 const END: f64 = 1e4;
 
 /// The form of the curve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-#[value(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schedule {
     /// The same at every step.
     Constant,

@@ -2,7 +2,7 @@
 
 use super::failed;
 use crate::error::Result;
-use candle_core::Tensor;
+use candle_core::{DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
 /// Values whose squares are summed together; fixed, so that the norm does not depend on the number of threads.
@@ -13,7 +13,7 @@ const CHUNK: usize = 1 << 14;
 /// caller has to look. Scaled gradients are new tensors, since one tensor may be the gradient of two parameters.
 ///
 /// # Errors
-/// [`crate::Error::Train`] for gradients that are not float32.
+/// [`crate::Error::Train`] for gradients that cannot be read as numbers.
 pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
     let mut total = 0.0;
     for grad in grads.iter().flatten() {
@@ -31,9 +31,9 @@ pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
 
 /// Read where they lie on the CPU; from elsewhere they are copied.
 fn squares(grad: &Tensor) -> candle_core::Result<f64> {
-    let grad = grad.to_device(&candle_core::Device::Cpu)?.contiguous()?;
+    let grad = grad.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
     let (storage, layout) = grad.storage_and_layout();
-    let (candle_core::Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+    let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
         candle_core::bail!("a gradient is not where it should be")
     };
     let chunks = storage.as_slice::<f32>()?[start..end].par_chunks(CHUNK);

@@ -39,7 +39,7 @@ impl OptimizerKind {
     /// What the state's tensors are called: PyTorch's names. Without momentum SGD has none.
     fn slots(self) -> &'static [&'static str] {
         match self {
-            OptimizerKind::Sgd { momentum, .. } if momentum == 0.0 => &[],
+            OptimizerKind::Sgd { momentum: 0.0, .. } => &[],
             OptimizerKind::Sgd { .. } => &["momentum_buffer"],
             _ => &["exp_avg", "exp_avg_sq"],
         }
@@ -92,7 +92,7 @@ impl Optimizer {
     /// For these parameters, each with its setting.
     ///
     /// # Errors
-    /// [`Error::Train`] for a parameter that is not contiguous float32, or a number of settings that is not theirs.
+    /// [`Error::Train`] for a parameter that is not contiguous, or a number of settings that is not theirs.
     pub fn new(
         kind: OptimizerKind,
         weight_decay: f64,
@@ -101,8 +101,8 @@ impl Optimizer {
     ) -> Result<Optimizer> {
         same_length("settings", settings.len(), parameters.len())?;
         let state = |parameter: &Tensor| {
-            if parameter.dtype() != DType::F32 || !parameter.is_contiguous() {
-                return Err(Error::Train("an optimizer takes contiguous parameters of float32 alone".into()));
+            if !parameter.is_contiguous() {
+                return Err(Error::Train("an optimizer takes contiguous parameters alone".into()));
             }
             let moments = Moments::new(parameter, kind.slots().len()).map_err(failed)?;
             Ok(State { steps: 0, moments })
@@ -158,8 +158,8 @@ impl Optimizer {
         let mut loaded = Vec::new();
         for (name, state) in names.iter().zip(&self.states) {
             let steps = find(tensors, format!("{name}.step"), &[], DType::I64)?.to_scalar().map_err(failed)?;
-            let shape = state.moments.shape();
-            let slot = |slot: &&str| find(tensors, format!("{name}.{slot}"), shape, DType::F32);
+            let (shape, dtype) = (state.moments.shape(), state.moments.dtype());
+            let slot = |slot: &&str| find(tensors, format!("{name}.{slot}"), shape, dtype);
             let slots = self.kind.slots().iter().map(slot).collect::<Result<Vec<_>>>()?;
             loaded.push(State { steps, moments: state.moments.with(&slots).map_err(failed)? });
         }

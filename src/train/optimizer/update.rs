@@ -1,6 +1,6 @@
-//! One parameter's update: its formula on numbers, fused on the CPU's storage, and on other devices as tensor operations.
+//! One parameter's update: its formula on numbers, fused, for float32 on the CPU, and as tensor operations for all else.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Mutex;
 
@@ -103,23 +103,30 @@ impl Rule {
 /// A parameter's moments, where the parameter is.
 pub(super) enum Moments {
     Host { values: Vec<Vec<f32>>, shape: Vec<usize> },
-    Device { values: Vec<Tensor>, shape: Vec<usize> },
+    Device { values: Vec<Tensor>, shape: Vec<usize>, dtype: DType },
 }
 
 impl Moments {
     /// `count` moments of 0.
     pub(super) fn new(parameter: &Tensor, count: usize) -> Result<Moments> {
         let shape = parameter.dims().to_vec();
-        if parameter.device().is_cpu() {
+        if parameter.device().is_cpu() && parameter.dtype() == DType::F32 {
             return Ok(Moments::Host { values: vec![vec![0.0; parameter.elem_count()]; count], shape });
         }
         let values = (0..count).map(|_| parameter.zeros_like()).collect::<Result<_>>()?;
-        Ok(Moments::Device { values, shape })
+        Ok(Moments::Device { values, shape, dtype: parameter.dtype() })
     }
 
     pub(super) fn shape(&self) -> &[usize] {
         match self {
             Moments::Host { shape, .. } | Moments::Device { shape, .. } => shape,
+        }
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        match self {
+            Moments::Host { .. } => DType::F32,
+            Moments::Device { dtype, .. } => *dtype,
         }
     }
 
@@ -141,9 +148,9 @@ impl Moments {
                 let values = tensors.iter().map(|t| t.flatten_all()?.to_vec1()).collect::<Result<_>>()?;
                 Moments::Host { values, shape }
             }
-            Moments::Device { values, .. } => {
+            Moments::Device { values, dtype, .. } => {
                 let moved = tensors.iter().zip(values).map(|(t, own)| t.to_device(own.device()));
-                Moments::Device { values: moved.collect::<Result<_>>()?, shape }
+                Moments::Device { values: moved.collect::<Result<_>>()?, shape, dtype: *dtype }
             }
         })
     }
