@@ -40,6 +40,7 @@ pub struct CutOptions {
 pub fn run(options: &CutOptions) -> Result<()> {
     vacant(&options.out, options.force)?;
     let mut model = Model::open(&options.file)?;
+    options.engine.limit_threads();
     let reporter = Reporter::new(false, false);
     let backend = options.engine.resolve(&|event| reporter.event(event))?;
     let (cut, output) = (options.at.clone(), options.output.clone());

@@ -48,6 +48,7 @@ pub fn run(options: &EmbedOptions) -> Result<()> {
     for file in target.iter().map(|(out, _)| *out).chain(beside.as_deref()) {
         vacant(file, options.force)?;
     }
+    options.run.engine.limit_threads();
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: adapt::progress::Event| reporter.event(event);
     let mut model = Model::open(&options.model)?;

@@ -19,6 +19,7 @@ struct Measured<'a> {
 }
 
 pub fn run(options: &EvalOptions) -> Result<()> {
+    options.run.engine.limit_threads();
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: adapt::progress::Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;

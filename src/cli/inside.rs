@@ -9,7 +9,8 @@ use adapt::graph::{Extent, Wanted};
 use adapt::plan::Inside;
 use adapt::report::Adapted;
 use adapt::train::tune::{CHECKPOINT, BatchNorms, Epoch, Feed, Network, Settings, Task, Tuned, Tuning};
-use adapt::train::{LinearHead, loss::Loss};
+use adapt::train::LinearHead;
+use adapt::train::loss::{Loss, LossKind};
 use adapt::{Error, Result};
 use ndarray::{Array1, Array2};
 use std::collections::HashMap;
@@ -101,7 +102,7 @@ impl Job {
         let mut seconds = f64::MAX;
         for _ in 0..2 {
             let started = Instant::now();
-            match network.gradients(&values, shape, targets.view(), &Loss::default()) {
+            match network.gradients(&values, shape, targets.view(), &Loss::new(LossKind::CrossEntropy)) {
                 // Made images may lie outside of any range: only the time is of interest.
                 Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
                 Err(error) => return Err(error),

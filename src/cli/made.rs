@@ -92,7 +92,7 @@ pub fn inside(
     job.put(work, &tuned)?;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;
     let mut extractor = Extractor::new(engine, 0, work.plan.preprocessing.clone(), work.plan.input.layout);
-    let mut scores = |split| Features::extract(data, split, &mut extractor, &format!("predicting {split} images"), work.progress);
+    let mut scores = |split| Features::extract(data, split, &mut extractor, work.progress);
     let scores = [scores(Split::Train)?, scores(Split::Val)?, scores(Split::Test)?];
     let sample = Features::sample(scores.iter().rev(), IMAGES).paths;
     let expected = job.logits(work, data, &sample, &tuned)?;
@@ -103,7 +103,7 @@ pub fn inside(
 
 impl Work<'_> {
     fn features(&self, data: &mut Dataset, split: Split, extractor: &mut Extractor) -> Result<Features> {
-        Features::extract(data, split, extractor, &format!("extracting {split} features"), self.progress)
+        Features::extract(data, split, extractor, self.progress)
     }
 
     fn fit(&self, features: &Features, data: &Dataset) -> Result<Fit> {

@@ -35,7 +35,7 @@ impl Recipe {
             arguments: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
             folder: std::env::current_dir().map_err(Error::io("."))?,
             model: model.sha256.clone(),
-            images: format!("{:x}", images.finalize()),
+            images: images.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
             settings: settings.clone(),
         })
     }

@@ -6,4 +6,4 @@ use serde::{Deserialize, Serialize};
 pub enum Level { None, Light, Strong }
 #[derive(Debug, Clone, Copy)]
 pub struct Key<'a> { pub seed: u64, pub epoch: u64, pub path: &'a str }
-pub fn preprocess_changed(p: &Pixels, pre: &Preprocessing, layout: Layout, _: Level, _: Key) -> Vec<f32> { preprocess(p, pre, layout) }
+pub fn preprocess_changed(p: &Pixels, pre: &Preprocessing, layout: Layout, _: Level, _: Key, out: &mut [f32]) -> Result<(), String> { preprocess(p, pre, layout, out) }

@@ -3,7 +3,7 @@
 //! [`Backend::resolve`] makes the choice once; [`Backend::open`] then turns models into [`Engine`]s. An engine takes a
 //! batch of images as an `ndarray` array and gives every output as one.
 
-mod candle;
+pub(crate) mod candle;
 mod extract;
 mod onnxruntime;
 mod port;

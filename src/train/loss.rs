@@ -3,16 +3,21 @@
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// What is minimised. Each is the mean over the images, as PyTorch's function of the name defines it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum LossKind {
     /// −Σ w·t·log softmax(z), `cross_entropy` with probabilities as targets: with class weights, too, the sum over the
     /// images is divided by their number.
+    #[value(help = "Of the softmax: classes exclude each other")]
     CrossEntropy,
     /// The mean over the classes of w·(z − t)², `mse_loss`.
+    #[value(help = "Squared error of the scores")]
     Mse,
     /// The mean over the classes of −w·(t·log σ(z) + (1 − t)·log(1 − σ(z))), `binary_cross_entropy_with_logits`.
+    #[value(help = "Binary cross-entropy of each class by itself")]
     Bce,
 }
 

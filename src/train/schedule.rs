@@ -1,5 +1,6 @@
 //! How the learning rate moves from step to step.
 
+use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// The share of steps in which [`Schedule::OneCycle`] rises.
@@ -10,14 +11,19 @@ const START: f64 = 25.0;
 const END: f64 = 1e4;
 
 /// The form of the curve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum Schedule {
     /// The same at every step.
+    #[value(help = "The same at every step")]
     Constant,
     /// (1 + cos(π·t))/2 at the share t of the steps: PyTorch's `CosineAnnealingLR` down to 0 (arXiv 1608.03983).
+    #[value(help = "Falls to 0 along a cosine")]
     Cosine,
     /// From 1/25 up to 1 in three tenths of the steps and down to 1/250000, along cosines: PyTorch's `OneCycleLR` (arXiv
     /// 1708.07120), whose momentum stays as it is. It is its own warm-up.
+    #[value(help = "Rises for three tenths of the steps, then falls")]
     OneCycle,
 }
 

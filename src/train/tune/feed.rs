@@ -60,11 +60,13 @@ impl Feed<'_> {
         if let Some(kept) = self.kept {
             return Ok(places.iter().flat_map(|&place| kept.row(place)).copied().collect());
         }
-        let one = |&place: &usize| self.image(&self.paths[place], change);
-        let images = places.par_iter().map(one).collect::<Result<Vec<Vec<f32>>>>()?.concat();
-        let Some(frozen) = self.frozen else { return Ok(images) };
         let (height, width) = self.preprocessing.size();
         let (channels, height, width) = (self.preprocessing.channels(), height as usize, width as usize);
+        let size = channels * height * width;
+        let mut images = vec![0.; places.len() * size];
+        let slots = images.par_chunks_exact_mut(size.max(1)).zip(places);
+        slots.try_for_each(|(slot, &place)| self.image(&self.paths[place], change, slot))?;
+        let Some(frozen) = self.frozen else { return Ok(images) };
         let shape = match self.layout {
             Layout::Nchw => [places.len(), channels, height, width],
             Layout::Nhwc => [places.len(), height, width, channels],
@@ -78,15 +80,16 @@ impl Feed<'_> {
         Ok(found.into_iter().collect())
     }
 
-    fn image(&self, path: &str, change: Change) -> Result<Vec<f32>> {
-        let alpha = self.preprocessing.color.has_alpha();
-        let lost = |why| Error::data(self.source.locate(path), format!("{why}; it could be read before"));
-        let pixels = self.source.decode(path, alpha).map_err(lost)?;
-        if change.level == Level::None {
-            return Ok(preprocess(&pixels, self.preprocessing, self.layout));
-        }
-        let key = augment::Key { seed: change.seed, epoch: change.epoch, path };
-        Ok(augment::preprocess_changed(&pixels, self.preprocessing, self.layout, change.level, key))
+    fn image(&self, path: &str, change: Change, slot: &mut [f32]) -> Result<()> {
+        let mut made = || {
+            let pixels = self.source.decode(path, self.preprocessing.color.has_alpha())?;
+            if change.level == Level::None {
+                return preprocess(&pixels, self.preprocessing, self.layout, slot);
+            }
+            let key = augment::Key { seed: change.seed, epoch: change.epoch, path };
+            augment::preprocess_changed(&pixels, self.preprocessing, self.layout, change.level, key, slot)
+        };
+        made().map_err(|why| Error::data(self.source.locate(path), format!("{why}; it could be read before")))
     }
 }
 
