@@ -9,6 +9,8 @@ use std::time::Instant;
 mod alpha;
 #[path = "data/folders.rs"]
 mod folders;
+#[path = "data/records.rs"]
+mod records;
 #[path = "data/texts.rs"]
 mod texts;
 

@@ -1,12 +1,15 @@
-//! From folders of image files to the tensors that a model takes: listing, decoding, preprocessing.
+//! From folders of image files, or files of many images, to the tensors that a model takes: listing, decoding, preprocessing.
 
 mod checks;
+mod cifar;
 mod config;
 pub mod dataset;
 pub mod decode;
+mod idx;
 mod labelled;
 pub mod preprocess;
 mod presets;
+mod records;
 mod resample;
 mod scan;
 mod source;
