@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod onnx;
 pub mod plan;
 pub mod progress;
+pub mod random;
 pub mod report;
 pub mod train;
 pub mod verify;
