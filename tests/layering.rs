@@ -62,8 +62,8 @@ fn rooms_use_only_what_they_may() {
         for file in found {
             for used in uses(&fs::read_to_string(&file).unwrap()) {
                 // Names at the crate's root are re-exports for users; inside, each is named by its room.
-                let fine =
-                    ["error", "progress", "guard", "random", room].contains(&used.as_str()) || allowed.contains(&used.as_str());
+                let fine = ["error", "progress", "guard", "random", room].contains(&used.as_str())
+                    || allowed.contains(&used.as_str());
                 assert!(fine, "{} uses crate::{used}, which {room} may not", file.display());
             }
         }
