@@ -154,11 +154,12 @@ pub(super) fn between(random: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
 }
 
 fn mirror(values: &mut [u8], width: usize, channels: usize) {
-    for row in values.chunks_exact_mut(width * channels) {
-        for left in 0..width / 2 {
-            let (before, after) = row.split_at_mut((width - 1 - left) * channels);
-            before[left * channels..][..channels].swap_with_slice(&mut after[..channels]);
-        }
+    let rows = values.chunks_exact_mut(width * channels);
+    match channels {
+        1 => rows.for_each(<[u8]>::reverse),
+        2 => rows.for_each(|row| row.as_chunks_mut::<2>().0.reverse()),
+        3 => rows.for_each(|row| row.as_chunks_mut::<3>().0.reverse()),
+        _ => rows.for_each(|row| row.as_chunks_mut::<4>().0.reverse()),
     }
 }
 

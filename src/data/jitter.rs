@@ -49,12 +49,12 @@ impl Jitter {
         let coloured = CHANNELS > 2;
         for step in self.order {
             match step {
-                0 => look_up(pixels, |value| blend(0.0, value, self.brightness)),
-                1 => {
+                0 if self.brightness != 1.0 => look_up(pixels, |value| blend(0.0, value, self.brightness)),
+                1 if self.contrast != 1.0 => {
                     let mean = mean(pixels);
                     look_up(pixels, |value| blend(mean, value, self.contrast));
                 }
-                2 if coloured => {
+                2 if coloured && self.saturation != 1.0 => {
                     let factor = self.saturation;
                     each(pixels, |rgb| rgb.map(|value| blend(luma_of(rgb), value, factor)));
                 }
