@@ -1,5 +1,6 @@
 //! Decoding and preprocessing against what Pillow and numpy make of the same images (tests/golden/make_images.py).
 
+use adapt::data::augment::{Key, Level, preprocess_changed};
 use adapt::data::{Layout, Pixels, Preprocessing, Spec, decode, decode_bytes, preprocess};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +8,12 @@ use std::time::Instant;
 
 #[path = "data/alpha.rs"]
 mod alpha;
+#[path = "data/augment.rs"]
+mod augment;
 #[path = "data/folders.rs"]
 mod folders;
+#[path = "data/records.rs"]
+mod records;
 #[path = "data/texts.rs"]
 mod texts;
 
@@ -215,6 +220,18 @@ fn speed() {
     time("28x28 grey, preprocess NHWC", 500, &mut || preprocess(&gray, &p, Layout::Nhwc, &mut out).unwrap());
     let colour = as_rgb(&gray);
     time("28x28 colour, preprocess NCHW", 500, &mut || preprocess(&colour, &p, Layout::Nchw, &mut out).unwrap());
+    let mut varied = |what: &str, image: &Pixels, n| {
+        for level in [Level::Light, Level::Strong] {
+            let mut epoch = 0;
+            time(&format!("{what}, {level:?}"), n, &mut || {
+                epoch += 1;
+                let key = Key { seed: 0, epoch, path: what };
+                preprocess_changed(image, &p, Layout::Nchw, level, key, &mut out).unwrap();
+            });
+        }
+    };
+    varied("28x28 grey", &gray, 500);
+    varied("28x28 colour", &colour, 500);
     let large = image::RgbImage::from_fn(4000, 3000, |x, y| {
         let wave = (f64::from(x) / 37.0).sin() * (f64::from(y) / 23.0).cos();
         image::Rgb([(128.0 + 90.0 * wave) as u8, (x * y / 500) as u8, (x * 7919 + y * 104_729) as u8 % 32])
@@ -222,6 +239,7 @@ fn speed() {
     let mut jpeg = std::io::Cursor::new(Vec::new());
     large.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 90)).unwrap();
     let (jpeg, large) = (jpeg.into_inner(), Pixels::Rgb(large));
+    varied("12 megapixels", &large, 20);
     println!("the 12-megapixel JPEG has {} bytes", jpeg.len());
     time("12 megapixels, decode", 5, &mut || drop(decode_bytes(&jpeg).unwrap()));
     time("12 megapixels, preprocess", 5, &mut || preprocess(&large, &p, Layout::Nchw, &mut out).unwrap());

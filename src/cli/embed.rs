@@ -54,7 +54,7 @@ pub fn run(options: &EmbedOptions) -> Result<()> {
     let mut model = Model::open(&options.model)?;
     let input = &options.run.input;
     warn_of_a_guess(&reporter, &preprocessing::resolve(&model, input.preprocess.as_ref(), input.size)?.1);
-    let paths = images_below(&options.paths)?;
+    let images = images_below(&options.paths)?;
     let backend = options.run.engine.resolve(&progress)?;
     let (preprocess, cut) = (input.preprocess.clone(), options.cut.clone());
     let wanted = PlanOptions { preprocess, cut, size: input.size, ..PlanOptions::default() };
@@ -63,7 +63,7 @@ pub fn run(options: &EmbedOptions) -> Result<()> {
         let engine = format!("{} {}", plan.engine.name, plan.engine.version);
         reporter.say(&format!("cut      {}, {} features\nengine   {engine}", printable(&plan.cut), plan.features));
     }
-    let (paths, rows) = rows(paths, &mut extractor, "extracting features", &reporter)?;
+    let (paths, rows) = rows(images, &mut extractor, "extracting features", &reporter)?;
     let Some((out, format)) = target else { return print(&csv(&paths, &rows)?) };
     let bytes = match format {
         Format::Csv => csv(&paths, &rows)?.into_bytes(),

@@ -67,7 +67,7 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct AdaptOptions {
-    /// Labelled images: DIR/<class>/*, or DIR/{train,val,test}/<class>/*
+    /// Labelled images: DIR/<class>/*, or DIR/{train,val,test}/<class>/*, or MNIST's or CIFAR's files in DIR
     #[arg(long, value_name = "DIR", required_unless_present = "resume", help_heading = "Main")]
     pub data: Option<PathBuf>,
     /// The pretrained model [default: the embedded EfficientNet-Lite0]
@@ -154,7 +154,8 @@ pub struct PredictOptions {
 pub struct EvalOptions {
     /// A model that adapt wrote, or any classifier whose class names are known
     pub model: PathBuf,
-    /// Labelled images: DIR/<class>/*, or DIR/test/<class>/* (DIR/val where there is no test folder)
+    /// Labelled images: DIR/<class>/*, or DIR/test/<class>/* (DIR/val where there is no test folder), or MNIST's or
+    /// CIFAR's files in DIR
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Print JSON

@@ -25,9 +25,9 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let progress = |event: adapt::progress::Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
-    let paths = images_below(&options.paths)?;
+    let images = images_below(&options.paths)?;
     let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
-    let (paths, rows) = rows(paths, &mut extractor, "predicting", &reporter)?;
+    let (paths, rows) = rows(images, &mut extractor, "predicting", &reporter)?;
     let names = trained.names(rows.ncols())?;
     let probabilities = trained.probabilities(rows.view());
     let rows = probabilities.rows().into_iter().zip(paths).map(|(row, path)| {
@@ -59,12 +59,12 @@ pub fn warn_of_a_guess(reporter: &Reporter, known: &Sourced) {
 /// # Errors
 /// Those of [`Extractor::run`], and [`Error::Data`] where none can be read.
 pub fn rows(
-    mut paths: Vec<String>,
+    (source, mut paths): (Source, Vec<String>),
     extractor: &mut Extractor,
     stage: &str,
     reporter: &Reporter,
 ) -> Result<(Vec<String>, Array2<f32>)> {
-    let found = extractor.run(&Source::default(), &paths, stage, &|event| reporter.event(event))?;
+    let found = extractor.run(&source, &paths, stage, &|event| reporter.event(event))?;
     reporter.finish();
     tell_skipped(&found.skipped);
     if let Some(first) = found.skipped.first().filter(|_| found.places.is_empty()) {

@@ -185,8 +185,10 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         s.verify
     );
     let _ = writeln!(text, "written  {}", printable(&out.to_string_lossy()));
-    let example =
-        images.first().map_or("IMAGE".into(), |image| Path::new(&run.data.path).join(image).display().to_string());
+    let data = Path::new(&run.data.path);
+    // A record of a file has no path that could be named.
+    let example = images.first().map(|image| data.join(image)).filter(|image| image.is_file());
+    let example = example.unwrap_or_else(|| data.to_path_buf()).display().to_string();
     let _ = writeln!(
         text,
         "next     adapt predict {} {}",

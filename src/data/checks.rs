@@ -50,6 +50,9 @@ impl Dataset {
 
     pub(super) fn check_form(&self) -> Result<()> {
         match &self.classes[..] {
+            [] if self.source.has_records() => {
+                self.fail("only test images; put the file of training images beside them".into())
+            }
             [] => self.fail("no class folders with images; give a folder with one folder of images per class".into()),
             [only] => {
                 let only = only.escape_debug();
@@ -65,7 +68,8 @@ impl Dataset {
 
     /// How many images could not be used, and the first with its reason.
     fn unreadable(&self) -> Option<(usize, String)> {
-        let images: Vec<_> = self.skipped.iter().filter(|skipped| is_image_name(&skipped.path)).collect();
+        let image = |path: &str| is_image_name(path) || self.source.has_record(path);
+        let images: Vec<_> = self.skipped.iter().filter(|skipped| image(&skipped.path)).collect();
         images.first().map(|first| (images.len(), format!("{}: {}", first.path, first.reason)))
     }
 }

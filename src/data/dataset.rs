@@ -1,5 +1,6 @@
-//! Image folders as a labelled dataset with a reproducible validation split.
+//! Image folders and files of many images as a labelled dataset with a reproducible validation split.
 
+use super::records;
 use super::scan::{Classes, Listing, list, split_of};
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -57,12 +58,13 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// A folder of images, listed. Nothing has been decoded.
+/// Labelled images, listed. Nothing has been decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dataset {
     /// Where the images are.
     pub source: Source,
-    /// The names of the classes, in byte order, as torchvision's ImageFolder numbers them.
+    /// The names of the classes: of folders, in byte order, as torchvision's ImageFolder numbers them; of files, in the
+    /// order of their numbers.
     pub classes: Vec<String>,
     /// The images, by split, then class, then path.
     pub items: Vec<Item>,
@@ -92,6 +94,8 @@ impl Default for ReadOptions {
 impl Dataset {
     /// Lists `root/<class>/**`, or `root/{train,val|valid|validation,test}/<class>/**` when `root/train` holds folders.
     ///
+    /// Where `root` is or holds MNIST's files (IDX, packed with gzip or not) or CIFAR's (binary), these are read instead.
+    ///
     /// Symbolic links are followed; hidden names are passed over. Without validation images, each class gives
     /// round(val * n) of its training images, at least 1 and never all. They are the first in order of the SHA-256 of
     /// seed and path: where an image goes then depends on itself, so that adding or removing another image moves at
@@ -105,13 +109,14 @@ impl Dataset {
         if !(0.0..1.0).contains(&options.val) {
             return Err(Error::Usage(format!("val is {}; it must be at least 0 and less than 1", options.val)));
         }
-        match root.metadata() {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => return Err(Error::Usage(format!("{}: not a folder; give one of images", root.display()))),
-            Err(e) => return Err(Error::Usage(format!("{}: {e}; give a folder of images", root.display()))),
-        }
-        let mut listing = list(root, progress)?;
-        let mut data = Dataset { source: Source::folder(root), ..Dataset::default() };
+        let meta = root.metadata();
+        let meta = meta.map_err(|e| Error::Usage(format!("{}: {e}; give a folder of images", root.display())))?;
+        let (source, mut listing) = match records::read(root)? {
+            Some(found) => found,
+            None if meta.is_dir() => (Source::folder(root), list(root, progress)?),
+            None => return Err(not_a_folder(root)),
+        };
+        let mut data = Dataset { source, ..Dataset::default() };
         data.skipped.append(&mut listing.skipped);
         data.note_ignored(&listing);
         data.take_classes(&mut listing);
@@ -154,7 +159,10 @@ impl Dataset {
     /// Classes and items from the listing; the classes are those that have training images.
     fn take_classes(&mut self, listing: &mut Listing) {
         let train = listing.splits.remove(&Split::Train).unwrap_or_default();
-        let (empty, full): (Vec<_>, Vec<_>) = train.into_iter().partition(|(_, paths)| paths.is_empty());
+        let (empty, mut full): (Vec<_>, Vec<_>) = train.into_iter().partition(|(_, paths)| paths.is_empty());
+        let order: HashMap<&str, usize> = listing.order.iter().enumerate().map(|(i, name)| (&**name, i)).collect();
+        // What has no order of its own keeps that of bytes.
+        full.sort_by_key(|(name, _)| order.get(name.as_str()));
         if !empty.is_empty() {
             let names = empty.iter().map(|(name, _)| name.as_str());
             self.notes.push(format!("class folders without images are left out: {}", quoted(names)));
@@ -172,6 +180,7 @@ impl Dataset {
                     self.items.extend(paths.into_iter().map(|path| Item { path, label, split }));
                 } else if let Some(path) = paths.first() {
                     let folder = path.split('/').take(2).collect::<Vec<_>>().join("/");
+                    let folder = if self.source.has_records() { name.clone() } else { folder };
                     let reason = format!("no training images of this class ({} images)", paths.len());
                     self.skipped.push(Skipped { path: folder, reason });
                     unknown.push(name);
@@ -238,6 +247,11 @@ impl Dataset {
             own.into_iter().take(chosen).for_each(|item| item.split = Split::Val);
         }
     }
+}
+
+pub(super) fn not_a_folder(root: &Path) -> Error {
+    let what = "not a folder of images, nor a file of MNIST's or CIFAR's that is known by its name";
+    Error::Usage(format!("{}: {what}", root.display()))
 }
 
 /// Names for a message: the first ten.

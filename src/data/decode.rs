@@ -180,7 +180,7 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
     }
 }
 
-fn io_reason(error: std::io::Error) -> String {
+pub(super) fn io_reason(error: std::io::Error) -> String {
     match error.kind() {
         ErrorKind::UnexpectedEof => "truncated".into(),
         _ => error.to_string(),

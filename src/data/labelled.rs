@@ -1,6 +1,7 @@
 //! Images for a model that is ready: to be labelled by it, or to measure it.
 
-use super::dataset::{Dataset, Item, Skipped, Split};
+use super::dataset::{Dataset, Item, Skipped, Split, not_a_folder};
+use super::records;
 use super::scan::{Listing, holds_folders, is_image_name, list};
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -8,15 +9,22 @@ use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// Paths of the images that `paths` name, and of those in folders among them, at any depth and in order of their names.
-/// A file that is named is taken whatever its extension.
+/// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they are,
+/// and their paths. A file that is named is taken whatever its extension; MNIST's and CIFAR's files, and folders that hold
+/// some, stand for all of their images.
 ///
 /// # Errors
-/// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all.
-pub fn images_below(paths: &[PathBuf]) -> Result<Vec<String>> {
-    let mut images = Vec::new();
+/// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all; [`Error::Data`] for a
+/// damaged file of many images.
+pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
+    let (mut images, mut records) = (Vec::new(), Vec::new());
     for path in paths {
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
+        if let Some(parts) = records::images(path)? {
+            images.extend(parts.iter().flat_map(|part| (0..part.count).map(|number| part.path(number))));
+            records.extend(parts);
+            continue;
+        }
         if !meta.is_dir() {
             let text = path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())))?;
             images.push(text.to_string());
@@ -30,25 +38,42 @@ pub fn images_below(paths: &[PathBuf]) -> Result<Vec<String>> {
     }
     match images.is_empty() {
         true => Err(Error::Usage("there are no images in what was named".into())),
-        false => Ok(images),
+        false => Ok((Source::records("", records), images)),
     }
 }
 
 /// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**`, else
-/// `root/<class>/**`. Folders are matched to classes by name; those of other names are skipped.
+/// `root/<class>/**`; of MNIST's and CIFAR's files those for testing, if any. Folders are matched to classes by name; those
+/// of other names are skipped.
 ///
 /// # Errors
-/// [`Error::Usage`] when `root` is not a folder, [`Error::Data`] when no folder has a class's name.
+/// [`Error::Usage`] when `root` is neither a folder nor a file of many images, [`Error::Data`] when no folder has a class's
+/// name, or such a file is damaged.
 pub fn labelled(root: &Path, classes: &[String], progress: Progress) -> Result<Dataset> {
+    if let Some((source, mut listing)) = records::read(root)? {
+        let best = [Split::Test, Split::Val, Split::Train].into_iter().find_map(|split| listing.splits.remove(&split));
+        return matched(source, best.unwrap_or_default(), Vec::new(), classes);
+    }
     if !root.is_dir() {
-        return Err(Error::Usage(format!("{}: not a folder; give one of images", root.display())));
+        return Err(not_a_folder(root));
     }
     let splits = ["test", "val", "valid", "validation"].map(|name| root.join(name));
     let is_split = |p: &&PathBuf| holds_folders(p) && !classes.iter().any(|c| p.ends_with(c));
     let root = splits.iter().find(is_split).cloned().unwrap_or_else(|| root.to_path_buf());
     let Listing { splits, skipped, split_form, .. } = list(&root, progress)?;
-    let mut data = Dataset { source: Source::folder(root), classes: classes.to_vec(), skipped, ..Dataset::default() };
-    for (name, paths) in splits.into_values().flatten().filter(|_| !split_form) {
+    let found = splits.into_values().flatten().filter(|_| !split_form);
+    matched(Source::folder(root), found, skipped, classes)
+}
+
+/// The images of `found` by class, those of which are known.
+fn matched(
+    source: Source,
+    found: impl IntoIterator<Item = (String, Vec<String>)>,
+    skipped: Vec<Skipped>,
+    classes: &[String],
+) -> Result<Dataset> {
+    let mut data = Dataset { source, classes: classes.to_vec(), skipped, ..Dataset::default() };
+    for (name, paths) in found {
         match classes.iter().position(|c| *c == name) {
             Some(label) => data.items.extend(paths.into_iter().map(|path| Item { path, label, split: Split::Test })),
             None if paths.is_empty() => {}
@@ -60,7 +85,8 @@ pub fn labelled(root: &Path, classes: &[String], progress: Progress) -> Result<D
     }
     if data.items.is_empty() {
         let some: Vec<_> = classes.iter().take(5).map(|c| format!("'{c}'")).collect();
-        let what = format!("no folder of images has the name of one of the model's classes, as {}", some.join(", "));
+        let kind = if data.source.has_records() { "class" } else { "folder" };
+        let what = format!("no {kind} of images has the name of one of the model's classes, as {}", some.join(", "));
         return Err(Error::data(data.source.place(), what));
     }
     Ok(data)

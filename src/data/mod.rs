@@ -1,20 +1,26 @@
-//! From folders of image files to the tensors that a model takes: listing, decoding, preprocessing.
+//! From folders of image files, or files of many images, to the tensors that a model takes: listing, decoding, preprocessing.
 
 pub mod augment;
 mod checks;
+mod cifar;
 mod config;
 pub mod dataset;
 pub mod decode;
+mod idx;
+mod jitter;
 mod labelled;
 pub mod preprocess;
 mod presets;
+mod records;
 mod resample;
 mod scan;
 mod source;
 pub mod spec;
+mod values;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
 pub use decode::{Pixels, decode, decode_bytes, decode_with_alpha};
+pub use jitter::Jitter;
 pub use labelled::{images_below, labelled};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
 pub use source::Source;

@@ -1,10 +1,9 @@
 //! From decoded pixels to the values of a model's input: resize, crop, scale, normalise.
 
 use super::decode::Pixels;
-use super::resample::{Patch, resample};
-use image::{DynamicImage, GrayAlphaImage, GrayImage};
+use super::resample::resample;
+use super::values::{suited, write};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// ImageNet's mean of each of red, green, blue, in 0 to 1.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -187,7 +186,7 @@ impl Preprocessing {
     }
 
     /// The result for each pixel value, one table per channel in red, green, blue order.
-    fn tables(&self) -> Vec<[f32; 256]> {
+    pub(super) fn tables(&self) -> Vec<[f32; 256]> {
         let table = |(&mean, &std): (&f32, &f32)| {
             let (scale, mean, std) = (f64::from(self.scale), f64::from(mean), f64::from(std));
             std::array::from_fn(|pixel| ((pixel as f64 * scale - mean) / std) as f32)
@@ -208,88 +207,19 @@ pub(super) fn shorter_side(size: u32) -> u32 {
 /// # Errors
 /// One line when `p` is not valid, `out` has the wrong length, or the image cannot be resized.
 pub fn preprocess(image: &Pixels, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
-    p.validate()?;
-    let (height, width) = (p.size().0 as usize, p.size().1 as usize);
-    let channels = p.channels();
-    if out.len() != channels * height * width {
-        return Err(format!("the output has {} values; {} are needed", out.len(), channels * height * width));
-    }
+    checked(p, out)?;
     let image = suited(image, p.color);
     let patch = resample(&image, p)?;
-    // The order of the tables is that of the output; the pixel's value for channel c of BGR is its value 2 - c.
-    let mut tables: Vec<(usize, [f32; 256])> = p.tables().into_iter().enumerate().collect();
-    if p.color == Color::Bgr {
-        tables.reverse();
-    }
-    let padded = (patch.height as usize, patch.width as usize) != (height, width);
-    for (channel, (source, table)) in tables.iter().enumerate() {
-        let source = match image.channels() {
-            values if p.color.has_alpha() && *source + 1 == channels => values - 1,
-            1 | 2 => 0,
-            _ => *source,
-        };
-        let (start, step) = match layout {
-            Layout::Nchw => (channel * height * width, 1),
-            Layout::Nhwc => (channel, channels),
-        };
-        if padded {
-            let plane = out[start..].iter_mut().step_by(step).take(height * width);
-            plane.for_each(|value| *value = table[0]);
-        }
-        write_channel(&patch, image.channels(), source, table, width, &mut out[start..], step);
-    }
+    write(&patch, image.channels(), p, layout, out);
     Ok(())
 }
 
-/// Looks channel `source` of the patch up in `table`; `out` begins at the channel's first value, rows of `width`.
-fn write_channel(
-    patch: &Patch,
-    channels: usize,
-    source: usize,
-    table: &[f32; 256],
-    width: usize,
-    out: &mut [f32],
-    step: usize,
-) {
-    let rows = patch.values.chunks_exact(patch.width as usize * channels);
-    for (row, values) in rows.enumerate() {
-        let start = ((row + patch.top as usize) * width + patch.left as usize) * step;
-        let pixels = values[source..].iter().step_by(channels);
-        if step == 1 {
-            out[start..].iter_mut().zip(pixels).for_each(|(out, &pixel)| *out = table[usize::from(pixel)]);
-        } else {
-            let places = out[start..].iter_mut().step_by(step);
-            places.zip(pixels).for_each(|(out, &pixel)| *out = table[usize::from(pixel)]);
-        }
+/// Whether `p` is valid, and `out` as long as it says.
+pub(super) fn checked(p: &Preprocessing, out: &[f32]) -> Result<(), String> {
+    p.validate()?;
+    let needed = p.channels() * p.size().0 as usize * p.size().1 as usize;
+    match out.len() == needed {
+        true => Ok(()),
+        false => Err(format!("the output has {} values; {needed} are needed", out.len())),
     }
-}
-
-/// The image with opacity where the model takes it, without where not; grey where the model takes that.
-fn suited(image: &Pixels, color: Color) -> Cow<'_, Pixels> {
-    let image = match (image, color.has_alpha()) {
-        (Pixels::Rgb(rgb), true) => Cow::Owned(Pixels::Rgba(DynamicImage::from(rgb.clone()).into_rgba8())),
-        (Pixels::Gray(gray), true) => {
-            Cow::Owned(Pixels::GrayAlpha(DynamicImage::from(gray.clone()).into_luma_alpha8()))
-        }
-        (Pixels::Rgba(rgba), false) => Cow::Owned(Pixels::Rgb(DynamicImage::from(rgba.clone()).into_rgb8())),
-        (Pixels::GrayAlpha(gray), false) => Cow::Owned(Pixels::Gray(DynamicImage::from(gray.clone()).into_luma8())),
-        _ => Cow::Borrowed(image),
-    };
-    match (&*image, color) {
-        (Pixels::Rgb(rgb), Color::Gray) => {
-            let values = rgb.as_raw().chunks_exact(3).map(luma).collect();
-            Cow::Owned(Pixels::Gray(GrayImage::from_raw(rgb.width(), rgb.height(), values).unwrap_or_default()))
-        }
-        (Pixels::Rgba(rgba), Color::GrayAlpha) => {
-            let values = rgba.as_raw().chunks_exact(4).flat_map(|pixel| [luma(pixel), pixel[3]]).collect();
-            let gray = GrayAlphaImage::from_raw(rgba.width(), rgba.height(), values);
-            Cow::Owned(Pixels::GrayAlpha(gray.unwrap_or_default()))
-        }
-        _ => image,
-    }
-}
-
-/// Pillow's `convert('L')` of one pixel.
-fn luma(p: &[u8]) -> u8 {
-    ((u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16) as u8
 }

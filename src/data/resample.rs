@@ -70,14 +70,7 @@ pub(super) fn resample(image: &Pixels, p: &Preprocessing) -> Result<Patch, Strin
     let exact = matches!(p.filter, Filter::Nearest | Filter::Box) && resized_height * resized_width <= MAX_PIXELS;
     let axis = |source, resized: u64, out| Axis::new(source, resized, if exact { resized as u32 } else { out });
     let (y, x) = (axis(height, resized_height, out_height), axis(width, resized_width, out_width));
-    let values = RESIZER.with_borrow_mut(|resizer| {
-        let values = convolve(resizer, image, p.filter, y, x);
-        if resizer.size_of_internal_buffers() > KEPT_BYTES {
-            resizer.reset_internal_buffers();
-        }
-        values
-    });
-    let mut values = values.map_err(|e| format!("cannot be resized: {e}"))?;
+    let mut values = convolved(image, p.filter, y, x)?;
     let (y, x) = (Axis::new(height, resized_height, out_height), Axis::new(width, resized_width, out_width));
     if exact {
         let (rows, columns) = ((resized_height - u64::from(y.kept)) / 2, (resized_width - u64::from(x.kept)) / 2);
@@ -87,6 +80,34 @@ pub(super) fn resample(image: &Pixels, p: &Preprocessing) -> Result<Patch, Strin
         values = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
     }
     Ok(Patch { values, height: y.kept, width: x.kept, top: y.pad, left: x.pad })
+}
+
+/// Resizes the part of `image` that `crop` names (first row, first column, height, width) to `size` (height, width), as
+/// Pillow's `resize` does with a `box`: pixels just outside weigh in at the borders.
+pub(super) fn resample_box(
+    image: &Pixels,
+    filter: Filter,
+    [top, left, height, width]: [u32; 4],
+    size: (u32, u32),
+) -> Result<Vec<u8>, String> {
+    let axis = |source: u32, start: u32, length: u32, kept| {
+        let inside = length > 0 && start.checked_add(length).is_some_and(|end| end <= source);
+        let (start, length) = (f64::from(start), f64::from(length));
+        inside.then_some(Axis { source, start, length, kept, pad: 0 }).ok_or("the crop is not inside the image")
+    };
+    let (y, x) = (axis(image.height(), top, height, size.0)?, axis(image.width(), left, width, size.1)?);
+    convolved(image, filter, y, x)
+}
+
+fn convolved(image: &Pixels, filter: Filter, y: Axis, x: Axis) -> Result<Vec<u8>, String> {
+    let values = RESIZER.with_borrow_mut(|resizer| {
+        let values = convolve(resizer, image, filter, y, x);
+        if resizer.size_of_internal_buffers() > KEPT_BYTES {
+            resizer.reset_internal_buffers();
+        }
+        values
+    });
+    values.map_err(|e| format!("cannot be resized: {e}"))
 }
 
 /// Height and width after resizing. The longer side is truncated, as torchvision's Resize does.

@@ -22,6 +22,8 @@ pub(super) struct Listing {
     pub split_form: bool,
     /// Images by split (train only without that form) and class. A class folder without images is there, empty.
     pub splits: BTreeMap<Split, Classes>,
+    /// The classes' names in an order of their own; empty where that of bytes is right.
+    pub order: Vec<String>,
     pub skipped: Vec<Skipped>,
     /// Files that are not images by their names.
     pub others: u64,

@@ -156,3 +156,30 @@ fn files_that_may_not_be_read() {
     mode("tiny.onnx", 0o0);
     run(main).fails(1, &["tiny.onnx", "ermission denied"]);
 }
+
+#[test]
+fn files_of_many_images() {
+    let place = Place::usual();
+    let header = |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
+    for (stem, count) in [("train", 20), ("t10k", 8)] {
+        let labels: Vec<u8> = (0..count).map(|i| [2, 10][i as usize % 2]).collect();
+        let pixels = labels.iter().flat_map(|&label| [label * 20; 64]).collect();
+        place.write(&format!("digits/{stem}-images-idx3-ubyte"), [header(&[0x803, count, 8, 8]), pixels].concat());
+        place.write(&format!("digits/{stem}-labels-idx1-ubyte"), [header(&[0x801, count]), labels].concat());
+    }
+    let ran = place.adapt("--data digits --onnx tiny.onnx --out out").succeeds();
+    assert!(ran.out.contains("adapt predict out/model.onnx digits\n"), "{}", ran.out);
+    assert_eq!(place.read("out/labels.txt"), "2\n10\n");
+    let run = place.json("out/run.json");
+    assert_eq!((&run["data"]["path"], &run["data"]["counts"]["test"]), (&"digits".into(), &serde_json::json!([4, 4])));
+    assert!(place.read("out/predictions.csv").contains("t10k-000007,test,10,"));
+    let figures = place.adapt("eval out/model.onnx --data digits --json").succeeds();
+    let figures: serde_json::Value = serde_json::from_str(&figures.out).unwrap();
+    assert_eq!((&figures["n"], &figures["accuracy"]), (&8.into(), &run["metrics"]["test"]["accuracy"]));
+    let ran = place.adapt("predict out/model.onnx digits/t10k-images-idx3-ubyte --csv").succeeds();
+    assert!(ran.out.lines().count() == 9 && ran.out.contains("\ndigits/t10k-000007,"), "{}", ran.out);
+    let ran = place.adapt("embed tiny.onnx digits data").succeeds();
+    assert_eq!(ran.out.lines().count(), 1 + 28 + 18, "{}", ran.out);
+    place.write("digits/train-labels-idx1-ubyte", header(&[0x801, 9]));
+    place.adapt("--data digits --onnx tiny.onnx --out other").fails(1, &["train-labels-idx1-ubyte", "do not belong"]);
+}
