@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Some(cli::Command::Embed(options)) => cli::embed::run(&options),
         Some(cli::Command::Cut(options)) => cli::cut::run(&options),
         Some(cli::Command::Merge(options)) => cli::merge::run(&options),
+        Some(cli::Command::New(options)) => cli::new::run(&options),
         Some(cli::Command::Runtime(options)) => cli::runtime::run(&options),
     };
     match result {

@@ -15,6 +15,7 @@ mod cli {
     mod interrupts;
     mod models;
     mod names;
+    mod new;
     mod outputs;
     mod parts;
     mod ready;

@@ -9,6 +9,7 @@ pub mod inside;
 pub mod inspect;
 pub mod made;
 pub mod merge;
+pub mod new;
 pub mod options;
 pub mod predict;
 pub mod progress;
@@ -59,6 +60,8 @@ pub enum Command {
     Embed(embed::EmbedOptions),
     /// Writes a model's part up to a tensor as a model of its own
     Cut(cut::CutOptions),
+    /// Writes a new network with initial weights
+    New(new::NewOptions),
     /// Puts the tensors of a safetensors file into an ONNX file, by name
     Merge(MergeOptions),
     /// Shows which ONNX Runtime is used, or fetches one

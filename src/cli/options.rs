@@ -75,3 +75,12 @@ pub fn size(text: &str) -> std::result::Result<(u32, u32), String> {
     let side = |s: &str| s.parse::<u32>().ok().filter(|n| (1..=8192).contains(n));
     side(height).zip(side(width)).ok_or_else(|| "give HEIGHTxWIDTH in pixels, as 224x224, up to 8192".into())
 }
+
+/// `CxHxW`.
+pub fn input(text: &str) -> std::result::Result<(usize, u32, u32), String> {
+    let wrong = || "give CHANNELSxHEIGHTxWIDTH, as 3x32x32: 1 to 4 channels, up to 8192 pixels".to_string();
+    let (channels, sides) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
+    let channels = channels.parse().ok().filter(|n| (1..=4).contains(n)).ok_or_else(wrong)?;
+    let (height, width) = size(sides).map_err(|_| wrong())?;
+    Ok((channels, height, width))
+}

@@ -22,7 +22,7 @@ impl Ema {
     /// Starts at the parameters' values. `decay`: in [0, 1).
     ///
     /// # Errors
-    /// [`crate::Error::Train`] when they cannot be copied.
+    /// [`crate::error::Error::Train`] when they cannot be copied.
     pub fn new(parameters: &[Tensor], decay: f64) -> Result<Ema> {
         let average = parameters.iter().map(Tensor::copy).collect::<candle_core::Result<_>>().map_err(failed)?;
         Ok(Ema { decay, updates: 0, average })
@@ -31,7 +31,7 @@ impl Ema {
     /// Takes in the parameters after a step.
     ///
     /// # Errors
-    /// [`crate::Error::Train`] for lists or shapes that are not those it began with.
+    /// [`crate::error::Error::Train`] for lists or shapes that are not those it began with.
     pub fn update(&mut self, parameters: &[Tensor]) -> Result<()> {
         same_length("parameters", parameters.len(), self.average.len())?;
         self.updates += 1;
@@ -51,7 +51,7 @@ impl Ema {
     /// `NAME.ema` for every parameter, and `ema.step`. The tensors are the averages themselves: write them before going on.
     ///
     /// # Errors
-    /// [`crate::Error::Train`] when there is not a name for each parameter.
+    /// [`crate::error::Error::Train`] when there is not a name for each parameter.
     pub fn state(&self, names: &[String]) -> Result<HashMap<String, Tensor>> {
         same_length("names", names.len(), self.average.len())?;
         let mut tensors: HashMap<_, _> =
@@ -63,7 +63,7 @@ impl Ema {
     /// Takes what [`Ema::state`] gave, perhaps among other tensors.
     ///
     /// # Errors
-    /// [`crate::Error::Train`] naming a tensor that is missing or of another shape or type; the state is as before then.
+    /// [`crate::error::Error::Train`] naming a tensor that is missing or of another shape or type; the state is as before then.
     pub fn load_state(&mut self, names: &[String], tensors: &HashMap<String, Tensor>) -> Result<()> {
         same_length("names", names.len(), self.average.len())?;
         let updates = find(tensors, "ema.step".into(), &[], DType::I64)?.to_scalar().map_err(failed)?;

@@ -53,6 +53,25 @@ fn names_become_unique() {
     assert_eq!(other.node[0].input[0], y);
 }
 
+/// tract calls a convolution's bias `conv.bias`, which may be the file's name for it.
+#[test]
+fn a_node_called_as_its_weights_begin_is_named_anew() {
+    for name in [Some("conv"), None] {
+        let mut g = Graph::new(4);
+        g.input(&[1, 3, 5, 5]);
+        let mut model = g.model("conv");
+        let main = graph(&mut model);
+        main.initializer.push(initializer("conv.weight", &[2, 3, 1, 1], (0..6).map(|i| i as f32), data_type::FLOAT));
+        main.initializer.push(initializer("conv.bias", &[2], [1.0, 2.0], data_type::FLOAT));
+        let mut conv = node("Conv", &["x", "conv.weight", "conv.bias"], "conv", vec![]);
+        conv.name = name.map(str::to_owned);
+        main.node.push(conv);
+        let unique = after(names::unique, &model, &[2, 3, 5, 5]);
+        assert_eq!(unique.graph().node[0].name(), "conv.2");
+        Program::import(&model, &[None, Some(3), Some(5), Some(5)]).unwrap();
+    }
+}
+
 #[test]
 fn constants_are_stored() {
     let mut g = Graph::new(6);

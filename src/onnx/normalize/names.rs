@@ -3,17 +3,21 @@
 use super::super::graph::{Names, inner_graphs};
 use super::super::schema::{GraphProto, ModelProto, NodeProto};
 use super::{inner, read_instead};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Names nodes that have no name, or another's, and renames values of inner graphs that are called as values outside,
 /// or in a graph beside. Empty names at the end of a list, for what is left out, go. The main graph's values keep their
-/// names: [`super::super::validate`] lets none be there twice.
+/// names: [`super::super::validate`] lets none be there twice. A node `a` beside a stored `a.b` is named anew: tract
+/// calls what it makes of a node so, as `conv1.bias`.
 pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
     let Some(graph) = proto.graph.as_mut() else { return Ok(()) };
-    let mut unique =
-        Unique { names: Names::of(graph), nodes: HashSet::new(), named: HashSet::new(), values: HashSet::new() };
-    unique.values.extend(own(graph).map(str::to_owned));
-    unique.named.extend(every_node(graph).map(|node| node.name().to_owned()));
+    let mut unique = Unique {
+        names: Names::of(graph),
+        nodes: HashSet::new(),
+        named: every_node(graph).map(|node| node.name().to_owned()).collect(),
+        values: own(graph).map(str::to_owned).collect(),
+        stored: graph.initializer.iter().map(|t| t.name().to_owned()).collect(),
+    };
     graph.node.iter_mut().for_each(|node| unique.node(node));
     Ok(())
 }
@@ -24,6 +28,8 @@ struct Unique {
     /// The names that nodes have in the file.
     named: HashSet<String>,
     values: HashSet<String>,
+    /// The main graph's stored tensors.
+    stored: BTreeSet<String>,
 }
 
 impl Unique {
@@ -31,19 +37,27 @@ impl Unique {
         for values in [&mut node.input, &mut node.output] {
             while values.pop_if(|name| name.is_empty()).is_some() {}
         }
-        if node.name().is_empty() || !self.nodes.insert(node.name().to_owned()) {
+        let owns = self.owns(node.name());
+        if node.name().is_empty() || owns || !self.nodes.insert(node.name().to_owned()) {
             // A node without a name is called after its first output, which people find in the file.
             let wanted = match (node.name(), node.output.first()) {
                 ("", Some(output)) if !output.is_empty() => output,
                 ("", _) => node.op_type(),
                 (name, _) => name,
             };
-            let is_free = node.name().is_empty() && !self.named.contains(wanted) && !self.nodes.contains(wanted);
+            let is_taken = self.named.contains(wanted) || self.nodes.contains(wanted) || self.owns(wanted);
+            let is_free = node.name().is_empty() && !is_taken;
             let name = if is_free && wanted != node.op_type() { wanted.to_owned() } else { self.names.fresh(wanted) };
             self.nodes.insert(name.clone());
             node.name = Some(name);
         }
         inner(node).for_each(|graph| self.graph(graph));
+    }
+
+    /// Whether a stored tensor is called `name.something`.
+    fn owns(&self, name: &str) -> bool {
+        let start = format!("{name}.");
+        self.stored.range(start.clone()..).next().is_some_and(|tensor| tensor.starts_with(&start))
     }
 
     fn graph(&mut self, graph: &mut GraphProto) {

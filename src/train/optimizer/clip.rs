@@ -13,7 +13,7 @@ const CHUNK: usize = 1 << 14;
 /// caller has to look. Scaled gradients are new tensors, since one tensor may be the gradient of two parameters.
 ///
 /// # Errors
-/// [`crate::Error::Train`] for gradients that cannot be read as numbers.
+/// [`crate::error::Error::Train`] for gradients that cannot be read as numbers.
 pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
     let mut total = 0.0;
     for grad in grads.iter().flatten() {
