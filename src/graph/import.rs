@@ -161,6 +161,7 @@ impl<'a> Builder<'a> {
             done: Vec::new(),
             dtype: DType::F32,
             device: Device::Cpu,
+            profile: Default::default(),
         };
         Ok(Builder { model, program, numbers, hosts: HashMap::new() })
     }

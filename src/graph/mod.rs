@@ -10,6 +10,7 @@ mod bounds;
 mod host;
 pub(crate) mod import;
 mod ops;
+mod profile;
 mod run;
 mod size_steps;
 mod sizes;
@@ -24,6 +25,8 @@ use crate::onnx::port::Port;
 use candle_core::{DType, Device, Tensor};
 use host::HostValue;
 use ops::Op;
+use profile::Profile;
+pub use profile::Seconds;
 pub use run::{Gradients, Tape, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,6 +67,7 @@ pub struct Program {
     done: Vec<Vec<usize>>,
     dtype: DType,
     device: Device,
+    profile: Arc<Profile>,
 }
 
 impl Program {
@@ -76,6 +80,24 @@ impl Program {
     /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
     pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
         import::import(model, shape)
+    }
+
+    /// As [`Program::import`], with one step for each operator of the graph: slower, for checking.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn import_plain(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
+        import::import(model, shape)
+    }
+
+    /// The same program, which notes the time that each operator takes.
+    pub fn profiled(self) -> Program {
+        Program { profile: Arc::new(Profile::on()), ..self }
+    }
+
+    /// Seconds by operator since this was last asked; of [profiled](Program::profiled) programs only.
+    pub fn profile(&self) -> Seconds {
+        self.profile.take()
     }
 
     /// The same program in another floating type or on another device.

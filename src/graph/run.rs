@@ -2,6 +2,7 @@
 
 use super::host::{self, HostValue};
 use super::ops::{Keeps, Kept, Run};
+use super::profile::Way;
 use super::{Program, Step};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
@@ -203,7 +204,8 @@ impl Program {
         for (step, done) in self.steps.iter().zip(&self.done) {
             let inputs: Option<Vec<&Tensor>> = step.inputs.iter().map(|&input| values[input].as_ref()).collect();
             let inputs = inputs.ok_or_else(|| at(step)(candle_core::Error::msg("an input is missing")))?;
-            let made = step.op.forward(&run, &inputs).map_err(at(step))?;
+            let made = self.profile.timed(&step.operator, Way::Forward, || step.op.forward(&run, &inputs));
+            let made = made.map_err(at(step))?;
             if saving {
                 shapes[step.output] = made.dims().to_vec();
             }
@@ -256,7 +258,8 @@ impl Program {
                     shapes: step.inputs.iter().map(|&input| shapes[input].as_slice()).collect(),
                     wanted: step.inputs.iter().map(|&input| wanted[input]).collect(),
                 };
-                let found = step.op.backward(&run, &kept, &grad).map_err(at(step))?;
+                let found = self.profile.timed(&step.operator, Way::Backward, || step.op.backward(&run, &kept, &grad));
+                let found = found.map_err(at(step))?;
                 for (&input, found) in step.inputs.iter().zip(found).filter(|(input, _)| wanted[**input]) {
                     add(&mut grads[input], found).map_err(at(step))?;
                 }
