@@ -1,7 +1,7 @@
 //! Convolution: strides, dilations, any padding, groups.
 
 use super::im2col::{col2im, im2col};
-use super::{Float, Window, depthwise, matmul};
+use super::{Activation, Float, Window, depthwise, matmul};
 use rayon::prelude::*;
 
 /// A convolution's geometry. `x` is `[images, inputs, height, width]`, the kernel `[outputs, inputs / groups, kernel
@@ -68,14 +68,15 @@ impl Conv {
     }
 }
 
-/// Writes the convolution of `x` with `k`, plus `bias` (`[outputs]`), to `y`.
-pub fn forward<T: Float>(conv: &Conv, x: &[T], k: &[T], bias: Option<&[T]>, y: &mut [T]) {
+/// Writes the convolution of `x` with `k`, plus `bias` (`[outputs]`), through `activation`, to `y`.
+pub fn forward<T: Float>(conv: &Conv, x: &[T], k: &[T], bias: Option<&[T]>, activation: Activation<T>, y: &mut [T]) {
     conv.check(x, k, y);
     if y.is_empty() || x.is_empty() {
         return y.fill(T::default());
     }
     if conv.is_depthwise() {
-        return depthwise::forward(&conv.window, conv.planes(), x, k, bias, y);
+        depthwise::forward(&conv.window, conv.planes(), x, k, bias, y);
+        return activation.apply(y);
     }
     let (m, taps, n) = conv.sizes();
     let part = |columns: &mut Vec<T>, index: usize, y: &mut [T], threads: bool| {
@@ -94,6 +95,7 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], k: &[T], bias: Option<&[T]>, y: &
         let mut columns = Vec::new();
         y.chunks_exact_mut(m * n).enumerate().for_each(|(i, y)| part(&mut columns, i, y, true));
     }
+    activation.apply(y);
 }
 
 fn as_columns<'a, T: Float>(w: &Window, x: &'a [T], columns: &'a mut Vec<T>, len: usize) -> &'a [T] {

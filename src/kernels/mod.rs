@@ -31,6 +31,8 @@ pub trait Float:
     const ONE: Self;
     /// Below every number.
     const LOWEST: Self;
+    /// Above every number.
+    const HIGHEST: Self;
     /// A count as a number.
     fn count(n: usize) -> Self;
     /// Whether it is not a number.
@@ -42,6 +44,7 @@ macro_rules! float {
         impl Float for $t {
             const ONE: Self = 1.0;
             const LOWEST: Self = <$t>::NEG_INFINITY;
+            const HIGHEST: Self = <$t>::INFINITY;
             fn count(n: usize) -> Self {
                 n as $t
             }
@@ -53,6 +56,38 @@ macro_rules! float {
 }
 float!(f32);
 float!(f64);
+
+/// What becomes of each value of an output before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation<T> {
+    /// Nothing.
+    None,
+    /// Values below the first become the first, values above the second the second.
+    Clip(T, T),
+}
+
+impl<T: Float> Activation<T> {
+    /// Negative values become zero.
+    pub fn relu() -> Self {
+        Self::Clip(T::default(), T::HIGHEST)
+    }
+
+    /// Applies it in place; what is not a number stays so.
+    pub fn apply(self, values: &mut [T]) {
+        if let Self::Clip(low, high) = self {
+            let clip = |v: T| {
+                if v < low {
+                    low
+                } else if v > high {
+                    high
+                } else {
+                    v
+                }
+            };
+            values.iter_mut().for_each(|v| *v = clip(*v));
+        }
+    }
+}
 
 /// How a kernel slides over a map of `[height, width]`; one-dimensional data is a map of height 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

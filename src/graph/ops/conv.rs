@@ -3,7 +3,7 @@
 use super::shape::moved;
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, whole};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
-use crate::kernels::{Float, Window};
+use crate::kernels::{Activation, Float, Window};
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, WithDType};
 use tract_onnx::tract_core::ops::cnn::{Conv as TractConv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::nn::DataFormat;
@@ -145,7 +145,9 @@ impl Conv {
 fn forward<T: Real>(conv: &Geometry, x: &Tensor, k: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let shape = output_shape(&conv.window, x.dims(), conv.outputs);
     let bias = bias.flatten_all()?.broadcast_as(conv.outputs)?;
-    on_slices::<T>(&[x, k, &bias], &shape, |values, y| kernel::forward(conv, values[0], values[1], Some(values[2]), y))
+    on_slices::<T>(&[x, k, &bias], &shape, |values, y| {
+        kernel::forward(conv, values[0], values[1], Some(values[2]), Activation::None, y)
+    })
 }
 
 fn by_input<T: Real>(conv: &Geometry, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {

@@ -4,8 +4,8 @@
 use super::conv::{Real, by_type, on_slices};
 use super::onnx::{Parsed, Shape, given, made};
 use super::{Family, Keeps, Kept, Op, Run};
-use crate::kernels::Window;
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
+use crate::kernels::{Activation, Window};
 use candle_core::{DType, Result, Tensor};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -177,7 +177,9 @@ fn spread<T: Real>(back: &Geometry, x: &Tensor, k: &Tensor, shape: &[usize]) -> 
 }
 
 fn by_input<T: Real>(back: &Geometry, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    on_slices::<T>(&[grad, k], shape, |values, dx| kernel::forward(back, values[0], values[1], None, dx))
+    on_slices::<T>(&[grad, k], shape, |values, dx| {
+        kernel::forward(back, values[0], values[1], None, Activation::None, dx)
+    })
 }
 
 fn by_kernel<T: Real>(back: &Geometry, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
