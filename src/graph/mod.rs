@@ -5,8 +5,11 @@
 //! program's own: a step's gradient stands beside its forward side in `ops/`, and only values that some gradient needs
 //! are kept.
 
+mod backward;
 mod batch_norm;
 mod bounds;
+mod buffers;
+mod fuse;
 mod host;
 pub(crate) mod import;
 mod ops;
@@ -22,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::parameters::Parameter;
 use crate::onnx::port::Port;
+use buffers::Buffers;
 use candle_core::{DType, Device, Tensor};
 use host::HostValue;
 use ops::Op;
@@ -30,7 +34,7 @@ pub use profile::Seconds;
 pub use run::{Gradients, Tape, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tract_onnx::prelude::{Symbol, SymbolValues};
+use tract_onnx::prelude::{Symbol, SymbolValues, TDim};
 pub use trainable::{Obstacle, Part, Trainable, trainable};
 
 /// One operator on numbered values.
@@ -42,6 +46,8 @@ struct Step {
     op: Arc<dyn Op>,
     inputs: Vec<usize>,
     output: usize,
+    /// The output's.
+    shape: Vec<TDim>,
 }
 
 /// A graph that computes with candle, forward and backward.
@@ -67,6 +73,7 @@ pub struct Program {
     done: Vec<Vec<usize>>,
     dtype: DType,
     device: Device,
+    buffers: Arc<Buffers>,
     profile: Arc<Profile>,
 }
 
@@ -79,7 +86,7 @@ impl Program {
     /// # Errors
     /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
     pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        import::import(model, shape)
+        import::import(model, shape).map(fuse::fused)
     }
 
     /// As [`Program::import`], with one step for each operator of the graph: slower, for checking.
@@ -107,6 +114,21 @@ impl Program {
         let mut program = Program { dtype, device: device.clone(), ..self.clone() };
         program.set_constants()?;
         Ok(program)
+    }
+
+    /// Notes after which step each value is done with.
+    fn set_ends(&mut self) {
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            step.inputs.iter().chain([&step.output]).for_each(|&value| {
+                last.insert(value, index);
+            });
+        }
+        self.outputs.iter().for_each(|(_, value)| {
+            last.remove(value);
+        });
+        self.done = vec![Vec::new(); self.steps.len()];
+        last.into_iter().for_each(|(value, index)| self.done[index].push(value));
     }
 
     /// Makes tensors of the known values that steps read.
@@ -162,7 +184,7 @@ impl Program {
 
     /// The operators that run, by tract's names, each once.
     pub fn operators(&self) -> std::collections::BTreeSet<&str> {
-        self.steps.iter().map(|step| step.operator.as_str()).collect()
+        self.steps.iter().flat_map(|step| step.operator.split('+')).collect()
     }
 
     /// The number of images that are run at once: any where `None`.

@@ -1,13 +1,18 @@
-//! Convolution and pooling on the CPU, forward and backward side by side: what candle lacks, refuses or gets wrong.
+//! Convolution, pooling, activations and normalisations on the CPU, forward and backward side by side: what candle lacks,
+//! refuses, gets wrong or does slowly.
 //!
 //! Plain slices in row-major order and a geometry; nothing here knows tensors or graphs. Every kernel is generic over
 //! `f32` (what runs) and `f64` (what gradients are checked with), overwrites its whole output, and shares its work out
 //! so that no result depends on the number of threads.
 
+pub mod arrange;
 pub mod conv;
 mod depthwise;
+pub mod function;
 mod im2col;
+pub mod pointwise;
 pub mod pool;
+pub mod rows;
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
