@@ -1,6 +1,9 @@
 //! Convolution: strides, dilations, any padding, groups.
 
-use super::im2col::{col2im, im2col};
+use super::gather::Gather;
+use super::im2col::im2col;
+use super::product::{Place, Product, pack};
+use super::simd::Isa;
 use super::{Activation, Float, Window, depthwise, matmul};
 use rayon::prelude::*;
 
@@ -70,6 +73,18 @@ impl Conv {
 
 /// Writes the convolution of `x` with `k`, plus `bias` (`[outputs]`), through `activation`, to `y`.
 pub fn forward<T: Float>(conv: &Conv, x: &[T], k: &[T], bias: Option<&[T]>, activation: Activation<T>, y: &mut [T]) {
+    forward_on(Isa::best(), conv, x, k, bias, activation, y);
+}
+
+pub(super) fn forward_on<T: Float>(
+    isa: Isa,
+    conv: &Conv,
+    x: &[T],
+    k: &[T],
+    bias: Option<&[T]>,
+    activation: Activation<T>,
+    y: &mut [T],
+) {
     conv.check(x, k, y);
     if y.is_empty() || x.is_empty() {
         return y.fill(T::default());
@@ -79,23 +94,74 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], k: &[T], bias: Option<&[T]>, acti
         return activation.apply(y);
     }
     let (m, taps, n) = conv.sizes();
-    let part = |columns: &mut Vec<T>, index: usize, y: &mut [T], threads: bool| {
-        let group = index % conv.groups;
-        if let Some(bias) = bias {
-            y.chunks_exact_mut(n).zip(&bias[group * m..]).for_each(|(line, &b)| line.fill(b));
-        }
-        let x = &x[index * conv.x_part()..][..conv.x_part()];
-        let k = &k[group * m * taps..][..m * taps];
-        let columns = as_columns(&conv.window, x, columns, taps * n);
-        matmul((m, taps, n), (k, false), (columns, false), (y, bias.is_some()), threads);
-    };
-    if conv.shares_parts() {
-        y.par_chunks_exact_mut(m * n).enumerate().for_each_init(Vec::new, |c, (i, y)| part(c, i, y, false));
-    } else {
-        let mut columns = Vec::new();
-        y.chunks_exact_mut(m * n).enumerate().for_each(|(i, y)| part(&mut columns, i, y, true));
+    let gather = Gather::forward(&conv.window);
+    let a = pack(conv.groups, m, taps, |row, i| k[row * taps + i]);
+    let place = Place { image: conv.outputs * n, plane: n, first: 0, step: [gather.grid[1], 1] };
+    let channels = conv.inputs / conv.groups;
+    let (images, groups) = (conv.images, conv.groups);
+    Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias, activation, x, place }.write(y);
+}
+
+/// Writes the gradient by the input, given that by the output, to `dx`.
+pub fn by_input<T: Float>(conv: &Conv, k: &[T], dy: &[T], dx: &mut [T]) {
+    by_input_on(Isa::best(), conv, k, dy, dx);
+}
+
+pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx: &mut [T]) {
+    conv.check(dx, k, dy);
+    if dx.is_empty() || dy.is_empty() {
+        return dx.fill(T::default());
     }
-    activation.apply(y);
+    if conv.is_depthwise() {
+        return depthwise::by_input(&conv.window, conv.planes(), k, dy, dx);
+    }
+    let w = &conv.window;
+    let channels = conv.outputs / conv.groups;
+    let (m, pixels) = (conv.inputs / conv.groups, w.pixels());
+    let phases: Vec<[Phase; 2]> = (0..w.stride[0])
+        .flat_map(|y| (0..w.stride[1]).map(move |x| [Phase::new(w, 0, y), Phase::new(w, 1, x)]))
+        .filter(|phase| phase.iter().all(|phase| phase.count > 0))
+        .collect();
+    if phases.iter().flatten().any(|phase| phase.taps.is_empty()) {
+        dx.fill(T::default());
+    }
+    for [rows, columns] in phases.iter().filter(|phase| phase.iter().all(|phase| !phase.taps.is_empty())) {
+        let taps: Vec<usize> =
+            rows.taps.iter().flat_map(|y| columns.taps.iter().map(move |x| y.0 * w.kernel[1] + x.0)).collect();
+        let offsets = [rows, columns].map(|phase| phase.taps.iter().map(|tap| tap.1).collect());
+        let grid = [rows.count, columns.count];
+        let gather = Gather { map: w.output, grid, step: [1, 1], taps: offsets };
+        let gather = if w.stride == [1, 1] { gather.flattened() } else { gather };
+        let step = [w.stride[0] * w.input[1], w.stride[1]];
+        let a = pack(conv.groups, m, channels * taps.len(), |row, i| {
+            let (group, row) = (row / m, row % m);
+            k[((group * channels + i / taps.len()) * m + row) * w.taps() + taps[i % taps.len()]]
+        });
+        let place =
+            Place { image: conv.inputs * pixels, plane: pixels, first: rows.first * w.input[1] + columns.first, step };
+        let (activation, groups, images) = (Activation::None, conv.groups, conv.images);
+        let product =
+            Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias: None, activation, x: dy, place };
+        product.write(dx);
+    }
+}
+
+/// Every `stride`-th pixel along an axis, and the taps that lie over them; these are a convolution of the output's gradient
+/// with stride 1.
+struct Phase {
+    first: usize,
+    count: usize,
+    /// Tap, and the output position over the first pixel.
+    taps: Vec<(usize, isize)>,
+}
+
+impl Phase {
+    fn new(w: &Window, axis: usize, first: usize) -> Self {
+        let (stride, count) = (w.stride[axis], w.input[axis].saturating_sub(first).div_ceil(w.stride[axis]));
+        let offset = |k: usize| (first + w.before[axis]) as isize - (k * w.dilation[axis]) as isize;
+        let taps = (0..w.kernel[axis]).filter(|&k| offset(k).rem_euclid(stride as isize) == 0);
+        Self { first, count, taps: taps.map(|k| (k, offset(k).div_euclid(stride as isize))).collect() }
+    }
 }
 
 fn as_columns<'a, T: Float>(w: &Window, x: &'a [T], columns: &'a mut Vec<T>, len: usize) -> &'a [T] {
@@ -107,37 +173,12 @@ fn as_columns<'a, T: Float>(w: &Window, x: &'a [T], columns: &'a mut Vec<T>, len
     columns
 }
 
-/// Writes the gradient by the input, given that by the output, to `dx`.
-pub fn by_input<T: Float>(conv: &Conv, k: &[T], dy: &[T], dx: &mut [T]) {
-    conv.check(dx, k, dy);
-    if dx.is_empty() || dy.is_empty() {
-        return dx.fill(T::default());
-    }
-    if conv.is_depthwise() {
-        return depthwise::by_input(&conv.window, conv.planes(), k, dy, dx);
-    }
-    let (m, taps, n) = conv.sizes();
-    let part = |columns: &mut Vec<T>, index: usize, dx: &mut [T], threads: bool| {
-        let k = &k[index % conv.groups * m * taps..][..m * taps];
-        let dy = &dy[index * m * n..][..m * n];
-        if conv.window.is_pixelwise() {
-            return matmul((taps, m, n), (k, true), (dy, false), (dx, false), threads);
-        }
-        columns.resize(taps * n, T::default());
-        matmul((taps, m, n), (k, true), (dy, false), (columns, false), threads);
-        dx.fill(T::default());
-        col2im(&conv.window, columns, dx);
-    };
-    if conv.shares_parts() {
-        dx.par_chunks_exact_mut(conv.x_part()).enumerate().for_each_init(Vec::new, |c, (i, dx)| part(c, i, dx, false));
-    } else {
-        let mut columns = Vec::new();
-        dx.chunks_exact_mut(conv.x_part()).enumerate().for_each(|(i, dx)| part(&mut columns, i, dx, true));
-    }
-}
-
 /// Writes the gradient by the kernel, given that by the output, to `dk`.
 pub fn by_kernel<T: Float>(conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
+    by_kernel_on(Isa::best(), conv, x, dy, dk);
+}
+
+pub(super) fn by_kernel_on<T: Float>(_: Isa, conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
     conv.check(x, dk, dy);
     if x.is_empty() || dy.is_empty() {
         return dk.fill(T::default());

@@ -6,8 +6,15 @@
 
 pub mod conv;
 mod depthwise;
+mod gather;
 mod im2col;
 pub mod pool;
+mod product;
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod simd_x86;
+#[cfg(test)]
+mod tests;
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
@@ -33,6 +40,16 @@ pub trait Float:
     const LOWEST: Self;
     /// Above every number.
     const HIGHEST: Self;
+    /// Eight or four of them.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx2: simd::Vector<Self>;
+    /// Sixteen or eight of them.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx512: simd::Vector<Self>;
+    /// `self · b + c`, rounded once where that is no slower.
+    fn fused(self, b: Self, c: Self) -> Self;
     /// A count as a number.
     fn count(n: usize) -> Self;
     /// Whether it is not a number.
@@ -40,11 +57,23 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ty) => {
+    ($t:ty, $avx2:ident, $avx512:ident) => {
         impl Float for $t {
             const ONE: Self = 1.0;
             const LOWEST: Self = <$t>::NEG_INFINITY;
             const HIGHEST: Self = <$t>::INFINITY;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = std::arch::x86_64::$avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = std::arch::x86_64::$avx512;
+            #[inline(always)]
+            fn fused(self, b: Self, c: Self) -> Self {
+                if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+                    self.mul_add(b, c)
+                } else {
+                    self * b + c
+                }
+            }
             fn count(n: usize) -> Self {
                 n as $t
             }
@@ -54,8 +83,8 @@ macro_rules! float {
         }
     };
 }
-float!(f32);
-float!(f64);
+float!(f32, __m256, __m512);
+float!(f64, __m256d, __m512d);
 
 /// What becomes of each value of an output before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
