@@ -40,12 +40,7 @@ impl Conv {
     }
 
     fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.inputs == self.groups
-    }
-
-    /// Output channels; and output channels to an input channel.
-    fn planes(&self) -> (usize, usize) {
-        (self.outputs, self.outputs / self.inputs)
+        self.groups > 1 && self.inputs == self.groups && self.outputs == self.groups
     }
 
     /// A group's product: output channels, taps of all input channels, positions.
@@ -56,11 +51,6 @@ impl Conv {
     /// Values of one group of one image of `x`.
     fn x_part(&self) -> usize {
         self.inputs / self.groups * self.window.pixels()
-    }
-
-    /// Whether images and groups are shared out among the threads; else the threads share each product.
-    fn shares_parts(&self) -> bool {
-        self.images * self.groups >= rayon::current_num_threads().max(2)
     }
 
     fn check<T>(&self, x: &[T], k: &[T], y: &[T]) {
@@ -90,12 +80,11 @@ pub(super) fn forward_on<T: Float>(
         return y.fill(T::default());
     }
     if conv.is_depthwise() {
-        depthwise::forward(&conv.window, conv.planes(), x, k, bias, y);
-        return activation.apply(y);
+        return depthwise::forward(isa, &conv.window, (x, k), bias, activation, y);
     }
     let (m, taps, n) = conv.sizes();
     let gather = Gather::forward(&conv.window);
-    let a = pack(conv.groups, m, taps, |row, i| k[row * taps + i]);
+    let a = pack(conv.groups, m, (taps, 1), |row, i, _| k[row * taps + i]);
     let place = Place { image: conv.outputs * n, plane: n, first: 0, step: [gather.grid[1], 1] };
     let channels = conv.inputs / conv.groups;
     let (images, groups) = (conv.images, conv.groups);
@@ -113,7 +102,7 @@ pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx
         return dx.fill(T::default());
     }
     if conv.is_depthwise() {
-        return depthwise::by_input(&conv.window, conv.planes(), k, dy, dx);
+        return depthwise::by_input(isa, &conv.window, k, dy, dx);
     }
     let w = &conv.window;
     let channels = conv.outputs / conv.groups;
@@ -133,9 +122,8 @@ pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx
         let gather = Gather { map: w.output, grid, step: [1, 1], taps: offsets };
         let gather = if w.stride == [1, 1] { gather.flattened() } else { gather };
         let step = [w.stride[0] * w.input[1], w.stride[1]];
-        let a = pack(conv.groups, m, channels * taps.len(), |row, i| {
-            let (group, row) = (row / m, row % m);
-            k[((group * channels + i / taps.len()) * m + row) * w.taps() + taps[i % taps.len()]]
+        let a = pack(conv.groups, m, (channels, taps.len()), |row, channel, tap| {
+            k[((row / m * channels + channel) * m + row % m) * w.taps() + taps[tap]]
         });
         let place =
             Place { image: conv.inputs * pixels, plane: pixels, first: rows.first * w.input[1] + columns.first, step };
@@ -148,15 +136,15 @@ pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx
 
 /// Every `stride`-th pixel along an axis, and the taps that lie over them; these are a convolution of the output's gradient
 /// with stride 1.
-struct Phase {
-    first: usize,
-    count: usize,
+pub(super) struct Phase {
+    pub(super) first: usize,
+    pub(super) count: usize,
     /// Tap, and the output position over the first pixel.
-    taps: Vec<(usize, isize)>,
+    pub(super) taps: Vec<(usize, isize)>,
 }
 
 impl Phase {
-    fn new(w: &Window, axis: usize, first: usize) -> Self {
+    pub(super) fn new(w: &Window, axis: usize, first: usize) -> Self {
         let (stride, count) = (w.stride[axis], w.input[axis].saturating_sub(first).div_ceil(w.stride[axis]));
         let offset = |k: usize| (first + w.before[axis]) as isize - (k * w.dilation[axis]) as isize;
         let taps = (0..w.kernel[axis]).filter(|&k| offset(k).rem_euclid(stride as isize) == 0);
@@ -178,13 +166,13 @@ pub fn by_kernel<T: Float>(conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
     by_kernel_on(Isa::best(), conv, x, dy, dk);
 }
 
-pub(super) fn by_kernel_on<T: Float>(_: Isa, conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
+pub(super) fn by_kernel_on<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
     conv.check(x, dk, dy);
     if x.is_empty() || dy.is_empty() {
         return dk.fill(T::default());
     }
     if conv.is_depthwise() {
-        return depthwise::by_kernel(&conv.window, conv.planes(), x, dy, dk);
+        return depthwise::by_kernel(isa, &conv.window, x, dy, dk);
     }
     let (m, taps, n) = conv.sizes();
     // Images are summed in order, so that the sum is the same on any machine.

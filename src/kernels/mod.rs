@@ -151,6 +151,11 @@ impl Window {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// Pixels from its first tap to its last along `axis`.
+    fn span(&self, axis: usize) -> usize {
+        self.dilation[axis] * (self.kernel[axis] - 1) + 1
+    }
+
     /// The positions along `axis` at which tap `k` lies inside the map.
     fn inside(&self, axis: usize, k: usize) -> std::ops::Range<usize> {
         let (offset, stride, before) = (k * self.dilation[axis], self.stride[axis], self.before[axis]);

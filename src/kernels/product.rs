@@ -29,16 +29,25 @@ impl<T> Shared<T> {
 }
 
 /// Matrices `[m, k]`, one for each group, in strips `[group, strip, k, ROWS]`, filled up with zeros. `at` is told a row,
-/// counted through all groups, and a column.
-pub(super) fn pack<T: Float>(groups: usize, m: usize, k: usize, at: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
+/// counted through all groups, a channel and a tap.
+pub(super) fn pack<T: Float>(
+    groups: usize,
+    m: usize,
+    (channels, taps): (usize, usize),
+    at: impl Fn(usize, usize, usize) -> T + Sync,
+) -> Vec<T> {
+    let k = channels * taps;
     let strips = m.div_ceil(ROWS);
     let mut packed = vec![T::default(); groups * strips * ROWS * k];
     let at_once = 1 + 4096 / k.max(1);
     packed.par_chunks_mut((ROWS * k).max(1)).enumerate().with_min_len(at_once).for_each(|(index, packed)| {
         let (group, strip) = (index / strips, index % strips);
         let rows = ROWS.min(m - strip * ROWS);
-        for (i, line) in packed.chunks_exact_mut(ROWS).enumerate() {
-            (0..rows).for_each(|r| line[r] = at(group * m + strip * ROWS + r, i));
+        let mut lines = packed.chunks_exact_mut(ROWS);
+        for channel in 0..channels {
+            for (tap, line) in (0..taps).zip(&mut lines) {
+                (0..rows).for_each(|r| line[r] = at(group * m + strip * ROWS + r, channel, tap));
+            }
         }
     });
     packed
