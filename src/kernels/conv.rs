@@ -4,6 +4,7 @@ use super::gather::Gather;
 use super::im2col::im2col;
 use super::product::{Place, Product, pack};
 use super::simd::Isa;
+use super::winograd::{self, Winograd};
 use super::{Activation, Float, Window, depthwise, matmul};
 use rayon::prelude::*;
 
@@ -53,6 +54,12 @@ impl Conv {
         self.inputs / self.groups * self.window.pixels()
     }
 
+    fn suits_winograd(&self, size: [usize; 2]) -> bool {
+        let w = &self.window;
+        let plain = w.kernel == [3, 3] && w.stride == [1, 1] && w.dilation == [1, 1] && self.groups == 1;
+        plain && winograd::pays(self.outputs, self.inputs, size)
+    }
+
     fn check<T>(&self, x: &[T], k: &[T], y: &[T]) {
         assert!(
             x.len() == self.x_len() && k.len() == self.k_len() && y.len() == self.y_len(),
@@ -79,15 +86,21 @@ pub(super) fn forward_on<T: Float>(
     if y.is_empty() || x.is_empty() {
         return y.fill(T::default());
     }
+    let w = &conv.window;
     if conv.is_depthwise() {
-        return depthwise::forward(isa, &conv.window, (x, k), bias, activation, y);
+        return depthwise::forward(isa, w, (x, k), bias, activation, y);
     }
     let (m, taps, n) = conv.sizes();
-    let gather = Gather::forward(&conv.window);
+    let (images, groups) = (conv.images, conv.groups);
+    if conv.suits_winograd(w.output) {
+        let (channels, map, size, before) = (conv.inputs, w.input, w.output, w.before.map(|before| before as isize));
+        let weight = |row: usize, channel: usize, tap: usize| k[row * taps + channel * 9 + tap];
+        return Winograd { isa, images, m, channels, map, size, before, weight, bias, activation, x }.write(y);
+    }
+    let gather = Gather::forward(w);
     let a = pack(conv.groups, m, (taps, 1), |row, i, _| k[row * taps + i]);
     let place = Place { image: conv.outputs * n, plane: n, first: 0, step: [gather.grid[1], 1] };
     let channels = conv.inputs / conv.groups;
-    let (images, groups) = (conv.images, conv.groups);
     Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias, activation, x, place }.write(y);
 }
 
@@ -107,6 +120,14 @@ pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx
     let w = &conv.window;
     let channels = conv.outputs / conv.groups;
     let (m, pixels) = (conv.inputs / conv.groups, w.pixels());
+    let (activation, groups, images) = (Activation::None, conv.groups, conv.images);
+    if conv.suits_winograd(w.input) {
+        // The kernels turned around, over the gradient.
+        let (map, size, before) = (w.output, w.input, w.before.map(|before| 2 - before as isize));
+        let weight = |row: usize, channel: usize, tap: usize| k[(channel * m + row) * 9 + 8 - tap];
+        return Winograd { isa, images, m, channels, map, size, before, weight, bias: None, activation, x: dy }
+            .write(dx);
+    }
     let phases: Vec<[Phase; 2]> = (0..w.stride[0])
         .flat_map(|y| (0..w.stride[1]).map(move |x| [Phase::new(w, 0, y), Phase::new(w, 1, x)]))
         .filter(|phase| phase.iter().all(|phase| phase.count > 0))
@@ -127,7 +148,6 @@ pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx
         });
         let place =
             Place { image: conv.inputs * pixels, plane: pixels, first: rows.first * w.input[1] + columns.first, step };
-        let (activation, groups, images) = (Activation::None, conv.groups, conv.images);
         let product =
             Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias: None, activation, x: dy, place };
         product.write(dx);

@@ -35,6 +35,19 @@ struct Copy {
     high: usize,
 }
 
+/// The columns from `first` on, where the positions of images lie one behind the other.
+pub(super) fn runs(grid: [usize; 2], first: usize, columns: usize) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut column = 0;
+    while column < columns {
+        let (row, x) = ((first + column) / grid[1], (first + column) % grid[1]);
+        let len = (grid[1] - x).min(columns - column);
+        runs.push(Run { image: row / grid[0], y: row % grid[0], x, len, column });
+        column += len;
+    }
+    runs
+}
+
 impl Gather {
     /// What a convolution's positions see.
     pub(super) fn forward(w: &Window) -> Self {
@@ -67,19 +80,6 @@ impl Gather {
 
     pub(super) fn positions(&self) -> usize {
         self.grid[0] * self.grid[1]
-    }
-
-    /// The columns from `first` on, where images lie one behind the other.
-    pub(super) fn runs(&self, first: usize, columns: usize) -> Vec<Run> {
-        let mut runs = Vec::new();
-        let mut column = 0;
-        while column < columns {
-            let (row, x) = ((first + column) / self.grid[1], (first + column) % self.grid[1]);
-            let len = (self.grid[1] - x).min(columns - column);
-            runs.push(Run { image: row / self.grid[0], y: row % self.grid[0], x, len, column });
-            column += len;
-        }
-        runs
     }
 
     /// Tap by tap and run by run, in the order in which they lie in a panel.

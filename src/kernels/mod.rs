@@ -6,6 +6,7 @@
 
 pub mod conv;
 mod depthwise;
+mod frame;
 mod gather;
 mod im2col;
 pub mod pool;
@@ -15,6 +16,7 @@ mod simd;
 mod simd_x86;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
@@ -52,6 +54,8 @@ pub trait Float:
     fn fused(self, b: Self, c: Self) -> Self;
     /// A count as a number.
     fn count(n: usize) -> Self;
+    /// The number, rounded.
+    fn of(value: f64) -> Self;
     /// Whether it is not a number.
     fn nan(self) -> bool;
 }
@@ -76,6 +80,9 @@ macro_rules! float {
             }
             fn count(n: usize) -> Self {
                 n as $t
+            }
+            fn of(value: f64) -> Self {
+                value as $t
             }
             fn nan(self) -> bool {
                 self.is_nan()

@@ -3,7 +3,7 @@
 //! The scheme is that of BLIS (Van Zee and van de Geijn, 2015) with a panel of columns made straight from the maps. The
 //! columns of all images lie one behind the other, so that small maps fill panels too.
 
-use super::gather::{Gather, Run};
+use super::gather::{Gather, Run, runs};
 use super::simd::{Isa, Job, Vector};
 use super::{Activation, Float};
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ pub(super) const ROWS: usize = 8;
 /// Vectors across a panel.
 pub(super) const VECTORS: usize = 3;
 /// Lanes of the widest vector.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Memory that several threads write, each another part.
 #[derive(Clone, Copy)]
@@ -129,7 +129,7 @@ impl<T: Float> Job<T> for Panel<'_, T> {
         let (gather, k, width) = (p.gather, p.k(), VECTORS * V::LANES);
         let first = self.index * width;
         let columns = width.min(p.images * gather.positions() - first);
-        let runs = gather.runs(first, columns);
+        let runs = runs(gather.grid, first, columns);
         self.panel.resize(k * width + V::LANES, T::default());
         let image_len = p.groups * p.channels * gather.pixels();
         let kept = self.panel.as_mut_ptr();

@@ -27,8 +27,34 @@ pub trait Vector<T>: Copy {
     unsafe fn mul(self, b: Self) -> Self;
     /// The larger one; where one is not a number, `b`.
     unsafe fn max(self, b: Self) -> Self;
+    /// The values at even and at odd places of two vectors one behind the other.
+    #[inline(always)]
+    unsafe fn split(self, b: Self) -> (Self, Self) {
+        unsafe { permute(self, b, |i| 2 * i % (2 * Self::LANES) + 2 * i / (2 * Self::LANES)) }
+    }
+    /// The opposite of [`split`](Self::split).
+    #[inline(always)]
+    unsafe fn interleave(self, b: Self) -> (Self, Self) {
+        unsafe { permute(self, b, |i| i / 2 + i % 2 * Self::LANES) }
+    }
     /// The smaller one; where one is not a number, `b`.
     unsafe fn min(self, b: Self) -> Self;
+}
+
+/// Through memory: the value at `i` comes from `from(i)`.
+#[inline(always)]
+unsafe fn permute<T, V: Vector<T>>(a: V, b: V, from: impl Fn(usize) -> usize) -> (V, V) {
+    let mut values: [std::mem::MaybeUninit<T>; 32] = [const { std::mem::MaybeUninit::uninit() }; 32];
+    let mut moved: [std::mem::MaybeUninit<T>; 32] = [const { std::mem::MaybeUninit::uninit() }; 32];
+    // SAFETY: twice the lanes are at most 32, and all that is read was written.
+    unsafe {
+        a.store(values.as_mut_ptr().cast());
+        b.store(values.as_mut_ptr().cast::<T>().add(V::LANES));
+        for (i, moved) in moved.iter_mut().enumerate().take(2 * V::LANES) {
+            moved.write(values[from(i)].assume_init_read());
+        }
+        (V::load(moved.as_ptr().cast()), V::load(moved.as_ptr().cast::<T>().add(V::LANES)))
+    }
 }
 
 /// Work to be done with the vectors of an instruction set. `run` must be `inline(always)`, so that it is compiled for them.

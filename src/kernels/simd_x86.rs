@@ -32,8 +32,21 @@ macro_rules! arithmetic {
     };
 }
 
+/// Indices of a permutation of two vectors.
+macro_rules! table {
+    ($t:ty, $lanes:literal, |$i:ident| $value:expr) => {{
+        let mut table = [0; $lanes];
+        let mut $i = 0;
+        while $i < $lanes {
+            table[$i] = $value as $t;
+            $i += 1;
+        }
+        table
+    }};
+}
+
 macro_rules! wide {
-    ($v:ty, $t:ty, $lanes:literal, $mask:ty, $even:expr, $splat:ident $load:ident $store:ident $load_part:ident
+    ($v:ty, $t:ty, $lanes:literal, $mask:ty, $index:ty, $splat:ident $load:ident $store:ident $load_part:ident
      $store_part:ident $cast:ident $permute:ident, $($op:ident)*) => {
         impl Vector<$t> for $v {
             const LANES: usize = $lanes;
@@ -65,8 +78,25 @@ macro_rules! wide {
                     let low = $load_part(mask as $mask, from);
                     // The second half may lie behind the memory; its mask is empty then, and nothing is read.
                     let high = $load_part((mask >> $lanes) as $mask, from.wrapping_add($lanes));
-                    let even: [_; $lanes] = $even;
-                    $permute(low, $cast(even.as_ptr().cast()), high)
+                    low.split(high).0
+                }
+            }
+            #[inline(always)]
+            unsafe fn split(self, b: Self) -> (Self, Self) {
+                const EVEN: [$index; $lanes] = table!($index, $lanes, |i| 2 * i);
+                const ODD: [$index; $lanes] = table!($index, $lanes, |i| 2 * i + 1);
+                unsafe {
+                    let (even, odd) = ($cast(EVEN.as_ptr().cast()), $cast(ODD.as_ptr().cast()));
+                    ($permute(self, even, b), $permute(self, odd, b))
+                }
+            }
+            #[inline(always)]
+            unsafe fn interleave(self, b: Self) -> (Self, Self) {
+                const LOW: [$index; $lanes] = table!($index, $lanes, |i| i / 2 + i % 2 * $lanes);
+                const HIGH: [$index; $lanes] = table!($index, $lanes, |i| i / 2 + i % 2 * $lanes + $lanes / 2);
+                unsafe {
+                    let (low, high) = ($cast(LOW.as_ptr().cast()), $cast(HIGH.as_ptr().cast()));
+                    ($permute(self, low, b), $permute(self, high, b))
                 }
             }
             arithmetic!($($op)*);
@@ -74,11 +104,11 @@ macro_rules! wide {
     };
 }
 
-wide!(__m512, f32, 16, u16, [0u32, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30],
+wide!(__m512, f32, 16, u16, u32,
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_maskz_loadu_ps _mm512_mask_storeu_ps _mm512_loadu_si512
     _mm512_permutex2var_ps,
     _mm512_fmadd_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_max_ps _mm512_min_ps);
-wide!(__m512d, f64, 8, u8, [0u64, 2, 4, 6, 8, 10, 12, 14],
+wide!(__m512d, f64, 8, u8, u64,
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_maskz_loadu_pd _mm512_mask_storeu_pd _mm512_loadu_si512
     _mm512_permutex2var_pd,
     _mm512_fmadd_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_max_pd _mm512_min_pd);

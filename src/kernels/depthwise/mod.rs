@@ -3,19 +3,23 @@
 //! Each map is copied into a frame of zeros, its columns parted by the stride, so that every tap is a plain vector of a row;
 //! several rows of the output are made at once, since they share most of what they read.
 
-mod frame;
 mod taps;
 
 use super::conv::Phase;
+use super::frame::Frame;
 use super::product::Shared;
 use super::simd::{Isa, Job, Vector};
 use super::{Activation, Float, Window};
-use frame::Frame;
 use rayon::prelude::*;
-use taps::{Taps, add_products, correlate};
+use taps::{ROWS, Taps, add_products, correlate};
 
 /// Values that a thread should take at once.
 const SHARE: usize = 1 << 14;
+
+/// The size with all rows that are made at once.
+fn whole(size: [usize; 2]) -> [usize; 2] {
+    [size[0].next_multiple_of(ROWS), size[1]]
+}
 
 /// `x` is `[images × channels, pixels]`, `k` one kernel for each channel.
 pub(super) fn forward<T: Float>(
@@ -26,7 +30,7 @@ pub(super) fn forward<T: Float>(
     activation: Activation<T>,
     y: &mut [T],
 ) {
-    let frame = Frame::forward(w, isa.lanes::<T>());
+    let frame = Frame::forward(w, whole(w.output)[0], isa.lanes::<T>());
     let taps = Taps::new(&frame, w.kernel, w.dilation);
     let channels = k.len() / w.taps();
     each_plane(w, (x, w.pixels()), (y, w.positions()), &frame, |plane, frame_values, x, y| {
@@ -93,7 +97,7 @@ pub(super) fn by_input<T: Float>(isa: Isa, w: &Window, k: &[T], dy: &[T], dx: &m
     }
     // The kernel turned around, over the gradient.
     let before = [0, 1].map(|axis| (w.dilation[axis] * (w.kernel[axis] - 1)) as isize - w.before[axis] as isize);
-    let frame = Frame::new(w.output, before, [1, 1], w.input, [0, 1].map(|axis| w.span(axis)), isa.lanes::<T>());
+    let frame = Frame::new(w.output, before, [1, 1], whole(w.input), [0, 1].map(|axis| w.span(axis)), isa.lanes::<T>());
     let taps = Taps::new(&frame, w.kernel, w.dilation);
     let channels = k.len() / w.taps();
     let turned: Vec<T> = k.chunks_exact(w.taps()).flat_map(|k| k.iter().rev().copied()).collect();
@@ -114,7 +118,7 @@ fn by_input_in_phases<T: Float>(isa: Isa, w: &Window, k: &[T], dy: &[T], dx: &mu
         (first, (last - first + 1) as usize)
     });
     let (kernel, size) = ([range[0].1, range[1].1], [phases[0][0].count, phases[1][0].count]);
-    let frame = Frame::new(w.output, [-range[0].0, -range[1].0], [1, 1], size, kernel, isa.lanes::<T>());
+    let frame = Frame::new(w.output, [-range[0].0, -range[1].0], [1, 1], whole(size), kernel, isa.lanes::<T>());
     let taps = Taps::new(&frame, kernel, [1, 1]);
     let (channels, count) = (k.len() / w.taps(), phases[0].len() * phases[1].len());
     // Kernels of all channels and phases.
@@ -182,7 +186,7 @@ impl<T: Float> Job<T> for Phases<'_, T> {
 
 /// The gradient by the kernels.
 pub(super) fn by_kernel<T: Float>(isa: Isa, w: &Window, x: &[T], dy: &[T], dk: &mut [T]) {
-    let frame = Frame::forward(w, isa.lanes::<T>());
+    let frame = Frame::forward(w, whole(w.output)[0], isa.lanes::<T>());
     let taps = Taps::new(&frame, w.kernel, w.dilation);
     let channels = dk.len() / w.taps();
     let images = dy.len() / (channels * w.positions());

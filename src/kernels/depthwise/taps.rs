@@ -1,8 +1,8 @@
 //! The inner loops: rows of a framed map times taps.
 
+use super::super::frame::Frame;
 use super::super::simd::Vector;
 use super::super::{Activation, Float};
-use super::frame::Frame;
 
 /// Rows of the output that are made at once.
 pub(super) const ROWS: usize = 4;

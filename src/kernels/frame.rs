@@ -1,8 +1,7 @@
 //! A map inside a frame of zeros.
 
-use super::super::simd::Vector;
-use super::super::{Float, Window};
-use super::taps::ROWS;
+use super::simd::Vector;
+use super::{Float, Window};
 
 /// How a map lies in its frame: rows `pitch` apart; in each, the columns of every stride-th pixel, `part` apart.
 #[derive(Debug)]
@@ -17,10 +16,10 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame for a window's positions.
-    pub(super) fn forward(w: &Window, lanes: usize) -> Self {
+    /// The frame for a window's positions in so many rows.
+    pub(super) fn forward(w: &Window, rows: usize, lanes: usize) -> Self {
         let span = [0, 1].map(|axis| w.span(axis));
-        Self::new(w.input, w.before.map(|before| before as isize), w.stride, w.output, span, lanes)
+        Self::new(w.input, w.before.map(|before| before as isize), w.stride, [rows, w.output[1]], span, lanes)
     }
 
     /// For `size` positions, `stride` apart, of a kernel that spans `span` pixels; the first begins `before` the map.
@@ -32,7 +31,7 @@ impl Frame {
         span: [usize; 2],
         lanes: usize,
     ) -> Self {
-        let rows = (size[0].next_multiple_of(ROWS) - 1) * stride[0] + span[0];
+        let rows = (size[0] - 1) * stride[0] + span[0];
         let part = size[1].next_multiple_of(lanes) + span[1].div_ceil(stride[1]);
         Self { map, before, stride, rows, part, pitch: part * stride[1], lanes }
     }
