@@ -4,6 +4,7 @@ use super::gather::Gather;
 use super::im2col::im2col;
 use super::product::{Place, Product, pack};
 use super::simd::Isa;
+use super::winograd::by_kernel::ByKernel;
 use super::winograd::{self, Winograd};
 use super::{Activation, Float, Window, depthwise, matmul};
 use rayon::prelude::*;
@@ -193,6 +194,10 @@ pub(super) fn by_kernel_on<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], d
     }
     if conv.is_depthwise() {
         return depthwise::by_kernel(isa, &conv.window, x, dy, dk);
+    }
+    if conv.suits_winograd(conv.window.output) {
+        let (w, channels, images) = (&conv.window, [conv.outputs, conv.inputs], conv.images);
+        return ByKernel { isa, images, channels, map: w.input, size: w.output, before: w.before, x, dy }.write(dk);
     }
     let (m, taps, n) = conv.sizes();
     // Images are summed in order, so that the sum is the same on any machine.

@@ -164,7 +164,7 @@ impl<T: Float> Job<T> for Panel<'_, T> {
                 } else {
                     (sums.as_mut_ptr(), width)
                 };
-                tile::<T, V>(k, a, from, columns.div_ceil(V::LANES), &bias, p.activation, to, ld);
+                tile::<T, V>(k, (a, ROWS), from, columns.div_ceil(V::LANES), &bias, p.activation, to, ld);
                 if !in_place {
                     scatter(&p.place, &runs, &sums, width, self.y.at(first_row), rows);
                 }
@@ -200,7 +200,8 @@ unsafe fn scatter<T: Float>(place: &Place, runs: &[Run], sums: &[T], width: usiz
     }
 }
 
-/// A tile of `ROWS` rows and `vectors` vectors, from the left matrix's strip `a`, to `c` with rows `ld` apart.
+/// A tile of `ROWS` rows and `vectors` vectors, from the left matrix's strip `a` (its columns so far apart), to `c` with
+/// rows `ld` apart.
 ///
 /// # Safety
 /// All of it lies in memory that may be read or written.
@@ -208,7 +209,7 @@ unsafe fn scatter<T: Float>(place: &Place, runs: &[Run], sums: &[T], width: usiz
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn tile<T: Float, V: Vector<T>>(
     k: usize,
-    a: *const T,
+    a: (*const T, usize),
     b: Columns<T>,
     vectors: usize,
     bias: &[T; ROWS],
@@ -230,7 +231,7 @@ pub(super) unsafe fn tile<T: Float, V: Vector<T>>(
 #[inline(always)]
 unsafe fn rows<T: Float, V: Vector<T>, const N: usize, const COPY: bool>(
     k: usize,
-    a: *const T,
+    a: (*const T, usize),
     b: Columns<T>,
     bias: &[T; ROWS],
     activation: Activation<T>,
@@ -242,14 +243,14 @@ unsafe fn rows<T: Float, V: Vector<T>, const N: usize, const COPY: bool>(
             return sums::<T, V, ROWS, N, COPY>(k, a, b, bias.as_ptr(), activation, c, ld);
         }
         sums::<T, V, 4, N, COPY>(k, a, b, bias.as_ptr(), activation, c, ld);
-        sums::<T, V, 4, N, false>(k, a.add(4), b, bias.as_ptr().add(4), activation, c.add(4 * ld), ld);
+        sums::<T, V, 4, N, false>(k, (a.0.add(4), a.1), b, bias.as_ptr().add(4), activation, c.add(4 * ld), ld);
     }
 }
 
 #[inline(always)]
 unsafe fn sums<T: Float, V: Vector<T>, const R: usize, const N: usize, const COPY: bool>(
     k: usize,
-    a: *const T,
+    a: (*const T, usize),
     b: Columns<T>,
     bias: *const T,
     activation: Activation<T>,
@@ -270,7 +271,7 @@ unsafe fn sums<T: Float, V: Vector<T>, const R: usize, const N: usize, const COP
                 }
             }
             for (r, sums) in sums.iter_mut().enumerate() {
-                let weight = V::splat(*a.add(i * ROWS + r));
+                let weight = V::splat(*a.0.add(i * a.1 + r));
                 for (sum, value) in sums.iter_mut().zip(line) {
                     *sum = value.mul_add(weight, *sum);
                 }

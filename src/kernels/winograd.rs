@@ -4,6 +4,7 @@
 //! points 0, ±1/√2, ±√2 used here about a bit (see Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd
 //! Convolution", 2020).
 
+pub(super) mod by_kernel;
 mod transforms;
 
 use super::frame::Frame;
@@ -54,6 +55,27 @@ struct Block {
 }
 
 impl Block {
+    /// Blocks of bounded size, for maps of so many channels.
+    fn cut(images: usize, size: [usize; 2], channels: usize) -> Vec<Block> {
+        let [rows, columns] = size.map(|size| size.div_ceil(SIDE));
+        let at_once = (HELD / (PRODUCTS * channels * columns)).max(1);
+        let (images_at_once, rows_at_once) = ((at_once / rows).clamp(1, images), at_once.min(rows));
+        let cut = |all: usize, at_once: usize| {
+            let parts = all.div_ceil(at_once);
+            (0..parts).map(move |i| all * i / parts..all * (i + 1) / parts)
+        };
+        let rows = move || cut(rows, rows_at_once);
+        cut(images, images_at_once)
+            .flat_map(|images| rows().map(move |rows| Block { images: images.clone(), rows, columns }))
+            .collect()
+    }
+
+    /// The frame of a block's part of a map, `side` pixels to a tile.
+    fn frame(&self, map: [usize; 2], before: [isize; 2], side: usize, lanes: usize) -> Frame {
+        let before = [before[0] - (self.rows.start * SIDE) as isize, before[1]];
+        Frame::new(map, before, [SIDE; 2], self.grid(), [side; 2], lanes)
+    }
+
     fn tiles(&self) -> usize {
         self.images.len() * self.rows.len() * self.columns
     }
@@ -74,7 +96,7 @@ impl<T: Float, F: Fn(usize, usize, usize) -> T + Sync> Winograd<'_, T, F> {
     pub(super) fn write(&self, y: &mut [T]) {
         let y = Shared(y.as_mut_ptr());
         let mut held = Vec::new();
-        for block in self.blocks() {
+        for block in Block::cut(self.images, self.size, self.channels) {
             self.transform(&block, &mut held);
             let (strips, panels) = (self.m.div_ceil(ROWS), block.tiles().div_ceil(VECTORS * self.isa.lanes::<T>()));
             let shares = strips.div_ceil(STRIPS);
@@ -88,29 +110,13 @@ impl<T: Float, F: Fn(usize, usize, usize) -> T + Sync> Winograd<'_, T, F> {
         }
     }
 
-    /// Blocks of bounded size; nothing depends on how they are cut.
-    fn blocks(&self) -> Vec<Block> {
-        let [rows, columns] = self.size.map(|size| size.div_ceil(SIDE));
-        let at_once = (HELD / (PRODUCTS * self.channels * columns)).max(1);
-        let (images, rows_at_once) = ((at_once / rows).clamp(1, self.images), at_once.min(rows));
-        let cut = |all: usize, at_once: usize| {
-            let parts = all.div_ceil(at_once);
-            (0..parts).map(move |i| all * i / parts..all * (i + 1) / parts)
-        };
-        let rows = move || cut(rows, rows_at_once);
-        cut(self.images, images)
-            .flat_map(|images| rows().map(move |rows| Block { images: images.clone(), rows, columns }))
-            .collect()
-    }
-
     /// Transforms the maps of a block, to `[PRODUCTS, channels, pitch]`.
     fn transform(&self, block: &Block, held: &mut Vec<T>) {
         let (len, lanes) = (PRODUCTS * self.channels * block.pitch(), self.isa.lanes::<T>());
         if held.len() < len {
             *held = vec![T::default(); len];
         }
-        let before = [self.before[0] - (block.rows.start * SIDE) as isize, self.before[1]];
-        let frame = Frame::new(self.map, before, [SIDE; 2], block.grid(), [SIDE + 2; 2], lanes);
+        let frame = block.frame(self.map, self.before, SIDE + 2, lanes);
         let to = Shared(held.as_mut_ptr());
         let start = || vec![T::default(); frame.len()];
         (0..self.channels).into_par_iter().for_each_init(start, |values, channel| {
@@ -146,7 +152,7 @@ impl<T: Float, F> Job<T> for Transform<'_, T, F> {
                     for column in (0..block.columns).step_by(V::LANES) {
                         let at = |y: usize, x: usize| y * frame.pitch + x % SIDE * frame.part + x / SIDE;
                         let to = self.to.at(tile + column);
-                        of_map::<T, V>(&constants, from.add(column), at, to, step);
+                        of_map::<T, V, false>(&constants, from.add(column), at, to, step);
                     }
                     tile += block.columns;
                 }
@@ -202,7 +208,16 @@ impl<T: Float, F: Fn(usize, usize, usize) -> T + Sync> Job<T> for Multiply<'_, T
                     for strip in 0..strips {
                         let a = kernel.as_ptr().add((product * strips + strip) * strip_len);
                         let to = products.as_mut_ptr().add((strip * PRODUCTS + product) * tile_len);
-                        tile::<T, V>(conv.channels, a, b, vectors, &[T::default(); ROWS], Activation::None, to, width);
+                        tile::<T, V>(
+                            conv.channels,
+                            (a, ROWS),
+                            b,
+                            vectors,
+                            &[T::default(); ROWS],
+                            Activation::None,
+                            to,
+                            width,
+                        );
                     }
                 }
                 let runs = runs(self.block.grid(), first, columns);

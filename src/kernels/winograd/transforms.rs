@@ -58,12 +58,22 @@ unsafe fn map_side<T: Float, V: Vector<T>>(c: &Constants<T, V>, d: [V; 6]) -> [V
     }
 }
 
-/// Transforms vectors of tiles: pixel `(y, x)` lies at `from + at(y, x)`, results go to places `step` apart.
+/// A·y, for gradients of outputs; the other two are zero.
+#[inline(always)]
+unsafe fn gradient_side<T: Float, V: Vector<T>>(c: &Constants<T, V>, y: [V; 6]) -> [V; 6] {
+    unsafe {
+        let (even_a, odd_a) = (y[2].mul_add(c.half, y[0]), y[3].mul_add(c.a3, y[1].mul(c.a)));
+        let (even_b, odd_b) = (y[2].mul_add(c.two, y[0]), y[3].mul_add(c.b3, y[1].mul(c.b)));
+        [y[0], even_a.add(odd_a), even_a.sub(odd_a), even_b.add(odd_b), even_b.sub(odd_b), y[3]]
+    }
+}
+
+/// Transforms vectors of tiles, of maps or (`GRADIENT`) of gradients of outputs: pixel `(y, x)` lies at `from + at(y, x)`, results go to places `step` apart.
 ///
 /// # Safety
 /// All of these may be read or written.
 #[inline(always)]
-pub(super) unsafe fn of_map<T: Float, V: Vector<T>>(
+pub(super) unsafe fn of_map<T: Float, V: Vector<T>, const GRADIENT: bool>(
     constants: &Constants<T, V>,
     from: *const T,
     at: impl Fn(usize, usize) -> usize,
@@ -72,18 +82,20 @@ pub(super) unsafe fn of_map<T: Float, V: Vector<T>>(
 ) {
     unsafe {
         let mut half = [[V::splat(T::default()); 6]; 6];
-        for x in 0..6 {
+        let pixels = if GRADIENT { 4 } else { 6 };
+        for x in 0..pixels {
             let mut column = [V::splat(T::default()); 6];
-            for (y, value) in column.iter_mut().enumerate() {
+            for (y, value) in column.iter_mut().enumerate().take(pixels) {
                 *value = V::load(from.add(at(y, x)));
             }
-            let column = map_side(constants, column);
+            let column = if GRADIENT { gradient_side(constants, column) } else { map_side(constants, column) };
             for y in 0..6 {
                 half[y][x] = column[y];
             }
         }
         for (y, line) in half.into_iter().enumerate() {
-            for (x, value) in map_side(constants, line).into_iter().enumerate() {
+            let line = if GRADIENT { gradient_side(constants, line) } else { map_side(constants, line) };
+            for (x, value) in line.into_iter().enumerate() {
                 value.store(to.add((y * 6 + x) * step));
             }
         }
@@ -184,5 +196,47 @@ pub(super) unsafe fn from_products<T: Float, V: Vector<T>>(
                 value.store(to.add(y * pitch + i * V::LANES));
             }
         }
+    }
+}
+
+/// Gᵀ·u.
+#[inline(always)]
+unsafe fn sum_side<T: Float, V: Vector<T>>(u: [V; 6]) -> [V; 3] {
+    unsafe {
+        let of = |value: f64| V::splat(T::of(value));
+        let (even_a, odd_a) = (u[1].add(u[2]).mul(of(-2.0 / 3.0)), u[1].sub(u[2]));
+        let (even_b, odd_b) = (u[3].add(u[4]).mul(of(1.0 / 6.0)), u[3].sub(u[4]));
+        [
+            u[0].add(even_a).add(even_b),
+            odd_b.mul_add(of(SQRT_2 / 6.0), odd_a.mul(of(FRAC_1_SQRT_2 * -2.0 / 3.0))),
+            even_b.mul_add(of(2.0), even_a.mul_add(of(0.5), u[5])),
+        ]
+    }
+}
+
+/// Makes the gradients of vectors of kernels out of sums of products, `step` apart.
+///
+/// # Safety
+/// All of these may be read.
+#[inline(always)]
+pub(super) unsafe fn from_sums<T: Float, V: Vector<T>>(from: *const T, step: usize) -> [[V; 3]; 3] {
+    unsafe {
+        let zero = V::splat(T::default());
+        let mut half = [[zero; 6]; 3];
+        for x in 0..6 {
+            let mut column = [zero; 6];
+            for (y, value) in column.iter_mut().enumerate() {
+                *value = V::load(from.add((y * 6 + x) * step));
+            }
+            let column = sum_side(column);
+            for y in 0..3 {
+                half[y][x] = column[y];
+            }
+        }
+        let mut taps = [[zero; 3]; 3];
+        for (taps, line) in taps.iter_mut().zip(half) {
+            *taps = sum_side(line);
+        }
+        taps
     }
 }
