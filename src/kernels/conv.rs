@@ -99,7 +99,7 @@ pub(super) fn forward_on<T: Float>(
         return Winograd { isa, images, m, channels, map, size, before, weight, bias, activation, x }.write(y);
     }
     let gather = Gather::forward(w);
-    let a = pack(conv.groups, m, (taps, 1), |row, i, _| k[row * taps + i]);
+    let a = pack(conv.groups, m, (taps, 1), |row, _, i, _| k[row * taps + i]);
     let place = Place { image: conv.outputs * n, plane: n, first: 0, step: [gather.grid[1], 1] };
     let channels = conv.inputs / conv.groups;
     Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias, activation, x, place }.write(y);
@@ -144,8 +144,8 @@ pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx
         let gather = Gather { map: w.output, grid, step: [1, 1], taps: offsets };
         let gather = if w.stride == [1, 1] { gather.flattened() } else { gather };
         let step = [w.stride[0] * w.input[1], w.stride[1]];
-        let a = pack(conv.groups, m, (channels, taps.len()), |row, channel, tap| {
-            k[((row / m * channels + channel) * m + row % m) * w.taps() + taps[tap]]
+        let a = pack(conv.groups, m, (channels, taps.len()), |row, group, channel, tap| {
+            k[((group * channels + channel) * m + row - group * m) * w.taps() + taps[tap]]
         });
         let place =
             Place { image: conv.inputs * pixels, plane: pixels, first: rows.first * w.input[1] + columns.first, step };

@@ -7,12 +7,23 @@ use super::{Float, Window};
 #[derive(Debug)]
 pub(super) struct Frame {
     map: [usize; 2],
-    before: [isize; 2],
+    before: isize,
     pub(super) stride: [usize; 2],
     rows: usize,
     pub(super) part: usize,
     pub(super) pitch: usize,
+    parts: Vec<Part>,
     lanes: usize,
+}
+
+/// Every stride-th pixel of a row.
+#[derive(Debug)]
+struct Part {
+    /// The first pixel.
+    from: usize,
+    /// Where it goes in a row of the frame.
+    to: usize,
+    len: usize,
 }
 
 impl Frame {
@@ -33,7 +44,18 @@ impl Frame {
     ) -> Self {
         let rows = (size[0] - 1) * stride[0] + span[0];
         let part = size[1].next_multiple_of(lanes) + span[1].div_ceil(stride[1]);
-        Self { map, before, stride, rows, part, pitch: part * stride[1], lanes }
+        let step = stride[1] as isize;
+        let parts = (0..step).filter_map(|phase| {
+            // The first pixel that belongs here and is not cut off.
+            let skip = (phase - before[1]).rem_euclid(step);
+            let cut = ((-before[1] - skip).max(0) as usize).next_multiple_of(stride[1]);
+            let from = skip as usize + cut;
+            let at = ((from as isize + before[1]) / step) as usize;
+            let len = map[1].saturating_sub(from).div_ceil(stride[1]).min(part.saturating_sub(at));
+            (len > 0).then_some(Part { from, to: phase as usize * part + at, len })
+        });
+        let (parts, pitch) = (parts.collect(), part * stride[1]);
+        Self { map, before: before[0], stride, rows, part, pitch, parts, lanes }
     }
 
     /// Values in it, and what vectors may touch behind them.
@@ -42,58 +64,41 @@ impl Frame {
     }
 
     /// Copies a map into it; the frame itself must be zeros.
-    ///
-    /// # Safety
-    /// `x` is the map, `frame` as long as [`len`](Self::len) says.
     #[inline(always)]
-    pub(super) unsafe fn fill<T: Float, V: Vector<T>>(&self, x: &[T], frame: &mut [T]) {
-        let first = (-self.before[0]).max(0) as usize;
-        let behind = (self.rows as isize - self.before[0]).clamp(0, self.map[0] as isize) as usize;
+    pub(super) fn fill<T: Float, V: Vector<T>>(&self, x: &[T], frame: &mut [T]) {
+        assert!(x.len() == self.map[0] * self.map[1] && frame.len() == self.len(), "a map and its frame");
+        let first = (-self.before).max(0) as usize;
+        let behind = (self.rows as isize - self.before).clamp(0, self.map[0] as isize) as usize;
         for row in first..behind {
             let line = &x[row * self.map[1]..][..self.map[1]];
-            let to = (row as isize + self.before[0]) as usize * self.pitch;
-            for phase in 0..self.stride[1] {
-                self.fill_part::<T, V>(line, phase, &mut frame[to + phase * self.part..][..self.part]);
+            let to = &mut frame[(row as isize + self.before) as usize * self.pitch..];
+            for part in &self.parts {
+                // SAFETY: what is written behind a part are zeros, which are there, or which the next one overwrites.
+                unsafe {
+                    let (from, to) = (line.as_ptr().add(part.from), to.as_mut_ptr().add(part.to));
+                    match self.stride[1] {
+                        1 => copy::<T, V, 1>(from, to, part.len),
+                        2 => copy::<T, V, 2>(from, to, part.len),
+                        step => (0..part.len).for_each(|i| *to.add(i) = *from.add(i * step)),
+                    }
+                }
             }
         }
     }
+}
 
-    /// Every stride-th pixel of a row.
-    #[inline(always)]
-    fn fill_part<T: Float, V: Vector<T>>(&self, line: &[T], phase: usize, to: &mut [T]) {
-        let stride = self.stride[1];
-        // The first pixel that belongs here and is not cut off.
-        let skip = (phase as isize - self.before[1]).rem_euclid(stride as isize) as usize;
-        let cut = (-self.before[1] - skip as isize).max(0) as usize;
-        let x = skip + cut.next_multiple_of(stride);
-        if x >= line.len() {
-            return;
-        }
-        let at = (x as isize + self.before[1]) as usize / stride;
-        let n = (line.len() - x).div_ceil(stride).min(to.len().saturating_sub(at));
-        if n == 0 {
-            return;
-        }
-        if stride > 2 {
-            return (0..n).for_each(|i| to[at + i] = line[x + i * stride]);
-        }
-        // SAFETY: `n` values lie in both slices.
+/// Every `STEP`-th of some values, and zeros until a vector is full.
+#[inline(always)]
+unsafe fn copy<T: Float, V: Vector<T>, const STEP: usize>(from: *const T, to: *mut T, len: usize) {
+    for i in (0..len).step_by(V::LANES) {
         unsafe {
-            let (from, to) = (line.as_ptr().add(x), to.as_mut_ptr().add(at));
-            let mut i = 0;
-            while i < n {
-                let values = match (stride, n - i) {
-                    (2, left) => V::load_even(from.add(2 * i), left.min(V::LANES)),
-                    (_, left) if left >= V::LANES => V::load(from.add(i)),
-                    (_, left) => V::load_part(from.add(i), left),
-                };
-                if n - i >= V::LANES {
-                    values.store(to.add(i))
-                } else {
-                    values.store_part(to.add(i), n - i)
-                }
-                i += V::LANES;
-            }
+            let (from, left) = (from.add(i * STEP), (len - i).min(V::LANES));
+            let values = match STEP {
+                1 if left == V::LANES => V::load(from),
+                1 => V::load_part(from, left),
+                _ => V::load_even(from, left),
+            };
+            values.store(to.add(i));
         }
     }
 }

@@ -121,18 +121,27 @@ impl Gather {
             unsafe {
                 let from = x.add(channel * self.pixels());
                 let to = panel.add(channel * self.taps() * width);
-                for copy in &copies {
-                    put::<T, V>(copy, from, to.add(copy.row * width + copy.column), self.step[1]);
+                match self.step[1] {
+                    1 => copies.iter().for_each(|copy| put::<T, V, 1>(copy, from, to, width, 1)),
+                    2 => copies.iter().for_each(|copy| put::<T, V, 2>(copy, from, to, width, 2)),
+                    step => copies.iter().for_each(|copy| put::<T, V, 0>(copy, from, to, width, step)),
                 }
             }
         }
     }
 }
 
-/// Writes a run: zeros, pixels, zeros, and up to a vector of zeros more.
+/// Writes a run (of steps `STEP`, or `step` where that is zero): zeros, pixels, zeros, and up to a vector of zeros more.
 #[inline(always)]
-unsafe fn put<T: Float, V: Vector<T>>(copy: &Copy, from: *const T, to: *mut T, step: usize) {
+unsafe fn put<T: Float, V: Vector<T>, const STEP: usize>(
+    copy: &Copy,
+    from: *const T,
+    to: *mut T,
+    width: usize,
+    step: usize,
+) {
     unsafe {
+        let to = to.add(copy.row * width + copy.column);
         let zero = V::splat(T::default());
         let mut at = 0;
         while at < copy.low {
@@ -143,7 +152,7 @@ unsafe fn put<T: Float, V: Vector<T>>(copy: &Copy, from: *const T, to: *mut T, s
         while at < copy.high {
             let n = copy.high - at;
             let from = from.offset(copy.from).add((at - copy.low) * step);
-            let values = match step {
+            let values = match STEP {
                 1 if n >= V::LANES => V::load(from),
                 1 => V::load_part(from, n),
                 2 => V::load_even(from, n.min(V::LANES)),

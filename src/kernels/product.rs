@@ -29,12 +29,12 @@ impl<T> Shared<T> {
 }
 
 /// Matrices `[m, k]`, one for each group, in strips `[group, strip, k, ROWS]`, filled up with zeros. `at` is told a row,
-/// counted through all groups, a channel and a tap.
+/// counted through all groups, its group, a channel and a tap.
 pub(super) fn pack<T: Float>(
     groups: usize,
     m: usize,
     (channels, taps): (usize, usize),
-    at: impl Fn(usize, usize, usize) -> T + Sync,
+    at: impl Fn(usize, usize, usize, usize) -> T + Sync,
 ) -> Vec<T> {
     let k = channels * taps;
     let strips = m.div_ceil(ROWS);
@@ -46,7 +46,7 @@ pub(super) fn pack<T: Float>(
         let mut lines = packed.chunks_exact_mut(ROWS);
         for channel in 0..channels {
             for (tap, line) in (0..taps).zip(&mut lines) {
-                (0..rows).for_each(|r| line[r] = at(group * m + strip * ROWS + r, channel, tap));
+                (0..rows).for_each(|r| line[r] = at(group * m + strip * ROWS + r, group, channel, tap));
             }
         }
     });
@@ -91,7 +91,7 @@ impl<T: Float> Product<'_, T> {
         let (y, strips) = (Shared(y.as_mut_ptr()), self.m.div_ceil(ROWS));
         let panels = (self.images * self.gather.positions()).div_ceil(VECTORS * self.isa.lanes::<T>());
         // Few panels are shared among the threads by strips too. The sums are the same however they are shared.
-        let parts = if panels * self.groups < 16 { strips.div_ceil(8).min(4) } else { 1 };
+        let parts = if panels * self.groups < 16 { strips.div_ceil(8).min(2) } else { 1 };
         let at_once = (1 << 17) / (self.m * self.k() * 48).max(1) + 1;
         (0..panels * self.groups * parts).into_par_iter().with_min_len(at_once).for_each_init(
             Vec::new,

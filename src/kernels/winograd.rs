@@ -23,7 +23,7 @@ const PRODUCTS: usize = 36;
 /// Values of transformed maps that are held at once.
 const HELD: usize = 3 << 19;
 /// Strips of rows that a thread takes at once.
-const STRIPS: usize = 8;
+const STRIPS: usize = 4;
 
 /// A convolution without groups; `weight(row, channel, tap)` is the kernel.
 pub(super) struct Winograd<'a, T, F> {
