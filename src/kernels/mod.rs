@@ -11,6 +11,7 @@ mod gather;
 mod im2col;
 pub mod pool;
 mod product;
+mod scratch;
 mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;

@@ -4,6 +4,7 @@
 //! columns of all images lie one behind the other, so that small maps fill panels too.
 
 use super::gather::{Gather, Run, runs};
+use super::scratch::Scratch;
 use super::simd::{Isa, Job, Vector};
 use super::{Activation, Float};
 use rayon::prelude::*;
@@ -35,10 +36,10 @@ pub(super) fn pack<T: Float>(
     m: usize,
     (channels, taps): (usize, usize),
     at: impl Fn(usize, usize, usize, usize) -> T + Sync,
-) -> Vec<T> {
+) -> Scratch<T> {
     let k = channels * taps;
     let strips = m.div_ceil(ROWS);
-    let mut packed = vec![T::default(); groups * strips * ROWS * k];
+    let mut packed = Scratch::new(groups * strips * ROWS * k);
     let at_once = 1 + 4096 / k.max(1);
     packed.par_chunks_mut((ROWS * k).max(1)).enumerate().with_min_len(at_once).for_each(|(index, packed)| {
         let (group, strip) = (index / strips, index % strips);
@@ -46,6 +47,7 @@ pub(super) fn pack<T: Float>(
         let mut lines = packed.chunks_exact_mut(ROWS);
         for channel in 0..channels {
             for (tap, line) in (0..taps).zip(&mut lines) {
+                line[rows..].fill(T::default());
                 (0..rows).for_each(|r| line[r] = at(group * m + strip * ROWS + r, group, channel, tap));
             }
         }
@@ -93,15 +95,14 @@ impl<T: Float> Product<'_, T> {
         // Few panels are shared among the threads by strips too. The sums are the same however they are shared.
         let parts = if panels * self.groups < 16 { strips.div_ceil(8).min(2) } else { 1 };
         let at_once = (1 << 17) / (self.m * self.k() * 48).max(1) + 1;
-        (0..panels * self.groups * parts).into_par_iter().with_min_len(at_once).for_each_init(
-            Vec::new,
-            |panel, task| {
-                let (part, index) = (task % parts, task / parts);
-                let share = strips * part / parts..strips * (part + 1) / parts;
-                let (group, index) = (index / panels, index % panels);
-                self.isa.run(Panel { product: self, group, index, strips: share, y, panel });
-            },
-        );
+        let start = || Scratch::new((self.k() * VECTORS + 1) * self.isa.lanes::<T>());
+        let tasks = (0..panels * self.groups * parts).into_par_iter().with_min_len(at_once);
+        tasks.for_each_init(start, |panel, task| {
+            let (part, index) = (task % parts, task / parts);
+            let share = strips * part / parts..strips * (part + 1) / parts;
+            let (group, index) = (index / panels, index % panels);
+            self.isa.run(Panel { product: self, group, index, strips: share, y, panel });
+        });
     }
 }
 
@@ -111,7 +112,7 @@ struct Panel<'a, T> {
     index: usize,
     strips: std::ops::Range<usize>,
     y: Shared<T>,
-    panel: &'a mut Vec<T>,
+    panel: &'a mut Scratch<T>,
 }
 
 /// A panel's columns in memory, `ld` apart from row to row; where to keep a copy, if any.
@@ -130,7 +131,6 @@ impl<T: Float> Job<T> for Panel<'_, T> {
         let first = self.index * width;
         let columns = width.min(p.images * gather.positions() - first);
         let runs = runs(gather.grid, first, columns);
-        self.panel.resize(k * width + V::LANES, T::default());
         let image_len = p.groups * p.channels * gather.pixels();
         let kept = self.panel.as_mut_ptr();
         // SAFETY: runs lie inside the maps, and the panel was made large enough.

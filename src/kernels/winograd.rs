@@ -10,6 +10,7 @@ mod transforms;
 use super::frame::Frame;
 use super::gather::{Run, runs};
 use super::product::{Columns, LANES, ROWS, Shared, VECTORS, tile};
+use super::scratch::Scratch;
 use super::simd::{Isa, Job, Vector};
 use super::{Activation, Float};
 use rayon::prelude::*;
@@ -95,34 +96,32 @@ impl<T: Float, F: Fn(usize, usize, usize) -> T + Sync> Winograd<'_, T, F> {
     /// Writes the convolution to `y`.
     pub(super) fn write(&self, y: &mut [T]) {
         let y = Shared(y.as_mut_ptr());
-        let mut held = Vec::new();
         for block in Block::cut(self.images, self.size, self.channels) {
-            self.transform(&block, &mut held);
+            let held = self.transform(&block);
             let (strips, panels) = (self.m.div_ceil(ROWS), block.tiles().div_ceil(VECTORS * self.isa.lanes::<T>()));
             let shares = strips.div_ceil(STRIPS);
             let parts = 4usize.div_ceil(shares).min(panels);
-            (0..shares * parts).into_par_iter().for_each_init(Default::default, |buffers, task| {
+            (0..shares * parts).into_par_iter().for_each(|task| {
                 let (share, part) = (task / parts, task % parts);
                 let strips = strips * share / shares..strips * (share + 1) / shares;
                 let panels = panels * part / parts..panels * (part + 1) / parts;
-                self.isa.run(Multiply { conv: self, block: &block, held: &held, strips, panels, buffers, y });
+                self.isa.run(Multiply { conv: self, block: &block, held: &held, strips, panels, y });
             });
         }
     }
 
     /// Transforms the maps of a block, to `[PRODUCTS, channels, pitch]`.
-    fn transform(&self, block: &Block, held: &mut Vec<T>) {
+    fn transform(&self, block: &Block) -> Scratch<T> {
         let (len, lanes) = (PRODUCTS * self.channels * block.pitch(), self.isa.lanes::<T>());
-        if held.len() < len {
-            *held = vec![T::default(); len];
-        }
+        let mut held = Scratch::new(len);
         let frame = block.frame(self.map, self.before, SIDE + 2, lanes);
         let to = Shared(held.as_mut_ptr());
-        let start = || vec![T::default(); frame.len()];
+        let start = || Scratch::zeros(frame.len());
         (0..self.channels).into_par_iter().for_each_init(start, |values, channel| {
             let to = Shared(to.at(channel * block.pitch()));
             self.isa.run(Transform { conv: self, block, frame: &frame, channel, values, to });
         });
+        held
     }
 }
 
@@ -161,22 +160,12 @@ impl<T: Float, F> Job<T> for Transform<'_, T, F> {
     }
 }
 
-/// Memory of a thread.
-#[derive(Default)]
-struct Buffers<T> {
-    kernel: Vec<T>,
-    taps: Vec<T>,
-    products: Vec<T>,
-    lines: Vec<T>,
-}
-
 struct Multiply<'a, T, F> {
     conv: &'a Winograd<'a, T, F>,
     block: &'a Block,
     held: &'a [T],
     strips: Range<usize>,
     panels: Range<usize>,
-    buffers: &'a mut Buffers<T>,
     y: Shared<T>,
 }
 
@@ -185,18 +174,17 @@ impl<T: Float, F: Fn(usize, usize, usize) -> T + Sync> Job<T> for Multiply<'_, T
     unsafe fn run<V: Vector<T>>(self) {
         let (conv, width, strips) = (self.conv, VECTORS * V::LANES, self.strips.len());
         let (strip_len, tile_len) = (ROWS * conv.channels, ROWS * width);
-        let Buffers { kernel, taps, products, lines } = self.buffers;
-        taps.resize(9 * strip_len, T::default());
-        kernel.resize(PRODUCTS * strips * strip_len + V::LANES, T::default());
-        products.resize(strips * PRODUCTS * tile_len, T::default());
-        lines.resize(SIDE * SIDE * width, T::default());
+        let (mut taps, mut kernel) =
+            (Scratch::new(9 * strip_len), Scratch::<T>::new(PRODUCTS * strips * strip_len + V::LANES));
+        let (mut products, mut lines) =
+            (Scratch::<T>::new(strips * PRODUCTS * tile_len), Scratch::<T>::new(SIDE * SIDE * width));
         // SAFETY: the buffers were made large enough, and panels lie inside the block.
         unsafe {
             let constants = Constants::new();
             for (i, strip) in self.strips.clone().enumerate() {
-                self.conv.gather(strip, taps);
+                conv.gather(strip, &mut taps);
                 let to = kernel.as_mut_ptr().add(i * strip_len);
-                of_kernel::<T, V>(taps, strip_len, to, strips * strip_len);
+                of_kernel::<T, V>(&taps, strip_len, to, strips * strip_len);
             }
             for panel in self.panels.clone() {
                 let first = panel * width;

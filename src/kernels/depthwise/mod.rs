@@ -8,6 +8,7 @@ mod taps;
 use super::conv::Phase;
 use super::frame::Frame;
 use super::product::Shared;
+use super::scratch::Scratch;
 use super::simd::{Isa, Job, Vector};
 use super::{Activation, Float, Window};
 use rayon::prelude::*;
@@ -61,7 +62,7 @@ fn each_plane<T: Float>(
     each: impl Fn(usize, &mut [T], &[T], &mut [T]) + Sync,
 ) {
     let planes = to.par_chunks_exact_mut(to_len).enumerate().with_min_len(1 + SHARE / (w.pixels() + w.positions()));
-    let start = || vec![T::default(); frame.len()];
+    let start = || Scratch::zeros(frame.len());
     planes.for_each_init(start, |values, (plane, to)| each(plane, values, &from[plane * from_len..][..from_len], to));
 }
 
@@ -133,7 +134,7 @@ fn by_input_in_phases<T: Float>(isa: Isa, w: &Window, k: &[T], dy: &[T], dx: &mu
         }
     }
     let planes = dx.par_chunks_exact_mut(w.pixels()).enumerate().with_min_len(1 + SHARE / (w.pixels() + w.positions()));
-    let start = || (vec![T::default(); frame.len()], vec![T::default(); count * size[0] * size[1]]);
+    let start = || (Scratch::zeros(frame.len()), Scratch::new(count * size[0] * size[1]));
     planes.for_each_init(start, |(values, parts), (plane, dx)| {
         let k = &kernels[plane % channels * count * kernel[0] * kernel[1]..][..count * kernel[0] * kernel[1]];
         let x = &dy[plane * w.positions()..][..w.positions()];
@@ -190,7 +191,7 @@ pub(super) fn by_kernel<T: Float>(isa: Isa, w: &Window, x: &[T], dy: &[T], dk: &
     let taps = Taps::new(&frame, w.kernel, w.dilation);
     let channels = dk.len() / w.taps();
     let images = dy.len() / (channels * w.positions());
-    let start = || (vec![T::default(); frame.len()], vec![T::default(); w.taps() * isa.lanes::<T>()]);
+    let start = || (Scratch::zeros(frame.len()), Scratch::new(w.taps() * isa.lanes::<T>()));
     let share = 1 + SHARE / (images * (w.pixels() + w.positions()));
     let each = dk.par_chunks_exact_mut(w.taps()).enumerate().with_min_len(share);
     each.for_each_init(start, |(values, sums), (channel, dk)| {

@@ -2,6 +2,7 @@
 
 use super::super::frame::Frame;
 use super::super::product::{Columns, LANES, ROWS, Shared, VECTORS, tile};
+use super::super::scratch::Scratch;
 use super::super::simd::{Isa, Job, Vector};
 use super::super::{Activation, Float};
 use super::transforms::{Constants, from_sums, of_map};
@@ -25,8 +26,13 @@ pub(in super::super) struct ByKernel<'a, T> {
 
 /// Transformed tiles, `[PRODUCTS, tiles, pitch]`, channels last.
 struct Tiles<T> {
-    values: Vec<T>,
+    values: Scratch<T>,
     pitch: usize,
+}
+
+/// Whole vectors, odd in their number, so that rows do not all fall into the same sets of a cache.
+fn odd_pitch(channels: usize) -> usize {
+    channels.div_ceil(LANES) / 2 * 2 * LANES + LANES
 }
 
 impl<T: Float> ByKernel<'_, T> {
@@ -36,18 +42,18 @@ impl<T: Float> ByKernel<'_, T> {
         let blocks = Block::cut(self.images, self.size, inputs.max(outputs));
         // So many outputs at once that their sums can be held.
         let most = (SUMS / (PRODUCTS * inputs) / LANES * LANES).max(LANES);
-        let (mut maps, mut gradients) = (None, None);
+        let mut maps = None;
         for (part, dk) in dk.chunks_mut(most * inputs * 9).enumerate() {
             let rows = part * most..(part * most + most).min(outputs);
-            let pitch = inputs.next_multiple_of(LANES);
-            let mut sums = vec![T::default(); PRODUCTS * rows.len() * pitch];
+            let pitch = odd_pitch(inputs);
+            let mut sums = Scratch::new(PRODUCTS * rows.len() * pitch);
             for (i, block) in blocks.iter().enumerate() {
                 if part == 0 || blocks.len() > 1 {
-                    maps = Some(self.transform::<false>(block, 0..inputs, maps.take()));
+                    maps = Some(self.transform::<false>(block, 0..inputs));
                 }
-                gradients = Some(self.transform::<true>(block, rows.clone(), gradients.take()));
-                if let (Some(maps), Some(gradients)) = (&maps, &gradients) {
-                    self.multiply(block.tiles(), gradients, maps, (&mut sums, pitch), i > 0);
+                let gradients = self.transform::<true>(block, rows.clone());
+                if let Some(maps) = &maps {
+                    self.multiply(block.tiles(), &gradients, maps, (&mut sums, pitch), i > 0);
                 }
             }
             dk.par_chunks_mut(inputs * 9).enumerate().for_each(|(row, dk)| {
@@ -57,27 +63,21 @@ impl<T: Float> ByKernel<'_, T> {
     }
 
     /// Transforms some channels of the maps, or of the gradients.
-    fn transform<const GRADIENT: bool>(
-        &self,
-        block: &Block,
-        channels: std::ops::Range<usize>,
-        old: Option<Tiles<T>>,
-    ) -> Tiles<T> {
-        let (lanes, pitch) = (self.isa.lanes::<T>(), channels.len().next_multiple_of(LANES));
+    fn transform<const GRADIENT: bool>(&self, block: &Block, channels: std::ops::Range<usize>) -> Tiles<T> {
+        let (lanes, pitch) = (self.isa.lanes::<T>(), odd_pitch(channels.len()));
         let (x, all, map) =
             if GRADIENT { (self.dy, self.channels[0], self.size) } else { (self.x, self.channels[1], self.map) };
         // The last tile is read as if there were a panel more.
         let len = PRODUCTS * block.tiles() * pitch + VECTORS * LANES;
-        let mut values = old.map_or_else(Vec::new, |old| old.values);
-        values.resize(len, T::default());
+        let mut values = Scratch::new(len);
         let frame = if GRADIENT {
             block.frame(map, [0, 0], SIDE, lanes)
         } else {
             block.frame(map, self.before.map(|before| before as isize), SIDE + 2, lanes)
         };
         let to = Shared(values.as_mut_ptr());
-        let start = || (vec![T::default(); lanes * frame.len()], vec![T::default(); PRODUCTS * lanes * lanes]);
-        (0..pitch / lanes).into_par_iter().for_each_init(start, |(frames, turned), group| {
+        let start = || (Scratch::zeros(lanes * frame.len()), Scratch::new(PRODUCTS * lanes * lanes));
+        (0..channels.len().div_ceil(lanes)).into_par_iter().for_each_init(start, |(frames, turned), group| {
             let channels = channels.start + group * lanes..channels.end;
             let to = Shared(to.at(group * lanes));
             let frame = &frame;
