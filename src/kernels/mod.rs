@@ -8,11 +8,21 @@
 pub mod arrange;
 pub mod conv;
 mod depthwise;
+mod frame;
 pub mod function;
+mod gather;
 mod im2col;
 pub mod pointwise;
 pub mod pool;
+mod product;
 pub mod rows;
+mod scratch;
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod simd_x86;
+#[cfg(test)]
+mod tests;
+mod winograd;
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
@@ -38,20 +48,47 @@ pub trait Float:
     const LOWEST: Self;
     /// Above every number.
     const HIGHEST: Self;
+    /// Eight or four of them.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx2: simd::Vector<Self>;
+    /// Sixteen or eight of them.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx512: simd::Vector<Self>;
+    /// `self · b + c`, rounded once where that is no slower.
+    fn fused(self, b: Self, c: Self) -> Self;
     /// A count as a number.
     fn count(n: usize) -> Self;
+    /// The number, rounded.
+    fn of(value: f64) -> Self;
     /// Whether it is not a number.
     fn nan(self) -> bool;
 }
 
 macro_rules! float {
-    ($t:ty) => {
+    ($t:ty, $avx2:ident, $avx512:ident) => {
         impl Float for $t {
             const ONE: Self = 1.0;
             const LOWEST: Self = <$t>::NEG_INFINITY;
             const HIGHEST: Self = <$t>::INFINITY;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = std::arch::x86_64::$avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = std::arch::x86_64::$avx512;
+            #[inline(always)]
+            fn fused(self, b: Self, c: Self) -> Self {
+                if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+                    self.mul_add(b, c)
+                } else {
+                    self * b + c
+                }
+            }
             fn count(n: usize) -> Self {
                 n as $t
+            }
+            fn of(value: f64) -> Self {
+                value as $t
             }
             fn nan(self) -> bool {
                 self.is_nan()
@@ -59,8 +96,8 @@ macro_rules! float {
         }
     };
 }
-float!(f32);
-float!(f64);
+float!(f32, __m256, __m512);
+float!(f64, __m256d, __m512d);
 
 /// What becomes of each value of an output before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -125,6 +162,11 @@ impl Window {
     /// Taps of the kernel.
     pub fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
+    }
+
+    /// Pixels from its first tap to its last along `axis`.
+    fn span(&self, axis: usize) -> usize {
+        self.dilation[axis] * (self.kernel[axis] - 1) + 1
     }
 
     /// The positions along `axis` at which tap `k` lies inside the map.
