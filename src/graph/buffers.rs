@@ -11,50 +11,57 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Vectors that nobody reads any more.
 #[derive(Default)]
 pub(super) struct Buffers {
-    f32: Mutex<Vec<Vec<f32>>>,
-    f64: Mutex<Vec<Vec<f64>>>,
+    f32: Mutex<Free<f32>>,
+    f64: Mutex<Free<f64>>,
     /// The number of images that they are for.
     images: AtomicUsize,
+    /// How many runs have begun.
+    runs: AtomicUsize,
 }
+
+/// Each with the run in which it was given back.
+type Free<T> = Vec<(usize, Vec<T>)>;
 
 /// What buffers are made of.
 pub(super) trait Stored: Copy + Default {
     /// Those of this type.
-    fn of(buffers: &Buffers) -> MutexGuard<'_, Vec<Vec<Self>>>;
+    fn of(buffers: &Buffers) -> MutexGuard<'_, Free<Self>>;
 }
 
 impl Stored for f32 {
-    fn of(buffers: &Buffers) -> MutexGuard<'_, Vec<Vec<f32>>> {
+    fn of(buffers: &Buffers) -> MutexGuard<'_, Free<f32>> {
         buffers.f32.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Stored for f64 {
-    fn of(buffers: &Buffers) -> MutexGuard<'_, Vec<Vec<f64>>> {
+    fn of(buffers: &Buffers) -> MutexGuard<'_, Free<f64>> {
         buffers.f64.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Buffers {
-    /// Lets go what batches of another size have left: it would fit badly.
+    /// Lets go what the last run did not need (operators that make their own memory leave it here too), and everything
+    /// where batches of another size have left it.
     pub(super) fn begin(&self, images: usize) {
-        if self.images.swap(images, Ordering::Relaxed) != images {
-            f32::of(self).clear();
-            f64::of(self).clear();
-        }
+        let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        let same = self.images.swap(images, Ordering::Relaxed) == images;
+        f32::of(self).retain(|(given, _)| same && given + 1 >= run);
+        f64::of(self).retain(|(given, _)| same && given + 1 >= run);
     }
 
     /// So many values, whatever they are.
     pub(super) fn take<T: Stored>(&self, count: usize) -> Vec<T> {
         let mut free = T::of(self);
         // The smallest that is large enough, and not so large that somebody else will miss it.
-        let fits = |(_, vector): &(usize, &Vec<T>)| (count..=count + count / 4).contains(&vector.capacity());
-        let found = free.iter().enumerate().filter(fits).min_by_key(|(_, vector)| vector.capacity());
-        let Some(index) = found.map(|(index, _)| index) else {
+        let fits = |&index: &usize| (count..=count + count / 4).contains(&free[index].1.capacity());
+        // Of equals the one that was given back last: the others grow old.
+        let found = (0..free.len()).rev().filter(fits).min_by_key(|&index| free[index].1.capacity());
+        let Some(index) = found else {
             drop(free);
             return vec![T::default(); count];
         };
-        let mut vector = free.swap_remove(index);
+        let (_, mut vector) = free.remove(index);
         drop(free);
         vector.resize(count, T::default());
         vector
@@ -63,7 +70,8 @@ impl Buffers {
     pub(super) fn give<T: Stored>(&self, vector: Vec<T>) {
         // Small ones are not worth a search.
         if vector.len() >= 1 << 10 {
-            T::of(self).push(vector);
+            let run = self.runs.load(Ordering::Relaxed);
+            T::of(self).push((run, vector));
         }
     }
 

@@ -24,33 +24,24 @@ impl Elementary for f32 {
         value as f32
     }
 
-    /// `2ⁿ · eʳ` with `|r| ≤ ln 2 / 2`, where `eʳ` is a polynomial (Cephes' `expf`): within two units in the last place,
-    /// and without a branch, so that many are computed at once.
+    /// `2ⁿ · eʳ` with `|r| ≤ ln 2 / 2`, where `eʳ` is a polynomial (Cephes' `expf`): within two units in the last place up
+    /// to `e⁸⁸`, from where on it stays. Without a branch, so that many are computed at once.
     #[inline(always)]
     fn exp(self) -> f32 {
-        const TO_INTEGER: f32 = 12_582_912.;
-        let nan = self - self;
-        let x = self.lower(88.722_84).higher(-87.336_54);
-        let n = (x * std::f32::consts::LOG2_E + TO_INTEGER) - TO_INTEGER;
+        // Added, it leaves an integer in the last bits.
+        const INTEGER: f32 = 12_582_912.;
+        // What is not a number stays so.
+        let x = if self > 88. { 88. } else { self };
+        let x = if x < -87.3 { -87.3 } else { x };
+        let shifted = x * std::f32::consts::LOG2_E + INTEGER;
+        let n = shifted - INTEGER;
         let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
         let mut p = 1.987_569_1e-4;
         for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
             p = p * r + c;
         }
-        // Two factors, since 2¹²⁸ alone is not a number of this type.
-        let half = (n * 0.5 + TO_INTEGER) - TO_INTEGER;
-        let power = |n: f32| f32::from_bits(((n as i32 + 127) as u32) << 23);
-        let y = (p * r * r + r + 1.) * power(half) * power(n - half);
-        // What is not finite: the difference is not a number, and only infinity has a limit.
-        if nan == 0. {
-            y
-        } else if self == f32::INFINITY {
-            self
-        } else if self == f32::NEG_INFINITY {
-            0.
-        } else {
-            self
-        }
+        let exponent = shifted.to_bits().wrapping_sub(INTEGER.to_bits()).wrapping_add(127);
+        (p * r * r + r + 1.) * f32::from_bits(exponent << 23)
     }
 
     /// A rational function (that of XLA and Eigen), within a few units in the last place.
@@ -126,73 +117,98 @@ pub enum Function {
     Gelu,
 }
 
+// Functions with names, not closures: these are inlined wherever they are used, so that they become vector code.
+
 #[inline(always)]
-fn sigmoid<T: Elementary>(x: T) -> T {
+fn sigmoid<T: Elementary>([x]: [T; 1]) -> T {
     T::ONE / (T::ONE + (T::default() - x).exp())
+}
+
+#[inline(always)]
+fn sigmoid_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
+    let y = sigmoid([x]);
+    dy * y * (T::ONE - y)
+}
+
+#[inline(always)]
+fn silu<T: Elementary>([x]: [T; 1]) -> T {
+    x * sigmoid([x])
+}
+
+#[inline(always)]
+fn silu_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
+    let gate = sigmoid([x]);
+    dy * gate * (T::ONE + x * (T::ONE - gate))
 }
 
 /// Between 0 and 1; what is not a number stays so.
 #[inline(always)]
 fn unit<T: Float>(x: T) -> T {
-    if x < T::default() {
-        T::default()
-    } else if x > T::ONE {
-        T::ONE
-    } else {
-        x
-    }
+    let x = if x < T::default() { T::default() } else { x };
+    if x > T::ONE { T::ONE } else { x }
+}
+
+/// 1 where a gate is neither shut nor wide open.
+#[inline(always)]
+fn between<T: Float>(gate: T) -> T {
+    let above = if gate > T::default() { T::ONE } else { T::default() };
+    if gate < T::ONE { above } else { T::default() }
 }
 
 #[inline(always)]
-fn between<T: Float>(gate: T) -> T {
-    if gate > T::default() && gate < T::ONE { T::ONE } else { T::default() }
+fn hard_swish<T: Elementary>([x]: [T; 1]) -> T {
+    x * unit(x * T::number(1. / 6.) + T::number(0.5))
+}
+
+#[inline(always)]
+fn hard_swish_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
+    let gate = unit(x * T::number(1. / 6.) + T::number(0.5));
+    dy * (gate + between(gate) * x * T::number(1. / 6.))
+}
+
+/// The share of a normal distribution below `x`.
+#[inline(always)]
+fn normal<T: Elementary>(x: T) -> T {
+    T::number(0.5) * (T::ONE + (x * T::number(std::f64::consts::FRAC_1_SQRT_2)).erf())
+}
+
+#[inline(always)]
+fn gelu<T: Elementary>([x]: [T; 1]) -> T {
+    x * normal(x)
+}
+
+#[inline(always)]
+fn gelu_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
+    let density = T::number(0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
+    dy * (normal(x) + x * density * (T::default() - x * x * T::number(0.5)).exp())
 }
 
 impl Function {
     /// Writes it of each value of `x` to `y`.
     pub fn apply<T: Elementary>(self, x: &[T], y: &mut [T]) {
-        let n = T::number;
-        let [one, half, sixth, root] = [1., 0.5, 1. / 6., std::f64::consts::FRAC_1_SQRT_2].map(n);
         match self {
-            Function::Sigmoid => pointwise::map([x], y, |[x]| sigmoid(x)),
-            Function::Silu => pointwise::map([x], y, |[x]| x * sigmoid(x)),
-            Function::HardSwish => pointwise::map([x], y, |[x]| x * unit(x * sixth + half)),
+            Function::Sigmoid => pointwise::map([x], y, sigmoid),
+            Function::Silu => pointwise::map([x], y, silu),
+            Function::HardSwish => pointwise::map([x], y, hard_swish),
             Function::HardSigmoid(a, b) => {
-                let (a, b) = (n(a), n(b));
+                let (a, b) = (T::number(a), T::number(b));
                 pointwise::map([x], y, |[x]| unit(x * a + b));
             }
-            Function::Gelu => pointwise::map([x], y, |[x]| x * half * (one + (x * root).erf())),
+            Function::Gelu => pointwise::map([x], y, gelu),
         }
     }
 
     /// Writes the gradient by the input, given that by the output, to `dx`.
     pub fn by_input<T: Elementary>(self, x: &[T], dy: &[T], dx: &mut [T]) {
-        let n = T::number;
-        let [one, half, sixth, root] = [1., 0.5, 1. / 6., std::f64::consts::FRAC_1_SQRT_2].map(n);
         match self {
-            Function::Sigmoid => pointwise::map([x, dy], dx, |[x, dy]| {
-                let y = sigmoid(x);
-                dy * y * (one - y)
-            }),
-            Function::Silu => pointwise::map([x, dy], dx, |[x, dy]| {
-                let gate = sigmoid(x);
-                dy * gate * (one + x * (one - gate))
-            }),
-            Function::HardSwish => pointwise::map([x, dy], dx, |[x, dy]| {
-                let gate = unit(x * sixth + half);
-                dy * (gate + between(gate) * x * sixth)
-            }),
+            Function::Sigmoid => pointwise::map([x, dy], dx, sigmoid_slope),
+            Function::Silu => pointwise::map([x, dy], dx, silu_slope),
+            Function::HardSwish => pointwise::map([x, dy], dx, hard_swish_slope),
             Function::HardSigmoid(a, b) => {
-                let (a, b) = (n(a), n(b));
+                let (a, b) = (T::number(a), T::number(b));
                 pointwise::map([x, dy], dx, |[x, dy]| dy * a * between(x * a + b));
             }
-            Function::Gelu => {
-                let density = n(0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
-                pointwise::map([x, dy], dx, |[x, dy]| {
-                    let share = half * (one + (x * root).erf());
-                    dy * (share + x * density * (T::default() - x * x * half).exp())
-                })
-            }
+            Function::Gelu => pointwise::map([x, dy], dx, gelu_slope),
         }
     }
 }

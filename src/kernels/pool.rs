@@ -25,7 +25,7 @@ pub fn max<T: Float>(w: &Window, x: &[T], y: &mut [T]) {
     let taps = Taps::new(w);
     each_plane(w, x, y, |x, y| {
         y.fill(T::LOWEST);
-        taps.each(|tap, map, row| {
+        taps.each(|tap, _, map, row| {
             let pairs = (&x[map..][..w.input[1]], &mut y[row..][..w.output[1]]);
             tap.gather(pairs.0, pairs.1, |best, value| if value > best || value.nan() { value } else { best });
         });
@@ -39,18 +39,26 @@ pub fn max_by_input<T: Float>(w: &Window, x: &[T], dy: &[T], dx: &mut [T]) {
     let taps = Taps::new(w);
     // The plane of `x` is found by counting, since `each_plane` walks two slices.
     let maps: Vec<&[T]> = x.chunks_exact(w.pixels().max(1)).collect();
-    // The largest value so far at each position of a row, and where it is: a distance from the row's first pixel.
+    // How far each tap is from where the window stands, which may be before the map.
+    let before = w.before[0] * w.input[1] + w.before[1];
+    let offset = |tap: usize| {
+        let (ky, kx) = (tap / w.kernel[1], tap % w.kernel[1]);
+        (ky * w.dilation[0] * w.input[1] + kx * w.dilation[1]).wrapping_sub(before)
+    };
+    let offsets: Vec<usize> = (0..w.taps()).map(offset).collect();
+    // The largest value so far at each position of a row, and the tap that it is under.
     let room = || (vec![T::default(); w.output[1]], vec![NOWHERE; w.output[1]]);
-    each_numbered_plane(w, dy, dx, room, |(best, place), plane, dy, dx| {
+    each_numbered_plane(w, dy, dx, room, |(best, which), plane, dy, dx| {
         dx.fill(T::default());
         for oy in 0..w.output[0] {
-            place.fill(NOWHERE);
-            taps.each_of(oy, |tap, map, _| {
-                tap.largest(&maps[plane][map..][..w.input[1]], map as u32, best, place);
+            which.fill(NOWHERE);
+            taps.each_of(oy, |tap, number, map, _| {
+                tap.largest(&maps[plane][map..][..w.input[1]], number as u32, best, which);
             });
-            for (&at, &dy) in place.iter().zip(&dy[oy * w.output[1]..]) {
-                if at != NOWHERE {
-                    dx[at as usize] += dy;
+            let row = oy * w.stride[0] * w.input[1];
+            for (ox, (&tap, &dy)) in which.iter().zip(&dy[oy * w.output[1]..]).enumerate() {
+                if tap != NOWHERE {
+                    dx[(row + ox * w.stride[1]).wrapping_add(offsets[tap as usize])] += dy;
                 }
             }
         }
@@ -62,7 +70,7 @@ pub fn sum<T: Float>(w: &Window, divisor: Divisor, x: &[T], y: &mut [T]) {
     let (factors, taps) = (factors::<T>(w, divisor), Taps::new(w));
     each_plane(w, x, y, |x, y| {
         y.fill(T::default());
-        taps.each(|tap, map, row| {
+        taps.each(|tap, _, map, row| {
             tap.gather(&x[map..][..w.input[1]], &mut y[row..][..w.output[1]], |sum, value| sum + value);
         });
         y.iter_mut().zip(&factors).for_each(|(y, &factor)| *y = *y * factor);
@@ -79,12 +87,12 @@ pub fn sum_by_input<T: Float>(w: &Window, divisor: Divisor, dy: &[T], dx: &mut [
             let row = oy * w.output[1];
             let shares = dy[row..].iter().zip(&factors[row..]);
             parts.iter_mut().zip(shares).for_each(|(part, (&dy, &factor))| *part = dy * factor);
-            taps.each_of(oy, |tap, map, _| tap.scatter(parts, &mut dx[map..][..w.input[1]]));
+            taps.each_of(oy, |tap, _, map, _| tap.scatter(parts, &mut dx[map..][..w.input[1]]));
         }
     });
 }
 
-/// No pixel.
+/// No tap.
 const NOWHERE: u32 = u32::MAX;
 
 /// One column of a window's taps, along a row.
@@ -121,16 +129,28 @@ impl Tap {
         *last = join(*last, line[self.from + out.len() * STRIDE]);
     }
 
-    /// Notes where values are larger than the largest so far; `row` is where the line begins.
+    /// Notes which tap has the largest value so far.
     #[inline(always)]
-    fn largest<T: Float>(&self, line: &[T], row: u32, best: &mut [T], place: &mut [u32]) {
-        let so_far = best[self.inside.clone()].iter_mut().zip(&mut place[self.inside.clone()]);
-        let values = line[self.from..].iter().step_by(self.stride);
-        let first = row + self.from as u32;
-        for (index, ((best, place), &value)) in so_far.zip(values).enumerate() {
-            let more = *place == NOWHERE || value > *best || (value.nan() && !best.nan());
-            *best = if more { value } else { *best };
-            *place = if more { first + (index * self.stride) as u32 } else { *place };
+    fn largest<T: Float>(&self, line: &[T], number: u32, best: &mut [T], which: &mut [u32]) {
+        match self.stride {
+            1 => self.largest_by::<T, 1>(line, number, best, which),
+            2 => self.largest_by::<T, 2>(line, number, best, which),
+            _ => self.largest_by::<T, 0>(line, number, best, which),
+        }
+    }
+
+    #[inline(always)]
+    fn largest_by<T: Float, const STRIDE: usize>(&self, line: &[T], number: u32, best: &mut [T], which: &mut [u32]) {
+        let stride = if STRIDE == 0 { self.stride } else { STRIDE };
+        let count = self.inside.len();
+        let (best, which) = (&mut best[self.inside.start..][..count], &mut which[self.inside.start..][..count]);
+        let line = &line[self.from..][..(count - 1) * stride + 1];
+        for i in 0..count {
+            let (value, held, tap) = (line[i * stride], best[i], which[i]);
+            // Without branches, so that many are compared at once.
+            let more = (value > held) | (tap == NOWHERE) | (value.nan() & !held.nan());
+            best[i] = if more { value } else { held };
+            which[i] = if more { number } else { tap };
         }
     }
 
@@ -149,7 +169,7 @@ impl Tap {
 /// A window's taps by column.
 struct Taps<'a> {
     w: &'a Window,
-    columns: Vec<Tap>,
+    columns: Vec<(usize, Tap)>,
 }
 
 impl Taps<'_> {
@@ -157,24 +177,25 @@ impl Taps<'_> {
         let tap = |kx: usize| {
             let inside = w.inside(1, kx);
             let from = if inside.is_empty() { 0 } else { w.pixel(1, inside.start, kx) };
-            Tap { inside, from, stride: w.stride[1] }
+            (kx, Tap { inside, from, stride: w.stride[1] })
         };
-        Taps { w, columns: (0..w.kernel[1]).map(tap).filter(|tap| !tap.inside.is_empty()).collect() }
+        Taps { w, columns: (0..w.kernel[1]).map(tap).filter(|(_, tap)| !tap.inside.is_empty()).collect() }
     }
 
-    /// Calls `work(column, start of the row of the map, start of the row of positions)` for all rows under the window.
+    /// Calls `work(column, tap, start of the row of the map, start of the row of positions)` for all rows under the window.
     #[inline(always)]
-    fn each(&self, mut work: impl FnMut(&Tap, usize, usize)) {
+    fn each(&self, mut work: impl FnMut(&Tap, usize, usize, usize)) {
         (0..self.w.output[0]).for_each(|oy| self.each_of(oy, &mut work));
     }
 
     /// The same for one row of positions, the window's rows from above.
     #[inline(always)]
-    fn each_of(&self, oy: usize, mut work: impl FnMut(&Tap, usize, usize)) {
+    fn each_of(&self, oy: usize, mut work: impl FnMut(&Tap, usize, usize, usize)) {
         let w = self.w;
         for ky in (0..w.kernel[0]).filter(|&ky| w.inside(0, ky).contains(&oy)) {
             let map = w.pixel(0, oy, ky) * w.input[1];
-            self.columns.iter().for_each(|tap| work(tap, map, oy * w.output[1]));
+            let columns = self.columns.iter();
+            columns.for_each(|(kx, tap)| work(tap, ky * w.kernel[1] + kx, map, oy * w.output[1]));
         }
     }
 }

@@ -29,13 +29,22 @@ fn each_row<T: Elementary, const N: usize>(
 
 /// Writes the softmax of each row of `x` to `y`.
 pub fn softmax<T: Elementary>(width: usize, x: &[T], y: &mut [T]) {
-    each_row(width, [x], y, |[x], y| {
-        let largest = x.iter().fold(T::LOWEST, |largest, &x| x.higher(largest));
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - largest).exp());
-        let [sum] = total([&*y], |y| y);
-        let share = T::ONE / sum;
-        y.iter_mut().for_each(|y| *y = *y * share);
-    });
+    each_row(width, [x], y, softmax_row);
+}
+
+#[inline(always)]
+fn softmax_row<T: Elementary>([x]: [&[T]; 1], y: &mut [T]) {
+    // Several at once.
+    let mut strands = [T::LOWEST; 16];
+    for x in x.chunks(16) {
+        strands.iter_mut().zip(x).for_each(|(largest, &x)| *largest = x.higher(*largest));
+    }
+    let largest = strands.into_iter().fold(T::LOWEST, |largest, x| x.higher(largest));
+    let x = &x[..y.len()];
+    (0..y.len()).for_each(|i| y[i] = (x[i] - largest).exp());
+    let [sum] = total([&*y], |y| y);
+    let share = T::ONE / sum;
+    y.iter_mut().for_each(|y| *y = *y * share);
 }
 
 /// Writes the gradient of [`softmax`] by its input, given its output and the gradient by that, to `dx`.
@@ -88,6 +97,7 @@ pub fn layer_norm_back<T: Elementary>(
                 let (mean, r) = statistics(x, epsilon);
                 let means = total([x, scale, dy], |[x, scale, dy]| [dy * scale, dy * scale * ((x - mean) * r)]);
                 let [a, b] = means.map(|sum| sum / count);
+                let (scale, by_scale, by_bias) = (&scale[..width], &mut by_scale[..width], &mut by_bias[..width]);
                 for i in 0..width {
                     let normal = (x[i] - mean) * r;
                     dx[i] = (dy[i] * scale[i] - a - normal * b) * r;
