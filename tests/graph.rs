@@ -4,6 +4,8 @@
 mod build;
 #[path = "graph/cases.rs"]
 mod cases;
+#[path = "graph/chains.rs"]
+mod chains;
 #[path = "graph/check.rs"]
 mod check;
 mod common;

@@ -5,13 +5,13 @@ mod common;
 #[path = "../fixtures/zoo/zoo.rs"]
 mod zoo;
 
-use adapt::graph::Program;
+use adapt::graph::{Program, Wanted};
 use adapt::onnx::cut::{self, Classifier};
 use adapt::onnx::parameters::{Parameter, untie, with_values};
 use adapt::onnx::tensor::floats;
 use adapt::plan::{Input, preprocessing};
 use adapt::{Backend, Model};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use ndarray::{ArrayD, IxDyn};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -132,6 +132,35 @@ impl Whole {
         }
     }
 
+    /// Chains of operators in one step give what the operators give one by one: outputs, and gradients by everything.
+    fn chains_change_nothing(&self) {
+        let plain = Program::import_plain(&self.model, &self.input.axes()).unwrap();
+        assert!(self.program.steps() < plain.steps(), "nothing became one step");
+        let images = zoo::photos(&self.input, 30, 1);
+        let values: Vec<f64> = images.iter().map(|&value| f64::from(value)).collect();
+        let images = Tensor::from_vec(values, images.shape(), &Device::Cpu).unwrap();
+        let run = |program: &Program| {
+            let program = program.to(DType::F64, &Device::Cpu).unwrap();
+            let parameters = program.initial().unwrap();
+            let wanted = Wanted { input: true, ..Wanted::parameters(&program) };
+            let (outputs, tape) = program.forward_saving(&images, &parameters, &wanted).unwrap();
+            let grads: Vec<_> = outputs.iter().map(|y| Some(y.affine(0.3, 1.).unwrap())).collect();
+            let found = program.backward(tape, &grads).unwrap();
+            let all = outputs.into_iter().map(Some).chain(found.parameters).chain([found.input]);
+            let flat = |t: Option<Tensor>| t.map(|t| t.flatten_all().unwrap().to_vec1::<f64>().unwrap());
+            all.map(flat).collect::<Vec<_>>()
+        };
+        for (place, (ours, theirs)) in run(&self.program).iter().zip(&run(&plain)).enumerate() {
+            let (Some(ours), Some(theirs)) = (ours, theirs) else {
+                assert_eq!(ours, theirs);
+                continue;
+            };
+            let scale = theirs.iter().fold(1e-9, |largest: f64, v| largest.max(v.abs()));
+            let far = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0., f64::max) / scale;
+            assert!(far <= 1e-5, "value {place} differs by {far}");
+        }
+    }
+
     /// Each of six parameters from the first to the last, changed in the file and in the program.
     fn names_are_tied_to_weights(&self) {
         let images = zoo::photos(&self.input, 20, 1);
@@ -171,6 +200,7 @@ macro_rules! whole_models {
         fn $name() {
             let whole = Whole::new(stringify!($name));
             whole.agrees_with_onnx_runtime();
+            whole.chains_change_nothing();
             whole.names_are_tied_to_weights();
         }
     )*};

@@ -161,6 +161,8 @@ impl<'a> Builder<'a> {
             done: Vec::new(),
             dtype: DType::F32,
             device: Device::Cpu,
+            buffers: Default::default(),
+            profile: Default::default(),
         };
         Ok(Builder { model, program, numbers, hosts: HashMap::new() })
     }
@@ -237,7 +239,8 @@ impl<'a> Builder<'a> {
                 let inputs = read.into_iter().map(|input| inputs[input]).collect();
                 let (node, operator) = (node.node.name.clone(), node.node.op.name().to_string());
                 let output = self.program.values;
-                self.program.steps.push(Step { node, operator, op, inputs, output });
+                let shape = outlet.fact.shape.to_tvec().to_vec();
+                self.program.steps.push(Step { node, operator, op, inputs, output, shape });
                 self.numbers.insert(id, output);
                 self.program.values += 1;
             }
@@ -269,17 +272,7 @@ impl<'a> Builder<'a> {
     /// Drops what no step needs, and notes after which step each value is done with.
     fn finish(mut self) -> Built<Program> {
         let program = &mut self.program;
-        let mut last: HashMap<usize, usize> = HashMap::new();
-        for (index, step) in program.steps.iter().enumerate() {
-            step.inputs.iter().chain([&step.output]).for_each(|&value| {
-                last.insert(value, index);
-            });
-        }
-        program.outputs.iter().for_each(|(_, value)| {
-            last.remove(value);
-        });
-        program.done = vec![Vec::new(); program.steps.len()];
-        last.into_iter().for_each(|(value, index)| program.done[index].push(value));
+        program.set_ends();
         program.set_constants().map_err(|e| e.to_string())?;
         // What can only be computed in a run is tried now, so that it cannot fail after hours.
         program.late_values(program.batch.unwrap_or(2)).map_err(|e| e.to_string())?;

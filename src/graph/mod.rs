@@ -5,11 +5,15 @@
 //! program's own: a step's gradient stands beside its forward side in `ops/`, and only values that some gradient needs
 //! are kept.
 
+mod backward;
 mod batch_norm;
 mod bounds;
+mod buffers;
+mod fuse;
 mod host;
 pub(crate) mod import;
 mod ops;
+mod profile;
 mod run;
 mod size_steps;
 mod sizes;
@@ -22,13 +26,16 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::parameters::Parameter;
 use crate::onnx::port::Port;
+use buffers::Buffers;
 use candle_core::{DType, Device, Tensor};
 use host::HostValue;
 use ops::Op;
+use profile::Profile;
+pub use profile::Seconds;
 pub use run::{Gradients, Tape, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tract_onnx::prelude::{Symbol, SymbolValues};
+use tract_onnx::prelude::{Symbol, SymbolValues, TDim};
 pub use tail::{Extent, Tail, tail};
 pub use trainable::{Obstacle, Part, Trainable, behind, trainable};
 
@@ -41,6 +48,8 @@ struct Step {
     op: Arc<dyn Op>,
     inputs: Vec<usize>,
     output: usize,
+    /// The output's.
+    shape: Vec<TDim>,
 }
 
 /// A graph that computes with candle, forward and backward.
@@ -66,6 +75,8 @@ pub struct Program {
     done: Vec<Vec<usize>>,
     dtype: DType,
     device: Device,
+    buffers: Arc<Buffers>,
+    profile: Arc<Profile>,
 }
 
 impl Program {
@@ -77,7 +88,25 @@ impl Program {
     /// # Errors
     /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
     pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
+        import::import(model, shape).map(fuse::fused)
+    }
+
+    /// As [`Program::import`], with one step for each operator of the graph: slower, for checking.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn import_plain(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
         import::import(model, shape)
+    }
+
+    /// The same program, which notes the time that each operator takes.
+    pub fn profiled(self) -> Program {
+        Program { profile: Arc::new(Profile::on()), ..self }
+    }
+
+    /// Seconds by operator since this was last asked; of [profiled](Program::profiled) programs only.
+    pub fn profile(&self) -> Seconds {
+        self.profile.take()
     }
 
     /// The same program in another floating type or on another device.
@@ -87,6 +116,21 @@ impl Program {
         let mut program = Program { dtype, device: device.clone(), ..self.clone() };
         program.set_constants()?;
         Ok(program)
+    }
+
+    /// Notes after which step each value is done with.
+    fn set_ends(&mut self) {
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            step.inputs.iter().chain([&step.output]).for_each(|&value| {
+                last.insert(value, index);
+            });
+        }
+        self.outputs.iter().for_each(|(_, value)| {
+            last.remove(value);
+        });
+        self.done = vec![Vec::new(); self.steps.len()];
+        last.into_iter().for_each(|(value, index)| self.done[index].push(value));
     }
 
     /// Makes tensors of the known values that steps read.
@@ -142,7 +186,7 @@ impl Program {
 
     /// The operators that run, by tract's names, each once.
     pub fn operators(&self) -> std::collections::BTreeSet<&str> {
-        self.steps.iter().map(|step| step.operator.as_str()).collect()
+        self.steps.iter().flat_map(|step| step.operator.split('+')).collect()
     }
 
     /// The number of images that are run at once: any where `None`.

@@ -1,7 +1,9 @@
 //! Running a program forwards and backwards.
 
+use super::buffers::Holders;
 use super::host::{self, HostValue};
-use super::ops::{Keeps, Kept, Run};
+use super::ops::{Keeps, Run};
+use super::profile::Way;
 use super::{Program, Step};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
@@ -26,16 +28,17 @@ impl Wanted {
 }
 
 /// What [`Program::forward_saving`] kept for [`Program::backward`].
-pub struct Tape(Vec<Piece>);
+pub struct Tape(pub(super) Vec<Piece>);
 
 /// One run: of all images, or of as many as the graph takes.
-struct Piece {
-    images: usize,
-    run: Run,
-    values: Vec<Option<Tensor>>,
-    shapes: Vec<Vec<usize>>,
-    wanted: Vec<bool>,
-    outputs: Vec<Vec<usize>>,
+pub(super) struct Piece {
+    pub(super) images: usize,
+    pub(super) run: Run,
+    pub(super) values: Vec<Option<Tensor>>,
+    pub(super) shapes: Vec<Vec<usize>>,
+    pub(super) wanted: Vec<bool>,
+    pub(super) outputs: Vec<Vec<usize>>,
+    pub(super) holders: Holders,
 }
 
 /// The gradients that were asked for. `None` is zero, or was not asked for.
@@ -47,11 +50,11 @@ pub struct Gradients {
     pub input: Option<Tensor>,
 }
 
-fn failed(error: candle_core::Error) -> Error {
+pub(super) fn failed(error: candle_core::Error) -> Error {
     Error::Engine(format!("candle: {error}"))
 }
 
-fn at(step: &Step) -> impl FnOnce(candle_core::Error) -> Error {
+pub(super) fn at(step: &Step) -> impl FnOnce(candle_core::Error) -> Error {
     |error| Error::Engine(format!("node '{}' ({}): {error}", step.node, step.operator))
 }
 
@@ -74,38 +77,6 @@ impl Program {
     ) -> Result<(Vec<Tensor>, Tape)> {
         let (outputs, pieces) = self.all_pieces(input, parameters, wanted)?;
         Ok((outputs, Tape(pieces)))
-    }
-
-    /// The gradients of a scalar, given its gradients by the outputs (`None` is zero), each of its output's shape.
-    pub fn backward(&self, tape: Tape, grads: &[Option<Tensor>]) -> Result<Gradients> {
-        if grads.len() != self.outputs.len() {
-            let outputs = self.outputs.len();
-            return Err(Error::Engine(format!("{} gradients were given for {outputs} outputs", grads.len())));
-        }
-        let work = || {
-            let several = tape.0.len() > 1;
-            let mut sum: Vec<Option<Tensor>> = vec![None; self.parameters.len()];
-            let (mut inputs, mut start) = (Vec::new(), 0);
-            for piece in tape.0 {
-                let (images, wanted) = (piece.images, piece.wanted[0]);
-                let part = |grad: &Option<Tensor>| match grad {
-                    Some(grad) if several => grad.narrow(0, start, images).map(Some).map_err(failed),
-                    grad => Ok(grad.clone()),
-                };
-                let shape = piece.shapes[0].clone();
-                let found = self.backward_piece(piece, &grads.iter().map(part).collect::<Result<Vec<_>>>()?)?;
-                start += images;
-                for (sum, found) in sum.iter_mut().zip(found.parameters) {
-                    add(sum, found).map_err(failed)?;
-                }
-                let zeros = || Tensor::zeros(shape, self.dtype, &self.device);
-                inputs.extend(wanted.then(|| found.input.map_or_else(zeros, Ok)));
-            }
-            let inputs = inputs.into_iter().collect::<candle_core::Result<Vec<_>>>().map_err(failed)?;
-            let input = if inputs.is_empty() { None } else { Some(Tensor::cat(&inputs, 0).map_err(failed)?) };
-            Ok(Gradients { parameters: sum, input })
-        };
-        quietly(work).map_err(|panic| Error::Engine(format!("candle: {panic}")))?
     }
 
     /// Runs the images, in pieces where the graph takes a fixed number.
@@ -187,7 +158,9 @@ impl Program {
 
     fn forward_piece(&self, input: &Tensor, parameters: &[Tensor], wanted: &Wanted) -> Result<(Vec<Tensor>, Piece)> {
         let images = input.dims()[0];
-        let run = Run { symbols: SymbolValues::default().with(&self.symbol, images as i64) };
+        let symbols = SymbolValues::default().with(&self.symbol, images as i64);
+        self.buffers.begin(images);
+        let run = Run { symbols, buffers: self.buffers.clone() };
         let (wanted, kept) = self.plan(wanted);
         let mut values: Vec<Option<Tensor>> = vec![None; self.values];
         values[0] = Some(input.to_dtype(self.dtype).and_then(|x| x.to_device(&self.device)).map_err(failed)?);
@@ -200,23 +173,33 @@ impl Program {
         if saving {
             values.iter().zip(&mut shapes).for_each(|(value, shape)| *shape = dims(value));
         }
+        // What others gave us is held for good.
+        let mut holders = Holders::new(self.buffers.clone());
+        values.iter().flatten().chain(values.iter().flatten()).for_each(|tensor| holders.hold(tensor));
         for (step, done) in self.steps.iter().zip(&self.done) {
             let inputs: Option<Vec<&Tensor>> = step.inputs.iter().map(|&input| values[input].as_ref()).collect();
             let inputs = inputs.ok_or_else(|| at(step)(candle_core::Error::msg("an input is missing")))?;
-            let made = step.op.forward(&run, &inputs).map_err(at(step))?;
+            let made = self.profile.timed(&step.operator, Way::Forward, || step.op.forward(&run, &inputs));
+            let made = made.map_err(at(step))?;
             if saving {
                 shapes[step.output] = made.dims().to_vec();
             }
+            holders.hold(&made);
             values[step.output] = Some(made);
-            done.iter().filter(|&&value| !kept[value]).for_each(|&value| values[value] = None);
+            for &value in done.iter().filter(|&&value| !kept[value]) {
+                holders.release(values[value].take()).map_err(failed)?;
+            }
         }
         let output = |(name, value): &(String, usize)| {
             values[*value].clone().ok_or_else(|| Error::Engine(format!("output '{name}' was not computed")))
         };
         let outputs = self.outputs.iter().map(output).collect::<Result<Vec<_>>>()?;
-        values.iter_mut().zip(&kept).filter(|(_, kept)| !**kept).for_each(|(value, _)| *value = None);
+        outputs.iter().for_each(|output| holders.hold(output));
+        for (value, _) in values.iter_mut().zip(&kept).filter(|(_, kept)| !**kept) {
+            holders.release(value.take()).map_err(failed)?;
+        }
         let output_shapes = outputs.iter().map(|output| output.dims().to_vec()).collect();
-        Ok((outputs, Piece { images, run, values, shapes, wanted, outputs: output_shapes }))
+        Ok((outputs, Piece { images, run, values, shapes, wanted, outputs: output_shapes, holders }))
     }
 
     /// Which values have a wanted gradient, and which values backward steps read.
@@ -235,51 +218,8 @@ impl Program {
         }
         (flags, kept)
     }
-
-    fn backward_piece(&self, piece: Piece, given: &[Option<Tensor>]) -> Result<Gradients> {
-        let Piece { run, mut values, shapes, wanted, outputs, .. } = piece;
-        let mut grads: Vec<Option<Tensor>> = vec![None; self.values];
-        for (((name, value), grad), shape) in self.outputs.iter().zip(given).zip(&outputs) {
-            if let Some(grad) = grad {
-                if grad.dims() != shape {
-                    let given = grad.dims();
-                    return Err(Error::Engine(format!("output '{name}' is {shape:?}, its gradient {given:?}")));
-                }
-                add(&mut grads[*value], Some(grad.clone())).map_err(failed)?;
-            }
-        }
-        for step in self.steps.iter().rev() {
-            if let Some(grad) = grads[step.output].take().filter(|_| wanted[step.output]) {
-                let kept = Kept {
-                    inputs: step.inputs.iter().map(|&input| values[input].as_ref()).collect(),
-                    output: values[step.output].as_ref(),
-                    shapes: step.inputs.iter().map(|&input| shapes[input].as_slice()).collect(),
-                    wanted: step.inputs.iter().map(|&input| wanted[input]).collect(),
-                };
-                let found = step.op.backward(&run, &kept, &grad).map_err(at(step))?;
-                for (&input, found) in step.inputs.iter().zip(found).filter(|(input, _)| wanted[**input]) {
-                    add(&mut grads[input], found).map_err(at(step))?;
-                }
-            }
-            // Its makers come before: nobody reads it any more.
-            values[step.output] = None;
-        }
-        let mut grads = grads.into_iter().zip(&wanted).map(|(grad, &wanted)| grad.filter(|_| wanted));
-        let input = grads.next().flatten();
-        Ok(Gradients { parameters: grads.take(self.parameters.len()).collect(), input })
-    }
 }
 
 fn dims(value: &Option<Tensor>) -> Vec<usize> {
     value.as_ref().map(|tensor| tensor.dims().to_vec()).unwrap_or_default()
-}
-
-fn add(sum: &mut Option<Tensor>, more: Option<Tensor>) -> candle_core::Result<()> {
-    if let Some(more) = more {
-        *sum = Some(match sum.take() {
-            Some(sum) => (sum + more)?,
-            None => more,
-        });
-    }
-    Ok(())
 }

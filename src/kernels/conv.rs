@@ -1,7 +1,12 @@
 //! Convolution: strides, dilations, any padding, groups.
 
-use super::im2col::{col2im, im2col};
-use super::{Float, Window, depthwise, matmul};
+use super::gather::Gather;
+use super::im2col::im2col;
+use super::product::{Place, Product, pack};
+use super::simd::Isa;
+use super::winograd::by_kernel::ByKernel;
+use super::winograd::{self, Winograd};
+use super::{Activation, Float, Window, depthwise, matmul};
 use rayon::prelude::*;
 
 /// A convolution's geometry. `x` is `[images, inputs, height, width]`, the kernel `[outputs, inputs / groups, kernel
@@ -37,12 +42,7 @@ impl Conv {
     }
 
     fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.inputs == self.groups
-    }
-
-    /// Output channels; and output channels to an input channel.
-    fn planes(&self) -> (usize, usize) {
-        (self.outputs, self.outputs / self.inputs)
+        self.groups > 1 && self.inputs == self.groups && self.outputs == self.groups
     }
 
     /// A group's product: output channels, taps of all input channels, positions.
@@ -55,9 +55,10 @@ impl Conv {
         self.inputs / self.groups * self.window.pixels()
     }
 
-    /// Whether images and groups are shared out among the threads; else the threads share each product.
-    fn shares_parts(&self) -> bool {
-        self.images * self.groups >= rayon::current_num_threads().max(2)
+    fn suits_winograd(&self, size: [usize; 2]) -> bool {
+        let w = &self.window;
+        let plain = w.kernel == [3, 3] && w.stride == [1, 1] && w.dilation == [1, 1] && self.groups == 1;
+        plain && winograd::pays(self.outputs, self.inputs, size)
     }
 
     fn check<T>(&self, x: &[T], k: &[T], y: &[T]) {
@@ -68,31 +69,107 @@ impl Conv {
     }
 }
 
-/// Writes the convolution of `x` with `k`, plus `bias` (`[outputs]`), to `y`.
-pub fn forward<T: Float>(conv: &Conv, x: &[T], k: &[T], bias: Option<&[T]>, y: &mut [T]) {
+/// Writes the convolution of `x` with `k`, plus `bias` (`[outputs]`), through `activation`, to `y`.
+pub fn forward<T: Float>(conv: &Conv, x: &[T], k: &[T], bias: Option<&[T]>, activation: Activation<T>, y: &mut [T]) {
+    forward_on(Isa::best(), conv, x, k, bias, activation, y);
+}
+
+pub(super) fn forward_on<T: Float>(
+    isa: Isa,
+    conv: &Conv,
+    x: &[T],
+    k: &[T],
+    bias: Option<&[T]>,
+    activation: Activation<T>,
+    y: &mut [T],
+) {
     conv.check(x, k, y);
     if y.is_empty() || x.is_empty() {
         return y.fill(T::default());
     }
+    let w = &conv.window;
     if conv.is_depthwise() {
-        return depthwise::forward(&conv.window, conv.planes(), x, k, bias, y);
+        return depthwise::forward(isa, w, (x, k), bias, activation, y);
     }
     let (m, taps, n) = conv.sizes();
-    let part = |columns: &mut Vec<T>, index: usize, y: &mut [T], threads: bool| {
-        let group = index % conv.groups;
-        if let Some(bias) = bias {
-            y.chunks_exact_mut(n).zip(&bias[group * m..]).for_each(|(line, &b)| line.fill(b));
-        }
-        let x = &x[index * conv.x_part()..][..conv.x_part()];
-        let k = &k[group * m * taps..][..m * taps];
-        let columns = as_columns(&conv.window, x, columns, taps * n);
-        matmul((m, taps, n), (k, false), (columns, false), (y, bias.is_some()), threads);
-    };
-    if conv.shares_parts() {
-        y.par_chunks_exact_mut(m * n).enumerate().for_each_init(Vec::new, |c, (i, y)| part(c, i, y, false));
-    } else {
-        let mut columns = Vec::new();
-        y.chunks_exact_mut(m * n).enumerate().for_each(|(i, y)| part(&mut columns, i, y, true));
+    let (images, groups) = (conv.images, conv.groups);
+    if conv.suits_winograd(w.output) {
+        let (channels, map, size, before) = (conv.inputs, w.input, w.output, w.before.map(|before| before as isize));
+        let weight = |row: usize, channel: usize, tap: usize| k[row * taps + channel * 9 + tap];
+        return Winograd { isa, images, m, channels, map, size, before, weight, bias, activation, x }.write(y);
+    }
+    let gather = Gather::forward(w);
+    let a = pack(conv.groups, m, (taps, 1), |row, _, i, _| k[row * taps + i]);
+    let place = Place { image: conv.outputs * n, plane: n, first: 0, step: [gather.grid[1], 1] };
+    let channels = conv.inputs / conv.groups;
+    Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias, activation, x, place }.write(y);
+}
+
+/// Writes the gradient by the input, given that by the output, to `dx`.
+pub fn by_input<T: Float>(conv: &Conv, k: &[T], dy: &[T], dx: &mut [T]) {
+    by_input_on(Isa::best(), conv, k, dy, dx);
+}
+
+pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx: &mut [T]) {
+    conv.check(dx, k, dy);
+    if dx.is_empty() || dy.is_empty() {
+        return dx.fill(T::default());
+    }
+    if conv.is_depthwise() {
+        return depthwise::by_input(isa, &conv.window, k, dy, dx);
+    }
+    let w = &conv.window;
+    let channels = conv.outputs / conv.groups;
+    let (m, pixels) = (conv.inputs / conv.groups, w.pixels());
+    let (activation, groups, images) = (Activation::None, conv.groups, conv.images);
+    if conv.suits_winograd(w.input) {
+        // The kernels turned around, over the gradient.
+        let (map, size, before) = (w.output, w.input, w.before.map(|before| 2 - before as isize));
+        let weight = |row: usize, channel: usize, tap: usize| k[(channel * m + row) * 9 + 8 - tap];
+        return Winograd { isa, images, m, channels, map, size, before, weight, bias: None, activation, x: dy }
+            .write(dx);
+    }
+    let phases: Vec<[Phase; 2]> = (0..w.stride[0])
+        .flat_map(|y| (0..w.stride[1]).map(move |x| [Phase::new(w, 0, y), Phase::new(w, 1, x)]))
+        .filter(|phase| phase.iter().all(|phase| phase.count > 0))
+        .collect();
+    if phases.iter().flatten().any(|phase| phase.taps.is_empty()) {
+        dx.fill(T::default());
+    }
+    for [rows, columns] in phases.iter().filter(|phase| phase.iter().all(|phase| !phase.taps.is_empty())) {
+        let taps: Vec<usize> =
+            rows.taps.iter().flat_map(|y| columns.taps.iter().map(move |x| y.0 * w.kernel[1] + x.0)).collect();
+        let offsets = [rows, columns].map(|phase| phase.taps.iter().map(|tap| tap.1).collect());
+        let grid = [rows.count, columns.count];
+        let gather = Gather { map: w.output, grid, step: [1, 1], taps: offsets };
+        let gather = if w.stride == [1, 1] { gather.flattened() } else { gather };
+        let step = [w.stride[0] * w.input[1], w.stride[1]];
+        let a = pack(conv.groups, m, (channels, taps.len()), |row, group, channel, tap| {
+            k[((group * channels + channel) * m + row - group * m) * w.taps() + taps[tap]]
+        });
+        let place =
+            Place { image: conv.inputs * pixels, plane: pixels, first: rows.first * w.input[1] + columns.first, step };
+        let product =
+            Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias: None, activation, x: dy, place };
+        product.write(dx);
+    }
+}
+
+/// Every `stride`-th pixel along an axis, and the taps that lie over them; these are a convolution of the output's gradient
+/// with stride 1.
+pub(super) struct Phase {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    /// Tap, and the output position over the first pixel.
+    pub(super) taps: Vec<(usize, isize)>,
+}
+
+impl Phase {
+    pub(super) fn new(w: &Window, axis: usize, first: usize) -> Self {
+        let (stride, count) = (w.stride[axis], w.input[axis].saturating_sub(first).div_ceil(w.stride[axis]));
+        let offset = |k: usize| (first + w.before[axis]) as isize - (k * w.dilation[axis]) as isize;
+        let taps = (0..w.kernel[axis]).filter(|&k| offset(k).rem_euclid(stride as isize) == 0);
+        Self { first, count, taps: taps.map(|k| (k, offset(k).div_euclid(stride as isize))).collect() }
     }
 }
 
@@ -105,43 +182,22 @@ fn as_columns<'a, T: Float>(w: &Window, x: &'a [T], columns: &'a mut Vec<T>, len
     columns
 }
 
-/// Writes the gradient by the input, given that by the output, to `dx`.
-pub fn by_input<T: Float>(conv: &Conv, k: &[T], dy: &[T], dx: &mut [T]) {
-    conv.check(dx, k, dy);
-    if dx.is_empty() || dy.is_empty() {
-        return dx.fill(T::default());
-    }
-    if conv.is_depthwise() {
-        return depthwise::by_input(&conv.window, conv.planes(), k, dy, dx);
-    }
-    let (m, taps, n) = conv.sizes();
-    let part = |columns: &mut Vec<T>, index: usize, dx: &mut [T], threads: bool| {
-        let k = &k[index % conv.groups * m * taps..][..m * taps];
-        let dy = &dy[index * m * n..][..m * n];
-        if conv.window.is_pixelwise() {
-            return matmul((taps, m, n), (k, true), (dy, false), (dx, false), threads);
-        }
-        columns.resize(taps * n, T::default());
-        matmul((taps, m, n), (k, true), (dy, false), (columns, false), threads);
-        dx.fill(T::default());
-        col2im(&conv.window, columns, dx);
-    };
-    if conv.shares_parts() {
-        dx.par_chunks_exact_mut(conv.x_part()).enumerate().for_each_init(Vec::new, |c, (i, dx)| part(c, i, dx, false));
-    } else {
-        let mut columns = Vec::new();
-        dx.chunks_exact_mut(conv.x_part()).enumerate().for_each(|(i, dx)| part(&mut columns, i, dx, true));
-    }
-}
-
 /// Writes the gradient by the kernel, given that by the output, to `dk`.
 pub fn by_kernel<T: Float>(conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
+    by_kernel_on(Isa::best(), conv, x, dy, dk);
+}
+
+pub(super) fn by_kernel_on<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
     conv.check(x, dk, dy);
     if x.is_empty() || dy.is_empty() {
         return dk.fill(T::default());
     }
     if conv.is_depthwise() {
-        return depthwise::by_kernel(&conv.window, conv.planes(), x, dy, dk);
+        return depthwise::by_kernel(isa, &conv.window, x, dy, dk);
+    }
+    if conv.suits_winograd(conv.window.output) {
+        let (w, channels, images) = (&conv.window, [conv.outputs, conv.inputs], conv.images);
+        return ByKernel { isa, images, channels, map: w.input, size: w.output, before: w.before, x, dy }.write(dk);
     }
     let (m, taps, n) = conv.sizes();
     // Images are summed in order, so that the sum is the same on any machine.

@@ -1,13 +1,28 @@
-//! Convolution and pooling on the CPU, forward and backward side by side: what candle lacks, refuses or gets wrong.
+//! Convolution, pooling, activations and normalisations on the CPU, forward and backward side by side: what candle lacks,
+//! refuses, gets wrong or does slowly.
 //!
 //! Plain slices in row-major order and a geometry; nothing here knows tensors or graphs. Every kernel is generic over
 //! `f32` (what runs) and `f64` (what gradients are checked with), overwrites its whole output, and shares its work out
 //! so that no result depends on the number of threads.
 
+pub mod arrange;
 pub mod conv;
 mod depthwise;
+mod frame;
+pub mod function;
+mod gather;
 mod im2col;
+pub mod pointwise;
 pub mod pool;
+mod product;
+pub mod rows;
+mod scratch;
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod simd_x86;
+#[cfg(test)]
+mod tests;
+mod winograd;
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
@@ -31,19 +46,49 @@ pub trait Float:
     const ONE: Self;
     /// Below every number.
     const LOWEST: Self;
+    /// Above every number.
+    const HIGHEST: Self;
+    /// Eight or four of them.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx2: simd::Vector<Self>;
+    /// Sixteen or eight of them.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx512: simd::Vector<Self>;
+    /// `self · b + c`, rounded once where that is no slower.
+    fn fused(self, b: Self, c: Self) -> Self;
     /// A count as a number.
     fn count(n: usize) -> Self;
+    /// The number, rounded.
+    fn of(value: f64) -> Self;
     /// Whether it is not a number.
     fn nan(self) -> bool;
 }
 
 macro_rules! float {
-    ($t:ty) => {
+    ($t:ty, $avx2:ident, $avx512:ident) => {
         impl Float for $t {
             const ONE: Self = 1.0;
             const LOWEST: Self = <$t>::NEG_INFINITY;
+            const HIGHEST: Self = <$t>::INFINITY;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = std::arch::x86_64::$avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = std::arch::x86_64::$avx512;
+            #[inline(always)]
+            fn fused(self, b: Self, c: Self) -> Self {
+                if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+                    self.mul_add(b, c)
+                } else {
+                    self * b + c
+                }
+            }
             fn count(n: usize) -> Self {
                 n as $t
+            }
+            fn of(value: f64) -> Self {
+                value as $t
             }
             fn nan(self) -> bool {
                 self.is_nan()
@@ -51,8 +96,40 @@ macro_rules! float {
         }
     };
 }
-float!(f32);
-float!(f64);
+float!(f32, __m256, __m512);
+float!(f64, __m256d, __m512d);
+
+/// What becomes of each value of an output before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation<T> {
+    /// Nothing.
+    None,
+    /// Values below the first become the first, values above the second the second.
+    Clip(T, T),
+}
+
+impl<T: Float> Activation<T> {
+    /// Negative values become zero.
+    pub fn relu() -> Self {
+        Self::Clip(T::default(), T::HIGHEST)
+    }
+
+    /// Applies it in place; what is not a number stays so.
+    pub fn apply(self, values: &mut [T]) {
+        if let Self::Clip(low, high) = self {
+            let clip = |v: T| {
+                if v < low {
+                    low
+                } else if v > high {
+                    high
+                } else {
+                    v
+                }
+            };
+            values.iter_mut().for_each(|v| *v = clip(*v));
+        }
+    }
+}
 
 /// How a kernel slides over a map of `[height, width]`; one-dimensional data is a map of height 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +162,11 @@ impl Window {
     /// Taps of the kernel.
     pub fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
+    }
+
+    /// Pixels from its first tap to its last along `axis`.
+    fn span(&self, axis: usize) -> usize {
+        self.dilation[axis] * (self.kernel[axis] - 1) + 1
     }
 
     /// The positions along `axis` at which tap `k` lies inside the map.

@@ -1,10 +1,10 @@
 //! Models of each operator of the table.
 
 use super::values::{self, Case};
-use super::{maps, parts, picks, resizes, sums};
+use super::{chains, maps, parts, picks, resizes, sums};
 
 /// Families of operators, and in how many cases each is tried.
-pub const CASES: [(&str, Case, u32); 42] = [
+pub const CASES: [(&str, Case, u32); 44] = [
     ("functions", values::functions, 200),
     ("functions_of_positive", values::functions_of_positive, 20),
     ("powers", values::powers, 30),
@@ -47,4 +47,6 @@ pub const CASES: [(&str, Case, u32); 42] = [
     ("largest", picks::largest, 25),
     ("marks", picks::marks, 12),
     ("attentions", sums::attentions, 60),
+    ("chains", chains::chains, 250),
+    ("written_norms", chains::written_norms, 12),
 ];

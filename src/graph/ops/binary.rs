@@ -1,6 +1,8 @@
 //! Functions of two values, broadcast as numpy does; comparisons, which give 1 or 0; choices.
 
+use super::slices::{Real, by_type, on_slices, read};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, unbroadcast, whole};
+use crate::kernels::pointwise::{self, Grid};
 use candle_core::{Result, Tensor};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::logic::Iff;
@@ -50,16 +52,93 @@ enum Binary {
     Max,
 }
 
-impl Op for Binary {
-    fn forward(&self, _: &Run, x: &[&Tensor]) -> Result<Tensor> {
-        match self {
-            Binary::Add => x[0].broadcast_add(x[1]),
-            Binary::Sub => x[0].broadcast_sub(x[1]),
-            Binary::Mul => x[0].broadcast_mul(x[1]),
-            Binary::Div => x[0].broadcast_div(x[1]),
-            Binary::Min => x[0].broadcast_minimum(x[1]),
-            Binary::Max => x[0].broadcast_maximum(x[1]),
+/// A function of the values of two tensors at each place, where one is as large as the output and the other lacks axes that
+/// lie side by side; `None` where the two meet otherwise.
+fn combine<T: Real>(
+    run: &Run,
+    [a, b]: [&Tensor; 2],
+    function: impl Fn(T, T) -> T + Sync,
+) -> Result<Option<Tensor>> {
+    if a.dims() == b.dims() {
+        return on_slices::<T, 2>(run, [a, b], a.dims(), |x, y| pointwise::map(x, y, |[a, b]| function(a, b))).map(Some);
+    }
+    if let Some(grid) = Grid::of(a.dims(), b.dims()) {
+        let work = |[a, b]: [&[T]; 2], y: &mut [T]| grid.map([a], [b], y, |[a], [b]| function(a, b));
+        return on_slices::<T, 2>(run, [a, b], a.dims(), work).map(Some);
+    }
+    let Some(grid) = Grid::of(b.dims(), a.dims()) else { return Ok(None) };
+    let work = |[a, b]: [&[T]; 2], y: &mut [T]| grid.map([b], [a], y, |[b], [a]| function(a, b));
+    on_slices::<T, 2>(run, [a, b], b.dims(), work).map(Some)
+}
+
+fn compute<T: Real>(by: Binary, run: &Run, x: [&Tensor; 2]) -> Result<Option<Tensor>> {
+    match by {
+        Binary::Add => combine::<T>(run, x, |a, b| a + b),
+        Binary::Sub => combine::<T>(run, x, |a, b| a - b),
+        Binary::Mul => combine::<T>(run, x, |a, b| a * b),
+        Binary::Div => combine::<T>(run, x, |a, b| a / b),
+        Binary::Min => combine::<T>(run, x, |a, b| if b < a { b } else { a }),
+        Binary::Max => combine::<T>(run, x, |a, b| if b > a { b } else { a }),
+    }
+}
+
+/// Sums over a channel of the products of two tensors.
+fn products<T: Real>(grid: &Grid, x: [&Tensor; 2], shape: &[usize]) -> Result<Tensor> {
+    let mut sums = vec![T::default(); grid.channels];
+    read(x, |x| grid.sum(x, [&mut sums], |[a, b]| [a * b]))?;
+    Tensor::from_vec(sums, shape, x[0].device())
+}
+
+impl Binary {
+    fn of(self, run: &Run, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        if a.device().is_cpu()
+            && let Some(found) = by_type!(a.dtype(), compute(self, run, [a, b]))?
+        {
+            return Ok(found);
         }
+        match self {
+            Binary::Add => a.broadcast_add(b),
+            Binary::Sub => a.broadcast_sub(b),
+            Binary::Mul => a.broadcast_mul(b),
+            Binary::Div => a.broadcast_div(b),
+            Binary::Min => a.broadcast_minimum(b),
+            Binary::Max => a.broadcast_maximum(b),
+        }
+    }
+
+    fn by(self, index: usize, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Tensor> {
+        let shape = kept.shapes[index];
+        let by = match (self, index) {
+            (Binary::Add, _) | (Binary::Sub, 0) => grad.clone(),
+            (Binary::Sub, _) => return unbroadcast(grad, shape)?.neg(),
+            (Binary::Mul, _) => {
+                let other = kept.input(1 - index)?;
+                if let Some(grid) = Grid::of(grad.dims(), shape).filter(|_| other.dims() == grad.dims())
+                    && (shape != grad.dims() && grad.device().is_cpu())
+                {
+                    return by_type!(grad.dtype(), products(&grid, [grad, other], shape));
+                }
+                Binary::Mul.of(run, grad, other)?
+            }
+            (Binary::Div, 0) => Binary::Div.of(run, grad, kept.input(1)?)?,
+            (Binary::Div, _) => {
+                let (a, b) = (kept.input(0)?, kept.input(1)?);
+                grad.broadcast_mul(a)?.broadcast_div(&b.sqr()?)?.neg()?
+            }
+            (Binary::Min | Binary::Max, _) => (grad * chosen(self == Binary::Max, index, kept, grad)?)?,
+        };
+        unbroadcast(&by, shape)
+    }
+}
+
+/// The sum of two tensors of one shape.
+pub(in crate::graph) fn plus(run: &Run, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    Binary::Add.of(run, a, b)
+}
+
+impl Op for Binary {
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        self.of(run, x[0], x[1])
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
@@ -71,22 +150,8 @@ impl Op for Binary {
         }
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let by = |index: usize| -> Result<Tensor> {
-            match (self, index) {
-                (Binary::Add, _) | (Binary::Sub, 0) => Ok(grad.clone()),
-                (Binary::Sub, _) => grad.neg(),
-                (Binary::Mul, _) => grad.broadcast_mul(kept.input(1 - index)?),
-                (Binary::Div, 0) => grad.broadcast_div(kept.input(1)?),
-                (Binary::Div, _) => {
-                    let (a, b) = (kept.input(0)?, kept.input(1)?);
-                    grad.broadcast_mul(a)?.broadcast_div(&b.sqr()?)?.neg()
-                }
-                (Binary::Min | Binary::Max, _) => grad * chosen(*self == Binary::Max, index, kept, grad)?,
-            }
-        };
-        let one = |index: usize| unbroadcast(&by(index)?, kept.shapes[index]);
-        (0..2).map(|index| kept.wanted[index].then(|| one(index)).transpose()).collect()
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        (0..2).map(|index| kept.wanted[index].then(|| self.by(index, run, kept, grad)).transpose()).collect()
     }
 }
 

@@ -1,10 +1,14 @@
 //! Convolution in one and two dimensions.
 
 use super::shape::moved;
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, whole};
+use super::slices::{self, Real, by_type, on_slices};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, fused, whole};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
-use crate::kernels::{Float, Window};
-use candle_core::{CpuStorage, DType, Result, Storage, Tensor, WithDType};
+use crate::kernels::function::Elementary;
+use crate::kernels::pointwise::Grid;
+use crate::kernels::{Activation, Window};
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
 use tract_onnx::tract_core::ops::cnn::{Conv as TractConv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
@@ -17,9 +21,9 @@ fn lower(node: &Node) -> Option<Lowered> {
     }
     let groups = op.group.max(1);
     if let Some((axis, spec)) = sliced(&op.pool_spec) {
-        return Some(sliding(&spec).and_then(|spec| whole(node, Sliced { flat: Conv { spec, groups }, axis })));
+        return Some(sliding(&spec).and_then(|spec| whole(node, Sliced { flat: Conv { spec, groups, clip: None }, axis })));
     }
-    Some(sliding(&op.pool_spec).and_then(|spec| whole(node, Conv { spec, groups })))
+    Some(sliding(&op.pool_spec).and_then(|spec| whole(node, Conv { spec, groups, clip: None })))
 }
 
 /// An axis among three that a window crosses pixel by pixel, and the window over the other two.
@@ -87,48 +91,13 @@ pub(super) fn output_shape(window: &Window, shape: &[usize], channels: usize) ->
     output
 }
 
-/// What the kernels run on: `f32` or `f64`, in this machine's memory.
-pub(super) trait Real: Float + WithDType {}
-impl Real for f32 {}
-impl Real for f64 {}
-
-/// Calls `work` with the values of tensors in row-major order, and makes its result a tensor of `shape`.
-pub(super) fn on_slices<T: Real>(
-    tensors: &[&Tensor],
-    shape: &[usize],
-    work: impl FnOnce(&[&[T]], &mut [T]),
-) -> Result<Tensor> {
-    let dense = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
-    let guards: Vec<_> = dense.iter().map(|t| t.storage_and_layout()).collect();
-    let slices = guards.iter().zip(&dense).map(|((storage, layout), tensor)| match &**storage {
-        Storage::Cpu(storage) => {
-            let values: &[T] = CpuStorage::as_slice(storage)?;
-            Ok(&values[layout.start_offset()..][..tensor.elem_count()])
-        }
-        _ => candle_core::bail!("this operator runs on the CPU only"),
-    });
-    let slices = slices.collect::<Result<Vec<_>>>()?;
-    let mut made = vec![T::default(); shape.iter().product()];
-    work(&slices, &mut made);
-    Tensor::from_vec(made, shape, tensors[0].device())
-}
-
-/// Runs the same code for the type of the tensors.
-macro_rules! by_type {
-    ($dtype:expr, $run:ident($($argument:expr),*)) => {
-        match $dtype {
-            DType::F32 => $run::<f32>($($argument),*),
-            DType::F64 => $run::<f64>($($argument),*),
-            other => candle_core::bail!("this operator computes in f32 or f64, not in {other:?}"),
-        }
-    };
-}
-pub(super) use by_type;
-
 /// Inputs: `x` `[N, C, (height,) width]`, kernel `[O, C / groups, (height,) width]`, bias `[O]` or one number.
+#[derive(Clone)]
 struct Conv {
     spec: PoolSpec,
     groups: usize,
+    /// What the output is kept between.
+    clip: Option<[f64; 2]>,
 }
 
 impl Conv {
@@ -142,49 +111,66 @@ impl Conv {
     }
 }
 
-fn forward<T: Real>(conv: &Geometry, x: &Tensor, k: &Tensor, bias: &Tensor) -> Result<Tensor> {
+fn forward<T: Real>(op: &Conv, run: &Run, [x, k, bias]: [&Tensor; 3]) -> Result<Tensor> {
+    let conv = op.geometry(x.dims(), k.dims())?;
     let shape = output_shape(&conv.window, x.dims(), conv.outputs);
     let bias = bias.flatten_all()?.broadcast_as(conv.outputs)?;
-    on_slices::<T>(&[x, k, &bias], &shape, |values, y| kernel::forward(conv, values[0], values[1], Some(values[2]), y))
+    let number = |value: f64| <T as Elementary>::number(value);
+    let activation = op.clip.map_or(Activation::None, |[low, high]| Activation::Clip(number(low), number(high)));
+    on_slices::<T, 3>(run, [x, k, &bias], &shape, |[x, k, bias], y| kernel::forward(&conv, x, k, Some(bias), activation, y))
 }
 
-fn by_input<T: Real>(conv: &Geometry, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    on_slices::<T>(&[k, grad], shape, |values, dx| kernel::by_input(conv, values[0], values[1], dx))
-}
-
-fn by_kernel<T: Real>(conv: &Geometry, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    on_slices::<T>(&[x, grad], shape, |values, dk| kernel::by_kernel(conv, values[0], values[1], dk))
-}
-
-fn by_bias<T: Real>(conv: &Geometry, grad: &Tensor) -> Result<Tensor> {
-    on_slices::<T>(&[grad], &[conv.outputs], |values, db| kernel::by_bias(conv, values[0], db))
+fn backward<T: Real>(op: &Conv, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let shapes = &kept.shapes;
+    let conv = op.geometry(shapes[0], shapes[1])?;
+    let grid = Grid { outer: conv.images, channels: conv.outputs, inner: conv.window.positions() };
+    let mut by_bias = vec![T::default(); if kept.wanted[2] { conv.outputs } else { 0 }];
+    let masked = match op.clip {
+        Some(clip) => {
+            let mask = fused::mask::<T>(clip);
+            let tensors = [kept.output()?, grad];
+            let sums = kept.wanted[2].then_some(&mut by_bias[..]);
+            Some(on_slices::<T, 2>(run, tensors, grad.dims(), |x, masked| grid.map_and_sum(x, masked, sums, mask))?)
+        }
+        None if kept.wanted[2] => {
+            slices::read([grad], |dy| grid.sum(dy, [&mut by_bias], |dy| dy))?;
+            None
+        }
+        None => None,
+    };
+    let grad = masked.as_ref().unwrap_or(grad);
+    let mut grads = vec![None, None, None];
+    if kept.wanted[2] {
+        let by_bias = Tensor::from_vec(by_bias, conv.outputs, grad.device())?;
+        grads[2] = Some(super::unbroadcast(&by_bias, shapes[2])?);
+    }
+    if kept.wanted[1] {
+        let tensors = [kept.input(0)?, grad];
+        grads[1] = Some(on_slices::<T, 2>(run, tensors, shapes[1], |[x, dy], dk| kernel::by_kernel(&conv, x, dy, dk))?);
+    }
+    if kept.wanted[0] {
+        let tensors = [kept.input(1)?, grad];
+        grads[0] = Some(on_slices::<T, 2>(run, tensors, shapes[0], |[k, dy], dx| kernel::by_input(&conv, k, dy, dx))?);
+    }
+    masked.iter().try_for_each(|masked| run.buffers.reclaim(masked))?;
+    Ok(grads)
 }
 
 impl Op for Conv {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        let conv = self.geometry(inputs[0].dims(), inputs[1].dims())?;
-        by_type!(inputs[0].dtype(), forward(&conv, inputs[0], inputs[1], inputs[2]))
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        by_type!(x[0].dtype(), forward(self, run, [x[0], x[1], x[2]]))
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
-        Keeps::inputs(&[wanted[1], wanted[0], false])
+        Keeps { inputs: vec![wanted[1], wanted[0], false], output: self.clip.is_some() }
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let (shapes, dtype) = (&kept.shapes, grad.dtype());
-        let conv = self.geometry(shapes[0], shapes[1])?;
-        let mut grads = vec![None, None, None];
-        if kept.wanted[0] {
-            grads[0] = Some(by_type!(dtype, by_input(&conv, kept.input(1)?, grad, shapes[0]))?);
-        }
-        if kept.wanted[1] {
-            grads[1] = Some(by_type!(dtype, by_kernel(&conv, kept.input(0)?, grad, shapes[1]))?);
-        }
-        if kept.wanted[2] {
-            let by_bias = by_type!(dtype, by_bias(&conv, grad))?;
-            grads[2] = Some(super::unbroadcast(&by_bias, shapes[2])?);
-        }
-        Ok(grads)
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        by_type!(grad.dtype(), backward(self, run, kept, grad))
+    }
+
+    fn clipped(&self, low: f64, high: f64) -> Option<Arc<dyn Op>> {
+        self.clip.is_none().then(|| Arc::new(Conv { clip: Some([low, high]), ..self.clone() }) as _)
     }
 }
 
@@ -196,24 +182,24 @@ struct Sliced {
 
 impl Sliced {
     /// `[N, C, a, b, c]` as `[N · length of the axis, C, …]`.
-    fn slices(&self, x: &Tensor) -> Result<Tensor> {
-        let x = moved(x, 2 + self.axis, 1)?;
+    fn slices(&self, run: &Run, x: &Tensor) -> Result<Tensor> {
+        let x = moved(run, x, 2 + self.axis, 1)?;
         let dims = x.dims();
         x.reshape([&[dims[0] * dims[1]], &dims[2..]].concat())
     }
 
     /// The way back, for so many images.
-    fn joined(&self, x: &Tensor, images: usize) -> Result<Tensor> {
+    fn joined(&self, run: &Run, x: &Tensor, images: usize) -> Result<Tensor> {
         let dims = x.dims();
         let x = x.reshape([&[images, dims[0] / images.max(1)], &dims[1..]].concat())?;
-        moved(&x, 1, 2 + self.axis)
+        moved(run, &x, 1, 2 + self.axis)
     }
 }
 
 impl Op for Sliced {
     fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        let (x, k) = (self.slices(inputs[0])?, inputs[1].squeeze(2 + self.axis)?);
-        self.joined(&self.flat.forward(run, &[&x, &k, inputs[2]])?, inputs[0].dims()[0])
+        let (x, k) = (self.slices(run, inputs[0])?, inputs[1].squeeze(2 + self.axis)?);
+        self.joined(run, &self.flat.forward(run, &[&x, &k, inputs[2]])?, inputs[0].dims()[0])
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
@@ -221,7 +207,7 @@ impl Op for Sliced {
     }
 
     fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let x = kept.inputs[0].map(|x| self.slices(x)).transpose()?;
+        let x = kept.inputs[0].map(|x| self.slices(run, x)).transpose()?;
         let k = kept.inputs[1].map(|k| k.squeeze(2 + self.axis)).transpose()?;
         let (mut x_shape, mut k_shape) = (kept.shapes[0].to_vec(), kept.shapes[1].to_vec());
         x_shape[0] *= x_shape.remove(2 + self.axis);
@@ -232,8 +218,8 @@ impl Op for Sliced {
             shapes: vec![&x_shape, &k_shape, kept.shapes[2]],
             wanted: kept.wanted.clone(),
         };
-        let mut grads = self.flat.backward(run, &flat, &self.slices(grad)?)?;
-        grads[0] = grads[0].take().map(|dx| self.joined(&dx, kept.shapes[0][0])).transpose()?;
+        let mut grads = self.flat.backward(run, &flat, &self.slices(run, grad)?)?;
+        grads[0] = grads[0].take().map(|dx| self.joined(run, &dx, kept.shapes[0][0])).transpose()?;
         grads[1] = grads[1].take().map(|dk| dk.reshape(kept.shapes[1])).transpose()?;
         Ok(grads)
     }

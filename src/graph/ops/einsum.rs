@@ -1,6 +1,7 @@
 //! Products of tensors summed over shared axes: matrix products of every kind.
 
 use super::onnx::{Parsed, Shape, made};
+use super::shape::permuted;
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, sum_over, whole};
 use candle_core::{Result, Tensor};
 use std::collections::HashMap;
@@ -78,10 +79,10 @@ struct EinSum {
 }
 
 impl Op for EinSum {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
         let shapes: Vec<&[usize]> = inputs.iter().map(|input| input.dims()).collect();
         let parts: Vec<_> = inputs.iter().copied().zip(self.inputs.iter().map(Vec::as_slice)).collect();
-        product(&parts, &self.output, &sizes(&self.inputs, &shapes)?)
+        product(run, &parts, &self.output, &sizes(&self.inputs, &shapes)?)
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
@@ -90,7 +91,7 @@ impl Op for EinSum {
         Keeps { inputs: (0..wanted.len()).map(others).collect(), output: false }
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let sizes = sizes(&self.inputs, &kept.shapes)?;
         let by = |index: usize| {
             let mut parts = vec![(grad, self.output.as_slice())];
@@ -102,18 +103,18 @@ impl Op for EinSum {
             let own: HashMap<char, usize> = axes.iter().copied().zip(shape.iter().copied()).collect();
             let short: Vec<char> = axes.iter().copied().filter(|axis| own[axis] != sizes[axis]).collect();
             let target: Vec<char> = axes.iter().copied().filter(|axis| !short.contains(axis)).collect();
-            product(&parts, &target, &sizes)?.reshape(shape)
+            product(run, &parts, &target, &sizes)?.reshape(shape)
         };
         (0..self.inputs.len()).map(|index| kept.wanted[index].then(|| by(index)).transpose()).collect()
     }
 }
 
 /// Sums the product of all parts over the axes that `output` lacks, two at a time.
-fn product(parts: &[(&Tensor, &[char])], output: &[char], sizes: &HashMap<char, usize>) -> Result<Tensor> {
+fn product(run: &Run, parts: &[(&Tensor, &[char])], output: &[char], sizes: &HashMap<char, usize>) -> Result<Tensor> {
     let (x, axes) = parts[0];
     let [between @ .., (last, last_axes)] = &parts[1..] else {
         let one = Tensor::ones((), x.dtype(), x.device())?;
-        return contract((x, axes), (&one, &[]), output, sizes);
+        return contract(run, (x, axes), (&one, &[]), output, sizes);
     };
     let (mut x, mut axes) = (x.clone(), axes.to_vec());
     for (place, (next, next_axes)) in between.iter().enumerate() {
@@ -122,10 +123,10 @@ fn product(parts: &[(&Tensor, &[char])], output: &[char], sizes: &HashMap<char, 
         let mut kept = axes.clone();
         kept.extend(next_axes.iter().filter(|axis| !axes.contains(axis)));
         kept.retain(later);
-        x = contract((&x, &axes), (next, next_axes), &kept, sizes)?;
+        x = contract(run, (&x, &axes), (next, next_axes), &kept, sizes)?;
         axes = kept;
     }
-    contract((&x, &axes), (last, last_axes), output, sizes)
+    contract(run, (&x, &axes), (last, last_axes), output, sizes)
 }
 
 /// The length of each axis: the longest that any input has.
@@ -143,11 +144,19 @@ fn sizes(axes: &[Vec<char>], shapes: &[&[usize]]) -> Result<HashMap<char, usize>
 
 /// Sums `a · b` over all axes that `output` lacks. An axis of `output` that neither has is repeated.
 fn contract(
+    run: &Run,
     (a, a_axes): (&Tensor, &[char]),
     (b, b_axes): (&Tensor, &[char]),
     output: &[char],
     sizes: &HashMap<char, usize>,
 ) -> Result<Tensor> {
+    // The one that has the output's last axis comes last, so that the product need not be turned.
+    if let Some(last) = output.last()
+        && a_axes.contains(last)
+        && !b_axes.contains(last)
+    {
+        return contract(run, (b, b_axes), (a, a_axes), output, sizes);
+    }
     let (a, a_axes) = slim(a, a_axes, sizes, |axis| b_axes.contains(&axis) || output.contains(&axis))?;
     let (b, b_axes) = slim(b, b_axes, sizes, |axis| a_axes.contains(&axis) || output.contains(&axis))?;
     // What only `a` had against a shorter `b` is summed now that `b` no longer has it.
@@ -157,8 +166,8 @@ fn contract(
     let rows = pick(output, &|axis| a_axes.contains(axis) && !b_axes.contains(axis));
     let columns = pick(output, &|axis| b_axes.contains(axis) && !a_axes.contains(axis));
     let summed = pick(&a_axes, &|axis| b_axes.contains(axis) && !output.contains(axis));
-    let a = matrices(&a, &a_axes, [&shared, &rows, &summed])?;
-    let b = matrices(&b, &b_axes, [&shared, &summed, &columns])?;
+    let a = matrices(run, &a, &a_axes, [&shared, &rows, &summed])?;
+    let b = matrices(run, &b, &b_axes, [&shared, &summed, &columns])?;
     let product = a.matmul(&b)?;
     let axes: Vec<char> = shared.into_iter().chain(rows).chain(columns).collect();
     let product = product.reshape(axes.iter().map(|axis| sizes[axis]).collect::<Vec<_>>())?;
@@ -169,7 +178,7 @@ fn contract(
     let axes: Vec<char> = axes.into_iter().chain(missing).collect();
     let order: Vec<usize> = output.iter().filter_map(|axis| axes.iter().position(|a| a == axis)).collect();
     let shape_wanted: Vec<usize> = output.iter().map(|axis| sizes.get(axis).copied().unwrap_or(1)).collect();
-    product.reshape(shape)?.permute(order)?.broadcast_as(shape_wanted)?.contiguous()
+    permuted(run, &product.reshape(shape)?, &order)?.broadcast_as(shape_wanted)?.contiguous()
 }
 
 /// Without axes that nobody else has, which are summed, and without those of length 1 that are longer elsewhere.
@@ -189,15 +198,18 @@ fn slim(
 }
 
 /// `[batches, rows, columns]` whose three axes are made of these.
-fn matrices(x: &Tensor, axes: &[char], groups: [&[char]; 3]) -> Result<Tensor> {
+fn matrices(run: &Run, x: &Tensor, axes: &[char], groups: [&[char]; 3]) -> Result<Tensor> {
     let order = groups.iter().flat_map(|group| group.iter());
     let order: Vec<usize> = order.filter_map(|axis| axes.iter().position(|a| a == axis)).collect();
-    let x = x.permute(order)?;
-    // A single axis a group needs no copy: matrix products read turned matrices as they are.
-    if groups[0].is_empty() && groups[1].len() == 1 && groups[2].len() == 1 {
-        return x.unsqueeze(0);
+    let size = |group: &[char]| axes.iter().zip(x.dims()).filter(|(axis, _)| group.contains(axis)).map(|(_, n)| n).product();
+    let sizes: [usize; 3] = groups.map(size);
+    // Where the groups lie one behind the other in any order nothing is copied: matrix products read turned matrices.
+    let mut places = [0, 1, 2];
+    places.sort_by_key(|&group| groups[group].first().and_then(|first| axes.iter().position(|axis| axis == first)));
+    if places.map(|group| groups[group]).concat() == axes {
+        let mut back = [0; 3];
+        places.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+        return x.contiguous()?.reshape(places.map(|group| sizes[group]).to_vec())?.permute(back);
     }
-    let mut sizes = x.dims().iter();
-    let shape: Vec<usize> = groups.iter().map(|group| sizes.by_ref().take(group.len()).product()).collect();
-    x.contiguous()?.reshape(shape)
+    permuted(run, x, &order)?.reshape(sizes.to_vec())
 }

@@ -5,6 +5,7 @@ mod binary;
 mod conv;
 mod corrected;
 mod einsum;
+pub(super) mod fused;
 mod lrn;
 mod one_hot;
 pub(super) mod onnx;
@@ -16,11 +17,16 @@ mod reduce;
 mod resize;
 mod select;
 mod shape;
+mod slices;
 mod softmax;
 mod transposed;
 mod unary;
 
+use super::buffers::Buffers;
+use crate::kernels::pointwise::Grid;
 use candle_core::{Result, Tensor};
+pub(super) use binary::plus;
+use slices::{Real, by_type};
 use std::sync::Arc;
 use tract_onnx::prelude::{DatumType, SymbolValues, TDim, TypedFact, TypedModel, TypedNode};
 use tract_onnx::tract_core::internal::Tensor as Host;
@@ -70,6 +76,16 @@ pub(super) trait Op: Send + Sync {
 
     /// The gradients by the wanted inputs, given that by the output (of the output's shape). `None` is zero.
     fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
+
+    /// The same operator with its output between two bounds, where it can do that on the way.
+    fn clipped(&self, _low: f64, _high: f64) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// What it keeps its only input between, where that is all it does.
+    fn bounds(&self) -> Option<[f64; 2]> {
+        None
+    }
 }
 
 /// Which values stay in memory between forward and backward.
@@ -118,6 +134,8 @@ impl<'a> Kept<'a> {
 /// One run of a program: what shapes depend on.
 pub(super) struct Run {
     pub(super) symbols: SymbolValues,
+    /// Where outputs get their memory.
+    pub(super) buffers: Arc<Buffers>,
 }
 
 impl Run {
@@ -204,7 +222,29 @@ fn sum_over(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     if axes.is_empty() {
         return Ok(x.clone());
     }
-    x.sum_keepdim(axes.to_vec())
+    let mut shape = x.dims().to_vec();
+    axes.iter().for_each(|&axis| shape[axis] = 1);
+    match Grid::of(x.dims(), &shape) {
+        Some(grid) if x.device().is_cpu() && grid.channels > 0 => by_type!(x.dtype(), sum(&grid, x, &shape)),
+        _ => x.sum_keepdim(axes.to_vec()),
+    }
+}
+
+/// `x` repeated along its axes of length 1 to `shape`.
+fn spread(run: &Run, x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    fn spread<T: Real>(run: &Run, grid: &Grid, x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+        slices::on_slices::<T, 1>(run, [x], shape, |[x], y| grid.map([], [x], y, |[], [x]| x))
+    }
+    match Grid::of(shape, x.dims()) {
+        Some(grid) if x.device().is_cpu() && grid.channels > 0 => by_type!(x.dtype(), spread(run, &grid, x, shape)),
+        _ => x.broadcast_as(shape)?.contiguous(),
+    }
+}
+
+fn sum<T: Real>(grid: &Grid, x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    let mut sums = vec![T::default(); grid.channels];
+    slices::read([x], |x| grid.sum(x, [&mut sums], |x| x))?;
+    Tensor::from_vec(sums, shape, x.device())
 }
 
 /// A tensor's values with `axis` read at these places.

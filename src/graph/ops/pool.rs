@@ -1,10 +1,11 @@
 //! Maximum, mean and sum under a sliding window.
 
-use super::conv::{Real, by_type, on_slices, output_shape, sliding, window};
+use super::conv::{output_shape, sliding, window};
+use super::slices::{Real, by_type, on_slices};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
 use crate::kernels::Window;
 use crate::kernels::pool::{self as kernel, Divisor};
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
 pub(super) const FAMILY: Family = Family { operators: &["MaxPool", "SumPool"], lower, parsers: &[] };
@@ -54,36 +55,35 @@ impl Pool {
     }
 }
 
-fn forward<T: Real>(pool: &Pool, x: &Tensor) -> Result<Tensor> {
+fn forward<T: Real>(pool: &Pool, run: &Run, x: &Tensor) -> Result<Tensor> {
     let (window, divisor) = pool.window(x.dims())?;
     let shape = output_shape(&window, x.dims(), x.dim(1)?);
-    on_slices::<T>(&[x], &shape, |values, y| match pool.by {
-        By::Max => kernel::max(&window, values[0], y),
-        _ => kernel::sum(&window, divisor, values[0], y),
+    on_slices::<T, 1>(run, [x], &shape, |[x], y| match pool.by {
+        By::Max => kernel::max(&window, x, y),
+        _ => kernel::sum(&window, divisor, x, y),
     })
 }
 
-fn backward<T: Real>(pool: &Pool, kept: &Kept, grad: &Tensor) -> Result<Tensor> {
+fn backward<T: Real>(pool: &Pool, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Tensor> {
     let shape = kept.shapes[0];
     let (window, divisor) = pool.window(shape)?;
     if pool.by == By::Max {
-        return on_slices::<T>(&[kept.input(0)?, grad], shape, |values, dx| {
-            kernel::max_by_input(&window, values[0], values[1], dx)
-        });
+        let tensors = [kept.input(0)?, grad];
+        return on_slices::<T, 2>(run, tensors, shape, |[x, dy], dx| kernel::max_by_input(&window, x, dy, dx));
     }
-    on_slices::<T>(&[grad], shape, |values, dx| kernel::sum_by_input(&window, divisor, values[0], dx))
+    on_slices::<T, 1>(run, [grad], shape, |[dy], dx| kernel::sum_by_input(&window, divisor, dy, dx))
 }
 
 impl Op for Pool {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        by_type!(inputs[0].dtype(), forward(self, inputs[0]))
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        by_type!(inputs[0].dtype(), forward(self, run, inputs[0]))
     }
 
     fn keeps(&self, _: &[bool]) -> Keeps {
         if self.by == By::Max { Keeps::inputs(&[true]) } else { Keeps::nothing(1) }
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(by_type!(grad.dtype(), backward(self, kept, grad))?)])
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(by_type!(grad.dtype(), backward(self, run, kept, grad))?)])
     }
 }

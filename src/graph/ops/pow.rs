@@ -1,6 +1,6 @@
 //! Powers.
 
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, unbroadcast, whole};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, unbroadcast, whole};
 use candle_core::{DType, Result, Tensor};
 use tract_onnx::prelude::DatumType;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
@@ -17,12 +17,12 @@ fn power(node: &Node) -> Lowered {
     let plain = exponent.try_as_plain_ram().map_err(|e| e.to_string())?;
     let values = plain.as_slice::<f64>().map_err(|e| e.to_string())?;
     match values {
-        [exponent, rest @ ..] if rest.iter().all(|other| other == exponent) => first(Power(*exponent)),
+        [exponent, rest @ ..] if rest.iter().all(|other| other == exponent) => whole(node, Power(*exponent)),
         _ => Err("its exponent is not one known number".into()),
     }
 }
 
-/// `x` to this power.
+/// `x` to this power, which is the second input too.
 struct Power(f64);
 
 impl Op for Power {
@@ -39,15 +39,15 @@ impl Op for Power {
     }
 
     fn keeps(&self, _: &[bool]) -> Keeps {
-        Keeps::inputs(&[true])
+        Keeps::inputs(&[true, false])
     }
 
     fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         if self.0 == 0. {
-            return Ok(vec![None]);
+            return Ok(vec![None, None]);
         }
         let slope = (Power(self.0 - 1.).forward(run, &[kept.input(0)?])? * self.0)?;
-        Ok(vec![Some((grad * slope)?)])
+        Ok(vec![Some((grad * slope)?), None])
     }
 }
 

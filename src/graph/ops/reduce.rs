@@ -1,6 +1,6 @@
 //! Sums, extremes and products over axes, which stay with length 1; running sums.
 
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, sum_over, take};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, spread, sum_over, take};
 use candle_core::{Result, Tensor};
 use tract_onnx::tract_core::ops::array::CumSum;
 use tract_onnx::tract_core::ops::nn::{Reduce as TractReduce, Reducer};
@@ -120,12 +120,14 @@ impl Op for Reduce {
         }
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let shape = kept.shapes[0];
+        if self.by == By::Sum {
+            return Ok(vec![Some(spread(run, grad, shape)?)]);
+        }
         let spread = grad.broadcast_as(shape)?;
         let dx = match self.by {
-            By::Sum => spread.contiguous()?,
-            By::MeanOfSquares => (kept.input(0)?.affine(2. / self.count(shape), 0.)? * spread)?,
+            By::Sum | By::MeanOfSquares => (kept.input(0)?.affine(2. / self.count(shape), 0.)? * spread)?,
             By::Max | By::Min => {
                 // Equal extremes share, as in PyTorch's `amax`.
                 let mask = kept.input(0)?.broadcast_eq(kept.output()?)?.to_dtype(grad.dtype())?;

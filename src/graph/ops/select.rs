@@ -1,5 +1,6 @@
 //! Parts of a tensor: slices, steps, gathered places.
 
+use super::slices::{cut, paste};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, give_back, take};
 use candle_core::{Result, Tensor};
 use tract_onnx::prelude::TDim;
@@ -47,7 +48,7 @@ impl Op for Parts {
         for part in &self.parts {
             let places = part.places(run, x.dims()[part.axis])?;
             x = match places.first() {
-                Some(&start) if part.step == 1 => x.narrow(part.axis, start as usize, places.len())?,
+                Some(&start) if part.step == 1 => cut(run, &x, part.axis, start as usize, places.len())?,
                 None => x.narrow(part.axis, 0, 0)?,
                 _ => take(&x, part.axis, &places)?,
             };
@@ -71,8 +72,9 @@ impl Op for Parts {
         for (part, places, length) in steps.into_iter().rev() {
             grad = match places.first() {
                 Some(&start) if part.step == 1 => {
-                    let start = start as usize;
-                    grad.pad_with_zeros(part.axis, start, length - start - places.len())?
+                    let mut shape = grad.dims().to_vec();
+                    shape[part.axis] = length;
+                    paste(run, &[(&grad, start as usize)], part.axis, &shape)?
                 }
                 _ => give_back(&grad, part.axis, &places, length)?,
             };

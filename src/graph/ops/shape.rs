@@ -1,6 +1,8 @@
 //! Axes and shapes: the same values in another arrangement, or repeated.
 
+use super::slices::{Real, by_type, cut, on_slices, paste};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, unbroadcast, whole};
+use crate::kernels::arrange;
 use candle_core::{Result, Tensor};
 use tract_onnx::prelude::{DatumType, TDim};
 use tract_onnx::tract_core::ops::array::{MultiBroadcastTo, Tile, TypedConcat};
@@ -106,24 +108,49 @@ struct Move {
     to: usize,
 }
 
-pub(super) fn moved(x: &Tensor, from: usize, to: usize) -> Result<Tensor> {
+pub(super) fn moved(run: &Run, x: &Tensor, from: usize, to: usize) -> Result<Tensor> {
     let mut axes: Vec<usize> = (0..x.rank()).collect();
     let axis = axes.remove(from);
     axes.insert(to, axis);
-    x.permute(axes)?.contiguous()
+    permuted(run, x, &axes)
+}
+
+/// The axes in this order. Where that exchanges two neighbouring blocks of axes, blocks of values are copied.
+pub(super) fn permuted(run: &Run, x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+    fn exchanged<T: Real>(run: &Run, x: &Tensor, sizes: [usize; 4], shape: &[usize]) -> Result<Tensor> {
+        on_slices::<T, 1>(run, [x], shape, |[x], y| arrange::exchange(sizes, x, y))
+    }
+    // Axes of length 1 have no place of their own.
+    let order: Vec<usize> = axes.iter().copied().filter(|&axis| x.dims()[axis] != 1).collect();
+    let sorted = { let mut sorted = order.clone(); sorted.sort_unstable(); sorted };
+    let same = |pair: &(&usize, &usize)| pair.0 == pair.1;
+    let before = order.iter().zip(&sorted).take_while(same).count();
+    let behind = order[before..].iter().rev().zip(sorted.iter().rev()).take_while(same).count();
+    let (turned, straight) = (&order[before..order.len() - behind], &sorted[before..order.len() - behind]);
+    let shape: Vec<usize> = axes.iter().map(|&axis| x.dims()[axis]).collect();
+    let first = straight.iter().position(|axis| Some(axis) == turned.first()).unwrap_or(0);
+    if turned.is_empty() {
+        return x.contiguous()?.reshape(shape);
+    }
+    if !x.device().is_cpu() || [&straight[first..], &straight[..first]].concat() != turned {
+        return x.permute(axes)?.contiguous();
+    }
+    let size = |axes: &[usize]| axes.iter().map(|&axis| x.dims()[axis]).product::<usize>();
+    let sizes = [&sorted[..before], &straight[..first], &straight[first..], &sorted[order.len() - behind..]].map(size);
+    by_type!(x.dtype(), exchanged(run, x, sizes, &shape))
 }
 
 impl Op for Move {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        moved(inputs[0], self.from, self.to)
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        moved(run, inputs[0], self.from, self.to)
     }
 
     fn keeps(&self, _: &[bool]) -> Keeps {
         Keeps::nothing(1)
     }
 
-    fn backward(&self, _: &Run, _: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(moved(grad, self.to, self.from)?)])
+    fn backward(&self, run: &Run, _: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(moved(run, grad, self.to, self.from)?)])
     }
 }
 
@@ -132,7 +159,7 @@ struct Broadcast(Vec<TDim>);
 
 impl Op for Broadcast {
     fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        inputs[0].broadcast_as(run.sizes(&self.0)?)?.contiguous()
+        super::spread(run, inputs[0], &run.sizes(&self.0)?)
     }
 
     fn keeps(&self, _: &[bool]) -> Keeps {
@@ -176,20 +203,31 @@ impl Op for Repeat {
 struct Concat(usize);
 
 impl Op for Concat {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
-        Tensor::cat(inputs, self.0)
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        let mut shape = inputs[0].dims().to_vec();
+        shape[self.0] = 0;
+        let alike = |x: &&Tensor| x.rank() == shape.len() && x.dims().iter().zip(&shape).enumerate().all(|(axis, (a, b))| axis == self.0 || a == b);
+        if !inputs[0].device().is_cpu() || !inputs.iter().all(alike) {
+            return Tensor::cat(inputs, self.0);
+        }
+        let mut parts = Vec::with_capacity(inputs.len());
+        for &input in inputs {
+            parts.push((input, shape[self.0]));
+            shape[self.0] += input.dims()[self.0];
+        }
+        paste(run, &parts, self.0, &shape)
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
         Keeps::nothing(wanted.len())
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let mut start = 0;
         let part = |(shape, &wanted): (&&[usize], &bool)| {
             let length = shape[self.0];
             start += length;
-            wanted.then(|| grad.narrow(self.0, start - length, length)?.contiguous()).transpose()
+            wanted.then(|| cut(run, grad, self.0, start - length, length)).transpose()
         };
         kept.shapes.iter().zip(&kept.wanted).map(part).collect()
     }

@@ -1,6 +1,8 @@
 //! Softmax and its logarithm.
 
+use super::slices::{Real, by_type, on_slices};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, sum_over};
+use crate::kernels::rows;
 use candle_core::{Result, Tensor};
 use tract_onnx::tract_core::ops::nn::{Softmax as TractSoftmax, SoftmaxKind};
 
@@ -16,8 +18,28 @@ struct Softmax {
     log: bool,
 }
 
+impl Softmax {
+    /// How long the rows are, where the last axes make them.
+    fn width(&self, x: &Tensor) -> Option<usize> {
+        let first = self.axes.iter().copied().min().filter(|first| first + self.axes.len() == x.rank())?;
+        let width = x.dims()[first..].iter().product();
+        (!self.log && width > 0 && x.device().is_cpu()).then_some(width)
+    }
+}
+
+fn forward<T: Real>(run: &Run, width: usize, x: &Tensor) -> Result<Tensor> {
+    on_slices::<T, 1>(run, [x], x.dims(), |[x], y| rows::softmax(width, x, y))
+}
+
+fn backward<T: Real>(run: &Run, width: usize, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    on_slices::<T, 2>(run, [y, grad], y.dims(), |[y, dy], dx| rows::softmax_by_input(width, y, dy, dx))
+}
+
 impl Op for Softmax {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+        if let Some(width) = self.width(inputs[0]) {
+            return by_type!(inputs[0].dtype(), forward(run, width, inputs[0]));
+        }
         let mut largest = inputs[0].contiguous()?;
         for &axis in &self.axes {
             largest = largest.max_keepdim(axis)?;
@@ -32,8 +54,11 @@ impl Op for Softmax {
         Keeps::output(1)
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let y = kept.output()?;
+        if let Some(width) = self.width(y) {
+            return Ok(vec![Some(by_type!(grad.dtype(), backward(run, width, y, grad))?)]);
+        }
         let dx = if self.log {
             grad - y.exp()?.broadcast_mul(&sum_over(grad, &self.axes)?)?
         } else {

@@ -1,12 +1,12 @@
 //! Transposed convolution in one and two dimensions, and `Col2Im`, which is one: a convolution's gradient by its input is
 //! what runs forwards here, and its forward side is the gradient.
 
-use super::conv::{Real, by_type, on_slices};
+use super::slices::{Real, by_type, on_slices};
 use super::onnx::{Parsed, Shape, given, made};
 use super::{Family, Keeps, Kept, Op, Run};
-use crate::kernels::Window;
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
-use candle_core::{DType, Result, Tensor};
+use crate::kernels::{Activation, Window};
+use candle_core::{Result, Tensor};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
@@ -172,42 +172,42 @@ impl Transposed {
     }
 }
 
-fn spread<T: Real>(back: &Geometry, x: &Tensor, k: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    on_slices::<T>(&[k, x], shape, |values, y| kernel::by_input(back, values[0], values[1], y))
+fn spread<T: Real>(run: &Run, back: &Geometry, x: &Tensor, k: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    on_slices::<T, 2>(run, [k, x], shape, |[k, x], y| kernel::by_input(back, k, x, y))
 }
 
-fn by_input<T: Real>(back: &Geometry, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    on_slices::<T>(&[grad, k], shape, |values, dx| kernel::forward(back, values[0], values[1], None, dx))
+fn by_input<T: Real>(run: &Run, back: &Geometry, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    on_slices::<T, 2>(run, [grad, k], shape, |[dy, k], dx| kernel::forward(back, dy, k, None, Activation::None, dx))
 }
 
-fn by_kernel<T: Real>(back: &Geometry, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    on_slices::<T>(&[grad, x], shape, |values, dk| kernel::by_kernel(back, values[0], values[1], dk))
+fn by_kernel<T: Real>(run: &Run, back: &Geometry, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    on_slices::<T, 2>(run, [grad, x], shape, |[dy, x], dk| kernel::by_kernel(back, dy, x, dk))
 }
 
 impl Op for Transposed {
-    fn forward(&self, _: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
+    fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
         let (x, k) = (inputs[0], inputs[1]);
         let back = self.back(x.dims(), k.dims())?;
         let mut shape = vec![x.dims()[0], back.inputs];
         shape.extend(&self.window.input[4 - x.rank()..]);
         let mut bias = vec![1; x.rank()];
         bias[1] = back.inputs;
-        by_type!(x.dtype(), spread(&back, x, k, &shape))?.broadcast_add(&inputs[2].reshape(bias)?)
+        by_type!(x.dtype(), spread(run, &back, x, k, &shape))?.broadcast_add(&inputs[2].reshape(bias)?)
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
         Keeps::inputs(&[wanted[1], wanted[0], false])
     }
 
-    fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (shapes, dtype) = (&kept.shapes, grad.dtype());
         let back = self.back(shapes[0], shapes[1])?;
         let mut grads = vec![None, None, None];
         if kept.wanted[0] {
-            grads[0] = Some(by_type!(dtype, by_input(&back, kept.input(1)?, grad, shapes[0]))?);
+            grads[0] = Some(by_type!(dtype, by_input(run, &back, kept.input(1)?, grad, shapes[0]))?);
         }
         if kept.wanted[1] {
-            grads[1] = Some(by_type!(dtype, by_kernel(&back, kept.input(0)?, grad, shapes[1]))?);
+            grads[1] = Some(by_type!(dtype, by_kernel(run, &back, kept.input(0)?, grad, shapes[1]))?);
         }
         if kept.wanted[2] {
             let axes: Vec<usize> = (0..grad.rank()).filter(|&axis| axis != 1).collect();

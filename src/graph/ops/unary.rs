@@ -1,6 +1,8 @@
 //! Functions of one value at a time.
 
+use super::fused::Active;
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
+use crate::kernels::function::Function as Kernel;
 use candle_core::{DType, Result, Tensor};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::LeakyRelu;
@@ -19,7 +21,7 @@ enum Derivative {
 }
 use Derivative::{X, Y, Zero};
 
-const TABLE: [(&str, Function, Derivative); 30] = [
+const TABLE: [(&str, Function, Derivative); 28] = [
     ("Abs", Tensor::abs, X(Tensor::sign)),
     ("Acos", |x| map(x, f64::acos), X(|x| one_minus_square(x)?.sqrt()?.recip()?.neg())),
     ("Acosh", |x| map(x, f64::acosh), X(|x| one_minus_square(x)?.neg()?.sqrt()?.recip())),
@@ -34,7 +36,6 @@ const TABLE: [(&str, Function, Derivative); 30] = [
     ("Exp", Tensor::exp, Y(|y| Ok(y.clone()))),
     ("Floor", Tensor::floor, Zero),
     ("GeluApproximate", gelu, X(gelu_slope)),
-    ("HardSwish", hard_swish, X(hard_swish_slope)),
     ("IsNan", |x| x.ne(x)?.to_dtype(x.dtype()), Zero),
     ("Ln", Tensor::log, X(Tensor::recip)),
     ("Neg", Tensor::neg, Y(|y| y.ones_like()?.neg())),
@@ -42,7 +43,6 @@ const TABLE: [(&str, Function, Derivative); 30] = [
     ("Recip", Tensor::recip, Y(|y| y.sqr()?.neg())),
     ("RoundHalfToEven", round_half_to_even, Zero),
     ("Rsqrt", |x| x.sqrt()?.recip(), Y(|y| (y.sqr()? * y)? * -0.5)),
-    ("Sigmoid", sigmoid, Y(|y| y - y.sqr()?)),
     ("Sign", Tensor::sign, Zero),
     ("Sin", Tensor::sin, X(Tensor::cos)),
     ("Sinh", sinh, X(cosh)),
@@ -99,6 +99,11 @@ fn lower(node: &Node) -> Option<Lowered> {
         return None;
     }
     let name = op.0.name();
+    match &*name {
+        "HardSwish" => return Some(first(Active(Kernel::HardSwish))),
+        "Sigmoid" => return Some(first(Active(Kernel::Sigmoid))),
+        _ => {}
+    }
     let &(_, function, derivative) = TABLE.iter().find(|(known, ..)| *known == name)?;
     Some(first(Unary { function, derivative }))
 }
@@ -149,10 +154,6 @@ impl Op for Leaky {
     }
 }
 
-pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    (x.neg()?.exp()? + 1.)?.recip()
-}
-
 const GELU: f64 = 0.044715;
 
 /// `tanh(√(2/π) · (x + 0.044715·x³))`
@@ -170,17 +171,6 @@ fn gelu_slope(x: &Tensor) -> Result<Tensor> {
     let inner = (x.sqr()?.affine(3. * GELU, 1.)? * (2. / std::f64::consts::PI).sqrt())?;
     let bent = (tanh.sqr()?.affine(-0.5, 0.5)? * x)?;
     tanh.affine(0.5, 0.5)? + (bent * inner)?
-}
-
-/// `x · clip(x/6 + 1/2, 0, 1)`
-fn hard_swish(x: &Tensor) -> Result<Tensor> {
-    x * x.affine(1. / 6., 0.5)?.clamp(0., 1.)?
-}
-
-fn hard_swish_slope(x: &Tensor) -> Result<Tensor> {
-    let gate = x.affine(1. / 6., 0.5)?.clamp(0., 1.)?;
-    let between = (gate.gt(0.)? * gate.lt(1.)?)?.to_dtype(x.dtype())?;
-    gate + (between * x)?.affine(1. / 6., 0.)?
 }
 
 fn round_half_to_even(x: &Tensor) -> Result<Tensor> {

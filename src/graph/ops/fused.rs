@@ -1,0 +1,206 @@
+//! What a graph writes as several operators, in one pass forwards and one backwards. `graph/fuse.rs` finds them.
+
+use super::slices::{self, Real, by_type, on_slices};
+use super::{Keeps, Kept, Op, Run};
+use crate::kernels::function::{Elementary, Function};
+use crate::kernels::pointwise::{self, Grid};
+use crate::kernels::rows;
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+fn bounds<T: Real>(clip: Option<[f64; 2]>) -> [T; 2] {
+    clip.map_or([T::LOWEST, T::HIGHEST], |clip| clip.map(<T as Elementary>::number))
+}
+
+/// Between two bounds; what is not a number stays so.
+#[inline(always)]
+fn between<T: Real>(x: T, [low, high]: [T; 2]) -> T {
+    if x < low {
+        low
+    } else if x > high {
+        high
+    } else {
+        x
+    }
+}
+
+/// The gradient in front of a clip, from its output and the gradient behind it: only what lies between the bounds passes.
+pub(super) fn mask<T: Real>(clip: [f64; 2]) -> impl Fn([T; 2]) -> T + Sync + Copy {
+    let [low, high] = bounds::<T>(Some(clip));
+    move |[y, dy]| if y <= low || y >= high { T::default() } else { dy }
+}
+
+fn masked<T: Real>(clip: [f64; 2], run: &Run, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    on_slices::<T, 2>(run, [y, grad], grad.dims(), |x, dx| pointwise::map(x, dx, mask(clip)))
+}
+
+/// The input between two bounds.
+pub(in crate::graph) struct Clip(pub(in crate::graph) [f64; 2]);
+
+impl Op for Clip {
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        fn forward<T: Real>(clip: [f64; 2], run: &Run, x: &Tensor) -> Result<Tensor> {
+            let bounds = bounds::<T>(Some(clip));
+            on_slices::<T, 1>(run, [x], x.dims(), |x, y| pointwise::map(x, y, |[x]| between(x, bounds)))
+        }
+        by_type!(x[0].dtype(), forward(self.0, run, x[0]))
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::output(1)
+    }
+
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(by_type!(grad.dtype(), masked(self.0, run, kept.output()?, grad))?)])
+    }
+
+    fn bounds(&self) -> Option<[f64; 2]> {
+        Some(self.0)
+    }
+}
+
+/// A function of one value at a time.
+pub(in crate::graph) struct Active(pub(in crate::graph) Function);
+
+impl Op for Active {
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        fn forward<T: Real>(function: Function, run: &Run, x: &Tensor) -> Result<Tensor> {
+            on_slices::<T, 1>(run, [x], x.dims(), |[x], y| function.apply(x, y))
+        }
+        by_type!(x[0].dtype(), forward(self.0, run, x[0]))
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::inputs(&[true])
+    }
+
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        fn backward<T: Real>(function: Function, run: &Run, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+            on_slices::<T, 2>(run, [x, grad], x.dims(), |[x, dy], dx| function.by_input(x, dy, dx))
+        }
+        Ok(vec![Some(by_type!(grad.dtype(), backward(self.0, run, kept.input(0)?, grad))?)])
+    }
+}
+
+/// Two inputs of one shape added, the sum between two bounds.
+pub(in crate::graph) struct AddClip(pub(in crate::graph) [f64; 2]);
+
+impl Op for AddClip {
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        fn forward<T: Real>(clip: [f64; 2], run: &Run, [a, b]: [&Tensor; 2]) -> Result<Tensor> {
+            let bounds = bounds::<T>(Some(clip));
+            on_slices::<T, 2>(run, [a, b], a.dims(), |x, y| pointwise::map(x, y, |[a, b]| between(a + b, bounds)))
+        }
+        by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1]]))
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::output(2)
+    }
+
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let grad = by_type!(grad.dtype(), masked(self.0, run, kept.output()?, grad))?;
+        Ok(kept.wanted.iter().map(|&wanted| wanted.then(|| grad.clone())).collect())
+    }
+}
+
+/// `x·s + t` between two bounds, where `s` and `t` have one value a channel: an inference batch norm.
+pub(in crate::graph) struct ScaleShift(pub(in crate::graph) Option<[f64; 2]>);
+
+impl ScaleShift {
+    fn grid(x: &[usize], s: &[usize]) -> Result<Grid> {
+        Grid::of(x, s).ok_or_else(|| candle_core::Error::msg(format!("a scale of shape {s:?} meets {x:?}")))
+    }
+}
+
+impl Op for ScaleShift {
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        fn forward<T: Real>(clip: Option<[f64; 2]>, run: &Run, x: [&Tensor; 3]) -> Result<Tensor> {
+            let (grid, bounds) = (ScaleShift::grid(x[0].dims(), x[1].dims())?, bounds::<T>(clip));
+            on_slices::<T, 3>(run, x, x[0].dims(), |[x, s, t], y| {
+                grid.map([x], [s, t], y, |[x], [s, t]| between(x * s + t, bounds));
+            })
+        }
+        by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1], x[2]]))
+    }
+
+    fn keeps(&self, wanted: &[bool]) -> Keeps {
+        Keeps { inputs: vec![wanted[1], wanted[0], false], output: self.0.is_some() }
+    }
+
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        by_type!(grad.dtype(), scale_shift_back(self.0, run, kept, grad))
+    }
+
+    fn clipped(&self, low: f64, high: f64) -> Option<Arc<dyn Op>> {
+        self.0.is_none().then(|| Arc::new(ScaleShift(Some([low, high]))) as _)
+    }
+}
+
+fn scale_shift_back<T: Real>(
+    clip: Option<[f64; 2]>,
+    run: &Run,
+    kept: &Kept,
+    grad: &Tensor,
+) -> Result<Vec<Option<Tensor>>> {
+    // Bounds that are not numbers hold nothing back, whatever stands for the output.
+    let (shapes, mask) = (&kept.shapes, mask::<T>(clip.unwrap_or([f64::NAN; 2])));
+    let grid = ScaleShift::grid(shapes[0], shapes[1])?;
+    let y = if clip.is_some() { kept.output()? } else { grad };
+    let mut grads = vec![None, None, None];
+    let (mut by_s, mut by_t) = (vec![T::default(); grid.channels], vec![T::default(); grid.channels]);
+    if kept.wanted[1] {
+        slices::read([y, grad, kept.input(0)?], |values| {
+            grid.sum(values, [&mut by_s, &mut by_t], |[y, dy, x]| [mask([y, dy]) * x, mask([y, dy])]);
+        })?;
+    } else if kept.wanted[2] {
+        slices::read([y, grad], |values| grid.sum(values, [&mut by_t], |values| [mask(values)]))?;
+    }
+    let tensor = |sums: Vec<T>, shape: &[usize]| Tensor::from_vec(sums, shape, grad.device());
+    if kept.wanted[1] {
+        grads[1] = Some(tensor(by_s, shapes[1])?);
+    }
+    if kept.wanted[2] {
+        grads[2] = Some(tensor(by_t, shapes[2])?);
+    }
+    if kept.wanted[0] {
+        grads[0] = Some(on_slices::<T, 3>(run, [y, grad, kept.input(1)?], shapes[0], |[y, dy, s], dx| {
+            grid.map([y, dy], [s], dx, |values, [s]| mask(values) * s);
+        })?);
+    }
+    Ok(grads)
+}
+
+/// Layer normalisation over the last axes. Inputs: `x`; scale and bias, whose values are as many as a row's.
+pub(in crate::graph) struct LayerNorm {
+    pub(in crate::graph) epsilon: f64,
+}
+
+impl Op for LayerNorm {
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        fn forward<T: Real>(epsilon: f64, run: &Run, x: [&Tensor; 3]) -> Result<Tensor> {
+            let epsilon = <T as Elementary>::number(epsilon);
+            on_slices::<T, 3>(run, x, x[0].dims(), |[x, s, t], y| rows::layer_norm(epsilon, x, [s, t], y))
+        }
+        by_type!(x[0].dtype(), forward(self.epsilon, run, [x[0], x[1], x[2]]))
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::inputs(&[true, true, false])
+    }
+
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        fn backward<T: Real>(epsilon: f64, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+            let (x, scale, width) = (kept.input(0)?, kept.input(1)?, kept.input(1)?.elem_count());
+            let (mut by_scale, mut by_bias) = (vec![T::default(); width], vec![T::default(); width]);
+            let epsilon = <T as Elementary>::number(epsilon);
+            let dx = on_slices::<T, 3>(run, [x, scale, grad], x.dims(), |values, dx| {
+                rows::layer_norm_back(epsilon, values, dx, [&mut by_scale, &mut by_bias]);
+            })?;
+            let by_scale = Tensor::from_vec(by_scale, kept.shapes[1], grad.device())?;
+            let by_bias = Tensor::from_vec(by_bias, kept.shapes[2], grad.device())?;
+            Ok(vec![Some(dx), Some(by_scale), Some(by_bias)])
+        }
+        by_type!(grad.dtype(), backward(self.epsilon, run, kept, grad))
+    }
+}

@@ -1,0 +1,80 @@
+//! Kernels on tensors: their values as slices.
+
+use super::Run;
+use crate::graph::buffers::Stored;
+use crate::kernels::arrange;
+use crate::kernels::function::Elementary;
+use candle_core::{CpuStorage, Result, Storage, Tensor, WithDType};
+
+/// What the kernels run on: `f32` or `f64`, in this machine's memory.
+pub(super) trait Real: Elementary + WithDType + Stored {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// Calls `work` with the values of tensors in row-major order.
+pub(super) fn read<T: Real, R, const N: usize>(tensors: [&Tensor; N], work: impl FnOnce([&[T]; N]) -> R) -> Result<R> {
+    let dense = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
+    let guards: Vec<_> = dense.iter().map(|t| t.storage_and_layout()).collect();
+    let mut slices: [&[T]; N] = [&[]; N];
+    for ((slice, (storage, layout)), tensor) in slices.iter_mut().zip(&guards).zip(&dense) {
+        let Storage::Cpu(storage) = &**storage else { candle_core::bail!("this operator runs on the CPU only") };
+        let values: &[T] = CpuStorage::as_slice(storage)?;
+        *slice = &values[layout.start_offset()..][..tensor.elem_count()];
+    }
+    Ok(work(slices))
+}
+
+/// The same, with room for a result, which becomes a tensor of `shape`.
+pub(super) fn on_slices<T: Real, const N: usize>(
+    run: &Run,
+    tensors: [&Tensor; N],
+    shape: &[usize],
+    work: impl FnOnce([&[T]; N], &mut [T]),
+) -> Result<Tensor> {
+    let mut made = run.buffers.take(shape.iter().product());
+    read(tensors, |slices| work(slices, &mut made))?;
+    Tensor::from_vec(made, shape, tensors[0].device())
+}
+
+/// Runs the same code for the type of the tensors.
+macro_rules! by_type {
+    ($dtype:expr, $run:ident($($argument:expr),* $(,)?)) => {
+        match $dtype {
+            candle_core::DType::F32 => $run::<f32>($($argument),*),
+            candle_core::DType::F64 => $run::<f64>($($argument),*),
+            other => candle_core::bail!("this operator computes in f32 or f64, not in {other:?}"),
+        }
+    };
+}
+pub(super) use by_type;
+
+/// `length` places of an axis from `start` on.
+pub(super) fn cut(run: &Run, x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Tensor> {
+    fn cut<T: Real>(run: &Run, x: &Tensor, sizes: [usize; 3], shape: &[usize]) -> Result<Tensor> {
+        on_slices::<T, 1>(run, [x], shape, |[x], y| arrange::cut(sizes, x, y))
+    }
+    if !x.device().is_cpu() {
+        return x.narrow(axis, start, length)?.contiguous();
+    }
+    let mut shape = x.dims().to_vec();
+    shape[axis] = length;
+    let inner = shape[axis + 1..].iter().product::<usize>();
+    by_type!(x.dtype(), cut(run, x, [x.dims()[axis], start, length].map(|size| size * inner), &shape))
+}
+
+/// Tensors one behind the other along an axis, each at its place; zeros where there is none.
+pub(super) fn paste(run: &Run, parts: &[(&Tensor, usize)], axis: usize, shape: &[usize]) -> Result<Tensor> {
+    fn paste<T: Real>(run: &Run, parts: &[(&Tensor, usize)], axis: usize, shape: &[usize]) -> Result<Tensor> {
+        let mut made: Vec<T> = run.buffers.take(shape.iter().product());
+        if parts.iter().map(|(part, _)| part.dims()[axis]).sum::<usize>() < shape[axis] {
+            made.fill(T::default());
+        }
+        let inner = shape[axis + 1..].iter().product::<usize>();
+        for &(part, start) in parts {
+            let sizes = [shape[axis], start, part.dims()[axis]].map(|size| size * inner);
+            read([part], |[x]| arrange::paste(sizes, x, &mut made))?;
+        }
+        Tensor::from_vec(made, shape, parts[0].0.device())
+    }
+    by_type!(parts[0].0.dtype(), paste(run, parts, axis, shape))
+}
