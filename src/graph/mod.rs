@@ -75,7 +75,7 @@ impl Program {
     /// # Errors
     /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
     pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        import::import(model, shape)
+        import::import(model, shape, &import::INSIDE)
     }
 
     /// The same program in another floating type or on another device.

@@ -5,7 +5,7 @@ mod facts;
 
 use super::import::{self, Builder, Built, chain};
 use super::stable;
-use crate::guard::{quietly, within};
+use crate::guard::{gave_up, quietly, within};
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::Port;
@@ -144,6 +144,9 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
                 None => found.nothing(),
             };
         }
+        Err(why) if gave_up(&why) => {
+            return Found { obstacles: vec![Obstacle::unknown(why)], ..Found::default() }.nothing();
+        }
         Err(why) => why,
     };
     if !why.is_empty() {
@@ -182,10 +185,12 @@ fn import_any(onnx: &Onnx, model: &Model, shape: &[Option<usize>]) -> Built<Foun
     let attempt = |changed: &Model, batch| import_once(onnx, (model, changed), &port, batch, &parameters);
     let first = attempt(&changed, port.fixed_batch());
     let is_clean = |found: &Built<Found>| found.as_ref().is_ok_and(|found| found.obstacles.is_empty());
-    if is_clean(&first) || port.fixed_batch().is_some() {
+    let hopeless = |found: &Built<Found>| found.as_ref().is_err_and(|why| gave_up(why));
+    if is_clean(&first) || hopeless(&first) || port.fixed_batch().is_some() {
         return first;
     }
-    let wide = shapes::wide_sizes(&changed).map(|wide| attempt(&wide, None)).filter(is_clean);
+    let wide = shapes::wide_sizes(&changed).map(|wide| attempt(&wide, None));
+    let wide = wide.filter(|found| is_clean(found) || hopeless(found));
     let other = wide.unwrap_or_else(|| attempt(&changed, Some(1)));
     if is_clean(&other) || first.is_err() && other.is_ok() { other } else { first }
 }
