@@ -17,7 +17,8 @@ pub(super) fn in_short(message: &str) -> String {
 
 /// The message's own words: `/source/file.h:91 void f(int) a == b was false. They differ.` or `file.h:9 Compute They differ.`
 fn plain(what: &str) -> &str {
-    let Some((source, rest)) = what.split_once(' ').filter(|(first, _)| first.contains(".h:") || first.contains(".cc:"))
+    let Some((source, rest)) =
+        what.split_once(' ').filter(|(first, _)| first.contains(".h:") || first.contains(".cc:"))
     else {
         return what;
     };
@@ -44,7 +45,10 @@ mod tests {
                  input_shape_size == requested_shape_size was false. The input tensor cannot be reshaped.\n",
                 "node '/r' (Reshape): The input tensor cannot be reshaped.",
             ),
-            ("MatMul node. Name:'' Status Message: matmul_helper.h:59 Compute A mismatch", "a node (MatMul): A mismatch"),
+            (
+                "MatMul node. Name:'' Status Message: matmul_helper.h:59 Compute A mismatch",
+                "a node (MatMul): A mismatch",
+            ),
             ("Gemm node. Name:'g' Status Message: GEMM: W: {5,3} K: 7 N:3", "node 'g' (Gemm): GEMM: W: {5,3} K: 7 N:3"),
             ("Add node. Name:'a' Status Message: /o/e.cc:5 f() ok was false.", "node 'a' (Add): f() ok was false."),
         ] {

@@ -147,7 +147,9 @@ impl Engine for Session {
         let (inner, kind) = (&mut self.inner, self.port.kind);
         in_pieces(input, batch, |piece| {
             let result = quietly(|| run(inner, kind, piece, wanted));
-            result.unwrap_or_else(Err).map_err(|what| Error::Engine(format!("{}: {}", self.path.display(), failed(&self.port, &what))))
+            result
+                .unwrap_or_else(Err)
+                .map_err(|what| Error::Engine(format!("{}: {}", self.path.display(), failed(&self.port, &what))))
         })
     }
 }

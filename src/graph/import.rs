@@ -180,7 +180,8 @@ impl<'a> Builder<'a> {
     }
 
     fn build(self, images: &TDim, instead: &str) -> Built<Program> {
-        let refused = |node: &TypedNode, why| Err(format!("node '{}' ({}): {why}; {instead}", node.name, node.op.name()));
+        let refused =
+            |node: &TypedNode, why| Err(format!("node '{}' ({}): {why}; {instead}", node.name, node.op.name()));
         self.build_past(images, refused)
     }
 

@@ -50,7 +50,9 @@ fn what_is_no_classifier_gives_no_labels() {
     for name in ["argmax", "embedding"] {
         fs::copy(crate::common::golden(&format!("onnx/{name}.onnx")), place.path(format!("{name}.onnx"))).unwrap();
     }
-    for (file, words) in [("argmax", "'label' holds the choice alone"), ("embedding", "labels.txt"), ("part", "features")] {
+    for (file, words) in
+        [("argmax", "'label' holds the choice alone"), ("embedding", "labels.txt"), ("part", "features")]
+    {
         place.adapt(&format!("predict {file}.onnx data")).fails(2, &[&format!("{file}.onnx"), words, "`adapt embed`"]);
     }
     // Names of its classes say that it is one.
@@ -66,7 +68,10 @@ fn an_engine_that_fails_says_where_and_what_to_do() {
         fs::copy(crate::common::golden(&format!("onnx/{name}.onnx")), place.path(format!("{name}.onnx"))).unwrap();
     }
     let ran = place.adapt("predict size_open.onnx data --size 40");
-    ran.fails(1, &["size_open.onnx: ONNX Runtime fails at node", "(Gemm): GEMM: Dimension mismatch", "--size", "--engine tract"]);
+    ran.fails(
+        1,
+        &["size_open.onnx: ONNX Runtime fails at node", "(Gemm): GEMM: Dimension mismatch", "--size", "--engine tract"],
+    );
     assert!(!ran.err.contains("Status") && !ran.err.contains(".h:"), "{}", ran.err);
     let ran = place.adapt("predict qdq.onnx data --engine candle");
     ran.fails(1, &["qdq.onnx: candle cannot run it: node", "quantized", "--engine ort"]);
