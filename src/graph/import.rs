@@ -1,13 +1,14 @@
 //! From ONNX through tract's typed graph to a program.
 
+use super::attempts::any_batch;
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
 use super::{Program, Step, batch_norm, bounds, size_steps, stable, upsample};
 use crate::error::{Error, Result};
-use crate::guard::{gave_up, one_line, quietly, within};
+use crate::guard::{one_line, quietly, within};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::{Kind, Port};
-use crate::onnx::{Model, normalize, shapes};
+use crate::onnx::{Model, normalize};
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -116,17 +117,7 @@ pub(crate) fn import(model: &Model, shape: &[Option<usize>], purpose: &Purpose) 
         });
         made.and_then(|made| made).map_err(|what| refused(format!("{cannot}: {what}")))
     };
-    let first = build(&changed, port.fixed_batch());
-    let hopeless = |error: &Error| gave_up(&error.to_string());
-    if first.as_ref().map_or_else(hopeless, |_| true) || port.fixed_batch().is_some() {
-        return first;
-    }
-    // Where the number of images cannot stay open as it is: as wide sizes, else for one image.
-    let wide = shapes::wide_sizes(&changed).map(|wide| build(&wide, None));
-    match wide {
-        Some(wide) if wide.as_ref().map_or_else(hopeless, |_| true) => wide,
-        _ => build(&changed, Some(1)).or(first),
-    }
+    any_batch(&changed, &port, build, |_| true)
 }
 
 pub(super) type Built<T> = std::result::Result<T, String>;

@@ -5,6 +5,7 @@
 //! program's own: a step's gradient stands beside its forward side in `ops/`, and only values that some gradient needs
 //! are kept.
 
+mod attempts;
 mod batch_norm;
 mod bounds;
 mod host;

@@ -3,6 +3,7 @@
 mod behind;
 mod facts;
 
+use super::attempts::any_batch;
 use super::import::{self, Builder, Built, chain};
 use super::stable;
 use crate::guard::{gave_up, quietly, within};
@@ -10,7 +11,7 @@ use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::Port;
 use crate::onnx::schema::{FunctionProto, GraphProto, NodeProto};
-use crate::onnx::{Model, normalize, shapes};
+use crate::onnx::{Model, normalize};
 use behind::{import_behind, narrow};
 use facts::Facts;
 use serde::Serialize;
@@ -183,16 +184,7 @@ fn import_any(onnx: &Onnx, model: &Model, shape: &[Option<usize>]) -> Built<Foun
     let port = Port::of(model, shape)?;
     let (changed, parameters) = parameters::as_empty_inputs(model).map_err(|e| e.to_string())?;
     let attempt = |changed: &Model, batch| import_once(onnx, (model, changed), &port, batch, &parameters);
-    let first = attempt(&changed, port.fixed_batch());
-    let is_clean = |found: &Built<Found>| found.as_ref().is_ok_and(|found| found.obstacles.is_empty());
-    let hopeless = |found: &Built<Found>| found.as_ref().is_err_and(|why| gave_up(why));
-    if is_clean(&first) || hopeless(&first) || port.fixed_batch().is_some() {
-        return first;
-    }
-    let wide = shapes::wide_sizes(&changed).map(|wide| attempt(&wide, None));
-    let wide = wide.filter(|found| is_clean(found) || hopeless(found));
-    let other = wide.unwrap_or_else(|| attempt(&changed, Some(1)));
-    if is_clean(&other) || first.is_err() && other.is_ok() { other } else { first }
+    any_batch(&changed, &port, attempt, |found| found.obstacles.is_empty())
 }
 
 fn import_once(
