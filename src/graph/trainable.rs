@@ -6,6 +6,7 @@ mod facts;
 use super::attempts::any_batch;
 use super::import::{self, Builder, Built, chain};
 use super::stable;
+use crate::error::Error;
 use crate::guard::{gave_up, quietly, within};
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{self, Parameter};
@@ -167,6 +168,14 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
     }
 }
 
+/// What an error says besides the file's name.
+fn what(error: Error) -> String {
+    match error {
+        Error::Model { what, .. } => what,
+        other => other.to_string(),
+    }
+}
+
 /// The node that an importer's message names.
 fn blame(graph: &GraphProto, why: String) -> Obstacle {
     let named = |&place: &usize| {
@@ -174,7 +183,10 @@ fn blame(graph: &GraphProto, why: String) -> Obstacle {
         !name.is_empty() && (why.contains(&format!("\"{name}\"")) || why.contains(&format!("node {name} (")))
     };
     match (0..graph.node.len()).find(named) {
-        Some(place) => Obstacle::at(graph, place, why),
+        Some(place) => {
+            let own = format!("node {}: ", graph.node[place].label());
+            Obstacle::at(graph, place, why.strip_prefix(&own).unwrap_or(&why).into())
+        }
         None => Obstacle::unknown(why),
     }
 }
@@ -182,7 +194,7 @@ fn blame(graph: &GraphProto, why: String) -> Obstacle {
 /// Imports for any number of images, else with wide sizes, else for one: as for training.
 fn import_any(onnx: &Onnx, model: &Model, shape: &[Option<usize>]) -> Built<Found> {
     let port = Port::of(model, shape)?;
-    let (changed, parameters) = parameters::as_empty_inputs(model).map_err(|e| e.to_string())?;
+    let (changed, parameters) = parameters::as_empty_inputs(model).map_err(what)?;
     let attempt = |changed: &Model, batch| import_once(onnx, (model, changed), &port, batch, &parameters);
     any_batch(&changed, &port, attempt, |found| found.obstacles.is_empty())
 }
@@ -194,7 +206,7 @@ fn import_once(
     batch: Option<usize>,
     parameters: &[Parameter],
 ) -> Built<Found> {
-    let proto = import::decode(changed).map_err(|e| e.to_string())?;
+    let proto = import::decode(changed).map_err(what)?;
     quietly(|| {
         let (mut typed, images) = import::typed(onnx, &proto, port, batch).map_err(chain)?;
         let mut shapes = HashMap::new();
