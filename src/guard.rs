@@ -36,6 +36,9 @@ pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+/// How what [`within`] says of too long work ends.
+const GIVEN_UP: &str = "and was given up";
+
 /// Runs `work` [quietly] on a thread with a deep stack, and gives up waiting for it after `limit`: the last resort where
 /// another crate may not come to an end. The thread then goes on until the process ends, for nothing can stop it.
 pub(crate) fn within<T: Send + 'static>(
@@ -48,10 +51,15 @@ pub(crate) fn within<T: Send + 'static>(
     thread::Builder::new().stack_size(STACK).spawn(send).map_err(|e| e.to_string())?;
     receiver.recv_timeout(limit).unwrap_or_else(|e| {
         Err(match e {
-            RecvTimeoutError::Timeout => format!("it took more than {} s and was given up", limit.as_secs()),
+            RecvTimeoutError::Timeout => format!("it took more than {} s {GIVEN_UP}", limit.as_secs()),
             RecvTimeoutError::Disconnected => "it broke off".into(),
         })
     })
+}
+
+/// Whether an error comes from [`within`], out of time: then the same in another form is not worth as much time again.
+pub(crate) fn gave_up(why: &str) -> bool {
+    why.ends_with(GIVEN_UP)
 }
 
 /// An engine's message as one line of bearable length, without the source paths of the machine that built it.

@@ -40,7 +40,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An importer is given up after 20 s, and asked up to eight times.
+/// An importer is given up after 20 s, and a look at what can be trained after 60; each is asked, and two engines.
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// 2 GiB, in KiB.

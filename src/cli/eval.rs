@@ -23,6 +23,7 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: adapt::progress::Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
+    trained.labels()?;
     let Some(classes) = trained.classes.clone() else {
         let what = "its class names are not known; put a labels.txt with one name a line beside it";
         return Err(Error::model(&options.model, what));

@@ -7,7 +7,7 @@ use adapt::data::Preprocessing;
 use adapt::graph::{Obstacle, Part, Trainable, trainable};
 use adapt::onnx::cut::{self, Cut};
 use adapt::onnx::graph::Index;
-use adapt::onnx::schema::{GraphProto, NodeProto, TensorProto, ValueInfoProto, data_type, dimension};
+use adapt::onnx::schema::{GraphProto, NodeProto, TensorProto, ValueInfoProto, data_type};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, tensor};
 use adapt::plan::{self, Input, PlanOptions, Settled, labels, preprocessing};
@@ -70,20 +70,19 @@ struct Training {
 }
 
 pub fn run(options: &InspectOptions) -> Result<()> {
-    let found = inspect(Model::open(&options.file)?, options);
-    match options.json {
-        true => print(&json(&found)?),
-        false => print(&text(&found)),
-    }
+    let (found, problems) = inspect(Model::open(&options.file)?, options);
+    print(&if options.json { json(&found)? } else { text(&found) })?;
+    // What could not be adapted as it is ends as adapting it would.
+    problems.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Does to the model what a plan does before it asks an engine.
-fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
+/// Does to the model what a plan does before it asks an engine; what stands against adapting it is told beside.
+fn inspect(mut model: Model, options: &InspectOptions) -> (Inspection, Vec<Error>) {
     let file = model.clone();
     let (preprocess, size) = (options.model.preprocess.clone(), options.model.size);
     let wanted = PlanOptions { preprocess, size, ..PlanOptions::default() };
     let mut problems = Vec::new();
-    let mut keep = |what: Error| problems.push(what.to_string());
+    let mut keep = |what: Error| problems.push(what);
     let runs = |trial: &Model, cut: &Cut, input: &Input| {
         let told = look(trial, cut, input);
         // Where nothing can be told of one size, nothing can of the others.
@@ -104,7 +103,7 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
     };
     let (input, found) = resolved.unzip();
     let graph = file.graph();
-    Inspection {
+    let found = Inspection {
         path: file.path.display().to_string(),
         sha256: file.sha256.clone(),
         bytes: std::fs::metadata(&file.path).map_or(0, |m| m.len()),
@@ -113,8 +112,8 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
         producer: format!("{} {}", file.proto.producer_name(), file.proto.producer_version()).trim().into(),
         parameters: graph.initializer.iter().map(floats).sum(),
         nodes: graph.node.len(),
-        inputs: file.inputs().map(value).collect(),
-        outputs: graph.output.iter().map(value).collect(),
+        inputs: file.inputs().map(ValueInfoProto::shown).collect(),
+        outputs: graph.output.iter().map(ValueInfoProto::shown).collect(),
         operators: operators(graph),
         input,
         preprocessing: found.map(|f| Found {
@@ -131,8 +130,9 @@ fn inspect(mut model: Model, options: &InspectOptions) -> Inspection {
             obstacles: told.obstacles,
         }),
         notes,
-        problems,
-    }
+        problems: problems.iter().map(Error::to_string).collect(),
+    };
+    (found, problems)
 }
 
 /// What a plan would note, as far as it can be told without an engine.
@@ -193,7 +193,7 @@ fn shape(index: &Index, tensor: &str, shapes: &HashMap<String, Vec<String>>) -> 
     let mut tensor = tensor;
     for _ in 0..FARTHEST {
         let told = || index.graph.value_info.iter().chain(&index.graph.output).find(|v| v.name() == tensor);
-        if let Some(found) = shapes.get(tensor).cloned().or_else(|| told().and_then(dimensions)) {
+        if let Some(found) = shapes.get(tensor).cloned().or_else(|| told().and_then(ValueInfoProto::dimensions)) {
             return Some(found);
         }
         let node = index.producer(tensor).filter(|node| node.is("Identity") || node.is("Dropout"))?;
@@ -217,22 +217,4 @@ fn parameters_behind(index: &Index, cut: &Cut) -> u64 {
 fn floats(t: &TensorProto) -> u64 {
     let float = [data_type::FLOAT, data_type::FLOAT16, data_type::BFLOAT16, data_type::DOUBLE].contains(&t.data_type());
     if float { tensor::element_count(t).unwrap_or(0) } else { 0 }
-}
-
-/// `float32 logits [N, 1000]`
-fn value(info: &ValueInfoProto) -> String {
-    let Some((kind, _)) = info.tensor_type() else { return format!("{} (not a tensor)", info.name()) };
-    let dims = dimensions(info).map_or("rank unknown".into(), |dims| dims.join(", "));
-    format!("{} {} [{dims}]", data_type::name(kind), info.name())
-}
-
-/// A declared shape.
-fn dimensions(info: &ValueInfoProto) -> Option<Vec<String>> {
-    let dim = |d: &adapt::onnx::schema::Dimension| match &d.value {
-        Some(dimension::Value::DimValue(n)) if *n >= 0 => n.to_string(),
-        Some(dimension::Value::DimParam(name)) => name.clone(),
-        _ => "?".into(),
-    };
-    let shape = info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
-    Some(shape.dim.iter().map(dim).collect())
 }

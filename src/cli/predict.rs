@@ -24,6 +24,7 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: adapt::progress::Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
+    trained.labels()?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
     let images = images_below(&options.paths)?;
     let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;

@@ -4,6 +4,7 @@ use super::port::{Named, in_pieces};
 use super::{Engine, Port};
 use crate::error::{Error, Result};
 use crate::graph::Program;
+use crate::graph::import::{Purpose, import};
 use crate::onnx::Model;
 use crate::onnx::port::Kind;
 use candle_core::{DType, Device, Tensor};
@@ -15,6 +16,8 @@ pub(super) const NAME: &str = "candle";
 /// The version in Cargo.lock, which a test compares.
 pub(super) const VERSION: &str = "0.11.1";
 
+const RUN: Purpose = Purpose { cannot: "candle cannot run it", instead: "choose --engine ort or tract" };
+
 pub(super) struct Session {
     program: Program,
     parameters: Vec<Tensor>,
@@ -23,7 +26,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(model: &Model, shape: &[Option<usize>]) -> Result<Session> {
-        let program = Program::import(model, shape)?;
+        let program = import(model, shape, &RUN)?;
         let parameters = program.initial()?;
         let outputs = program.outputs().map(str::to_owned).collect();
         Ok(Session { program, parameters, outputs })

@@ -5,6 +5,7 @@
 
 pub(crate) mod candle;
 mod extract;
+mod messages;
 mod onnxruntime;
 mod port;
 pub mod runtime;

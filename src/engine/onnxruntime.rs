@@ -6,10 +6,11 @@
 //! Neither the number of threads nor the batch an image comes in changed a bit of its result (EfficientNet-Lite0,
 //! PP-OCR's classifier).
 
+use super::messages::in_short;
 use super::port::{Named, in_pieces};
 use super::{Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
-use crate::guard::{one_line, quietly};
+use crate::guard::quietly;
 use crate::onnx::files::split;
 use crate::onnx::schema::{TensorProto, data_type};
 use crate::onnx::{MAX_PROTO, Model};
@@ -21,6 +22,7 @@ use ort::session::Session as Inner;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType, TensorRef, ValueType};
 use prost::Message;
+use std::path::PathBuf;
 
 pub(super) const NAME: &str = "onnxruntime";
 
@@ -29,6 +31,8 @@ pub(super) struct Session {
     port: Port,
     outputs: Vec<String>,
     version: String,
+    /// The model's file, for errors.
+    path: PathBuf,
 }
 
 impl Session {
@@ -61,7 +65,7 @@ impl Session {
         let inner = made.map_err(|what| refused(model, format!("ONNX Runtime cannot run it: {what}")))?;
         let port = port(&inner).map_err(|what| refused(model, what))?;
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
-        Ok(Session { inner, port, outputs, version: version.to_owned() })
+        Ok(Session { inner, port, outputs, version: version.to_owned(), path: model.path.clone() })
     }
 }
 
@@ -143,9 +147,18 @@ impl Engine for Session {
         let (inner, kind) = (&mut self.inner, self.port.kind);
         in_pieces(input, batch, |piece| {
             let result = quietly(|| run(inner, kind, piece, wanted));
-            result.unwrap_or_else(Err).map_err(|what| Error::Engine(format!("ONNX Runtime: {}", one_line(&what))))
+            result
+                .unwrap_or_else(Err)
+                .map_err(|what| Error::Engine(format!("{}: {}", self.path.display(), failed(&self.port, &what))))
         })
     }
+}
+
+/// What to say of a run that failed.
+fn failed(port: &Port, message: &str) -> String {
+    let open = port.dims.iter().skip(1).any(Option::is_none);
+    let instead = if open { "try another --size, or --engine tract" } else { "try --engine tract" };
+    format!("ONNX Runtime fails at {}; {instead}", in_short(message))
 }
 
 fn run(inner: &mut Inner, kind: Kind, input: ArrayViewD<f32>, wanted: &[usize]) -> std::result::Result<Named, String> {

@@ -4,7 +4,7 @@ use super::port::{Named, in_pieces, join};
 use super::{Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
 use crate::graph::import::{self, chain};
-use crate::guard::quietly;
+use crate::guard::{gave_up, quietly};
 use crate::onnx::Model;
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
@@ -88,7 +88,8 @@ impl Engine for Session {
 fn plan(proto: &pb::ModelProto, port: &Port) -> std::result::Result<(Plan, Option<usize>), String> {
     let batch = port.fixed_batch().or(Some(1));
     let single = build(proto, port, batch);
-    if !matches!(single, Ok((_, true))) && port.fixed_batch().is_none() {
+    let enough = single.as_ref().map_or_else(|why| gave_up(why), |(_, by_image)| *by_image);
+    if !enough && port.fixed_batch().is_none() {
         // With one image the batch may get lost in a Squeeze; such graphs need it unknown.
         if let Ok((plan, true)) = build(proto, port, None) {
             return Ok((plan, None));

@@ -22,6 +22,9 @@ const WIDEST: i64 = 1 << 14;
 /// No tensor has as many axes.
 const AXES: i64 = 64;
 
+/// A shape that is computed has no more: importers multiply formulas of sizes out, in a time that doubles with each axis.
+const COMPUTED_AXES: i64 = 12;
+
 /// The taps of all windows of a node.
 const TAPS: i64 = 1 << 22;
 
@@ -140,6 +143,15 @@ fn operands(node: &NodeProto, inputs: &[Value]) -> Checked<()> {
     };
     if let Some(axis) = numbers(axes).iter().find(|n| n.saturating_abs() > AXES) {
         return Err(format!("there is no axis {axis}"));
+    }
+    let target = match node.op_type() {
+        "ConstantOfShape" => 0,
+        "Reshape" | "Expand" | "Tile" => 1,
+        _ => usize::MAX,
+    };
+    let axes = inputs.get(target).and_then(|target| target.shape.as_deref()).map_or(0, count);
+    if axes > COMPUTED_AXES {
+        return Err(format!("it makes a tensor of {axes} axes, which are too many"));
     }
     let sizes = match node.op_type() {
         "ConstantOfShape" => Some(0),

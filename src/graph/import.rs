@@ -1,5 +1,6 @@
 //! From ONNX through tract's typed graph to a program.
 
+use super::attempts::any_batch;
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
 use super::{Program, Step, batch_norm, bounds, size_steps, stable, upsample};
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly, within};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::{Kind, Port};
-use crate::onnx::{Model, normalize, shapes};
+use crate::onnx::{Model, normalize};
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +18,16 @@ use tract_onnx::tract_core::internal::{Outlet, ToDim};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::{Onnx, pb};
 
-const ADVICE: &str = "train a head behind it, or cut the model so that it stays in the frozen part";
+/// How an import is refused: what cannot be done, and what to do instead.
+pub(crate) struct Purpose {
+    pub(crate) cannot: &'static str,
+    pub(crate) instead: &'static str,
+}
+
+pub(super) const INSIDE: Purpose = Purpose {
+    cannot: "it cannot be trained inside",
+    instead: "train a head behind it, or cut the model so that it stays in the frozen part",
+};
 
 /// Real networks take a few seconds at most, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -89,11 +99,12 @@ pub(super) fn parsed(
     Ok((model, images))
 }
 
-pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
+pub(crate) fn import(model: &Model, shape: &[Option<usize>], purpose: &Purpose) -> Result<Program> {
+    let Purpose { cannot, instead } = purpose;
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
     if let Some((node, why)) = model.graph().node.iter().find_map(|node| Some((node, normalize::no_gradient(node)?))) {
-        return Err(refused(format!("it cannot be trained inside: node {}: {why}; {ADVICE}", node.label())));
+        return Err(refused(format!("{cannot}: node {}: {why}; {instead}", node.label())));
     }
     let (changed, parameters) = parameters::as_inputs(model)?;
     let onnx = trainer();
@@ -102,17 +113,11 @@ pub(super) fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> 
         let made = quietly(|| {
             let (mut typed, images) = typed(&onnx, &proto, &port, batch).map_err(chain)?;
             stable::join_log_softmax(&mut typed);
-            Builder::new(&typed, &port, batch, &parameters)?.build(&images)
+            Builder::new(&typed, &port, batch, &parameters)?.build(&images, instead)
         });
-        made.and_then(|made| made).map_err(|what| refused(format!("it cannot be trained inside: {what}")))
+        made.and_then(|made| made).map_err(|what| refused(format!("{cannot}: {what}")))
     };
-    let first = build(&changed, port.fixed_batch());
-    if first.is_ok() || port.fixed_batch().is_some() {
-        return first;
-    }
-    // Where the number of images cannot stay open as it is: as wide sizes, else for one image.
-    let wide = shapes::wide_sizes(&changed).and_then(|wide| build(&wide, None).ok());
-    wide.or_else(|| build(&changed, Some(1)).ok()).map_or(first, Ok)
+    any_batch(&changed, &port, build, |_| true)
 }
 
 pub(super) type Built<T> = std::result::Result<T, String>;
@@ -167,8 +172,10 @@ impl<'a> Builder<'a> {
         Ok(Builder { model, program, numbers, hosts: HashMap::new() })
     }
 
-    fn build(self, images: &TDim) -> Built<Program> {
-        self.build_past(images, |node, why| Err(format!("node '{}' ({}): {why}; {ADVICE}", node.name, node.op.name())))
+    fn build(self, images: &TDim, instead: &str) -> Built<Program> {
+        let refused =
+            |node: &TypedNode, why| Err(format!("node '{}' ({}): {why}; {instead}", node.name, node.op.name()));
+        self.build_past(images, refused)
     }
 
     /// The program; `refused` is told of each node that cannot be a step. Where it bears with one, the node is left out,

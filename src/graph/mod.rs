@@ -5,6 +5,7 @@
 //! program's own: a step's gradient stands beside its forward side in `ops/`, and only values that some gradient needs
 //! are kept.
 
+mod attempts;
 mod backward;
 mod batch_norm;
 mod bounds;
@@ -88,7 +89,7 @@ impl Program {
     /// # Errors
     /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
     pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        import::import(model, shape).map(fuse::fused)
+        import::import(model, shape, &import::INSIDE).map(fuse::fused)
     }
 
     /// As [`Program::import`], with one step for each operator of the graph: slower, for checking.
@@ -96,7 +97,7 @@ impl Program {
     /// # Errors
     /// As there.
     pub fn import_plain(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        import::import(model, shape)
+        import::import(model, shape, &import::INSIDE)
     }
 
     /// The same program, which notes the time that each operator takes.

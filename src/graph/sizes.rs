@@ -131,6 +131,7 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Where" | "Equal" | "Mod" | "And" | "Or" | "Less"
         | "Greater" | "Sum" | "Mean" => Value::with(broadcast(inputs), arithmetic(node, inputs)),
         "Identity" => inputs.first().cloned().unwrap_or_default(),
+        "Transpose" if shape(0).is_some_and(|dims| dims.len() < 2) => inputs.first().cloned().unwrap_or_default(),
         "Cast" => {
             let whole = [data_type::INT64, data_type::INT32].contains(&(node.int("to", 0) as i32));
             Value::with(shape(0), numbers(0).filter(|_| whole))

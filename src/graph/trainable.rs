@@ -3,14 +3,16 @@
 mod behind;
 mod facts;
 
+use super::attempts::any_batch;
 use super::import::{self, Builder, Built, chain};
 use super::stable;
-use crate::guard::{quietly, within};
+use crate::error::Error;
+use crate::guard::{gave_up, quietly, within};
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::Port;
 use crate::onnx::schema::{FunctionProto, GraphProto, NodeProto};
-use crate::onnx::{Model, normalize, shapes};
+use crate::onnx::{Model, normalize};
 pub use behind::behind;
 use behind::import_behind;
 pub(super) use behind::narrow;
@@ -146,6 +148,9 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
                 None => found.nothing(),
             };
         }
+        Err(why) if gave_up(&why) => {
+            return Found { obstacles: vec![Obstacle::unknown(why)], ..Found::default() }.nothing();
+        }
         Err(why) => why,
     };
     if !why.is_empty() {
@@ -165,6 +170,14 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
     }
 }
 
+/// What an error says besides the file's name.
+fn what(error: Error) -> String {
+    match error {
+        Error::Model { what, .. } => what,
+        other => other.to_string(),
+    }
+}
+
 /// The node that an importer's message names.
 fn blame(graph: &GraphProto, why: String) -> Obstacle {
     let named = |&place: &usize| {
@@ -172,7 +185,10 @@ fn blame(graph: &GraphProto, why: String) -> Obstacle {
         !name.is_empty() && (why.contains(&format!("\"{name}\"")) || why.contains(&format!("node {name} (")))
     };
     match (0..graph.node.len()).find(named) {
-        Some(place) => Obstacle::at(graph, place, why),
+        Some(place) => {
+            let own = format!("node {}: ", graph.node[place].label());
+            Obstacle::at(graph, place, why.strip_prefix(&own).unwrap_or(&why).into())
+        }
         None => Obstacle::unknown(why),
     }
 }
@@ -180,16 +196,9 @@ fn blame(graph: &GraphProto, why: String) -> Obstacle {
 /// Imports for any number of images, else with wide sizes, else for one: as for training.
 fn import_any(onnx: &Onnx, model: &Model, shape: &[Option<usize>]) -> Built<Found> {
     let port = Port::of(model, shape)?;
-    let (changed, parameters) = parameters::as_empty_inputs(model).map_err(|e| e.to_string())?;
+    let (changed, parameters) = parameters::as_empty_inputs(model).map_err(what)?;
     let attempt = |changed: &Model, batch| import_once(onnx, (model, changed), &port, batch, &parameters);
-    let first = attempt(&changed, port.fixed_batch());
-    let is_clean = |found: &Built<Found>| found.as_ref().is_ok_and(|found| found.obstacles.is_empty());
-    if is_clean(&first) || port.fixed_batch().is_some() {
-        return first;
-    }
-    let wide = shapes::wide_sizes(&changed).map(|wide| attempt(&wide, None)).filter(is_clean);
-    let other = wide.unwrap_or_else(|| attempt(&changed, Some(1)));
-    if is_clean(&other) || first.is_err() && other.is_ok() { other } else { first }
+    any_batch(&changed, &port, attempt, |found| found.obstacles.is_empty())
 }
 
 fn import_once(
@@ -199,7 +208,7 @@ fn import_once(
     batch: Option<usize>,
     parameters: &[Parameter],
 ) -> Built<Found> {
-    let proto = import::decode(changed).map_err(|e| e.to_string())?;
+    let proto = import::decode(changed).map_err(what)?;
     quietly(|| {
         let (mut typed, images) = import::typed(onnx, &proto, port, batch).map_err(chain)?;
         let mut shapes = HashMap::new();

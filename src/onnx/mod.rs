@@ -148,6 +148,23 @@ impl ValueInfoProto {
         };
         Some((t.elem_type(), t.shape.as_ref().map(|s| s.dim.iter().map(dim).collect())))
     }
+
+    /// The declared dimensions for people, `?` where one is left open; `None` when the rank is unknown.
+    pub fn dimensions(&self) -> Option<Vec<String>> {
+        let dim = |d: &schema::Dimension| match &d.value {
+            Some(dimension::Value::DimValue(n)) if *n >= 0 => n.to_string(),
+            Some(dimension::Value::DimParam(name)) => name.clone(),
+            _ => "?".into(),
+        };
+        Some(self.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?.dim.iter().map(dim).collect())
+    }
+
+    /// For people: `float32 logits [N, 1000]`
+    pub fn shown(&self) -> String {
+        let Some((kind, _)) = self.tensor_type() else { return format!("{} (not a tensor)", self.name()) };
+        let dims = self.dimensions().map_or("rank unknown".into(), |dims| dims.join(", "));
+        format!("{} {} [{dims}]", data_type::name(kind), self.name())
+    }
 }
 
 impl schema::NodeProto {

@@ -34,6 +34,13 @@ pub fn takes_a_head(model: &Model) -> Result<(), String> {
     if opset < OLDEST { Err(what) } else { Ok(()) }
 }
 
+/// The name of the adapted model's output where the old one's tensor is kept, as features or on the way to them.
+pub fn renamed(graph: &GraphProto, cut: &Cut) -> Option<String> {
+    let kept = Index::new(graph).ancestors(&[&cut.tensor]).0;
+    let is_kept = kept.iter().any(|&place| graph.node[place].output.contains(&cut.output));
+    is_kept.then(|| Names::of(graph).fresh("logits"))
+}
+
 /// The adapted model: the frozen part, pooling, a `Gemm` with these weights as the new head, the kept tail. The output
 /// keeps its name and rank (a model without a classifier gets `logits`); nothing before the cut changes.
 ///
@@ -70,9 +77,8 @@ pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias:
             ..Default::default()
         });
     }
-    // The output's own name goes to the last node. Where it is frozen already, the features were the output.
-    let is_frozen = graph.node.iter().any(|n| n.output.contains(&cut.output));
-    let output = if is_frozen { names.fresh("logits") } else { cut.output.clone() };
+    // The output's own name goes to the last node.
+    let output = renamed(index.graph, cut).unwrap_or_else(|| cut.output.clone());
     wire(&mut chain, &output, &mut names);
     graph.output = vec![output_info(&index, cut, images(model), output, &shape, made_type(cut, &chain))];
     graph.node.extend(chain);

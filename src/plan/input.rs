@@ -67,17 +67,19 @@ impl Declared {
             match image(input, told) {
                 Some(found) => images.push(found),
                 None if extra::has_default(input) => {}
-                None => others.push(input.name().to_string()),
+                None => others.push(input),
             }
         }
         match images.len() {
             1 if others.is_empty() => {}
             1 => {
-                let what = format!("besides the image it takes {}", others.join(", "));
+                let names: Vec<&str> = others.iter().map(|input| input.name()).collect();
+                let what = format!("besides the image it takes {}", names.join(", "));
                 return Err(error(format!("{what}, whose values nothing tells; export the model without")));
             }
             0 => {
-                let list = if others.is_empty() { "none at all".into() } else { others.join(", ") };
+                let list: Vec<String> = others.iter().take(MOST_INPUTS).map(|input| input.shown()).collect();
+                let list = if list.is_empty() { "none at all".into() } else { list.join(", ") };
                 let what = "it has no image input (float32, float16 or uint8; 4 axes; 1 to 4 channels)";
                 return Err(error(format!("{what}; inputs: {list}")));
             }

@@ -190,7 +190,6 @@ impl<'a> Opener<'a> {
     }
 }
 
-/// What the model gives for `images` made images.
 /// Whether the first image alone gives something else than among `three`: normalisation by the batch, or quantisation to
 /// its range. More than a hundredth of what sets images apart is no rounding.
 fn mixes(engine: &mut dyn Engine, input: &Input, three: &ArrayD<f32>) -> bool {
@@ -198,6 +197,7 @@ fn mixes(engine: &mut dyn Engine, input: &Input, three: &ArrayD<f32>) -> bool {
     tried(engine, input, 1).is_ok_and(|alone| !close(&first, &alone, 100.0 * tolerance(three)))
 }
 
+/// What the model gives for `images` made images.
 fn tried(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
     Ok(engine.run(probe(input, images).view())?.swap_remove(0))
 }

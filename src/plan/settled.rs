@@ -3,10 +3,10 @@
 use super::preprocessing::{self, Sourced};
 use super::{Input, PlanOptions, extra, size};
 use crate::error::{Error, Result};
-use crate::onnx::Model;
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
 use crate::onnx::normalize::halves;
+use crate::onnx::{Model, surgery};
 
 /// What the file and the user's wishes decide, and what it took.
 pub struct Settled {
@@ -89,6 +89,9 @@ impl Settled {
         if cut.classifier == Classifier::None {
             let what = if cut.tensor == cut.output { "the output" } else { "ahead of the final activation," };
             notes.push(format!("no classifier was found: {what} '{}' is taken as the features", cut.tensor));
+        }
+        if let Some(name) = surgery::renamed(model.graph(), cut) {
+            notes.push(format!("the tensor '{}' is kept: the adapted model's output is called '{name}'", cut.output));
         }
         notes.extend(self.changes().map(String::from));
         notes

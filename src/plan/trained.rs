@@ -6,6 +6,7 @@ use crate::data::Spec;
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::softmax;
+use crate::onnx::cut::Classifier;
 use crate::onnx::normalize::halves;
 use crate::onnx::{Model, cut, metadata};
 use crate::plan::Input;
@@ -13,6 +14,11 @@ use crate::plan::preprocessing::Sourced;
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 use std::path::Path;
+
+const FEATURES: &str = "features";
+const CHOICE: &str = "the choice alone, no value for each class";
+const UNKNOWN: &str = "no classifier's values, as far as can be seen (a labels.txt with its class names beside it says \
+                       otherwise)";
 
 /// A classifier and how to use it.
 pub struct Trained {
@@ -30,6 +36,8 @@ pub struct Trained {
     pub classes: Option<Vec<String>>,
     /// `adapt` trained it, to choose one class: its classes exclude each other, whatever the activation.
     ours: bool,
+    /// What its output holds where that is no value for each class.
+    other: Option<&'static str>,
 }
 
 impl Trained {
@@ -50,8 +58,26 @@ impl Trained {
         let found = cut::find(model.graph(), contract["output"].as_str(), None).map_err(bad)?;
         let stated = serde_json::from_value(contract["activation"].clone()).ok();
         let activation = stated.unwrap_or_else(|| Activation::of(model.graph(), &found));
-        let ours = !contract.is_null();
-        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes, ours })
+        let ours = contract["classes"].is_array();
+        let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();
+        let other = match none {
+            _ if ours => None,
+            _ if contract["task"] == "features" => Some(FEATURES),
+            true => Some(UNKNOWN),
+            false => found.decided.then_some(CHOICE),
+        };
+        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes, ours, other })
+    }
+
+    /// Whether the output can be read as a value for each class: a classifier is behind it, or anything names classes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], with what can be done with the model instead.
+    pub fn labels(&self) -> Result<()> {
+        let Some(holds) = self.other else { return Ok(()) };
+        let (path, output) = (self.model.path.display(), &self.output);
+        let instead = "`adapt embed` gives its features, and `adapt --onnx` trains a classifier on them";
+        Err(Error::Usage(format!("{path}: no label can be told: its output '{output}' holds {holds}; {instead}")))
     }
 
     /// A probability for each class from the model's output, `[images, classes]` both; the same as training's for a model

@@ -106,9 +106,12 @@ fn inspect_finds_the_size_and_the_problems_that_a_plan_would() {
         if file == "opset6.onnx" {
             fs::copy(golden("onnx/opset6.onnx"), place.path(file)).unwrap();
         }
-        let found = inspected(&place, file);
+        let ran = place.adapt(&format!("inspect {file} --json"));
+        let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert!(ran.err.starts_with("error: ") && ran.err.contains(words), "{}", ran.err);
         assert!(found["problems"][0].as_str().unwrap().contains(words) && found["training"].is_null(), "{found}");
         let refused = place.adapt(&format!("--data data --onnx {file} --out no"));
         assert!(refused.code != Some(0) && refused.err.contains(words), "{}", refused.err);
+        assert_eq!(refused.code, ran.code, "{file}");
     }
 }

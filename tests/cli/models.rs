@@ -50,7 +50,7 @@ fn a_pipe_is_no_model() {
 fn hostile_models_are_refused_in_one_line() {
     let place = Place::usual();
     let cases = [
-        ("no_image_input", &["no image input", "x"][..]),
+        ("no_image_input", &["no image input", "inputs: float32 x [N, 16]"][..]),
         ("two_image_inputs", &["several image inputs", "x, y"]),
         ("huge_input", &["100000x100000", "8192"]),
         ("huge_batch", &["1099511627776 images", "memory"]),

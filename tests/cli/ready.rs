@@ -44,6 +44,41 @@ fn a_model_with_too_few_names_is_refused() {
 }
 
 #[test]
+fn what_is_no_classifier_gives_no_labels() {
+    let place = Place::usual();
+    place.adapt("cut tiny.onnx -o part.onnx").succeeds();
+    for name in ["argmax", "embedding"] {
+        fs::copy(crate::common::golden(&format!("onnx/{name}.onnx")), place.path(format!("{name}.onnx"))).unwrap();
+    }
+    for (file, words) in
+        [("argmax", "'label' holds the choice alone"), ("embedding", "labels.txt"), ("part", "features")]
+    {
+        place.adapt(&format!("predict {file}.onnx data")).fails(2, &[&format!("{file}.onnx"), words, "`adapt embed`"]);
+    }
+    // Names of its classes say that it is one.
+    let names: String = (0..6).map(|i| format!("class {i}\n")).collect();
+    place.write("labels.txt", names);
+    place.adapt("predict embedding.onnx data").succeeds();
+}
+
+#[test]
+fn an_engine_that_fails_says_where_and_what_to_do() {
+    let place = Place::usual();
+    for name in ["size_open", "qdq"] {
+        fs::copy(crate::common::golden(&format!("onnx/{name}.onnx")), place.path(format!("{name}.onnx"))).unwrap();
+    }
+    let ran = place.adapt("predict size_open.onnx data --size 40");
+    ran.fails(
+        1,
+        &["size_open.onnx: ONNX Runtime fails at node", "(Gemm): GEMM: Dimension mismatch", "--size", "--engine tract"],
+    );
+    assert!(!ran.err.contains("Status") && !ran.err.contains(".h:"), "{}", ran.err);
+    let ran = place.adapt("predict qdq.onnx data --engine candle");
+    ran.fails(1, &["qdq.onnx: candle cannot run it: node", "quantized", "--engine ort"]);
+    assert!(!ran.err.contains("train"), "{}", ran.err);
+}
+
+#[test]
 fn eval() {
     let place = adapted();
     place.adapt("eval out/model.onnx --data nowhere").fails(2, &["nowhere", "not a folder"]);

@@ -16,8 +16,11 @@ fn window(
     }
     let (spatial, padding) = (sizes(6, 9), g.rng.size(0, 3));
     if padding < 2 {
-        // ONNX Runtime takes padding that keeps the size for negative where steps are longer than the window.
-        strides.iter_mut().zip(&kernel).for_each(|(stride, &kernel)| *stride = kernel.min(*stride));
+        // Where the last step and the window end ahead of the map's end, ONNX Runtime takes the padding that would keep the
+        // size for negative: it shifts averages, and refuses maxima.
+        for ((stride, &kernel), &size) in strides.iter_mut().zip(&kernel).zip(&spatial) {
+            *stride = if (size - 1) / *stride * *stride + kernel < size { kernel.min(*stride) } else { *stride };
+        }
     }
     let mut attributes = vec![ints("strides", &strides), ints("dilations", &dilations)];
     match padding {
@@ -64,10 +67,13 @@ pub fn convolutions(g: &mut Graph) -> String {
 pub fn pools(g: &mut Graph) -> String {
     let rank = g.rng.size(1, 2);
     let op = g.rng.pick(&["MaxPool", "AveragePool"]);
-    let (spatial, kernel, mut attributes) = window(g, rank, op == "MaxPool");
+    let (spatial, kernel, mut attributes) = window(g, rank, true);
     let same = attributes.iter().any(|a| a.name() == "auto_pad");
-    if same || op == "AveragePool" {
+    if same || (op == "AveragePool" && g.rng.coin()) {
         attributes.remove(1);
+    } else if op == "AveragePool" {
+        // It has dilations since then.
+        g.opset = 19;
     }
     if !same && g.rng.coin() {
         attributes.push(int("ceil_mode", 1));
@@ -100,9 +106,16 @@ pub fn transposed_convolutions(g: &mut Graph) -> String {
     let mut sizes = |from: usize, to: usize| (0..rank).map(|_| g.rng.size(from, to) as i64).collect::<Vec<i64>>();
     let (kernel, strides, dilations, spatial) = (sizes(1, 3), sizes(1, 3), sizes(1, 2), sizes(2, 5));
     let mut attributes = vec![ints("strides", &strides), ints("kernel_shape", &kernel)];
-    match g.rng.size(0, 4) {
+    match g.rng.size(0, 5) {
         0 => attributes.push(text("auto_pad", "SAME_UPPER")),
         1 => attributes.push(text("auto_pad", "SAME_LOWER")),
+        // Up to two pixels less than without padding. ONNX Runtime refuses more.
+        5 => {
+            let whole = |axis: usize| strides[axis] * (spatial[axis] - 1) + (kernel[axis] - 1) * dilations[axis] + 1;
+            let asked = (0..rank).map(|axis| (whole(axis) + g.rng.size(0, 2) as i64 - 2).max(1)).collect::<Vec<_>>();
+            attributes.extend([ints("output_shape", &asked), ints("dilations", &dilations)]);
+            attributes.push(text("auto_pad", g.rng.pick(&["NOTSET", "SAME_UPPER", "SAME_LOWER"])));
+        }
         2 => attributes.push(ints("dilations", &dilations)),
         3 => {
             let extra: Vec<i64> = strides.iter().map(|&s| s - 1).collect();

@@ -204,3 +204,24 @@ fn sizes_of_sizes_are_refused_in_time() {
         }
     }
 }
+
+/// tract multiplies the formulas of all axes out: with 49 it would never end.
+#[test]
+fn computed_shapes_of_many_axes_are_refused() {
+    for (times, works) in [(3, true), (49, false)] {
+        let mut graph = Graph::new(1);
+        graph.input(&[1, 4]);
+        let [zero, one, times, rest] = [0, 1, times, -1].map(|n| graph.integers(&[n]));
+        let all = graph.node("Shape", &["x"], &[]);
+        let first = graph.node("Gather", &[&all, &zero], &[]);
+        let more = graph.node("Add", &[&first, &one], &[]);
+        let turned = graph.node("Transpose", &[&more], &[]);
+        let many = graph.node("Tile", &[&turned, &times], &[]);
+        let ones = graph.node("Div", &[&many, &many], &[]);
+        let target = graph.node("Concat", &[&first, &ones, &rest], &[int("axis", 0)]);
+        let output = graph.node("Reshape", &["x", &target], &[]);
+        let error = Program::import(&graph.model(&output), &[]).err().map(|error| error.to_string());
+        let told = error.as_ref().is_some_and(|error| error.contains("(Reshape)") && error.contains("51 axes"));
+        assert!(if works { error.is_none() } else { told }, "{error:?}");
+    }
+}

@@ -247,6 +247,7 @@ fn joined_heads_and_decisions_are_told() {
         ("averaged_tokens", "one head on 'normed', tokens [0, 1] takes the place of 2 joined ones"),
         ("averaged", "one head on 'features' takes the place of 2 joined ones"),
         ("class_and_most", "one head on 'class' takes the place of 2 joined ones"),
+        ("embedding", "the tensor 'features' is kept: the adapted model's output is called 'logits'"),
         ("argmax", "the output 'label' gave the choice alone"),
         ("argmax_labels", "the output 'label' gave the choice alone"),
     ] {

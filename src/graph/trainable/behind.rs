@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::{Found, import_any};
+use crate::guard::gave_up;
 use crate::onnx::cut::Cut;
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::schema::{GraphProto, ValueInfoProto};
@@ -64,10 +65,14 @@ pub(super) fn import_behind<'a>(
     let told = |name: &str| graph.value_info.iter().find(|info| info.name() == name).cloned();
     let known = narrow(graph, places).into_iter().filter(|tensor| *tensor != graph.output[0].name());
     let known = known.filter_map(|tensor| Some((tensor, facts.declaration(tensor).or_else(|| told(tensor))?)));
-    known.take(MOST_TRIED).find_map(|(tensor, info)| {
-        let found = import_any(onnx, &behind(model, info)?, &[]).ok()?;
-        found.obstacles.is_empty().then_some((tensor, found))
-    })
+    for (tensor, info) in known.take(MOST_TRIED) {
+        match import_any(onnx, &behind(model, info)?, &[]) {
+            Ok(found) if found.obstacles.is_empty() => return Some((tensor, found)),
+            Err(why) if gave_up(&why) => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// What comes behind a tensor, with it (declared by `input`) as the input; `None` where the model has no graph or output.

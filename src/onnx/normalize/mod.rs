@@ -57,7 +57,7 @@ pub fn no_gradient(node: &NodeProto) -> Option<&'static str> {
         _ => WHOLE.iter().any(|op| node.is(op)),
     };
     let recurrent = ["LSTM", "GRU", "RNN"].iter().any(|op| node.is(op));
-    let why = "it is quantized, and rounded values have no gradient: train inside the float model";
+    let why = "it is quantized, and rounded values have no gradient (those of the float model have)";
     quantized.then_some(why).or(recurrent.then_some("it is recurrent, and recurrent layers cannot be trained inside"))
 }
 
