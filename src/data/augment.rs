@@ -17,8 +17,8 @@ pub enum Level {
     None,
     /// Crops of 60 to 100 % of the area; half of the images mirrored.
     Light,
-    /// Crops of 35 to 100 %; mirrored; turned by up to 15 degrees; brightness, contrast and saturation by up to 40 %, hue by
-    /// up to 18 degrees.
+    /// Crops of 35 to 100 %; mirrored; turned by up to 15 degrees; brightness, contrast and saturation by up to 40 %,
+    /// hue by up to 18 degrees.
     Strong,
 }
 
@@ -36,11 +36,13 @@ pub struct Key<'a> {
 /// What happens to one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Variation {
-    /// The part that is resized to the model's size, in pixels of the decoded image: first row, first column, height, width.
+    /// The part that is resized to the model's size, in pixels of the decoded image: first row, first column, height,
+    /// width.
     pub crop: [u32; 4],
     /// Whether left becomes right.
     pub flip: bool,
-    /// Degrees by which the result is turned counter-clockwise around its centre; its borders are drawn out into the corners.
+    /// Degrees by which the result is turned counter-clockwise around its centre; its borders are drawn out into the
+    /// corners.
     pub degrees: f64,
     /// Other light and colours.
     pub jitter: Jitter,
@@ -57,8 +59,9 @@ impl Level {
     }
 }
 
-/// Writes the model's input for `image`, varied by `level`, into `out`, as [`preprocess`] does: a random crop, resized with the
-/// same filter, takes the place of its resize and crop. The same key gives the same values, on any thread and in any order.
+/// Writes the model's input for `image`, varied by `level`, into `out`, as [`preprocess`] does: a random crop, resized
+/// with the same filter, takes the place of its resize and crop. The same key gives the same values, on any thread and
+/// in any order.
 ///
 /// # Errors
 /// As [`preprocess`].
@@ -113,8 +116,8 @@ impl Variation {
     }
 }
 
-/// Width by height of the part of an image that a model sees without variation: where the image is squeezed to its size, the
-/// image's own.
+/// Width by height of the part of an image that a model sees without variation: where the image is squeezed to its
+/// size, the image's own.
 fn proportion((height, width): (u32, u32), p: &Preprocessing) -> f64 {
     let (height, width) = match (p.resize, p.crop) {
         (Resize::Exact { .. }, None) => (height, width),
@@ -123,8 +126,8 @@ fn proportion((height, width): (u32, u32), p: &Preprocessing) -> f64 {
     f64::from(width) / f64::from(height)
 }
 
-/// torchvision's `RandomResizedCrop.get_params`: an area of `scale` to 1 of the image, its proportion 3/4 to 4/3 of `base`;
-/// the largest such part in the middle where ten tries do not fit.
+/// torchvision's `RandomResizedCrop.get_params`: an area of `scale` to 1 of the image, its proportion 3/4 to 4/3 of
+/// `base`; the largest such part in the middle where ten tries do not fit.
 fn crop(scale: f64, (height, width): (u32, u32), base: f64, random: &mut ChaCha8Rng) -> [u32; 4] {
     let (h, w) = (f64::from(height), f64::from(width));
     if scale >= 1.0 {

@@ -94,7 +94,8 @@ impl Default for ReadOptions {
 impl Dataset {
     /// Lists `root/<class>/**`, or `root/{train,val|valid|validation,test}/<class>/**` when `root/train` holds folders.
     ///
-    /// Where `root` is or holds MNIST's files (IDX, packed with gzip or not) or CIFAR's (binary), these are read instead.
+    /// Where `root` is or holds MNIST's files (IDX, packed with gzip or not) or CIFAR's (binary), these are read
+    /// instead.
     ///
     /// Symbolic links are followed; hidden names are passed over. Without validation images, each class gives
     /// round(val * n) of its training images, at least 1 and never all. They are the first in order of the SHA-256 of
@@ -103,8 +104,8 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Usage`] when `root` is not a folder or `val` not in range; [`Error::Data`] when there are fewer than
-    /// two classes, a class has fewer than two images or a line break in its name; [`Error::Io`] when `root` cannot be read;
-    /// [`Error::Interrupted`].
+    /// two classes, a class has fewer than two images or a line break in its name; [`Error::Io`] when `root` cannot be
+    /// read; [`Error::Interrupted`].
     pub fn read(root: &Path, options: &ReadOptions, progress: Progress) -> Result<Dataset> {
         if !(0.0..1.0).contains(&options.val) {
             return Err(Error::Usage(format!("val is {}; it must be at least 0 and less than 1", options.val)));

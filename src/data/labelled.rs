@@ -9,13 +9,13 @@ use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they are,
-/// and their paths. A file that is named is taken whatever its extension; MNIST's and CIFAR's files, and folders that hold
-/// some, stand for all of their images.
+/// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they
+/// are, and their paths. A file that is named is taken whatever its extension; MNIST's and CIFAR's files, and folders
+/// that hold some, stand for all of their images.
 ///
 /// # Errors
-/// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all; [`Error::Data`] for a
-/// damaged file of many images.
+/// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
+/// [`Error::Data`] for a damaged file of many images.
 pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
     let (mut images, mut records) = (Vec::new(), Vec::new());
     for path in paths {
@@ -43,12 +43,12 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
 }
 
 /// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**`, else
-/// `root/<class>/**`; of MNIST's and CIFAR's files those for testing, if any. Folders are matched to classes by name; those
-/// of other names are skipped.
+/// `root/<class>/**`; of MNIST's and CIFAR's files those for testing, if any. Folders are matched to classes by name;
+/// those of other names are skipped.
 ///
 /// # Errors
-/// [`Error::Usage`] when `root` is neither a folder nor a file of many images, [`Error::Data`] when no folder has a class's
-/// name, or such a file is damaged.
+/// [`Error::Usage`] when `root` is neither a folder nor a file of many images, [`Error::Data`] when no folder has a
+/// class's name, or such a file is damaged.
 pub fn labelled(root: &Path, classes: &[String], progress: Progress) -> Result<Dataset> {
     if let Some((source, mut listing)) = records::read(root)? {
         let best = [Split::Test, Split::Val, Split::Train].into_iter().find_map(|split| listing.splits.remove(&split));

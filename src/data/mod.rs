@@ -1,4 +1,5 @@
-//! From folders of image files, or files of many images, to the tensors that a model takes: listing, decoding, preprocessing.
+//! From folders of image files, or files of many images, to the tensors that a model takes: listing, decoding,
+//! preprocessing.
 
 pub mod augment;
 mod checks;
