@@ -4,7 +4,7 @@
 //! where they make a tensor that no image model has, the node is named. What is not followed (`sizes.rs` says what is) is
 //! not judged here.
 
-use super::sizes::{Value, count, output, stored};
+use super::sizes::{Value, count, extent, output, stored};
 use crate::onnx::Model;
 use crate::onnx::schema::{GraphProto, NodeProto};
 use std::collections::{HashMap, HashSet};
@@ -38,6 +38,10 @@ pub(super) fn check(model: &Model) -> Checked<()> {
     let graph = model.graph();
     in_order(graph)?;
     let mut values: HashMap<&str, Value> = HashMap::new();
+    let mut empty = graph.initializer.iter().filter(|tensor| tensor.dims.contains(&0));
+    if let Some(tensor) = empty.find(|tensor| extent(&tensor.dims) > SWOLLEN) {
+        return Err(format!("the tensor '{}' of shape {:?} is too large", tensor.name(), tensor.dims));
+    }
     values.extend(graph.initializer.iter().map(|tensor| (tensor.name(), stored(tensor))));
     for input in model.inputs() {
         // The number of images, and sizes that are open, count as one.
@@ -82,10 +86,10 @@ fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made:
         let mut output = output(node, &inputs);
         output.fixed = fixed;
         if let Some(shape) = &output.shape {
-            let most = inputs.iter().filter_map(|input| input.shape.as_deref()).map(count).max().unwrap_or(0);
-            output.swollen = fixed && (count(shape) > most || inputs.iter().any(|input| input.swollen));
-            *made = made.saturating_add(if output.swollen { count(shape) } else { 0 });
-            if count(shape) > LARGEST || *made > SWOLLEN {
+            let most = inputs.iter().filter_map(|input| input.shape.as_deref()).map(extent).max().unwrap_or(0);
+            output.swollen = fixed && (extent(shape) > most || inputs.iter().any(|input| input.swollen));
+            *made = made.saturating_add(if output.swollen { extent(shape) } else { 0 });
+            if extent(shape) > LARGEST || *made > SWOLLEN {
                 return Err(refused(format!("it makes a tensor of shape {shape:?}, which is too large")));
             }
         }

@@ -42,6 +42,11 @@ pub(super) fn count(shape: &[i64]) -> i64 {
     shape.iter().fold(1i64, |n, &d| n.saturating_mul(d.max(0)))
 }
 
+/// How many values there would be if no axis were empty: importers walk along the others of an empty tensor all the same.
+pub(super) fn extent(shape: &[i64]) -> i64 {
+    shape.iter().fold(1i64, |n, &d| n.saturating_mul(d.max(1)))
+}
+
 /// What is known of a stored tensor.
 pub(super) fn stored(tensor: &TensorProto) -> Value {
     let small = count(&tensor.dims) <= SMALL;

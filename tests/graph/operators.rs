@@ -104,7 +104,13 @@ fn a_recurrent_network_is_named() {
 #[test]
 fn huge_sizes_are_refused_before_they_are_made() {
     type Make = fn(&mut Graph) -> String;
-    let cases: [(&str, Make); 10] = [
+    let cases: [(&str, Make); 11] = [
+        ("ConstantOfShape", |g| {
+            // An empty tensor, along whose other axes an importer would walk.
+            let shape = g.integers(&[1 << 22, 0, 64, 3]);
+            let empty = g.node("ConstantOfShape", &[&shape], &[]);
+            g.node("Softmax", &[&empty], &[])
+        }),
         ("ConstantOfShape", |g| {
             let shape = g.integers(&[1 << 20, 1 << 20]);
             g.node("ConstantOfShape", &[&shape], &[])
