@@ -1,12 +1,11 @@
 //! Convolution: strides, dilations, any padding, groups.
 
 use super::gather::Gather;
-use super::im2col::im2col;
 use super::product::{Place, Product, pack};
 use super::simd::Isa;
 use super::winograd::by_kernel::ByKernel;
 use super::winograd::{self, Winograd};
-use super::{Activation, Float, Window, depthwise, matmul};
+use super::{Activation, Float, Window, columns, depthwise};
 use rayon::prelude::*;
 
 /// A convolution's geometry. `x` is `[images, inputs, height, width]`, the kernel `[outputs, inputs / groups, kernel
@@ -46,13 +45,8 @@ impl Conv {
     }
 
     /// A group's product: output channels, taps of all input channels, positions.
-    fn sizes(&self) -> (usize, usize, usize) {
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.outputs / self.groups, self.inputs / self.groups * self.window.taps(), self.window.positions())
-    }
-
-    /// Values of one group of one image of `x`.
-    fn x_part(&self) -> usize {
-        self.inputs / self.groups * self.window.pixels()
     }
 
     fn suits_winograd(&self, size: [usize; 2]) -> bool {
@@ -173,15 +167,6 @@ impl Phase {
     }
 }
 
-fn as_columns<'a, T: Float>(w: &Window, x: &'a [T], columns: &'a mut Vec<T>, len: usize) -> &'a [T] {
-    if w.is_pixelwise() {
-        return x;
-    }
-    columns.resize(len, T::default());
-    im2col(w, x, columns);
-    columns
-}
-
 /// Writes the gradient by the kernel, given that by the output, to `dk`.
 pub fn by_kernel<T: Float>(conv: &Conv, x: &[T], dy: &[T], dk: &mut [T]) {
     by_kernel_on(Isa::best(), conv, x, dy, dk);
@@ -199,23 +184,7 @@ pub(super) fn by_kernel_on<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], d
         let (w, channels, images) = (&conv.window, [conv.outputs, conv.inputs], conv.images);
         return ByKernel { isa, images, channels, map: w.input, size: w.output, before: w.before, x, dy }.write(dk);
     }
-    let (m, taps, n) = conv.sizes();
-    // Images are summed in order, so that the sum is the same on any machine.
-    let group = |columns: &mut Vec<T>, group: usize, dk: &mut [T], threads: bool| {
-        for image in 0..conv.images {
-            let index = image * conv.groups + group;
-            let x = &x[index * conv.x_part()..][..conv.x_part()];
-            let dy = &dy[index * m * n..][..m * n];
-            let columns = as_columns(&conv.window, x, columns, taps * n);
-            matmul((m, n, taps), (dy, false), (columns, true), (dk, image > 0), threads);
-        }
-    };
-    if conv.groups >= rayon::current_num_threads().max(2) {
-        dk.par_chunks_exact_mut(m * taps).enumerate().for_each_init(Vec::new, |c, (g, dk)| group(c, g, dk, false));
-    } else {
-        let mut columns = Vec::new();
-        dk.chunks_exact_mut(m * taps).enumerate().for_each(|(g, dk)| group(&mut columns, g, dk, true));
-    }
+    columns::by_kernel(isa, conv, x, dy, dk);
 }
 
 /// Writes the gradient by the bias, given that by the output, to `db` (`[outputs]`).
