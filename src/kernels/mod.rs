@@ -9,6 +9,7 @@ pub mod conv;
 mod depthwise;
 mod frame;
 mod gather;
+mod phases;
 pub mod pool;
 mod product;
 mod scratch;
