@@ -1,12 +1,11 @@
 //! Convolution: strides, dilations, any padding, groups.
 
 use super::gather::Gather;
-use super::im2col::im2col;
-use super::product::{Place, Product, pack};
+use super::product::{Place, Product, pack, write};
 use super::simd::Isa;
 use super::winograd::by_kernel::ByKernel;
 use super::winograd::{self, Winograd};
-use super::{Activation, Float, Window, depthwise, matmul};
+use super::{Activation, Float, Window, columns, depthwise, phases};
 use rayon::prelude::*;
 
 /// A convolution's geometry. `x` is `[images, inputs, height, width]`, the kernel `[outputs, inputs / groups, kernel
@@ -46,13 +45,8 @@ impl Conv {
     }
 
     /// A group's product: output channels, taps of all input channels, positions.
-    fn sizes(&self) -> (usize, usize, usize) {
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.outputs / self.groups, self.inputs / self.groups * self.window.taps(), self.window.positions())
-    }
-
-    /// Values of one group of one image of `x`.
-    fn x_part(&self) -> usize {
-        self.inputs / self.groups * self.window.pixels()
     }
 
     fn suits_winograd(&self, size: [usize; 2]) -> bool {
@@ -102,7 +96,8 @@ pub(super) fn forward_on<T: Float>(
     let a = pack(conv.groups, m, (taps, 1), |row, _, i, _| k[row * taps + i]);
     let place = Place { image: conv.outputs * n, plane: n, first: 0, step: [gather.grid[1], 1] };
     let channels = conv.inputs / conv.groups;
-    Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias, activation, x, place }.write(y);
+    let product = Product { images, groups, m, channels, gather, a, bias, activation, x, place };
+    write(isa, &[product], y);
 }
 
 /// Writes the gradient by the input, given that by the output, to `dx`.
@@ -119,67 +114,14 @@ pub(super) fn by_input_on<T: Float>(isa: Isa, conv: &Conv, k: &[T], dy: &[T], dx
         return depthwise::by_input(isa, &conv.window, k, dy, dx);
     }
     let w = &conv.window;
-    let channels = conv.outputs / conv.groups;
-    let (m, pixels) = (conv.inputs / conv.groups, w.pixels());
-    let (activation, groups, images) = (Activation::None, conv.groups, conv.images);
     if conv.suits_winograd(w.input) {
         // The kernels turned around, over the gradient.
         let (map, size, before) = (w.output, w.input, w.before.map(|before| 2 - before as isize));
+        let (images, m, channels, bias, activation) = (conv.images, conv.inputs, conv.outputs, None, Activation::None);
         let weight = |row: usize, channel: usize, tap: usize| k[(channel * m + row) * 9 + 8 - tap];
-        return Winograd { isa, images, m, channels, map, size, before, weight, bias: None, activation, x: dy }
-            .write(dx);
+        return Winograd { isa, images, m, channels, map, size, before, weight, bias, activation, x: dy }.write(dx);
     }
-    let phases: Vec<[Phase; 2]> = (0..w.stride[0])
-        .flat_map(|y| (0..w.stride[1]).map(move |x| [Phase::new(w, 0, y), Phase::new(w, 1, x)]))
-        .filter(|phase| phase.iter().all(|phase| phase.count > 0))
-        .collect();
-    if phases.iter().flatten().any(|phase| phase.taps.is_empty()) {
-        dx.fill(T::default());
-    }
-    for [rows, columns] in phases.iter().filter(|phase| phase.iter().all(|phase| !phase.taps.is_empty())) {
-        let taps: Vec<usize> =
-            rows.taps.iter().flat_map(|y| columns.taps.iter().map(move |x| y.0 * w.kernel[1] + x.0)).collect();
-        let offsets = [rows, columns].map(|phase| phase.taps.iter().map(|tap| tap.1).collect());
-        let grid = [rows.count, columns.count];
-        let gather = Gather { map: w.output, grid, step: [1, 1], taps: offsets };
-        let gather = if w.stride == [1, 1] { gather.flattened() } else { gather };
-        let step = [w.stride[0] * w.input[1], w.stride[1]];
-        let a = pack(conv.groups, m, (channels, taps.len()), |row, group, channel, tap| {
-            k[((group * channels + channel) * m + row - group * m) * w.taps() + taps[tap]]
-        });
-        let place =
-            Place { image: conv.inputs * pixels, plane: pixels, first: rows.first * w.input[1] + columns.first, step };
-        let product =
-            Product { isa, images, groups, m, channels, gather: &gather, a: &a, bias: None, activation, x: dy, place };
-        product.write(dx);
-    }
-}
-
-/// Every `stride`-th pixel along an axis, and the taps that lie over them; these are a convolution of the output's gradient
-/// with stride 1.
-pub(super) struct Phase {
-    pub(super) first: usize,
-    pub(super) count: usize,
-    /// Tap, and the output position over the first pixel.
-    pub(super) taps: Vec<(usize, isize)>,
-}
-
-impl Phase {
-    pub(super) fn new(w: &Window, axis: usize, first: usize) -> Self {
-        let (stride, count) = (w.stride[axis], w.input[axis].saturating_sub(first).div_ceil(w.stride[axis]));
-        let offset = |k: usize| (first + w.before[axis]) as isize - (k * w.dilation[axis]) as isize;
-        let taps = (0..w.kernel[axis]).filter(|&k| offset(k).rem_euclid(stride as isize) == 0);
-        Self { first, count, taps: taps.map(|k| (k, offset(k).div_euclid(stride as isize))).collect() }
-    }
-}
-
-fn as_columns<'a, T: Float>(w: &Window, x: &'a [T], columns: &'a mut Vec<T>, len: usize) -> &'a [T] {
-    if w.is_pixelwise() {
-        return x;
-    }
-    columns.resize(len, T::default());
-    im2col(w, x, columns);
-    columns
+    phases::by_input(isa, conv, k, dy, dx);
 }
 
 /// Writes the gradient by the kernel, given that by the output, to `dk`.
@@ -199,23 +141,7 @@ pub(super) fn by_kernel_on<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], d
         let (w, channels, images) = (&conv.window, [conv.outputs, conv.inputs], conv.images);
         return ByKernel { isa, images, channels, map: w.input, size: w.output, before: w.before, x, dy }.write(dk);
     }
-    let (m, taps, n) = conv.sizes();
-    // Images are summed in order, so that the sum is the same on any machine.
-    let group = |columns: &mut Vec<T>, group: usize, dk: &mut [T], threads: bool| {
-        for image in 0..conv.images {
-            let index = image * conv.groups + group;
-            let x = &x[index * conv.x_part()..][..conv.x_part()];
-            let dy = &dy[index * m * n..][..m * n];
-            let columns = as_columns(&conv.window, x, columns, taps * n);
-            matmul((m, n, taps), (dy, false), (columns, true), (dk, image > 0), threads);
-        }
-    };
-    if conv.groups >= rayon::current_num_threads().max(2) {
-        dk.par_chunks_exact_mut(m * taps).enumerate().for_each_init(Vec::new, |c, (g, dk)| group(c, g, dk, false));
-    } else {
-        let mut columns = Vec::new();
-        dk.chunks_exact_mut(m * taps).enumerate().for_each(|(g, dk)| group(&mut columns, g, dk, true));
-    }
+    columns::by_kernel(isa, conv, x, dy, dk);
 }
 
 /// Writes the gradient by the bias, given that by the output, to `db` (`[outputs]`).

@@ -66,16 +66,15 @@ pub(super) struct Place {
 
 /// The products of all groups and images.
 pub(super) struct Product<'a, T> {
-    pub(super) isa: Isa,
     pub(super) images: usize,
     pub(super) groups: usize,
     /// Rows of the left matrix, of one group.
     pub(super) m: usize,
     /// Channels of the maps, of one group.
     pub(super) channels: usize,
-    pub(super) gather: &'a Gather,
+    pub(super) gather: Gather,
     /// The left matrices, packed.
-    pub(super) a: &'a [T],
+    pub(super) a: Scratch<T>,
     /// One for each row of each group.
     pub(super) bias: Option<&'a [T]>,
     pub(super) activation: Activation<T>,
@@ -88,22 +87,31 @@ impl<T: Float> Product<'_, T> {
         self.channels * self.gather.taps()
     }
 
-    /// Writes the products to their places in `y`.
-    pub(super) fn write(&self, y: &mut [T]) {
-        let (y, strips) = (Shared(y.as_mut_ptr()), self.m.div_ceil(ROWS));
-        let panels = (self.images * self.gather.positions()).div_ceil(VECTORS * self.isa.lanes::<T>());
-        // Few panels are shared among the threads by strips too. The sums are the same however they are shared.
-        let parts = if panels * self.groups < 16 { strips.div_ceil(8).min(2) } else { 1 };
-        let at_once = (1 << 17) / (self.m * self.k() * 48).max(1) + 1;
-        let start = || Scratch::new((self.k() * VECTORS + 1) * self.isa.lanes::<T>());
-        let tasks = (0..panels * self.groups * parts).into_par_iter().with_min_len(at_once);
-        tasks.for_each_init(start, |panel, task| {
-            let (part, index) = (task % parts, task / parts);
-            let share = strips * part / parts..strips * (part + 1) / parts;
-            let (group, index) = (index / panels, index % panels);
-            self.isa.run(Panel { product: self, group, index, strips: share, y, panel });
-        });
+    fn panels(&self, isa: Isa) -> usize {
+        (self.images * self.gather.positions()).div_ceil(VECTORS * isa.lanes::<T>())
     }
+}
+
+/// Writes products of as many groups and rows, each to its own places in `y`. Where there are several, they are done panel
+/// by panel, since what lies close together in all of them goes to the same cache lines.
+pub(super) fn write<T: Float>(isa: Isa, products: &[Product<T>], y: &mut [T]) {
+    let Some(first) = products.first() else { return };
+    let (y, strips, groups) = (Shared(y.as_mut_ptr()), first.m.div_ceil(ROWS), first.groups);
+    let panels = products.iter().map(|product| product.panels(isa)).max().unwrap_or(0);
+    let (k, most) = products.iter().fold((0, 0), |(sum, most), product| (sum + product.k(), most.max(product.k())));
+    // Few panels are shared among the threads by strips too. The sums are the same however they are shared.
+    let parts = if panels * groups < 16 { strips.div_ceil(8).min(2) } else { 1 };
+    let at_once = (1 << 17) / (first.m * k * 48).max(1) + 1;
+    let start = || Scratch::new((most * VECTORS + 1) * isa.lanes::<T>());
+    let tasks = (0..panels * groups * parts).into_par_iter().with_min_len(at_once);
+    tasks.for_each_init(start, |panel, task| {
+        let (part, index) = (task % parts, task / parts);
+        let (group, index) = (index / panels, index % panels);
+        for product in products.iter().filter(|product| index < product.panels(isa)) {
+            let strips = strips * part / parts..strips * (part + 1) / parts;
+            isa.run(Panel { product, group, index, strips, y, panel: &mut *panel });
+        }
+    });
 }
 
 struct Panel<'a, T> {
@@ -127,7 +135,7 @@ impl<T: Float> Job<T> for Panel<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         let p = self.product;
-        let (gather, k, width) = (p.gather, p.k(), VECTORS * V::LANES);
+        let (gather, k, width) = (&p.gather, p.k(), VECTORS * V::LANES);
         let first = self.index * width;
         let columns = width.min(p.images * gather.positions() - first);
         let runs = runs(gather.grid, first, columns);

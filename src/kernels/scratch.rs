@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-/// A cache line; whatever is in it is a number.
+/// A cache line; whatever is in it is a number. It is read through pointers alone.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([u64; 8]);
+struct Line(#[allow(dead_code)] [u64; 8]);
 
 /// What is not in use, up to [`KEPT`].
 static POOL: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());

@@ -138,6 +138,8 @@ fn three_by_three() {
     }
     both(square((1, 17, 41, 1), (9, 3, 1, 1, 0, 0)));
     both(square((3, 9, 8, 1), (10, 3, 1, 1, 2, 1)));
+    both(square((1, 17, 16, 1), (9, 3, 1, 1, 4, 3)));
+    both(square((2, 5, 5, 5), (9, 3, 1, 1, 4, 3)));
     both(conv((2, 18, 33, 1), [(6, 3, 1, 1, 0, 2), (57, 3, 1, 1, 2, 0)]));
 }
 
@@ -156,4 +158,73 @@ fn depthwise() {
     both(conv((2, 4, 4, 4), [(1, 1, 1, 1, 0, 0), (50, 9, 2, 1, 0, 8)]));
     both(conv((2, 4, 4, 4), [(17, 3, 2, 1, 0, 1), (17, 3, 2, 1, 0, 1)]));
     both(conv((1, 2, 2, 2), [(6, 2, 1, 1, 0, 1), (70, 4, 1, 1, 1, 2)]));
+}
+
+/// All directions in float32.
+fn all(conv: &Conv) -> [Vec<f32>; 3] {
+    let of = |len: usize, seed: u64| narrow(&numbers(len, seed), |v| v as f32);
+    let (x, k, dy) = (of(conv.x_len(), 1), of(conv.k_len(), 2), of(conv.y_len(), 3));
+    let (mut y, mut dx, mut dk) = (dy.clone(), x.clone(), k.clone());
+    conv::forward(conv, &x, &k, None, Activation::relu(), &mut y);
+    conv::by_input(conv, &k, &dy, &mut dx);
+    conv::by_kernel(conv, &x, &dy, &mut dk);
+    [y, dx, dk]
+}
+
+#[test]
+fn no_bit_depends_on_the_number_of_threads() {
+    let convs = [
+        square((5, 40, 48, 1), (14, 3, 1, 1, 1, 1)),
+        square((5, 24, 40, 1), (15, 3, 2, 1, 1, 1)),
+        square((9, 16, 24, 1), (28, 1, 1, 1, 0, 0)),
+        square((5, 40, 40, 40), (28, 5, 2, 1, 2, 2)),
+        square((3, 32, 32, 16), (14, 3, 1, 1, 1, 1)),
+    ];
+    for conv in convs {
+        let [one, three] = [1, 3].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("a few threads").install(|| all(&conv))
+        });
+        assert!(one == three, "{conv:?}");
+    }
+}
+
+#[test]
+fn many_tiles_are_done_in_blocks() {
+    let conv = conv((1, 16, 16, 1), [(281, 3, 1, 1, 1, 1), (161, 3, 1, 1, 1, 1)]);
+    // The kernel's gradients are sums over 45,000 positions.
+    compare::<f32>(&conv, |v| v as f32, |v| v as f64, 5e-5);
+}
+
+#[test]
+fn tiles_cost_little_precision_with_many_channels() {
+    let conv = square((1, 512, 32, 1), (14, 3, 1, 1, 1, 1));
+    let x: Vec<f64> = numbers(conv.x_len(), 1).into_iter().map(|v| v.max(0.0)).collect();
+    let (k, dy) = (numbers(conv.k_len(), 2), numbers(conv.y_len(), 3));
+    let (mut y, mut dx, mut dk) = (dy.clone(), x.clone(), k.clone());
+    conv::forward(&conv, &x, &k, None, Activation::None, &mut y);
+    conv::by_input(&conv, &k, &dy, &mut dx);
+    conv::by_kernel(&conv, &x, &dy, &mut dk);
+    let [x, k, dy] = [x, k, dy].map(|values| narrow(&values, |v| v as f32));
+    let (mut y32, mut dx32, mut dk32) = (dy.clone(), x.clone(), k.clone());
+    conv::forward(&conv, &x, &k, None, Activation::None, &mut y32);
+    conv::by_input(&conv, &k, &dy, &mut dx32);
+    conv::by_kernel(&conv, &x, &dy, &mut dk32);
+    for (name, found, wanted) in [("forward", y32, y), ("by_input", dx32, dx), ("by_kernel", dk32, dk)] {
+        let most = wanted.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+        let error = found.iter().zip(&wanted).fold(0.0f64, |most, (&f, w)| most.max((f as f64 - w).abs()));
+        println!("{name}: {:e}", error / most);
+        assert!(error / most < 5e-6, "{name}: {error} of {most}");
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_so() {
+    for conv in [square((1, 3, 9, 1), (5, 1, 1, 1, 0, 0)), square((1, 4, 4, 4), (5, 3, 1, 1, 1, 1))] {
+        let (mut x, k) = (vec![1.0f32; conv.x_len()], vec![1.0; conv.k_len()]);
+        x[12] = f32::NAN;
+        let mut y = vec![0.0; conv.y_len()];
+        conv::forward(&conv, &x, &k, None, Activation::relu(), &mut y);
+        assert!(y[12].is_nan() && !y[conv.y_len() - 1].is_nan(), "{conv:?}");
+    }
 }

@@ -5,7 +5,7 @@ use super::{Found, import_any};
 use crate::guard::gave_up;
 use crate::onnx::cut::Cut;
 use crate::onnx::graph::{Index, reads};
-use crate::onnx::schema::{GraphProto, ValueInfoProto};
+use crate::onnx::schema::{GraphProto, NodeProto, ValueInfoProto};
 use crate::onnx::{Model, surgery};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::Onnx;
@@ -20,8 +20,10 @@ pub(in crate::graph) fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize
     let images = graph.input.iter().map(|i| i.name()).filter(|name| !stored.contains(name));
     // For each value that hangs on the image, how many nodes still read it.
     let mut users: HashMap<&str, usize> = HashMap::new();
-    for &place in &needed {
-        reads(&graph.node[place]).for_each(|value| *users.entry(value).or_default() += 1);
+    // A shape tells of the number of images alone: whoever asks for it does not hold its tensor.
+    let asks = |node: &NodeProto| node.is("Shape") || node.is("Size");
+    for node in needed.iter().map(|&place| &graph.node[place]).filter(|node| !asks(node)) {
+        reads(node).for_each(|value| *users.entry(value).or_default() += 1);
     }
     *users.entry(output).or_default() += 1;
     let mut live: HashMap<&str, usize> = images.map(|name| (name, users.get(name).copied().unwrap_or(0))).collect();
@@ -30,6 +32,9 @@ pub(in crate::graph) fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize
     for place in needed {
         let node = &graph.node[place];
         ahead -= usize::from(places.contains(&place));
+        if asks(node) {
+            continue;
+        }
         let mut hangs = false;
         for value in reads(node) {
             if let Some(left) = live.get_mut(value) {
@@ -38,8 +43,7 @@ pub(in crate::graph) fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize
             }
         }
         live.retain(|_, left| *left > 0);
-        // A shape tells of the number of images alone.
-        if !hangs || node.is("Shape") || node.is("Size") {
+        if !hangs {
             continue;
         }
         let made = node.output.iter().filter_map(|o| Some((o.as_str(), *users.get(o.as_str())?)));
@@ -78,11 +82,34 @@ pub(super) fn import_behind<'a>(
 /// What comes behind a tensor, with it (declared by `input`) as the input; `None` where the model has no graph or output.
 pub fn behind(model: &Model, input: ValueInfoProto) -> Option<Model> {
     let mut model = model.clone();
+    let asking = asking_for_the_batch(model.graph());
     let graph = model.proto.graph.as_mut()?;
+    // The number of images is the same there.
+    asking.into_iter().for_each(|place| graph.node[place].input = vec![input.name().to_owned()]);
     let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
     graph.input.retain(|given| stored.contains(given.name()));
     graph.node.retain(|node| !node.output.iter().any(|output| output == input.name()));
     graph.input.push(input);
     let output = Cut::at(graph.output.first()?.name());
     Some(surgery::backbone(&model, &output, &surgery::Pooling::None))
+}
+
+/// The places of the nodes that ask for the image's shape and of which nothing is read but the first number.
+fn asking_for_the_batch(graph: &GraphProto) -> Vec<usize> {
+    let index = Index::new(graph);
+    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
+    let images = graph.input.iter().map(|i| i.name()).filter(|name| !stored.contains(name)).collect::<HashSet<_>>();
+    let of_the_image = |node: &NodeProto| {
+        node.is("Shape") && node.attribute.is_empty() && node.input.first().is_some_and(|x| images.contains(x.as_str()))
+    };
+    let first = |node: &NodeProto| {
+        let place = node.input.get(1).and_then(|place| index.integers(place));
+        node.is("Gather") && node.int("axis", 0) == 0 && place.is_some_and(|place| place == [0])
+    };
+    let asks_no_more = |place: &usize| {
+        let shape = &graph.node[*place].output;
+        let mut users = graph.node.iter().filter(|node| reads(node).any(|value| shape.iter().any(|s| s == value)));
+        users.all(first) && !graph.output.iter().any(|output| shape.iter().any(|s| s == output.name()))
+    };
+    (0..graph.node.len()).filter(|&place| of_the_image(&graph.node[place])).filter(asks_no_more).collect()
 }

@@ -5,8 +5,8 @@
 
 mod taps;
 
-use super::conv::Phase;
 use super::frame::Frame;
+use super::phases::Phase;
 use super::product::Shared;
 use super::scratch::Scratch;
 use super::simd::{Isa, Job, Vector};

@@ -1,5 +1,8 @@
 //! The inner loops: rows of a framed map times taps.
 
+// Rows and columns of small matrices read best by their numbers.
+#![allow(clippy::needless_range_loop)]
+
 use super::super::frame::Frame;
 use super::super::simd::Vector;
 use super::super::{Activation, Float};

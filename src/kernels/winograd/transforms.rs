@@ -1,5 +1,8 @@
 //! The transforms of F(4×4, 3×3) for the points 0, ±1/√2, ±√2 and infinity.
 
+// Rows and columns of small matrices read best by their numbers.
+#![allow(clippy::needless_range_loop)]
+
 use super::super::simd::Vector;
 use super::super::{Activation, Float};
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
