@@ -12,6 +12,7 @@ mod frame;
 pub mod function;
 mod gather;
 mod im2col;
+pub mod linear;
 pub mod pointwise;
 pub mod pool;
 mod product;
