@@ -62,7 +62,8 @@ impl InplaceOp2 for AdamW {
         let (a_t, b_t) = (1. - a.powi(*step), (1. - b.powi(*step)).sqrt());
         let [m, v] = &mut *moments;
         let size = 1 << 14;
-        let chunks = p.par_chunks_mut(size).zip(g.par_chunks(size)).zip(m.par_chunks_mut(size)).zip(v.par_chunks_mut(size));
+        let chunks =
+            p.par_chunks_mut(size).zip(g.par_chunks(size)).zip(m.par_chunks_mut(size)).zip(v.par_chunks_mut(size));
         chunks.for_each(|(((p, g), m), v)| {
             for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                 *m = a * *m + (1. - a) * g;

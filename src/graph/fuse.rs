@@ -187,7 +187,8 @@ impl<'a> Values<'a> {
             By(operator, inputs) => (Some(operator), inputs),
             Within(_, inputs) => (None, inputs),
         };
-        let Some((index, step)) = self.makers.get(&value).and_then(|&index| Some((index, steps[index].as_ref()?))) else {
+        let Some((index, step)) = self.makers.get(&value).and_then(|&index| Some((index, steps[index].as_ref()?)))
+        else {
             return false;
         };
         let fits = match *pattern {
@@ -204,7 +205,8 @@ impl<'a> Values<'a> {
         patterns[..turns].iter().any(|patterns| {
             let mut tried = tried.clone();
             let pairs = patterns.iter().zip(&step.inputs);
-            let fits = pairs.fold(true, |fits, (pattern, &input)| fits && self.matches(steps, pattern, input, &mut tried));
+            let fits =
+                pairs.fold(true, |fits, (pattern, &input)| fits && self.matches(steps, pattern, input, &mut tried));
             if fits {
                 *found = tried;
             }
@@ -267,7 +269,9 @@ fn clip_on_the_way(program: &Program, steps: &mut [Option<Step>]) {
     for index in 0..steps.len() {
         let Some([low, high]) = steps[index].as_ref().and_then(|step| step.op.bounds()) else { continue };
         let Some(input) = steps[index].as_ref().map(|step| step.inputs[0]) else { continue };
-        let Some(&maker) = values.makers.get(&input).filter(|_| values.readers.get(&input) == Some(&1)) else { continue };
+        let Some(&maker) = values.makers.get(&input).filter(|_| values.readers.get(&input) == Some(&1)) else {
+            continue;
+        };
         let Some(before) = &steps[maker] else { continue };
         let added = || {
             let shapes: Vec<_> = before.inputs.iter().map(|&input| values.shape(input)).collect();

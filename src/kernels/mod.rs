@@ -12,6 +12,7 @@ mod depthwise;
 mod frame;
 pub mod function;
 mod gather;
+pub mod linear;
 pub mod pointwise;
 mod phases;
 pub mod pool;

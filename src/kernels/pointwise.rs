@@ -49,7 +49,8 @@ impl Grid {
     /// The grid over a tensor of this shape of another, of as many axes, that is repeated along some: where those that
     /// are not repeated lie side by side.
     pub fn of(shape: &[usize], other: &[usize]) -> Option<Grid> {
-        let fits = shape.len() == other.len() && shape.iter().zip(other).all(|(&own, &other)| other == own || other == 1);
+        let fits =
+            shape.len() == other.len() && shape.iter().zip(other).all(|(&own, &other)| other == own || other == 1);
         if !fits {
             return None;
         }
@@ -125,9 +126,7 @@ impl Grid {
         } else {
             let channel = |channel: usize| {
                 let rows = (0..outer).map(|outer| (outer * channels + channel) * inner);
-                rows.fold([T::default(); M], |sum, start| {
-                    plus(sum, total(x.map(|x| &x[start..][..inner]), &function))
-                })
+                rows.fold([T::default(); M], |sum, start| plus(sum, total(x.map(|x| &x[start..][..inner]), &function)))
             };
             let together = (PIECE / (outer * inner).max(1)).max(1);
             (0..channels).into_par_iter().with_min_len(together).map(channel).collect()
@@ -199,7 +198,10 @@ fn plus<T: Float, const M: usize>(mut sum: [T; M], more: [T; M]) -> [T; M] {
 }
 
 /// The sum of `function` over all places.
-pub(super) fn total<T: Float, const N: usize, const M: usize>(x: [&[T]; N], function: impl Fn([T; N]) -> [T; M]) -> [T; M] {
+pub(super) fn total<T: Float, const N: usize, const M: usize>(
+    x: [&[T]; N],
+    function: impl Fn([T; N]) -> [T; M],
+) -> [T; M] {
     wide(|| {
         let length = x.first().map_or(0, |x| x.len());
         let x = x.map(|x| &x[..length]);

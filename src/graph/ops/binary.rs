@@ -54,13 +54,10 @@ enum Binary {
 
 /// A function of the values of two tensors at each place, where one is as large as the output and the other lacks axes that
 /// lie side by side; `None` where the two meet otherwise.
-fn combine<T: Real>(
-    run: &Run,
-    [a, b]: [&Tensor; 2],
-    function: impl Fn(T, T) -> T + Sync,
-) -> Result<Option<Tensor>> {
+fn combine<T: Real>(run: &Run, [a, b]: [&Tensor; 2], function: impl Fn(T, T) -> T + Sync) -> Result<Option<Tensor>> {
     if a.dims() == b.dims() {
-        return on_slices::<T, 2>(run, [a, b], a.dims(), |x, y| pointwise::map(x, y, |[a, b]| function(a, b))).map(Some);
+        return on_slices::<T, 2>(run, [a, b], a.dims(), |x, y| pointwise::map(x, y, |[a, b]| function(a, b)))
+            .map(Some);
     }
     if let Some(grid) = Grid::of(a.dims(), b.dims()) {
         let work = |[a, b]: [&[T]; 2], y: &mut [T]| grid.map([a], [b], y, |[a], [b]| function(a, b));

@@ -21,7 +21,9 @@ fn lower(node: &Node) -> Option<Lowered> {
     }
     let groups = op.group.max(1);
     if let Some((axis, spec)) = sliced(&op.pool_spec) {
-        return Some(sliding(&spec).and_then(|spec| whole(node, Sliced { flat: Conv { spec, groups, clip: None }, axis })));
+        return Some(
+            sliding(&spec).and_then(|spec| whole(node, Sliced { flat: Conv { spec, groups, clip: None }, axis })),
+        );
     }
     Some(sliding(&op.pool_spec).and_then(|spec| whole(node, Conv { spec, groups, clip: None })))
 }
@@ -117,7 +119,9 @@ fn forward<T: Real>(op: &Conv, run: &Run, [x, k, bias]: [&Tensor; 3]) -> Result<
     let bias = bias.flatten_all()?.broadcast_as(conv.outputs)?;
     let number = |value: f64| <T as Elementary>::number(value);
     let activation = op.clip.map_or(Activation::None, |[low, high]| Activation::Clip(number(low), number(high)));
-    on_slices::<T, 3>(run, [x, k, &bias], &shape, |[x, k, bias], y| kernel::forward(&conv, x, k, Some(bias), activation, y))
+    on_slices::<T, 3>(run, [x, k, &bias], &shape, |[x, k, bias], y| {
+        kernel::forward(&conv, x, k, Some(bias), activation, y)
+    })
 }
 
 fn backward<T: Real>(op: &Conv, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

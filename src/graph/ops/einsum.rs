@@ -2,7 +2,9 @@
 
 use super::onnx::{Parsed, Shape, made};
 use super::shape::permuted;
+use super::slices::{Real, by_type, on_slices};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, sum_over, whole};
+use crate::kernels::linear;
 use candle_core::{Result, Tensor};
 use std::collections::HashMap;
 use tract_onnx::model::ParsingContext;
@@ -166,9 +168,11 @@ fn contract(
     let rows = pick(output, &|axis| a_axes.contains(axis) && !b_axes.contains(axis));
     let columns = pick(output, &|axis| b_axes.contains(axis) && !a_axes.contains(axis));
     let summed = pick(&a_axes, &|axis| b_axes.contains(axis) && !output.contains(axis));
+    let size = |axes: &[char]| axes.iter().map(|axis| sizes[axis]).product::<usize>();
+    let counts = [&shared, &rows, &summed, &columns].map(|axes| size(axes));
     let a = matrices(run, &a, &a_axes, [&shared, &rows, &summed])?;
     let b = matrices(run, &b, &b_axes, [&shared, &summed, &columns])?;
-    let product = a.matmul(&b)?;
+    let product = by_type!(a.0.dtype(), multiply(run, (&a.0, a.1), (&b.0, b.1), counts))?;
     let axes: Vec<char> = shared.into_iter().chain(rows).chain(columns).collect();
     let product = product.reshape(axes.iter().map(|axis| sizes[axis]).collect::<Vec<_>>())?;
     // Axes that neither has come as length 1 at the end, then all take their places.
@@ -197,19 +201,20 @@ fn slim(
     Ok((if gone.is_empty() { summed } else { summed.reshape(shape)? }, axes))
 }
 
-/// `[batches, rows, columns]` whose three axes are made of these.
-fn matrices(run: &Run, x: &Tensor, axes: &[char], groups: [&[char]; 3]) -> Result<Tensor> {
-    let order = groups.iter().flat_map(|group| group.iter());
-    let order: Vec<usize> = order.filter_map(|axis| axes.iter().position(|a| a == axis)).collect();
-    let size = |group: &[char]| axes.iter().zip(x.dims()).filter(|(axis, _)| group.contains(axis)).map(|(_, n)| n).product();
-    let sizes: [usize; 3] = groups.map(size);
-    // Where the groups lie one behind the other in any order nothing is copied: matrix products read turned matrices.
-    let mut places = [0, 1, 2];
-    places.sort_by_key(|&group| groups[group].first().and_then(|first| axes.iter().position(|axis| axis == first)));
-    if places.map(|group| groups[group]).concat() == axes {
-        let mut back = [0; 3];
-        places.iter().enumerate().for_each(|(to, &from)| back[from] = to);
-        return x.contiguous()?.reshape(places.map(|group| sizes[group]).to_vec())?.permute(back);
+/// Products of matrices, each stored transposed where `.1` says so.
+fn multiply<T: Real>(run: &Run, a: (&Tensor, bool), b: (&Tensor, bool), counts: [usize; 4]) -> Result<Tensor> {
+    let shape = [counts[0], counts[1], counts[3]];
+    on_slices::<T, 2>(run, [a.0, b.0], &shape, |x, c| linear::products(counts, (x[0], a.1), (x[1], b.1), c))
+}
+
+/// `[batches, rows, columns]`, whose three axes are made of these; or, where that needs no copy, `[batches, columns, rows]`.
+fn matrices(run: &Run, x: &Tensor, axes: &[char], [shared, rows, columns]: [&[char]; 3]) -> Result<(Tensor, bool)> {
+    for (groups, turned) in [([shared, rows, columns], false), ([shared, columns, rows], true)] {
+        if groups.concat() == axes {
+            return Ok((x.clone(), turned));
+        }
     }
-    permuted(run, x, &order)?.reshape(sizes.to_vec())
+    let order = [shared, rows, columns].concat();
+    let order: Vec<usize> = order.iter().filter_map(|axis| axes.iter().position(|a| a == axis)).collect();
+    Ok((permuted(run, x, &order)?, false))
 }

@@ -24,8 +24,8 @@ mod unary;
 
 use super::buffers::Buffers;
 use crate::kernels::pointwise::Grid;
-use candle_core::{Result, Tensor};
 pub(super) use binary::plus;
+use candle_core::{Result, Tensor};
 use slices::{Real, by_type};
 use std::sync::Arc;
 use tract_onnx::prelude::{DatumType, SymbolValues, TDim, TypedFact, TypedModel, TypedNode};

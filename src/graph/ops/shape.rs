@@ -122,7 +122,11 @@ pub(super) fn permuted(run: &Run, x: &Tensor, axes: &[usize]) -> Result<Tensor> 
     }
     // Axes of length 1 have no place of their own.
     let order: Vec<usize> = axes.iter().copied().filter(|&axis| x.dims()[axis] != 1).collect();
-    let sorted = { let mut sorted = order.clone(); sorted.sort_unstable(); sorted };
+    let sorted = {
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        sorted
+    };
     let same = |pair: &(&usize, &usize)| pair.0 == pair.1;
     let before = order.iter().zip(&sorted).take_while(same).count();
     let behind = order[before..].iter().rev().zip(sorted.iter().rev()).take_while(same).count();
@@ -206,7 +210,10 @@ impl Op for Concat {
     fn forward(&self, run: &Run, inputs: &[&Tensor]) -> Result<Tensor> {
         let mut shape = inputs[0].dims().to_vec();
         shape[self.0] = 0;
-        let alike = |x: &&Tensor| x.rank() == shape.len() && x.dims().iter().zip(&shape).enumerate().all(|(axis, (a, b))| axis == self.0 || a == b);
+        let alike = |x: &&Tensor| {
+            x.rank() == shape.len()
+                && x.dims().iter().zip(&shape).enumerate().all(|(axis, (a, b))| axis == self.0 || a == b)
+        };
         if !inputs[0].device().is_cpu() || !inputs.iter().all(alike) {
             return Tensor::cat(inputs, self.0);
         }

@@ -1,8 +1,8 @@
 //! Transposed convolution in one and two dimensions, and `Col2Im`, which is one: a convolution's gradient by its input is
 //! what runs forwards here, and its forward side is the gradient.
 
-use super::slices::{Real, by_type, on_slices};
 use super::onnx::{Parsed, Shape, given, made};
+use super::slices::{Real, by_type, on_slices};
 use super::{Family, Keeps, Kept, Op, Run};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
 use crate::kernels::{Activation, Window};
