@@ -115,10 +115,7 @@ fn plan_options(options: &AdaptOptions) -> PlanOptions {
 }
 
 /// Figures by split, and what is predicted for every image.
-fn evaluate(
-    scores: &[Features],
-    classes: &[String],
-) -> Result<(BTreeMap<String, Classification>, Vec<Prediction>)> {
+fn evaluate(scores: &[Features], classes: &[String]) -> Result<(BTreeMap<String, Classification>, Vec<Prediction>)> {
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
     for split in scores {
         let (figures, rows) = split.evaluate(classes)?;
@@ -165,4 +162,3 @@ fn strict(options: &AdaptOptions, data: &Dataset) -> Result<()> {
         None => Ok(()),
     }
 }
-

@@ -8,9 +8,9 @@ use adapt::engine::Extractor;
 use adapt::graph::{Extent, Wanted};
 use adapt::plan::Inside;
 use adapt::report::Adapted;
-use adapt::train::tune::{CHECKPOINT, BatchNorms, Epoch, Feed, Network, Settings, Task, Tuned, Tuning};
 use adapt::train::LinearHead;
 use adapt::train::loss::{Loss, LossKind};
+use adapt::train::tune::{BatchNorms, CHECKPOINT, Epoch, Feed, Network, Settings, Task, Tuned, Tuning};
 use adapt::{Error, Result};
 use ndarray::{Array1, Array2};
 use std::collections::HashMap;
@@ -47,8 +47,7 @@ impl Job {
         let adapted = Adapted::new(work.model, plan, &nothing)?;
         let mut inside = Inside::open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
         let images = data.split(Split::Train).count();
-        let task =
-            Task { images, from_images: inside.start.is_none(), from_scratch: false, seed: work.options.seed };
+        let task = Task { images, from_images: inside.start.is_none(), from_scratch: false, seed: work.options.seed };
         let wishes = work.options.training.wishes();
         let settings = recipe.map_or_else(|| Settings::decide(&wishes, task), |recipe| recipe.settings.clone());
         if settings.bn == BatchNorms::Frozen {

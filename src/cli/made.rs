@@ -1,9 +1,9 @@
 //! The work between the plan and the figures: a new head, or training inside the network.
 
 use super::AdaptOptions;
+use super::epochs::Epochs;
 use super::inside::Job;
 use super::progress::Reporter;
-use super::epochs::Epochs;
 use super::training::Switch;
 use adapt::Result;
 use adapt::data::{Dataset, Split};
@@ -108,8 +108,7 @@ impl Work<'_> {
 
     fn fit(&self, features: &Features, data: &Dataset) -> Result<Fit> {
         let fitting = Options { seed: self.options.seed, ..Options::default() };
-        let fit =
-            fit_softmax(features.rows.view(), &features.labels, data.classes.len(), &fitting, self.progress)?;
+        let fit = fit_softmax(features.rows.view(), &features.labels, data.classes.len(), &fitting, self.progress)?;
         if self.options.verbosity.verbose {
             self.reporter.say(&super::tables::strengths(&fit));
         }

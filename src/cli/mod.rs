@@ -23,9 +23,9 @@ use ::adapt::error::printable;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
 pub use options::{EngineOptions, ModelOptions, RunOptions, Verbosity};
-use training::{Train, TrainingOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use training::{Train, TrainingOptions};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,8 +3,8 @@
 use super::{Arguments, adapt, tell};
 use ::adapt::data::Dataset;
 use ::adapt::onnx::Model;
-use ::adapt::report::out::{OutDir, RESUME};
 use ::adapt::report::json;
+use ::adapt::report::out::{OutDir, RESUME};
 use ::adapt::train::tune::{CHECKPOINT, Settings};
 use ::adapt::{Error, Result};
 use clap::Parser;

@@ -1,5 +1,7 @@
 //! What a person reads: the plan before the work, the results after it.
 
+use super::epochs;
+use super::inside::Job;
 use adapt::data::{Dataset, Resize, Skipped, Split};
 use adapt::error::printable;
 use adapt::metrics::Classification;
@@ -7,8 +9,6 @@ use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
 use adapt::report::Run;
 use adapt::train::Fit;
-use super::epochs;
-use super::inside::Job;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;

@@ -36,8 +36,8 @@ pub use profile::Seconds;
 pub use run::{Gradients, Tape, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tract_onnx::prelude::{Symbol, SymbolValues, TDim};
 pub use tail::{Extent, Tail, tail};
+use tract_onnx::prelude::{Symbol, SymbolValues, TDim};
 pub use trainable::{Obstacle, Part, Trainable, behind, trainable};
 
 /// One operator on numbered values.

@@ -86,7 +86,9 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
 /// The places of the nodes, of those `needed`, that hang on a tensor.
 fn hanging(model: &Model, tensor: &str, needed: &[usize]) -> Result<HashSet<usize>> {
     let graph = model.graph();
-    let refuse = |what: &str| Error::Usage(format!("--train {tensor}: {what} (adapt inspect {} lists tensors)", model.path.display()));
+    let refuse = |what: &str| {
+        Error::Usage(format!("--train {tensor}: {what} (adapt inspect {} lists tensors)", model.path.display()))
+    };
     if !Index::new(graph).has(tensor) {
         return Err(refuse("give head, last:N, all, or a tensor of the model's part that stays"));
     }

@@ -83,7 +83,7 @@ impl<T: Float> Sums<'_, T> {
                 self.isa.run(Columns { gather: &self.gather, x, to: &mut columns });
             }
             let b = if pixelwise { x } else { &columns[..taps * n] };
-            matmul((rows, n, taps), dy, b, (dk, image > first));
+            matmul((rows, n, taps), (dy, false), (b, true), (dk, image > first), false);
         }
     }
 }

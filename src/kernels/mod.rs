@@ -13,8 +13,8 @@ mod frame;
 pub mod function;
 mod gather;
 pub mod linear;
-pub mod pointwise;
 mod phases;
+pub mod pointwise;
 pub mod pool;
 mod product;
 pub mod rows;
@@ -151,6 +151,19 @@ pub struct Window {
 }
 
 impl Window {
+    /// The positions along `axis` at which tap `k` lies inside the map.
+    fn inside(&self, axis: usize, k: usize) -> std::ops::Range<usize> {
+        let (offset, stride, before) = (k * self.dilation[axis], self.stride[axis], self.before[axis]);
+        let first = before.saturating_sub(offset).div_ceil(stride);
+        let behind = (self.input[axis] + before).saturating_sub(offset).div_ceil(stride).min(self.output[axis]);
+        first.min(behind)..behind
+    }
+
+    /// The pixel along `axis` under tap `k` at a position where it is [inside](Self::inside).
+    fn pixel(&self, axis: usize, position: usize, k: usize) -> usize {
+        position * self.stride[axis] + k * self.dilation[axis] - self.before[axis]
+    }
+
     /// Pixels of the input map.
     pub fn pixels(&self) -> usize {
         self.input[0] * self.input[1]
@@ -172,34 +185,43 @@ impl Window {
     }
 }
 
-/// `c = a·bᵀ`, or `c += a·bᵀ`: `a` is `[m, k]`, `b` `[n, k]`, `c` `[m, n]`, each row-major.
-fn matmul<T: Float>((m, k, n): (usize, usize, usize), a: &[T], b: &[T], (c, add): (&mut [T], bool)) {
+/// `c = a·b`, or `c += a·b`: `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`, each row-major or, where `.1` says so, stored
+/// transposed.
+fn matmul<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    (a, a_turned): (&[T], bool),
+    (b, b_turned): (&[T], bool),
+    (c, add): (&mut [T], bool),
+    threads: bool,
+) {
     assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n, "matrices as large as their sizes say");
-    let (rows, columns, of_c) = ((1, k as isize), (k as isize, 1), (1, n as isize));
-    let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-    let one = T::ONE;
+    let strides = |rows: usize, columns: usize, turned: bool| {
+        if turned { (rows as isize, 1) } else { (1, columns as isize) }
+    };
+    let ((a_col, a_row), (b_col, b_row)) = (strides(m, k, a_turned), strides(k, n, b_turned));
+    let parallelism = if threads { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     // SAFETY: the lengths were checked against the sizes, and the strides stay inside them.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            c,
-            of_c.0,
-            of_c.1,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
             add,
-            a,
-            rows.0,
-            rows.1,
-            b,
-            columns.0,
-            columns.1,
-            one,
-            one,
+            a.as_ptr(),
+            a_col,
+            a_row,
+            b.as_ptr(),
+            b_col,
+            b_row,
+            T::ONE,
+            T::ONE,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            parallelism,
         );
     }
 }

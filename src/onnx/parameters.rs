@@ -155,7 +155,8 @@ pub fn set_values(model: &mut Model, values: &HashMap<String, Vec<f32>>) -> Resu
             super::tensor::set_raw(tensor, super::tensor::encode_floats(new.iter().copied(), data_type));
         }
     }
-    let missing = missing.into_iter().next().map(|name| Error::model(path, format!("there is no initializer '{name}'")));
+    let missing =
+        missing.into_iter().next().map(|name| Error::model(path, format!("there is no initializer '{name}'")));
     missing.map_or(Ok(()), Err)
 }
 

@@ -4,9 +4,9 @@ use super::InputInfo;
 use crate::data::{Color, Preprocessing};
 use crate::error::{Error, Result};
 use crate::metrics::Classification;
+use crate::onnx::cut::Cut;
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ModelProto, TensorProto, data_type};
-use crate::onnx::cut::Cut;
 use crate::onnx::surgery::Pooling;
 use crate::onnx::{Model, metadata, parameters, surgery, tensor};
 use crate::plan::{Activation, Plan, labels::python_dict};
@@ -77,10 +77,8 @@ impl Adapted {
         let [weight, bias] = [weight.unwrap_or_default(), bias.unwrap_or_default()];
         let dim = self.head.weight.dim();
         let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
-        self.head = LinearHead {
-            weight: Array2::from_shape_vec(dim, weight).map_err(shape)?,
-            bias: Array1::from_vec(bias),
-        };
+        self.head =
+            LinearHead { weight: Array2::from_shape_vec(dim, weight).map_err(shape)?, bias: Array1::from_vec(bias) };
         Ok(())
     }
 

@@ -52,7 +52,9 @@ impl OutDir {
         let out = OutDir::occupy(target, force)?;
         if !force && out.path(tune::CHECKPOINT).is_file() {
             let target = target.display();
-            let what = format!("{target}: an interrupted run is there; go on with --resume {target}, or begin anew with --force");
+            let what = format!(
+                "{target}: an interrupted run is there; go on with --resume {target}, or begin anew with --force"
+            );
             return Err(Error::Usage(what));
         }
         out.clear(FILES.iter().chain(&CHECKPOINTS).chain([&RESUME]))?;
@@ -108,7 +110,7 @@ impl OutDir {
         let mut names = (1..).map(|n| PathBuf::from(format!("runs/adapt-{n}")));
         let free = |p: &PathBuf| {
             let partial = beside(p, "partial");
-                let idle = || !occupied(&partial) && !partial.join(tune::CHECKPOINT).exists();
+            let idle = || !occupied(&partial) && !partial.join(tune::CHECKPOINT).exists();
             let left = || partial.join(LOCK).is_file() && replaceable(&partial, true).is_ok() && idle();
             !p.exists() && (!partial.exists() || left())
         };
@@ -314,7 +316,9 @@ fn replaceable(folder: &Path, force: bool) -> Result<()> {
         Ok(entries) => {
             let entries = entries.collect::<io::Result<Vec<_>>>().map_err(Error::io(folder))?;
             let own = |e: &fs::DirEntry| {
-                e.file_name().to_str().is_some_and(|n| n == LOCK || n == RESUME || FILES.contains(&n) || CHECKPOINTS.contains(&n))
+                e.file_name()
+                    .to_str()
+                    .is_some_and(|n| n == LOCK || n == RESUME || FILES.contains(&n) || CHECKPOINTS.contains(&n))
                     && e.file_type().is_ok_and(|t| t.is_file())
             };
             match entries.iter().find(|e| !own(e)) {

@@ -75,7 +75,11 @@ impl Feed<'_> {
         let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
         let found = frozen.engine().run_outputs(images.view(), &[0])?.swap_remove(0);
         if found.ndim() == 0 || found.len_of(Axis(0)) != places.len() || found.shape()[1..] != *self.shape {
-            return Err(Error::Engine(format!("the frozen part gives {:?} for {} images", found.shape(), places.len())));
+            return Err(Error::Engine(format!(
+                "the frozen part gives {:?} for {} images",
+                found.shape(),
+                places.len()
+            )));
         }
         Ok(found.into_iter().collect())
     }

@@ -95,7 +95,8 @@ impl<'a> Network<'a> {
             let targets = targets.slice(s![start..end, ..]);
             let (mean, mut slope) = loss.evaluate(logits.view(), targets)?;
             slope *= (end - start) as f32 / images as f32;
-            let correct = logits.rows().into_iter().zip(targets.rows()).filter(|(l, t)| argmax(*l) == argmax(*t)).count();
+            let correct =
+                logits.rows().into_iter().zip(targets.rows()).filter(|(l, t)| argmax(*l) == argmax(*t)).count();
             tally.add(Tally { loss: mean * (end - start) as f64, correct, images: end - start });
             let slope = Tensor::from_iter(slope.into_iter(), outputs[0].device());
             let slope = slope.and_then(|slope| slope.reshape(outputs[0].shape())).map_err(failed)?;
