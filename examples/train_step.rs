@@ -3,11 +3,12 @@
 //! `cargo run --release --example train_step -- MODEL.onnx... [--batch 8] [--steps 5] [--threads 2] [--profile]`
 
 use adapt::graph::{Program, Wanted};
+use adapt::train::loss::{Loss, LossKind, one_hot};
+use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting};
 use adapt::{Error, Model, Result};
-use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Tensor};
+use candle_core::{Device, Tensor};
 use clap::Parser;
-use rayon::prelude::*;
-use std::cell::RefCell;
+use ndarray::Array2;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -36,57 +37,6 @@ fn failed(error: candle_core::Error) -> Error {
     Error::Engine(format!("candle: {error}"))
 }
 
-/// AdamW (Loshchilov and Hutter 2019) on one parameter, in place.
-struct AdamW {
-    moments: RefCell<[Vec<f32>; 2]>,
-    step: RefCell<i32>,
-}
-
-impl AdamW {
-    fn new(count: usize) -> AdamW {
-        AdamW { moments: RefCell::new([vec![0.; count], vec![0.; count]]), step: RefCell::new(0) }
-    }
-}
-
-impl InplaceOp2 for AdamW {
-    fn name(&self) -> &'static str {
-        "adamw"
-    }
-
-    fn cpu_fwd(&self, p: &mut CpuStorage, _: &Layout, g: &CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let (CpuStorage::F32(p), CpuStorage::F32(g)) = (p, g) else { candle_core::bail!("not f32") };
-        let g = &g[layout.start_offset()..][..p.len()];
-        let (mut moments, mut step) = (self.moments.borrow_mut(), self.step.borrow_mut());
-        *step += 1;
-        let (rate, decay, a, b) = (1e-5f32, 0.01f32, 0.9f32, 0.999f32);
-        let (a_t, b_t) = (1. - a.powi(*step), (1. - b.powi(*step)).sqrt());
-        let [m, v] = &mut *moments;
-        let size = 1 << 14;
-        let chunks =
-            p.par_chunks_mut(size).zip(g.par_chunks(size)).zip(m.par_chunks_mut(size)).zip(v.par_chunks_mut(size));
-        chunks.for_each(|(((p, g), m), v)| {
-            for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-                *m = a * *m + (1. - a) * g;
-                *v = b * *v + (1. - b) * g * g;
-                *p -= rate * (*m / a_t / (v.sqrt() / b_t + 1e-8) + decay * *p);
-            }
-        });
-        Ok(())
-    }
-}
-
-/// The mean of the cross-entropy over the images, and its gradient.
-fn cross_entropy(logits: &Tensor, labels: &[u32]) -> candle_core::Result<(f32, Tensor)> {
-    let flat = logits.flatten_from(1)?;
-    let exp = flat.broadcast_sub(&flat.max_keepdim(1)?)?.exp()?;
-    let p = exp.broadcast_div(&exp.sum_keepdim(1)?)?;
-    let own = Tensor::new(labels, p.device())?.unsqueeze(1)?;
-    let loss = p.gather(&own, 1)?.log()?.mean_all()?.to_scalar::<f32>()?;
-    let ones = Tensor::full(-1f32, own.shape(), p.device())?;
-    let grad = p.scatter_add(&own, &ones, 1)?.affine(1. / labels.len() as f64, 0.)?;
-    Ok((-loss, grad.reshape(logits.shape())?))
-}
-
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -105,21 +55,26 @@ fn measure(path: &Path, arguments: &Arguments) -> Result<()> {
     let mut shape: Vec<usize> = program.input().dims.iter().map(|dim| dim.unwrap_or(1)).collect();
     shape[0] = arguments.batch;
     let images = Tensor::randn(0f32, 1., shape, &Device::Cpu).map_err(failed)?;
-    let labels: Vec<u32> = (0..arguments.batch as u32).map(|i| i * 379 % 1000).collect();
+    let labels: Vec<usize> = (0..arguments.batch).map(|i| i * 379).collect();
     let parameters = program.initial()?;
-    let optimisers: Vec<AdamW> = parameters.iter().map(|p| AdamW::new(p.elem_count())).collect();
-    let wanted = Wanted::parameters(&program);
-    let step = || -> Result<f32> {
+    let rules = parameters.iter().map(Setting::usual).collect();
+    let kind = OptimizerKind::AdamW { betas: (0.9, 0.999), eps: 1e-8 };
+    let mut optimizer = Optimizer::new(kind, 0.01, &parameters, rules)?;
+    let (wanted, loss) = (Wanted::parameters(&program), Loss::new(LossKind::CrossEntropy));
+    let mut step = || -> Result<f64> {
         let (outputs, tape) = program.forward_saving(&images, &parameters, &wanted)?;
-        let (loss, grad) = cross_entropy(&outputs[0], &labels).map_err(failed)?;
+        let rows = outputs[0].flatten_from(1).and_then(|rows| rows.to_vec2::<f32>()).map_err(failed)?;
+        let classes = rows[0].len();
+        let logits = Array2::from_shape_vec((rows.len(), classes), rows.concat());
+        let logits = logits.map_err(|e| Error::Engine(e.to_string()))?;
+        let own: Vec<usize> = labels.iter().map(|label| label % classes).collect();
+        let (mean, slope) = loss.evaluate(logits.view(), one_hot(&own, classes).view())?;
+        let slope = Tensor::from_iter(slope, &Device::Cpu).and_then(|slope| slope.reshape(outputs[0].shape()));
         let mut grads = vec![None; outputs.len()];
-        grads[0] = Some(grad);
+        grads[0] = Some(slope.map_err(failed)?);
         let found = program.backward(tape, &grads)?;
-        for ((parameter, grad), adamw) in parameters.iter().zip(&found.parameters).zip(&optimisers) {
-            let Some(grad) = grad else { continue };
-            parameter.inplace_op2(&grad.contiguous().map_err(failed)?, adamw).map_err(failed)?;
-        }
-        Ok(loss)
+        optimizer.step(&parameters, &found.parameters, 1e-5)?;
+        Ok(mean)
     };
     let first = step()?;
     program.profile();
