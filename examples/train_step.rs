@@ -3,6 +3,7 @@
 //! `cargo run --release --example train_step -- MODEL.onnx... [--batch 8] [--steps 5] [--threads 2] [--profile]`
 
 use adapt::graph::{Program, Wanted};
+use adapt::onnx::batch;
 use adapt::train::loss::{Loss, LossKind, one_hot};
 use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting};
 use adapt::{Error, Model, Result};
@@ -44,7 +45,13 @@ fn peak_memory() -> Option<u64> {
 }
 
 fn measure(path: &Path, arguments: &Arguments) -> Result<()> {
-    let model = Model::open(path)?;
+    let mut model = Model::open(path)?;
+    // As the plan does with a fixed batch.
+    let input =
+        model.inputs().next().and_then(|input| Some((input.name().to_owned(), (*input.tensor_type()?.1?.first()?)?)));
+    if let Some((name, images)) = input {
+        model = batch::free(&model, &name, images as usize, &batch::Shapes::new(), 0);
+    }
     let dims: Vec<Option<usize>> = [None, Some(3), Some(224), Some(224)].into();
     let import = if arguments.plain { Program::import_plain } else { Program::import };
     let mut program = import(&model, &dims)?;
