@@ -11,6 +11,7 @@ mod cli {
     mod arguments;
     mod datasets;
     mod graphs;
+    mod inside;
     mod inspect;
     mod interrupts;
     mod models;
@@ -19,4 +20,5 @@ mod cli {
     mod outputs;
     mod parts;
     mod ready;
+    mod resume;
 }

@@ -10,6 +10,8 @@
 mod build;
 #[path = "graph/cases.rs"]
 mod cases;
+#[path = "graph/chains.rs"]
+mod chains;
 mod common;
 #[path = "fuzz/grow.rs"]
 mod grow;

@@ -76,7 +76,7 @@ impl Epochs {
             figure(epoch.images_per_second, 1),
             if epoch.epoch > 0 { time(left) } else { "-".into() },
         ];
-        let line = |cells: [String; 8]| cells.iter().map(|cell| format!("{cell:>11}")).collect::<String>();
+        let line = |cells: [String; 8]| cells.iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
         let header = ["epoch", "train loss", "accuracy", "val loss", "accuracy", "rate", "images/s", "left"];
         match std::mem::replace(&mut self.begun, true) {
             true => line(cells),

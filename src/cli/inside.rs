@@ -31,6 +31,8 @@ pub struct Job {
     /// Seconds of a step, where one was tried.
     step: Option<f64>,
     images: usize,
+    /// To be written when training begins; none where it goes on.
+    recipe: Option<Recipe>,
 }
 
 impl Job {
@@ -49,16 +51,23 @@ impl Job {
         let images = data.split(Split::Train).count();
         let task = Task { images, from_images: inside.start.is_none(), from_scratch: false, seed: work.options.seed };
         let wishes = work.options.training.wishes();
+        if wishes.patience.is_some_and(|epochs| epochs > 0) && data.split(Split::Val).next().is_none() {
+            let what = "--patience: there are no validation images that could tell when to stop";
+            return Err(Error::Usage(format!("{what}; give --val 0.2, say, or --patience 0")));
+        }
         let settings = recipe.map_or_else(|| Settings::decide(&wishes, task), |recipe| recipe.settings.clone());
         if settings.bn == BatchNorms::Frozen {
             inside.depths.retain(|name, _| !inside.norms.contains(name));
         }
         let extractor = |engine| Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(true);
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
-        let mut job = Job { adapted, inside, frozen, settings, step: None, images };
-        if let (Some(recipe), true) = (recipe, job.settings.steps > 0) {
+        let mut job = Job { adapted, inside, frozen, settings, step: None, images, recipe: None };
+        if let Some(recipe) = recipe {
             recipe.check(work.model, data)?;
-        } else if job.settings.steps > 0 {
+            return Ok(job);
+        }
+        job.recipe = Some(Recipe::new(work.model, data, &job.settings)?);
+        if job.settings.steps > 0 {
             let seconds = job.try_step(classes)?;
             job.step = Some(seconds);
             if let Some(budget) = wishes.budget {
@@ -79,6 +88,18 @@ impl Job {
     pub fn trained(&self) -> (usize, usize) {
         let trained = self.inside.program.parameters().iter().filter(|p| self.inside.depths.contains_key(&p.name));
         trained.fold((0, 0), |(tensors, values), p| (tensors + 1, values + p.shape.iter().product::<usize>()))
+    }
+
+    /// Keeps to the epochs that were planned, where some images cannot be read.
+    pub fn recount(&mut self, work: &Work, data: &Dataset) {
+        let images = data.split(Split::Train).count();
+        let [before, now] = [self.images, images].map(|images| self.settings.by_epoch(images));
+        // A run that goes on has settings that were counted so.
+        if self.recipe.is_some() && work.options.training.steps.is_none() {
+            self.settings.steps = self.settings.steps / before * now;
+            self.settings.warmup = self.settings.warmup * now / before;
+        }
+        self.images = images;
     }
 
     /// Seconds that training will take.
@@ -125,7 +146,11 @@ impl Job {
         probe: Option<&LinearHead>,
         row: &mut dyn FnMut(&Epoch),
     ) -> Result<Tuned> {
-        Recipe::new(work.model, data, &self.settings)?.write(work.out)?;
+        if let Some(recipe) = &self.recipe {
+            let mut recipe = recipe.clone();
+            recipe.settings = self.settings.clone();
+            recipe.write(work.out)?;
+        }
         let classes = data.classes.len();
         let drawn = || LinearHead::by_chance(classes, work.plan.features, work.options.seed);
         let head = probe.cloned().unwrap_or_else(drawn);

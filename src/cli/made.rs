@@ -4,6 +4,7 @@ use super::AdaptOptions;
 use super::epochs::Epochs;
 use super::inside::Job;
 use super::progress::Reporter;
+use super::tables::quoted;
 use super::training::Switch;
 use adapt::Result;
 use adapt::data::{Dataset, Split};
@@ -12,7 +13,7 @@ use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::Progress;
 use adapt::report::{Adapted, OutDir, Seconds, TrainingInfo, csv};
-use adapt::train::tune::{Epoch, readable};
+use adapt::train::tune::{CHECKPOINT, Epoch, readable};
 use adapt::train::{Features, Fit, Options, fit_softmax};
 use adapt::verify::IMAGES;
 use ndarray::Array2;
@@ -84,9 +85,15 @@ pub fn inside(
     }
     drop(extractor);
     readable(data, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
+    job.recount(work, data);
     let mut rows = Epochs::new(job.epochs());
     let mut row = |epoch: &Epoch| work.reporter.say_beside(&rows.row(epoch));
-    let tuned = job.train(work, data, probe.as_ref().map(|fit| &fit.head), &mut row)?;
+    let tuned = job.train(work, data, probe.as_ref().map(|fit| &fit.head), &mut row).inspect_err(|_| {
+        if work.out.path(CHECKPOINT).is_file() {
+            let target = quoted(&work.out.target().display().to_string());
+            work.reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
+        }
+    })?;
     work.out.write("results.csv", &csv(&tuned.epochs)?)?;
     clock.lap(|seconds| &mut seconds.train);
     job.put(work, &tuned)?;

@@ -10,15 +10,17 @@ use ::adapt::{Error, Result};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What it takes to do the same again: written before training, read by `--resume`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    arguments: Vec<String>,
+    // As the system has them: not all are Unicode.
+    arguments: Vec<OsString>,
     /// Where relative paths begin.
-    folder: PathBuf,
+    folder: OsString,
     model: String,
     images: String,
     /// How the network is trained: some of it may have hung on the time.
@@ -26,14 +28,15 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Of the images as they are listed, before those that cannot be read are left out.
     pub fn new(model: &Model, data: &Dataset, settings: &Settings) -> Result<Recipe> {
         let mut images = Sha256::new();
         for item in &data.items {
             images.update(format!("{}\0{}\0{}\n", item.path, item.label, item.split));
         }
         Ok(Recipe {
-            arguments: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
-            folder: std::env::current_dir().map_err(Error::io("."))?,
+            arguments: std::env::args_os().collect(),
+            folder: std::env::current_dir().map_err(Error::io("."))?.into(),
             model: model.sha256.clone(),
             images: images.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
             settings: settings.clone(),
@@ -73,7 +76,7 @@ pub fn run(folder: &Path) -> Result<()> {
     };
     let damaged = |e: &dyn std::fmt::Display| Error::data(state(RESUME), format!("{e}; begin anew without --resume"));
     let recipe: Recipe = serde_json::from_slice(&recipe).map_err(|e| damaged(&e))?;
-    std::env::set_current_dir(&recipe.folder).map_err(Error::io(&recipe.folder))?;
+    std::env::set_current_dir(&recipe.folder).map_err(Error::io(Path::new(&recipe.folder)))?;
     // It was a command line that clap took.
     let arguments = Arguments::try_parse_from(&recipe.arguments).map_err(|e| damaged(&e.kind()))?;
     adapt::start(&arguments.adapt, Some((&target, &recipe)))

@@ -208,7 +208,7 @@ fn counted(root: &Path, skipped: &[Skipped]) -> String {
 }
 
 /// For a shell, where the text needs it.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
     if text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

@@ -44,7 +44,7 @@ pub enum Switch {
 #[derive(Args)]
 pub struct TrainingOptions {
     /// How often each image is seen
-    #[arg(long, value_name = "N", help_heading = "Training inside")]
+    #[arg(long, value_name = "N", value_parser = epochs, help_heading = "Training inside")]
     pub epochs: Option<usize>,
     /// Steps in all, instead of epochs; 0 writes the model as training would begin
     #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Training inside")]
@@ -179,6 +179,10 @@ fn not_negative(text: &str) -> std::result::Result<f64, String> {
 
 fn share(text: &str) -> std::result::Result<f64, String> {
     number(text, |value| (0. ..1.).contains(&value), "give a number from 0 to below 1")
+}
+
+fn epochs(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&epochs| epochs <= 1_000_000).ok_or_else(|| "give a number, up to a million".into())
 }
 
 fn batch_size(text: &str) -> std::result::Result<BatchSize, String> {

@@ -1,6 +1,7 @@
 //! What a run writes: the model and its metadata, labels, configurations, predictions, figures.
 
 pub mod export;
+mod folder;
 pub mod out;
 
 use crate::data::{Dataset, Split};

@@ -1,11 +1,12 @@
 //! The output folder: filled under another name, and renamed when whole.
 
+use super::folder::{Parents, beside, clear, occupied, occupy, replaceable};
 use super::{Adapted, Run, csv, json};
 use crate::error::{Error, Result, printable};
 use crate::onnx::weights;
 use crate::plan::Plan;
 use crate::train::{Prediction, tune};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,10 +26,10 @@ pub const FILES: [&str; 10] = [
 
 /// What a run that trains inside a network keeps in `OUT.partial` so that it can go on: its command line, and how far it is.
 pub const RESUME: &str = "resume.json";
-const CHECKPOINTS: [&str; 2] = [tune::CHECKPOINT, tune::NEW_CHECKPOINT];
+pub(super) const CHECKPOINTS: [&str; 2] = [tune::CHECKPOINT, tune::NEW_CHECKPOINT];
 
 /// Locked in `OUT.partial` while a run writes there. A killed run's lock is open again.
-const LOCK: &str = ".lock";
+pub(super) const LOCK: &str = ".lock";
 
 /// `OUT.partial` until [`OutDir::commit`]; removed with all that is in it when dropped before.
 pub struct OutDir {
@@ -78,7 +79,7 @@ impl OutDir {
 
     fn occupy(target: &Path, force: bool) -> Result<OutDir> {
         #[cfg(unix)]
-        no_mount_point(target)?;
+        super::folder::no_mount_point(target)?;
         replaceable(target, force)?;
         if target.file_name().is_none() {
             return Err(Error::Usage(format!("--out {}: not a folder's name", target.display())));
@@ -115,6 +116,11 @@ impl OutDir {
             !p.exists() && (!partial.exists() || left())
         };
         names.find(free).expect("there are more numbers than folders")
+    }
+
+    /// Where the result goes.
+    pub fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Where a file is until the folder is whole.
@@ -168,7 +174,6 @@ impl OutDir {
     pub fn commit(mut self) -> Result<PathBuf> {
         self.done = true;
         self.unlock();
-        self.clear(CHECKPOINTS.iter().chain([&RESUME]))?;
         // Somebody may have put something there meanwhile.
         replaceable(&self.target, self.force).map_err(|e| self.kept(&e))?;
         let old = beside(&self.target, "old");
@@ -181,6 +186,10 @@ impl OutDir {
                 let _ = fs::rename(&old, &self.target);
             }
             return Err(self.kept(&Error::io(&self.target)(e)));
+        }
+        // Not before: a run that is killed until now can still go on.
+        for name in CHECKPOINTS.iter().chain([&RESUME]) {
+            let _ = fs::remove_file(self.target.join(name));
         }
         // Only what was put there just now: a folder of that name may be anybody's.
         if replaced {
@@ -222,115 +231,4 @@ impl Drop for OutDir {
             let _ = fs::remove_dir_all(&self.partial);
         }
     }
-}
-
-/// The folders above a target that did not exist before. Those that are empty in the end go again.
-struct Parents(Vec<PathBuf>);
-
-impl Parents {
-    fn create(target: &Path) -> Result<Parents> {
-        let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) else {
-            return Ok(Parents(Vec::new()));
-        };
-        let missing = parent.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
-        let made = Parents(missing.map(Path::to_path_buf).collect());
-        fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        Ok(made)
-    }
-}
-
-impl Drop for Parents {
-    fn drop(&mut self) {
-        for folder in &self.0 {
-            let _ = fs::remove_dir(folder);
-        }
-    }
-}
-
-/// Makes the folder, or takes over what a killed run left. `None` on a file system that knows no locks.
-fn occupy(partial: &Path, target: &Path) -> Result<Option<File>> {
-    match fs::create_dir(partial) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(partial)(e)),
-        // Its files are removed, and they would be those of another folder.
-        Err(_) if partial.is_symlink() => {
-            return Err(Error::Usage(format!("{} is a symbolic link; choose another --out", partial.display())));
-        }
-        Err(_) => replaceable(partial, true)?,
-        Ok(()) => {}
-    }
-    let path = partial.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::Error(_)) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            let what = "another run is writing there; choose another --out, or wait for its end";
-            Err(Error::Usage(format!("{}: {what}", target.display())))
-        }
-    }
-}
-
-/// Whether a run that is alive writes there.
-fn occupied(partial: &Path) -> bool {
-    File::open(partial.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
-/// A mount point cannot be renamed, which would come out when all the work is done.
-#[cfg(unix)]
-fn no_mount_point(target: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let parent = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let (Some(_), Ok(own), Ok(above)) = (target.file_name(), target.symlink_metadata(), parent.metadata()) else {
-        return Ok(());
-    };
-    if own.is_dir() && own.dev() != above.dev() {
-        return Err(Error::Usage(format!("{} is a mount point; give a folder inside it", target.display())));
-    }
-    Ok(())
-}
-
-/// `OUT.suffix`.
-fn beside(target: &Path, suffix: &str) -> PathBuf {
-    target.with_added_extension(suffix)
-}
-
-/// Removes a folder that holds nothing but a run's files, if it is there.
-fn clear(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        replaceable(folder, true)?;
-        fs::remove_dir_all(folder).map_err(Error::io(folder))?;
-    }
-    Ok(())
-}
-
-fn replaceable(folder: &Path, force: bool) -> Result<()> {
-    let what = match fs::read_dir(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
-            "is a file, or lies below one; choose another --out".to_string()
-        }
-        Err(e) => return Err(Error::io(folder)(e)),
-        Ok(entries) => {
-            let entries = entries.collect::<io::Result<Vec<_>>>().map_err(Error::io(folder))?;
-            let own = |e: &fs::DirEntry| {
-                e.file_name()
-                    .to_str()
-                    .is_some_and(|n| n == LOCK || n == RESUME || FILES.contains(&n) || CHECKPOINTS.contains(&n))
-                    && e.file_type().is_ok_and(|t| t.is_file())
-            };
-            match entries.iter().find(|e| !own(e)) {
-                _ if entries.is_empty() => return Ok(()),
-                Some(foreign) => {
-                    let name = foreign.file_name();
-                    format!("holds '{}', which adapt did not write; choose another --out", name.display())
-                }
-                None if !force => "exists already; choose another --out, or replace it with --force".into(),
-                None => return Ok(()),
-            }
-        }
-    };
-    Err(Error::Usage(format!("{} {what}", folder.display())))
 }

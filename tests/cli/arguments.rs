@@ -59,7 +59,7 @@ fn misspelt_flags_and_values_get_a_suggestion() {
     let cases = [
         ("--engine trakt", &["possible values", "tract"][..]),
         ("--device gpu", &["possible values", "cpu"]),
-        ("--train all", &["possible values", "head"]),
+        ("--train all --schedule cosin", &["possible values", "cosine"]),
         ("--dta x", &["--data"]),
         ("--preproces imagenet", &["--preprocess"]),
     ];

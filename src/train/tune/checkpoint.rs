@@ -53,7 +53,7 @@ impl Store<'_> {
         let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
         let standing: Standing = serde_json::from_slice(&standing).map_err(|e| self.damaged(e))?;
         let values = self.named(&tensors, &state.names, "value", &state.trained)?;
-        if standing.best.is_some() {
+        if state.names.first().is_some_and(|name| tensors.contains_key(&format!("{name}.best"))) {
             state.best = Some(self.named(&tensors, &state.names, "best", &state.trained)?);
         }
         state.optimizer.load_state(&state.names, &tensors)?;

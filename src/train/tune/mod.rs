@@ -137,7 +137,7 @@ struct State<'a> {
     trained: Vec<Tensor>,
     optimizer: Optimizer,
     ema: Option<Ema>,
-    /// The weights of the best epoch.
+    /// The weights of the best epoch; without validation, of the start of this one.
     best: Option<Vec<Tensor>>,
 }
 
@@ -169,8 +169,8 @@ impl Tuning<'_> {
         if state.standing.step == 0 && state.standing.epochs.is_empty() {
             self.close_epoch(&mut state, 0, row)?;
         }
-        let mut stopped = None;
-        let first = state.standing.step;
+        let mut stopped = self.patience(&state.standing);
+        let first = if stopped.is_some() { settings.steps } else { state.standing.step };
         emit(progress, Event::Stage { name: "training", total: settings.steps })?;
         emit(progress, Event::Advance(first))?;
         std::thread::scope(|scope| {
@@ -183,7 +183,9 @@ impl Tuning<'_> {
                     }
                 }
             });
-            stopped = self.steps(&mut state, receiver, by_epoch, store.as_ref(), progress, row)?;
+            if stopped.is_none() {
+                stopped = self.steps(&mut state, receiver, by_epoch, store.as_ref(), progress, row)?;
+            }
             Ok::<_, Error>(())
         })?;
         self.end(state, stopped)
@@ -205,8 +207,10 @@ impl Tuning<'_> {
                 return Ok(Some(Stop::Diverged(why)));
             }
             let step = state.standing.step;
-            let (epoch, last) = (step.div_ceil(by_epoch), step == self.settings.steps);
-            if step.is_multiple_of(by_epoch) || last {
+            let epoch = step.div_ceil(by_epoch);
+            // Who interrupts loses no step.
+            let told = emit(progress, Event::Advance(1));
+            if step.is_multiple_of(by_epoch) || step == self.settings.steps {
                 state.standing.seconds += started.elapsed().as_secs_f64();
                 started = Instant::now();
                 self.close_epoch(state, epoch, row)?;
@@ -214,20 +218,27 @@ impl Tuning<'_> {
                     store.save(state)?;
                 }
                 saved = Instant::now();
-                let idle = epoch - state.standing.best.map_or(epoch, |best| best.epoch);
-                if self.settings.patience > 0 && idle >= self.settings.patience as u64 && !last {
-                    let why = format!("no improvement on the validation images for {idle} epochs");
-                    return Ok(Some(Stop::Patience(why)));
+                if let Some(stop) = self.patience(&state.standing) {
+                    return Ok(Some(stop));
                 }
-            } else if let Some(store) = store.filter(|_| saved.elapsed() > SAVED) {
+            } else if let Some(store) = store.filter(|_| told.is_err() || saved.elapsed() > SAVED) {
                 state.standing.seconds += started.elapsed().as_secs_f64();
                 started = Instant::now();
                 store.save(state)?;
                 saved = Instant::now();
             }
-            emit(progress, Event::Advance(1))?;
+            told?;
         }
         Ok(None)
+    }
+
+    /// Whether the epochs so far were enough.
+    fn patience(&self, standing: &Standing) -> Option<Stop> {
+        let epoch = standing.epochs.last().map_or(0, |epoch| epoch.epoch);
+        let idle = epoch - standing.best.map_or(epoch, |best| best.epoch);
+        let most = self.settings.patience as u64;
+        let over = most > 0 && idle >= most && standing.step < self.settings.steps;
+        over.then(|| Stop::Patience(format!("no improvement on the validation images for {idle} epochs")))
     }
 
     fn begin(&self) -> Result<State<'_>> {
@@ -292,7 +303,8 @@ impl Tuning<'_> {
         let step = state.standing.step + 1;
         let diverged = |what: String| {
             let lr = settings.lr;
-            Ok(Some(format!("step {step}: {what} not finite; lower --lr (it is {lr:e}), or set --clip-grad")))
+            let clip = if settings.clip_grad > 0. { "" } else { ", or set --clip-grad" };
+            Ok(Some(format!("step {step}: {what} not finite; lower --lr (it is {lr:e}){clip}")))
         };
         let network = &mut state.network;
         let found = network.gradients(&batch.values, self.train.shape, batch.targets.view(), &self.loss());
@@ -307,6 +319,10 @@ impl Tuning<'_> {
         grads.retain(|_| wanted.next() == Some(&true));
         if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
             return diverged("the gradient is".into());
+        }
+        // Without validation: the last weights that are known to work, should a later step fail.
+        if self.val.len() == 0 && state.standing.step.is_multiple_of(settings.by_epoch(self.train.len())) {
+            state.keep()?;
         }
         let lr = settings.lr_at(state.standing.step);
         state.optimizer.step(&state.trained, &grads, lr)?;
@@ -330,8 +346,7 @@ impl Tuning<'_> {
             let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
             if best.loss.is_finite() && best.better_than(&state.standing.best) {
                 state.standing.best = Some(best);
-                let copies = state.current().iter().map(Tensor::copy).collect::<candle_core::Result<_>>();
-                state.best = Some(copies.map_err(failed)?);
+                state.keep()?;
             }
             val = Some(tally);
         }
@@ -372,7 +387,8 @@ impl Tuning<'_> {
 
     fn end(&self, state: State, stop: Option<Stop>) -> Result<Tuned> {
         let best = state.standing.best.map(|best| best.epoch);
-        let parameters = state.best.as_deref().unwrap_or(state.current());
+        let kept = state.best.as_deref().filter(|_| best.is_some() || matches!(stop, Some(Stop::Diverged(_))));
+        let parameters = kept.unwrap_or(state.current());
         let value = |(name, tensor): (&String, &Tensor)| {
             Ok((name.clone(), tensor.flatten_all().and_then(|tensor| tensor.to_vec1()).map_err(failed)?))
         };
@@ -390,5 +406,12 @@ impl State<'_> {
     /// The weights that are validated and exported.
     fn current(&self) -> &[Tensor] {
         self.ema.as_ref().map_or(&self.trained, |ema| ema.average())
+    }
+
+    /// Keeps them as the best.
+    fn keep(&mut self) -> Result<()> {
+        let copies = self.current().iter().map(Tensor::copy).collect::<candle_core::Result<_>>();
+        self.best = Some(copies.map_err(failed)?);
+        Ok(())
     }
 }
