@@ -154,6 +154,8 @@ pub struct Task {
     pub from_images: bool,
     /// Whether the weights are still as they were drawn.
     pub from_scratch: bool,
+    /// Whether what is trained has batch norms that have seen nothing yet.
+    pub initial_norms: bool,
     /// Decides what is drawn.
     pub seed: u64,
 }
@@ -195,7 +197,7 @@ impl Settings {
             augment: wishes.augment.unwrap_or(if task.from_images { Level::Light } else { Level::None }),
             mixup: wishes.mixup.unwrap_or(0.),
             cutmix: wishes.cutmix.unwrap_or(0.),
-            bn: wishes.bn.unwrap_or(if task.from_scratch { BatchNorms::Train } else { BatchNorms::Affine }),
+            bn: wishes.bn.unwrap_or(if task.initial_norms { BatchNorms::Train } else { BatchNorms::Affine }),
             patience: wishes.patience.unwrap_or(0),
             loss: wishes.loss.unwrap_or(LossKind::CrossEntropy),
             balanced: wishes.balanced,
