@@ -2,7 +2,7 @@
 
 use super::inside::Job;
 use adapt::data::augment::Level;
-use adapt::train::tune::{Epoch, OptimizerChoice as Optimizer};
+use adapt::train::tune::{BatchNorms, Epoch, OptimizerChoice as Optimizer};
 use std::fmt::Write;
 
 /// The rows of the plan.
@@ -27,6 +27,11 @@ pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
         if value != none {
             let _ = write!(how, ", {name} {value}");
         }
+    }
+    match s.bn {
+        BatchNorms::Frozen => how.push_str(", batch norms frozen"),
+        BatchNorms::Affine => {}
+        BatchNorms::Train => how.push_str(", batch norms follow the images"),
     }
     if s.augment != Level::None {
         let _ = write!(how, ", {} augmentation", named(&s.augment));

@@ -5,8 +5,9 @@ use super::resume::Recipe;
 use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
 use adapt::engine::Extractor;
-use adapt::graph::{Extent, Wanted};
-use adapt::plan::Inside;
+use adapt::graph::{Extent, Program, Wanted};
+use adapt::onnx::statistics;
+use adapt::plan::{self, Inside};
 use adapt::report::Adapted;
 use adapt::train::LinearHead;
 use adapt::train::loss::{Loss, LossKind};
@@ -33,6 +34,8 @@ pub struct Job {
     images: usize,
     /// To be written when training begins; none where it goes on.
     recipe: Option<Recipe>,
+    /// Whether the network knows nothing yet: a head trained on its features would, too.
+    pub from_scratch: bool,
 }
 
 impl Job {
@@ -49,7 +52,14 @@ impl Job {
         let adapted = Adapted::new(work.model, plan, &nothing)?;
         let mut inside = Inside::open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
         let images = data.split(Split::Train).count();
-        let task = Task { images, from_images: inside.start.is_none(), from_scratch: false, seed: work.options.seed };
+        let from_scratch = plan::is_initial(work.model);
+        let task = Task {
+            images,
+            from_images: inside.start.is_none(),
+            from_scratch,
+            initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
+            seed: work.options.seed,
+        };
         let wishes = work.options.training.wishes();
         if wishes.patience.is_some_and(|epochs| epochs > 0) && data.split(Split::Val).next().is_none() {
             let what = "--patience: there are no validation images that could tell when to stop";
@@ -59,9 +69,12 @@ impl Job {
         if settings.bn == BatchNorms::Frozen {
             inside.depths.retain(|name, _| !inside.norms.contains(name));
         }
+        if settings.bn == BatchNorms::Train {
+            inside.follow()?;
+        }
         let extractor = |engine| Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(true);
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
-        let mut job = Job { adapted, inside, frozen, settings, step: None, images, recipe: None };
+        let mut job = Job { adapted, inside, frozen, settings, step: None, images, recipe: None, from_scratch };
         if let Some(recipe) = recipe {
             recipe.check(work.model, data)?;
             return Ok(job);
@@ -114,7 +127,8 @@ impl Job {
 
     /// Seconds of a step on made images.
     fn try_step(&self, classes: usize) -> Result<f64> {
-        let (network, shape) = (self.network(&HashMap::new())?, &self.inside.shape);
+        let program = self.inside.training.as_ref().unwrap_or(&self.inside.program);
+        let (network, shape) = (self.network(program, &HashMap::new())?, &self.inside.shape);
         let images = self.settings.batch_size.min(network.at_once(shape));
         // Not zeros: processors may compute with those faster.
         let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
@@ -131,11 +145,10 @@ impl Job {
         Ok(seconds * self.settings.batch_size as f64 / images as f64)
     }
 
-    /// The program with the file's values, but for these.
-    fn network(&self, values: &HashMap<String, Vec<f32>>) -> Result<Network<'_>> {
-        let parameters = self.inside.program.parameters().iter();
-        let parameters = parameters.map(|p| self.inside.depths.contains_key(&p.name)).collect();
-        Network::new(&self.inside.program, values, Wanted { parameters, input: false })
+    /// A program with the file's values, but for these.
+    fn network<'a>(&self, program: &'a Program, values: &HashMap<String, Vec<f32>>) -> Result<Network<'a>> {
+        let parameters = program.parameters().iter().map(|p| self.inside.depths.contains_key(&p.name)).collect();
+        Network::new(program, values, Wanted { parameters, input: false })
     }
 
     /// Trains, beginning with a probe's head, or with one drawn by chance.
@@ -162,6 +175,7 @@ impl Job {
         let [train, val] = feeds.collect::<Vec<_>>().try_into().unwrap_or_else(|_| unreachable!("two splits"));
         let tuning = Tuning {
             program: &self.inside.program,
+            training: self.inside.training.as_ref(),
             depths: &self.inside.depths,
             start: start.into(),
             settings: &self.settings,
@@ -204,7 +218,7 @@ impl Job {
     pub fn logits(&self, work: &Work, data: &Dataset, paths: &[String], tuned: &Tuned) -> Result<Array2<f32>> {
         let rounded = tuned.values.keys().filter_map(|name| Some((name.clone(), self.adapted.floats(name)?)));
         let items = (paths.to_vec(), vec![0; paths.len()]);
-        self.network(&rounded.collect())?.logits(&self.feed(work, data, &items, None))
+        self.network(&self.inside.program, &rounded.collect())?.logits(&self.feed(work, data, &items, None))
     }
 }
 

@@ -78,7 +78,7 @@ pub fn inside(
 ) -> Result<Made> {
     let options = &work.options.training;
     let mut probe = None;
-    if options.probe == Switch::On {
+    if options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On {
         let features = work.features(data, Split::Train, &mut extractor)?;
         clock.lap(|seconds| &mut seconds.extract_train);
         probe = Some(work.fit(&features, data)?);

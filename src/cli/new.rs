@@ -72,6 +72,7 @@ fn describe(model: &mut Model, classes: &[String], (channels, height, width): (u
     let preprocessing = spec.parse::<Spec>().map_err(Error::Usage)?.resolve(height, width)?;
     let contract = json!({
         "schema": 1,
+        "initial": true,
         "classes": classes,
         "preprocessing": preprocessing.to_json(),
         "output": model.graph().output[0].name(),

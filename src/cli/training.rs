@@ -91,9 +91,10 @@ pub struct TrainingOptions {
     /// Pastes pieces of images into others: the alpha of CutMix's Beta distribution; 0 for none
     #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
     pub cutmix: Option<f64>,
-    /// Whether the head is trained alone first, which keeps features from being spoilt (LP-FT)
-    #[arg(long, value_enum, default_value = "on", help_heading = "Training inside")]
-    pub probe: Switch,
+    /// Whether the head is trained alone first, which keeps features from being spoilt (LP-FT) [default: on, off for new
+    /// networks]
+    #[arg(long, value_enum, help_heading = "Training inside")]
+    pub probe: Option<Switch>,
     /// What becomes of batch norms
     #[arg(long, value_enum, value_name = "MODE", help_heading = "Training inside")]
     pub bn: Option<BatchNorms>,
@@ -157,7 +158,7 @@ impl TrainingOptions {
 
     /// Refuses what means nothing where only a head is trained.
     pub fn check(&self, train: &Train) -> Result<()> {
-        if *train == Train::Head && (self.wishes() != Wishes::default() || self.probe == Switch::Off) {
+        if *train == Train::Head && (self.wishes() != Wishes::default() || self.probe == Some(Switch::Off)) {
             let what = "options of training inside the network do nothing with --train head";
             return Err(Error::Usage(format!("{what}; add --train all, or --train last:2, say")));
         }

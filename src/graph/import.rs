@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly, within};
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::{Kind, Port};
+use crate::onnx::statistics::follow;
 use crate::onnx::{Model, normalize};
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
@@ -100,13 +101,40 @@ pub(super) fn parsed(
 }
 
 pub(crate) fn import(model: &Model, shape: &[Option<usize>], purpose: &Purpose) -> Result<Program> {
+    import_with(model, shape, purpose, parameters::as_inputs)
+}
+
+/// A graph for inference, and the same for training: there the batch norms whose means and variances have these names
+/// take the statistics of the images that are run, and further outputs are the next values of these parameters, whose
+/// names come third. Both have the same parameters, those statistics among them.
+pub(super) fn following(
+    model: &Model,
+    shape: &[Option<usize>],
+    statistics: &HashSet<String>,
+) -> Result<(Program, Program, Vec<String>)> {
+    let mut followed = Vec::new();
+    let plain = import_with(model, shape, &INSIDE, |model| parameters::with_statistics(model, statistics))?;
+    let training = import_with(model, shape, &INSIDE, |model| {
+        let (mut changed, parameters) = parameters::with_statistics(model, statistics)?;
+        followed = changed.proto.graph.as_mut().map(|graph| follow(graph, statistics)).unwrap_or_default();
+        Ok((changed, parameters))
+    })?;
+    Ok((plain, training, followed))
+}
+
+fn import_with(
+    model: &Model,
+    shape: &[Option<usize>],
+    purpose: &Purpose,
+    inputs: impl FnOnce(&Model) -> Result<(Model, Vec<Parameter>)>,
+) -> Result<Program> {
     let Purpose { cannot, instead } = purpose;
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
     if let Some((node, why)) = model.graph().node.iter().find_map(|node| Some((node, normalize::no_gradient(node)?))) {
         return Err(refused(format!("{cannot}: node {}: {why}; {instead}", node.label())));
     }
-    let (changed, parameters) = parameters::as_inputs(model)?;
+    let (changed, parameters) = inputs(model)?;
     let onnx = trainer();
     let build = |model: &Model, batch: Option<usize>| {
         let proto = decode(model)?;
@@ -157,6 +185,7 @@ impl<'a> Builder<'a> {
             outputs: Vec::new(),
             values: used.len() + 1,
             parameters: used,
+            followed: Vec::new(),
             batch,
             symbol: model.symbols.sym("N"),
             steps: Vec::new(),

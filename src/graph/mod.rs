@@ -34,7 +34,7 @@ use ops::Op;
 use profile::Profile;
 pub use profile::Seconds;
 pub use run::{Gradients, Tape, Wanted};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 pub use tail::{Extent, Tail, tail};
 use tract_onnx::prelude::{Symbol, SymbolValues, TDim};
@@ -59,6 +59,8 @@ pub struct Program {
     port: Port,
     outputs: Vec<(String, usize)>,
     parameters: Vec<Parameter>,
+    /// The places of the parameters whose next values the last outputs are.
+    followed: Vec<usize>,
     /// The number of images that the graph insists on.
     batch: Option<usize>,
     /// Stands for the number of images in shapes.
@@ -98,6 +100,33 @@ impl Program {
     /// As there.
     pub fn import_plain(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
         import::import(model, shape, &import::INSIDE)
+    }
+
+    /// As [`Program::import`], twice: for inference, and for training with these means and variances of batch norms
+    /// ([`Tail::statistics`]) as parameters. The second normalises by the statistics of the images that are run, and gives
+    /// the next values of those parameters behind the model's outputs ([`Program::followed`]): ONNX's training mode.
+    ///
+    /// # Errors
+    /// As there, and where no batch norm is left.
+    pub fn import_following(
+        model: &Model,
+        shape: &[Option<usize>],
+        statistics: &HashSet<String>,
+    ) -> Result<[Program; 2]> {
+        let (plain, mut training, followed) = import::following(model, shape, statistics)?;
+        let names = |program: &Program| program.parameters.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+        let known = names(&training);
+        training.followed = followed.iter().filter_map(|name| known.iter().position(|known| known == name)).collect();
+        if known != names(&plain) || training.followed.len() != followed.len() || followed.is_empty() {
+            return Err(Error::model(&model.path, "its batch norms cannot be trained with the images' own statistics"));
+        }
+        Ok([fuse::fused(plain), fuse::fused(training)])
+    }
+
+    /// The places, among the outputs and among the parameters, of the next values that a step gives to statistics.
+    pub fn followed(&self) -> impl Iterator<Item = (usize, usize)> {
+        let first = self.outputs.len() - self.followed.len();
+        self.followed.iter().enumerate().map(move |(place, &parameter)| (first + place, parameter))
     }
 
     /// The same program, which notes the time that each operator takes.

@@ -3,7 +3,8 @@
 use super::trainable::narrow;
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Index, reads};
-use crate::onnx::parameters::{of_node, untie};
+use crate::onnx::parameters::{of_node, statistics_of, untie_only};
+use crate::onnx::statistics::is_inference;
 use crate::onnx::{Model, normalize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -30,6 +31,8 @@ pub struct Tail {
     pub depths: HashMap<String, usize>,
     /// Those of them that batch norms read.
     pub norms: HashSet<String>,
+    /// The means and variances of trained batch norms, where the file stores them.
+    pub statistics: HashSet<String>,
 }
 
 /// Finds it on the way to the model's first output.
@@ -38,7 +41,7 @@ pub struct Tail {
 /// [`Error::Usage`] for a tensor that is not there, or on which the output does not depend; those of
 /// [`normalize::for_import`].
 pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
-    let untied = untie(model);
+    let untied = untie_only(model, |_| true);
     let own: HashSet<&str> = untied.graph().initializer.iter().map(|t| t.name()).collect();
     let plain = normalize::for_import(&untied)?;
     let graph = plain.graph();
@@ -80,7 +83,11 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
     let norm = |&&place: &&usize| graph.node[place].is("BatchNormalization");
     let norms = needed.iter().filter(norm).flat_map(|&place| of_node(&index, &graph.node[place]));
     let norms = norms.filter(|name| depths.contains_key(*name)).map(str::to_owned).collect();
-    Ok(Tail { starts, depths, norms })
+    let of_trained = needed.iter().filter(|&&place| trained(place) && is_inference(&graph.node[place]));
+    let statistics = of_trained.filter_map(|&place| statistics_of(&graph.node[place]));
+    let stored = |names: &[&str; 2]| names.iter().all(|name| own.contains(name) && index.constant(name).is_some());
+    let statistics = statistics.filter(stored).flatten().map(str::to_owned).collect();
+    Ok(Tail { starts, depths, norms, statistics })
 }
 
 /// The places of the nodes, of those `needed`, that hang on a tensor.

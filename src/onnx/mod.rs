@@ -18,6 +18,7 @@ pub mod port;
 pub mod rounds;
 pub mod schema;
 pub mod shapes;
+pub mod statistics;
 pub mod surgery;
 pub mod tensor;
 pub mod validate;

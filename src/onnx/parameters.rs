@@ -36,13 +36,23 @@ fn weights(node: &NodeProto) -> &'static [usize] {
     }
 }
 
-/// Names of the values that nodes read as weights, each once, in order.
-fn read_as_weights<'a>(index: &Index<'a>) -> Vec<(&'a str, &'a TensorProto)> {
+/// Names of the values that nodes read as weights, or as a batch norm's statistics where those are wanted, each once, in
+/// order.
+fn read_as_weights<'a>(index: &Index<'a>, statistics: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a TensorProto)> {
     let mut seen = HashSet::new();
-    let reads = |node: &'a NodeProto| weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
-    let values = index.graph.node.iter().flat_map(reads);
+    let named = |node: &'a NodeProto| weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
+    let values =
+        index.graph.node.iter().flat_map(|node| {
+            named(node).chain(statistics_of(node).into_iter().flatten().filter(|name| statistics(name)))
+        });
     let stored = values.filter_map(|value| Some((value, index.constant(value)?)));
     stored.filter(|(value, tensor)| is_float(tensor) && seen.insert(*value)).collect()
+}
+
+/// The names of mean and variance that a batch norm reads.
+pub fn statistics_of(node: &NodeProto) -> Option<[&str; 2]> {
+    let [_, _, _, mean, variance] = &node.input[..] else { return None };
+    node.is("BatchNormalization").then_some([mean, variance])
 }
 
 /// The stored weights that a node reads, by the names by which it reads them.
@@ -61,16 +71,21 @@ fn is_float(tensor: &TensorProto) -> bool {
 /// Exporters merge equal weights and let `Identity` nodes stand in their places: those become weights of their own, as
 /// do the values of `Constant` nodes. A weight that several nodes read by one name stays one weight.
 pub fn untie(model: &Model) -> Model {
-    untie_only(model, |_| true)
+    untie_those(model, |_| true, |_| false)
 }
 
-/// As [`untie`], for the weights of the names that are `wanted` alone.
+/// As [`untie`], for the weights and the batch norms' statistics of the names that are `wanted` alone.
 pub fn untie_only(model: &Model, wanted: impl Fn(&str) -> bool) -> Model {
+    untie_those(model, &wanted, &wanted)
+}
+
+fn untie_those(model: &Model, wanted: impl Fn(&str) -> bool, statistics: impl Fn(&str) -> bool) -> Model {
     let mut model = model.clone();
     let index = Index::new(model.graph());
     let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
     let given: HashSet<&str> = index.graph.output.iter().map(|o| o.name()).collect();
-    let untied = read_as_weights(&index).into_iter().filter(|(value, _)| !stored.contains(value) && wanted(value));
+    let read = read_as_weights(&index, &statistics).into_iter();
+    let untied = read.filter(|(value, _)| !stored.contains(value) && (wanted(value) || statistics(value)));
     // Copies share their bytes: a large tensor that thousands of nodes read is in memory once.
     let mut raw: HashMap<*const TensorProto, TensorProto> = HashMap::new();
     let mut copy = |tensor: &TensorProto| raw.entry(tensor).or_insert_with(|| as_raw(tensor)).clone();
@@ -102,21 +117,34 @@ fn as_raw(tensor: &TensorProto) -> TensorProto {
 /// # Errors
 /// Those of [`normalize::for_import`].
 pub fn as_inputs(model: &Model) -> Result<(Model, Vec<Parameter>)> {
-    with_inputs(model, |tensor| floats(tensor).unwrap_or_default())
+    with_statistics(model, &HashSet::new())
+}
+
+/// As [`as_inputs`], with the batch norms' means and variances of these names among the inputs.
+///
+/// # Errors
+/// As there.
+pub fn with_statistics(model: &Model, statistics: &HashSet<String>) -> Result<(Model, Vec<Parameter>)> {
+    with_inputs(model, statistics, |tensor| floats(tensor).unwrap_or_default())
 }
 
 /// As [`as_inputs`], without the values: what a graph does is told by shapes alone, and no weight is copied.
 pub fn as_empty_inputs(model: &Model) -> Result<(Model, Vec<Parameter>)> {
-    with_inputs(model, |_| Vec::new())
+    with_inputs(model, &HashSet::new(), |_| Vec::new())
 }
 
-fn with_inputs(model: &Model, values: impl Fn(&TensorProto) -> Vec<f32>) -> Result<(Model, Vec<Parameter>)> {
-    let untied = untie(model);
+fn with_inputs(
+    model: &Model,
+    statistics: &HashSet<String>,
+    values: impl Fn(&TensorProto) -> Vec<f32>,
+) -> Result<(Model, Vec<Parameter>)> {
+    let statistics = |name: &str| statistics.contains(name);
+    let untied = untie_those(model, |_| true, statistics);
     let own: HashSet<&str> = untied.graph().initializer.iter().map(|t| t.name()).collect();
     let mut model = normalize::for_import(&untied)?;
     let index = Index::new(model.graph());
     let stored: HashSet<&str> = index.graph.initializer.iter().map(|t| t.name()).collect();
-    let read = read_as_weights(&index).into_iter();
+    let read = read_as_weights(&index, statistics).into_iter();
     let read = read.filter(|(value, _)| stored.contains(value) && own.contains(value));
     let mut parameters = Vec::new();
     let mut inputs = Vec::new();

@@ -24,10 +24,17 @@ pub struct Inside {
     pub depths: HashMap<String, usize>,
     /// The weights of batch norms among them.
     pub norms: HashSet<String>,
+    /// What is run in training instead, where batch norms follow the images ([`Inside::follow`]).
+    pub training: Option<Program>,
+    /// The means and variances of trained batch norms.
+    pub statistics: HashSet<String>,
     /// The frozen part.
     pub frozen: Option<Box<dyn Engine>>,
     /// The shape of the input for one image.
     pub shape: Vec<usize>,
+    /// What the program was imported from.
+    part: Model,
+    axes: Vec<Option<usize>>,
 }
 
 impl Inside {
@@ -38,13 +45,25 @@ impl Inside {
     /// what can be trained instead.
     pub fn open(model: &Model, logits: &str, extent: &Extent, backend: &Backend, input: &Input) -> Result<Inside> {
         let model = surgery::backbone(model, &Cut::at(logits), &Pooling::None);
-        let graph::Tail { starts, depths, norms } = tail(&model, extent)?;
+        let graph::Tail { starts, depths, norms, statistics } = tail(&model, extent)?;
         let mut refused = None;
         for start in starts.iter().take(MOST_TRIED) {
             match behind(&model, start, backend, input) {
-                Ok(Some((program, frozen, shape))) => {
+                Ok(Some((part, program, frozen, shape))) => {
                     let (start, frozen) = (Some(start.clone()), Some(frozen));
-                    return Ok(Inside { start, program, depths, norms, frozen, shape });
+                    let (training, axes) = (None, Vec::new());
+                    return Ok(Inside {
+                        start,
+                        program,
+                        depths,
+                        norms,
+                        training,
+                        statistics,
+                        frozen,
+                        shape,
+                        part,
+                        axes,
+                    });
                 }
                 Ok(None) => {}
                 Err(error) => refused = refused.or(Some(error)),
@@ -53,14 +72,32 @@ impl Inside {
         match Program::import(&model, &input.axes()) {
             Ok(program) => {
                 let shape = input.shape(1)[1..].to_vec();
-                Ok(Inside { start: None, program, depths, norms, frozen: None, shape })
+                let (start, training, frozen, axes) = (None, None, None, input.axes().to_vec());
+                Ok(Inside { start, program, depths, norms, training, statistics, frozen, shape, part: model, axes })
             }
             Err(error) => Err(advise(&model, refused.unwrap_or(error), input)),
         }
     }
+
+    /// Lets the trained batch norms take the statistics of each step's images, and the stored ones follow those.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where there are none, or where the graph does not take several images at once.
+    pub fn follow(&mut self) -> Result<()> {
+        let refuse = |what: String| Err(Error::Usage(format!("--bn train: {what}; leave it out, or give --bn affine")));
+        if self.statistics.is_empty() {
+            return refuse("what is trained has no batch norms with statistics of their own".into());
+        }
+        if let Some(batch) = self.program.batch() {
+            return refuse(format!("the graph takes {batch} images at once, no more, which are too few"));
+        }
+        let [program, training] = Program::import_following(&self.part, &self.axes, &self.statistics)?;
+        (self.program, self.training) = (program, Some(training));
+        Ok(())
+    }
 }
 
-type Opened = (Program, Box<dyn Engine>, Vec<usize>);
+type Opened = (Model, Program, Box<dyn Engine>, Vec<usize>);
 
 /// The part behind a tensor, the part before it, and the tensor's shape for one image; `None` where it does not hold one
 /// row an image.
@@ -78,7 +115,8 @@ fn behind(model: &Model, start: &str, backend: &Backend, input: &Input) -> Resul
         ..Default::default()
     };
     let Some(tail) = graph::behind(model, info) else { return Ok(None) };
-    Ok(Some((Program::import(&tail, &[])?, frozen, shape.to_vec())))
+    let program = Program::import(&tail, &[])?;
+    Ok(Some((tail, program, frozen, shape.to_vec())))
 }
 
 /// What can be trained of a model that cannot be trained as it was asked for.

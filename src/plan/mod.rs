@@ -15,9 +15,9 @@ mod trained;
 use crate::data::{Preprocessing, Spec};
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
-use crate::onnx::Model;
 use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::surgery::{self, Pooling};
+use crate::onnx::{Model, metadata, statistics};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
 pub use input::Input;
@@ -25,11 +25,21 @@ pub use inside::Inside;
 use opener::Opener;
 pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;
+use serde_json::Value;
 pub use settled::{Settled, settle};
 pub use trained::Trained;
 
 /// More features than any known network has at its end by far: a head on them would take all memory.
 const MOST_FEATURES: usize = 1 << 20;
+
+/// Whether a network knows nothing yet: `adapt new` wrote it, or, in a file that says nothing of `adapt`, every batch norm is
+/// as before any training.
+pub fn is_initial(model: &Model) -> bool {
+    match metadata::get(&model.proto, "adapt.contract") {
+        Some(contract) => serde_json::from_str::<Value>(contract).is_ok_and(|contract| contract["initial"] == true),
+        None => statistics::are_initial(model.graph()),
+    }
+}
 
 /// What a user may decide instead of [`Plan::make`].
 #[derive(Debug, Clone, Default)]

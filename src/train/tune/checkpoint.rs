@@ -24,12 +24,12 @@ impl Store<'_> {
 
     /// Writes it under another name and renames it, so that what is there is always whole.
     pub(super) fn save(&self, state: &State) -> Result<()> {
-        let mut tensors = state.optimizer.state(&state.names)?;
+        let mut tensors = state.optimizer.state(&state.names[..state.trained])?;
         if let Some(ema) = &state.ema {
-            tensors.extend(ema.state(&state.names)?);
+            tensors.extend(ema.state(&state.names[..state.trained])?);
         }
         let best = state.best.iter().flat_map(|best| state.names.iter().zip(best));
-        let own = state.names.iter().zip(&state.trained);
+        let own = state.names.iter().zip(&state.changing);
         tensors.extend(own.map(|(name, tensor)| (format!("{name}.value"), tensor.clone())));
         tensors.extend(best.map(|(name, tensor)| (format!("{name}.best"), tensor.clone())));
         let standing = serde_json::to_vec(&state.standing).map_err(|e| self.damaged(e))?;
@@ -52,15 +52,15 @@ impl Store<'_> {
         let standing = tensors.get(STANDING).ok_or_else(|| self.damaged("it is no checkpoint"))?;
         let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
         let standing: Standing = serde_json::from_slice(&standing).map_err(|e| self.damaged(e))?;
-        let values = self.named(&tensors, &state.names, "value", &state.trained)?;
+        let values = self.named(&tensors, &state.names, "value", &state.changing)?;
         if state.names.first().is_some_and(|name| tensors.contains_key(&format!("{name}.best"))) {
-            state.best = Some(self.named(&tensors, &state.names, "best", &state.trained)?);
+            state.best = Some(self.named(&tensors, &state.names, "best", &state.changing)?);
         }
-        state.optimizer.load_state(&state.names, &tensors)?;
+        state.optimizer.load_state(&state.names[..state.trained], &tensors)?;
         if let Some(ema) = &mut state.ema {
-            ema.load_state(&state.names, &tensors)?;
+            ema.load_state(&state.names[..state.trained], &tensors)?;
         }
-        for (own, value) in state.trained.iter().zip(&values) {
+        for (own, value) in state.changing.iter().zip(&values) {
             own.slice_set(value, 0, 0).map_err(failed)?;
         }
         state.standing = standing;

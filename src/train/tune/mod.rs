@@ -78,6 +78,8 @@ enum Stop {
 pub struct Tuning<'a> {
     /// The trained part; its first output is the logits.
     pub program: &'a Program,
+    /// What is run in training instead, where batch norms follow the images: it has the same parameters.
+    pub training: Option<&'a Program>,
     /// The trained parameters' names, and how many blocks lie between each and the end.
     pub depths: &'a HashMap<String, usize>,
     /// Values to begin with, of parameters that do not begin with the file's.
@@ -131,10 +133,14 @@ impl Best {
 struct State<'a> {
     standing: Standing,
     network: Network<'a>,
-    /// The names of the trained parameters.
+    /// The names of what changes: the trained parameters, behind them the statistics that follow the images.
     names: Vec<String>,
+    /// Their places among the program's parameters.
+    places: Vec<usize>,
     /// The same tensors that the network holds: they are changed in place.
-    trained: Vec<Tensor>,
+    changing: Vec<Tensor>,
+    /// How many of them are trained.
+    trained: usize,
     optimizer: Optimizer,
     ema: Option<Ema>,
     /// The weights of the best epoch; without validation, of the start of this one.
@@ -242,21 +248,30 @@ impl Tuning<'_> {
     }
 
     fn begin(&self) -> Result<State<'_>> {
-        let (program, s) = (self.program, self.settings);
+        let (program, s) = (self.training.unwrap_or(self.program), self.settings);
         let depths = || program.parameters().iter().map(|parameter| self.depths.get(&parameter.name));
         let wanted = Wanted { parameters: depths().map(|depth| depth.is_some()).collect(), input: false };
         let network = Network::new(program, &self.start, wanted)?;
-        let (mut names, mut trained, mut rules) = (Vec::new(), Vec::new(), Vec::new());
-        for ((parameter, tensor), depth) in program.parameters().iter().zip(&network.parameters).zip(depths()) {
+        let (mut places, mut rules) = (Vec::new(), Vec::new());
+        for (place, (tensor, depth)) in network.parameters.iter().zip(depths()).enumerate() {
             if let Some(&depth) = depth {
                 rules.push(Setting { lr_scale: s.layer_decay.powi(depth as i32), ..Setting::usual(tensor) });
-                names.push(parameter.name.clone());
-                trained.push(tensor.clone());
+                places.push(place);
             }
         }
-        let optimizer = Optimizer::new(s.optimizer.kind(s.momentum), s.weight_decay, &trained, rules)?;
-        let ema = (s.ema > 0.).then(|| Ema::new(&trained, s.ema)).transpose()?;
-        Ok(State { standing: Standing::default(), network, names, trained, optimizer, ema, best: None })
+        let trained = places.len();
+        for (_, place) in program.followed() {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        let names = places.iter().map(|&place| program.parameters()[place].name.clone()).collect();
+        let changing: Vec<Tensor> = places.iter().map(|&place| network.parameters[place].clone()).collect();
+        let own = &changing[..trained];
+        let optimizer = Optimizer::new(s.optimizer.kind(s.momentum), s.weight_decay, own, rules)?;
+        let ema = (s.ema > 0.).then(|| Ema::new(own, s.ema)).transpose()?;
+        let standing = Standing::default();
+        Ok(State { standing, network, names, places, changing, trained, optimizer, ema, best: None })
     }
 
     /// The batch of a step.
@@ -325,9 +340,10 @@ impl Tuning<'_> {
             state.keep()?;
         }
         let lr = settings.lr_at(state.standing.step);
-        state.optimizer.step(&state.trained, &grads, lr)?;
+        let trained = &state.changing[..state.trained];
+        state.optimizer.step(trained, &grads, lr)?;
         if let Some(ema) = &mut state.ema {
-            ema.update(&state.trained)?;
+            ema.update(trained)?;
         }
         let sums = &mut state.standing.tally;
         sums.loss += tally.loss;
@@ -373,10 +389,9 @@ impl Tuning<'_> {
     /// The validation images, by the weights that would be exported.
     fn validate(&self, state: &State) -> Result<Tally> {
         let loss = Loss::new(self.settings.loss);
-        let mut averaged = state.current().iter();
-        let own = state.network.parameters.iter().zip(&state.network.wanted.parameters);
-        let current = own.map(|(own, wanted)| if *wanted { averaged.next().unwrap_or(own) } else { own }.clone());
-        let network = Network { parameters: current.collect(), wanted: state.network.wanted.clone(), ..state.network };
+        let mut parameters = state.network.parameters.clone();
+        state.places.iter().zip(state.current()).for_each(|(&place, current)| parameters[place] = current.clone());
+        let network = Network { program: self.program, parameters, wanted: state.network.wanted.clone() };
         let logits = network.logits(&self.val)?;
         let mean = loss.evaluate(logits.view(), one_hot(self.val.labels, self.classes).view());
         let correct = logits.rows().into_iter().zip(self.val.labels).filter(|(row, label)| argmax(*row) == **label);
@@ -387,12 +402,12 @@ impl Tuning<'_> {
 
     fn end(&self, state: State, stop: Option<Stop>) -> Result<Tuned> {
         let best = state.standing.best.map(|best| best.epoch);
-        let kept = state.best.as_deref().filter(|_| best.is_some() || matches!(stop, Some(Stop::Diverged(_))));
-        let parameters = kept.unwrap_or(state.current());
+        let kept = state.best.as_ref().filter(|_| best.is_some() || matches!(stop, Some(Stop::Diverged(_))));
+        let parameters = kept.cloned().unwrap_or_else(|| state.current().cloned().collect());
         let value = |(name, tensor): (&String, &Tensor)| {
             Ok((name.clone(), tensor.flatten_all().and_then(|tensor| tensor.to_vec1()).map_err(failed)?))
         };
-        let values = state.names.iter().zip(parameters).map(value).collect::<Result<_>>()?;
+        let values = state.names.iter().zip(&parameters).map(value).collect::<Result<_>>()?;
         let (stopped, diverged) = match stop {
             None => (None, None),
             Some(Stop::Patience(why)) => (Some(why), None),
@@ -404,13 +419,14 @@ impl Tuning<'_> {
 
 impl State<'_> {
     /// The weights that are validated and exported.
-    fn current(&self) -> &[Tensor] {
-        self.ema.as_ref().map_or(&self.trained, |ema| ema.average())
+    fn current(&self) -> impl Iterator<Item = &Tensor> {
+        let (trained, statistics) = self.changing.split_at(self.trained);
+        self.ema.as_ref().map_or(trained, |ema| ema.average()).iter().chain(statistics)
     }
 
     /// Keeps them as the best.
     fn keep(&mut self) -> Result<()> {
-        let copies = self.current().iter().map(Tensor::copy).collect::<candle_core::Result<_>>();
+        let copies = self.current().map(Tensor::copy).collect::<candle_core::Result<_>>();
         self.best = Some(copies.map_err(failed)?);
         Ok(())
     }

@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 /// Values that images of one run may have together: what is kept for the reverse pass is a hundred times as much.
 const MOST_VALUES: usize = 16 * 3 * 224 * 224;
+/// Images that run at once all the same where batch norms take their statistics.
+const WITH_STATISTICS: usize = 128;
 
 /// A program and what it is trained with.
 pub struct Network<'a> {
@@ -73,10 +75,12 @@ impl<'a> Network<'a> {
     /// Images that run at once.
     pub fn at_once(&self, shape: &[usize]) -> usize {
         let batch = self.program.batch().unwrap_or(1);
-        (MOST_VALUES / shape.iter().product::<usize>().max(1)).clamp(8, 256).next_multiple_of(batch)
+        let least = if self.program.followed().next().is_some() { WITH_STATISTICS } else { 8 };
+        (MOST_VALUES / shape.iter().product::<usize>().max(1)).clamp(least, 256).next_multiple_of(batch)
     }
 
     /// The mean loss's gradients by the trained parameters for a batch, `targets` `[images, classes]`; and its tally.
+    /// Statistics that [follow](Program::followed) the images have their next values then.
     pub fn gradients(
         &self,
         values: &[f32],
@@ -98,9 +102,14 @@ impl<'a> Network<'a> {
             let correct =
                 logits.rows().into_iter().zip(targets.rows()).filter(|(l, t)| argmax(*l) == argmax(*t)).count();
             tally.add(Tally { loss: mean * (end - start) as f64, correct, images: end - start });
+            for (output, parameter) in self.program.followed() {
+                self.parameters[parameter].slice_set(&outputs[output], 0, 0).map_err(failed)?;
+            }
             let slope = Tensor::from_iter(slope.into_iter(), outputs[0].device());
             let slope = slope.and_then(|slope| slope.reshape(outputs[0].shape())).map_err(failed)?;
-            let found = self.program.backward(tape, &[Some(slope)])?.parameters;
+            let mut slopes = vec![None; outputs.len()];
+            slopes[0] = Some(slope);
+            let found = self.program.backward(tape, &slopes)?.parameters;
             sum = match start {
                 0 => found,
                 _ => sum.into_iter().zip(found).map(|(a, b)| both(a, b)).collect::<Result<_>>()?,
