@@ -1,6 +1,7 @@
 //! The main job through the library: `cargo run --release --example adapt`.
 
-use adapt::{Adapted, Backend, Choice, Dataset, Features, OutDir, Plan, Split, fit_softmax, verify};
+use adapt::verify::{Expected, verify};
+use adapt::{Adapted, Backend, Choice, Dataset, Features, OutDir, Plan, Split, fit_softmax};
 use std::{collections::BTreeMap, path::Path};
 
 fn main() -> adapt::Result<()> {
@@ -16,7 +17,7 @@ fn main() -> adapt::Result<()> {
 
     let mut adapted = Adapted::new(&model, &plan, &fit.head)?;
     let mut metrics = BTreeMap::new();
-    if let (Some(figures), _) = test.evaluate(&adapted.head, &data.classes)? {
+    if let (Some(figures), _) = test.scored(&adapted.head)?.evaluate(&data.classes)? {
         println!("test accuracy {:.4}", figures.accuracy);
         metrics.insert("test".into(), figures);
     }
@@ -26,7 +27,8 @@ fn main() -> adapt::Result<()> {
 
     let sample = Features::sample([&test, &train], 64);
     let images = (&data.source, &sample.paths[..]);
-    let trained = (&adapted.head, sample.rows.view());
+    let logits = adapted.head.logits(sample.rows.view())?;
+    let trained = Expected { logits: logits.view(), features: Some(sample.rows.view()) };
     let parity = verify(&out.path("model.onnx"), &plan, adapted.activation, &backend, images, trained, progress)?;
     println!("{} agrees within {:.1e}: {}", parity.engine, parity.max_rel_logit_diff, out.commit()?.display());
     Ok(())

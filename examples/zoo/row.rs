@@ -1,12 +1,13 @@
 //! One model's row.
 
 use super::{Extra, gradients, zoo};
+use adapt::fit_softmax;
 use adapt::graph::Program;
 use adapt::onnx::cut::{self, Classifier};
 use adapt::plan::{available_threads, preprocessing};
 use adapt::progress::silent;
+use adapt::verify::{Expected, verify};
 use adapt::{Adapted, Backend, Choice, Dataset, Error, Features, Model, OutDir, Plan, Result, Split};
-use adapt::{fit_softmax, verify};
 use candle_core::{DType, Device, Tensor};
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
@@ -219,7 +220,8 @@ fn adapt(mut model: Model, images: &Path, backend: &Backend) -> Result<f64> {
     let out = OutDir::create(&folder.path().join("out"), false)?;
     out.write_model(&adapted, &plan, &data.classes)?;
     let sample = Features::sample([&train], 8);
-    let (images, trained) = ((&data.source, &sample.paths[..]), (&adapted.head, sample.rows.view()));
+    let (images, logits) = ((&data.source, &sample.paths[..]), adapted.head.logits(sample.rows.view())?);
+    let trained = Expected { logits: logits.view(), features: Some(sample.rows.view()) };
     let file = out.path("model.onnx");
     Ok(verify(&file, &plan, adapted.activation, backend, images, trained, &silent)?.max_rel_logit_diff)
 }

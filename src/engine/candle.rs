@@ -4,7 +4,7 @@ use super::port::{Named, in_pieces};
 use super::{Engine, Port};
 use crate::error::{Error, Result};
 use crate::graph::Program;
-use crate::graph::import::{Purpose, import};
+use crate::graph::attempts::{Purpose, import};
 use crate::onnx::Model;
 use crate::onnx::port::Kind;
 use candle_core::{DType, Device, Tensor};

@@ -1,14 +1,12 @@
 //! From ONNX through tract's typed graph to a program.
 
-use super::attempts::any_batch;
 use super::host::{self, HostValue, Later};
 use super::ops::{self, Node};
 use super::{Program, Step, batch_norm, bounds, size_steps, stable, upsample};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly, within};
-use crate::onnx::parameters::{self, Parameter};
+use crate::onnx::parameters::Parameter;
 use crate::onnx::port::{Kind, Port};
-use crate::onnx::statistics::follow;
 use crate::onnx::{Model, normalize};
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
@@ -18,17 +16,6 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{Outlet, ToDim};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::{Onnx, pb};
-
-/// How an import is refused: what cannot be done, and what to do instead.
-pub(crate) struct Purpose {
-    pub(crate) cannot: &'static str,
-    pub(crate) instead: &'static str,
-}
-
-pub(super) const INSIDE: Purpose = Purpose {
-    cannot: "it cannot be trained inside",
-    instead: "train a head behind it, or cut the model so that it stays in the frozen part",
-};
 
 /// Real networks take a few seconds at most, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -100,54 +87,6 @@ pub(super) fn parsed(
     Ok((model, images))
 }
 
-pub(crate) fn import(model: &Model, shape: &[Option<usize>], purpose: &Purpose) -> Result<Program> {
-    import_with(model, shape, purpose, parameters::as_inputs)
-}
-
-/// A graph for inference, and the same for training: there the batch norms whose means and variances have these names
-/// take the statistics of the images that are run, and further outputs are the next values of these parameters, whose
-/// names come third. Both have the same parameters, those statistics among them.
-pub(super) fn following(
-    model: &Model,
-    shape: &[Option<usize>],
-    statistics: &HashSet<String>,
-) -> Result<(Program, Program, Vec<String>)> {
-    let mut followed = Vec::new();
-    let plain = import_with(model, shape, &INSIDE, |model| parameters::with_statistics(model, statistics))?;
-    let training = import_with(model, shape, &INSIDE, |model| {
-        let (mut changed, parameters) = parameters::with_statistics(model, statistics)?;
-        followed = changed.proto.graph.as_mut().map(|graph| follow(graph, statistics)).unwrap_or_default();
-        Ok((changed, parameters))
-    })?;
-    Ok((plain, training, followed))
-}
-
-fn import_with(
-    model: &Model,
-    shape: &[Option<usize>],
-    purpose: &Purpose,
-    inputs: impl FnOnce(&Model) -> Result<(Model, Vec<Parameter>)>,
-) -> Result<Program> {
-    let Purpose { cannot, instead } = purpose;
-    let refused = |what: String| Error::model(&model.path, what);
-    let port = Port::of(model, shape).map_err(refused)?;
-    if let Some((node, why)) = model.graph().node.iter().find_map(|node| Some((node, normalize::no_gradient(node)?))) {
-        return Err(refused(format!("{cannot}: node {}: {why}; {instead}", node.label())));
-    }
-    let (changed, parameters) = inputs(model)?;
-    let onnx = trainer();
-    let build = |model: &Model, batch: Option<usize>| {
-        let proto = decode(model)?;
-        let made = quietly(|| {
-            let (mut typed, images) = typed(&onnx, &proto, &port, batch).map_err(chain)?;
-            stable::join_log_softmax(&mut typed);
-            Builder::new(&typed, &port, batch, &parameters)?.build(&images, instead)
-        });
-        made.and_then(|made| made).map_err(|what| refused(format!("{cannot}: {what}")))
-    };
-    any_batch(&changed, &port, build, |_| true)
-}
-
 pub(super) type Built<T> = std::result::Result<T, String>;
 
 pub(super) struct Builder<'a> {
@@ -201,7 +140,7 @@ impl<'a> Builder<'a> {
         Ok(Builder { model, program, numbers, hosts: HashMap::new() })
     }
 
-    fn build(self, images: &TDim, instead: &str) -> Built<Program> {
+    pub(super) fn build(self, images: &TDim, instead: &str) -> Built<Program> {
         let refused =
             |node: &TypedNode, why| Err(format!("node '{}' ({}): {why}; {instead}", node.name, node.op.name()));
         self.build_past(images, refused)

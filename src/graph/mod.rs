@@ -5,7 +5,7 @@
 //! program's own: a step's gradient stands beside its forward side in `ops/`, and only values that some gradient needs
 //! are kept.
 
-mod attempts;
+pub(crate) mod attempts;
 mod backward;
 mod batch_norm;
 mod bounds;
@@ -91,7 +91,7 @@ impl Program {
     /// # Errors
     /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
     pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        import::import(model, shape, &import::INSIDE).map(fuse::fused)
+        attempts::import(model, shape, &attempts::INSIDE).map(fuse::fused)
     }
 
     /// As [`Program::import`], with one step for each operator of the graph: slower, for checking.
@@ -99,7 +99,7 @@ impl Program {
     /// # Errors
     /// As there.
     pub fn import_plain(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        import::import(model, shape, &import::INSIDE)
+        attempts::import(model, shape, &attempts::INSIDE)
     }
 
     /// As [`Program::import`], twice: for inference, and for training with these means and variances of batch norms
@@ -113,7 +113,7 @@ impl Program {
         shape: &[Option<usize>],
         statistics: &HashSet<String>,
     ) -> Result<[Program; 2]> {
-        let (plain, mut training, followed) = import::following(model, shape, statistics)?;
+        let (plain, mut training, followed) = attempts::following(model, shape, statistics)?;
         let names = |program: &Program| program.parameters.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
         let known = names(&training);
         training.followed = followed.iter().filter_map(|name| known.iter().position(|known| known == name)).collect();

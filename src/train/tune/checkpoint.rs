@@ -1,6 +1,7 @@
 //! The state of training in a file: written whole or not at all.
 
-use super::{Standing, State, failed};
+use super::step::State;
+use super::{Standing, failed};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor, safetensors};
 use std::collections::HashMap;

@@ -1,0 +1,161 @@
+//! One step of training: its batch, its gradients, and what it changes.
+
+use super::feed::{Change, order};
+use super::network::Network;
+use super::{Standing, Tuning, failed};
+use crate::data::Layout;
+use crate::error::{Error, Result};
+use crate::graph::Wanted;
+use crate::train::ema::Ema;
+use crate::train::loss::{Loss, one_hot};
+use crate::train::mix::{BatchPlace, BatchShape, Mix};
+use crate::train::optimizer::{Optimizer, Setting, clip_grad_norm};
+use candle_core::Tensor;
+use ndarray::Array2;
+
+/// All that changes while training goes on.
+pub(super) struct State<'a> {
+    pub(super) standing: Standing,
+    pub(super) network: Network<'a>,
+    /// The names of what changes: the trained parameters, behind them the statistics that follow the images.
+    pub(super) names: Vec<String>,
+    /// Their places among the program's parameters.
+    pub(super) places: Vec<usize>,
+    /// The same tensors that the network holds: they are changed in place.
+    pub(super) changing: Vec<Tensor>,
+    /// How many of them are trained.
+    pub(super) trained: usize,
+    pub(super) optimizer: Optimizer,
+    pub(super) ema: Option<Ema>,
+    /// The weights of the best epoch; without validation, of the start of this one.
+    pub(super) best: Option<Vec<Tensor>>,
+}
+
+/// A loaded batch.
+pub(super) struct Batch {
+    pub(super) values: Vec<f32>,
+    pub(super) targets: Array2<f32>,
+}
+
+impl Tuning<'_> {
+    pub(super) fn begin(&self) -> Result<State<'_>> {
+        let (program, s) = (self.training.unwrap_or(self.program), self.settings);
+        let depths = || program.parameters().iter().map(|parameter| self.depths.get(&parameter.name));
+        let wanted = Wanted { parameters: depths().map(|depth| depth.is_some()).collect(), input: false };
+        let network = Network::new(program, &self.start, wanted)?;
+        let (mut places, mut rules) = (Vec::new(), Vec::new());
+        for (place, (tensor, depth)) in network.parameters.iter().zip(depths()).enumerate() {
+            if let Some(&depth) = depth {
+                rules.push(Setting { lr_scale: s.layer_decay.powi(depth as i32), ..Setting::usual(tensor) });
+                places.push(place);
+            }
+        }
+        let trained = places.len();
+        for (_, place) in program.followed() {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        let names = places.iter().map(|&place| program.parameters()[place].name.clone()).collect();
+        let changing: Vec<Tensor> = places.iter().map(|&place| network.parameters[place].clone()).collect();
+        let own = &changing[..trained];
+        let optimizer = Optimizer::new(s.optimizer.kind(s.momentum), s.weight_decay, own, rules)?;
+        let ema = (s.ema > 0.).then(|| Ema::new(own, s.ema)).transpose()?;
+        let standing = Standing::default();
+        Ok(State { standing, network, names, places, changing, trained, optimizer, ema, best: None })
+    }
+
+    /// The batch of a step.
+    pub(super) fn load(&self, step: u64) -> Result<Batch> {
+        let settings = self.settings;
+        let by_epoch = settings.by_epoch(self.train.len());
+        let (epoch, batch) = (step / by_epoch, step % by_epoch);
+        let order = order(self.train.len(), settings.seed, epoch);
+        let places = order.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default();
+        let mut values = self.train.load(places, Change { level: settings.augment, seed: settings.seed, epoch })?;
+        let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
+        let mut targets = one_hot(&labels, self.classes);
+        let mix = Mix { mixup: settings.mixup, cutmix: settings.cutmix };
+        let shape = self.batch_shape(places.len());
+        mix.apply(&mut values, shape, &mut targets, BatchPlace { seed: settings.seed, epoch, batch })?;
+        Ok(Batch { values, targets })
+    }
+
+    /// Features that are no maps are mixed as maps of one row.
+    fn batch_shape(&self, images: usize) -> BatchShape {
+        let channels_last = self.train.layout == Layout::Nhwc;
+        let (channels, height, width) = match *self.train.shape {
+            [channels, height, width] if !channels_last => (channels, height, width),
+            [height, width, channels] => (channels, height, width),
+            ref other => (1, 1, other.iter().product()),
+        };
+        BatchShape { images, channels, height, width, channels_last }
+    }
+
+    fn loss(&self) -> Loss {
+        let mut class_weights = None;
+        if self.settings.balanced {
+            let mut counts = vec![0f64; self.classes];
+            self.train.labels.iter().for_each(|&label| counts[label] += 1.);
+            let mean = self.train.len() as f64 / self.classes as f64;
+            class_weights = Some(counts.iter().map(|count| mean / count.max(1.)).collect());
+        }
+        Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, class_weights }
+    }
+
+    /// One step; why training cannot go on, where it cannot.
+    pub(super) fn step(&self, state: &mut State, batch: &Batch) -> Result<Option<String>> {
+        let settings = self.settings;
+        let step = state.standing.step + 1;
+        let diverged = |what: String| {
+            let lr = settings.lr;
+            let clip = if settings.clip_grad > 0. { "" } else { ", or set --clip-grad" };
+            Ok(Some(format!("step {step}: {what} not finite; lower --lr (it is {lr:e}){clip}")))
+        };
+        let network = &mut state.network;
+        let found = network.gradients(&batch.values, self.train.shape, batch.targets.view(), &self.loss());
+        let (tally, mut grads) = match found {
+            Ok(found) if found.0.loss.is_finite() => found,
+            Ok(_) | Err(Error::Train(_)) => {
+                return diverged(network.broken().map_or("the logits are".into(), |name| format!("'{name}' is")));
+            }
+            Err(error) => return Err(error),
+        };
+        let mut wanted = network.wanted.parameters.iter();
+        grads.retain(|_| wanted.next() == Some(&true));
+        if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
+            return diverged("the gradient is".into());
+        }
+        // Without validation: the last weights that are known to work, should a later step fail.
+        if self.val.len() == 0 && state.standing.step.is_multiple_of(settings.by_epoch(self.train.len())) {
+            state.keep()?;
+        }
+        let lr = settings.lr_at(state.standing.step);
+        let trained = &state.changing[..state.trained];
+        state.optimizer.step(trained, &grads, lr)?;
+        if let Some(ema) = &mut state.ema {
+            ema.update(trained)?;
+        }
+        let sums = &mut state.standing.tally;
+        sums.loss += tally.loss;
+        sums.correct += tally.correct;
+        sums.images += tally.images;
+        state.standing.step = step;
+        Ok(None)
+    }
+}
+
+impl State<'_> {
+    /// The weights that are validated and exported.
+    pub(super) fn current(&self) -> impl Iterator<Item = &Tensor> {
+        let (trained, statistics) = self.changing.split_at(self.trained);
+        self.ema.as_ref().map_or(trained, |ema| ema.average()).iter().chain(statistics)
+    }
+
+    /// Keeps them as the best.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        let copies = self.current().map(Tensor::copy).collect::<candle_core::Result<_>>();
+        self.best = Some(copies.map_err(failed)?);
+        Ok(())
+    }
+}
