@@ -9,7 +9,7 @@ use adapt::plan::{Plan, PlanOptions};
 use adapt::progress::silent;
 use adapt::report::Adapted;
 use adapt::train::LinearHead;
-use adapt::verify::{Parity, verify};
+use adapt::verify::{Expected, Parity, verify};
 use adapt::{Backend, Error};
 use common::{golden, onnx_runtime, tract};
 use ndarray::{Array1, Array2};
@@ -56,7 +56,8 @@ impl Fixture {
         std::fs::write(&file, model.to_bytes().unwrap()).unwrap();
         let source = Source::folder(self.folder.path());
         let images = (&source, &self.paths[..]);
-        let trained = (&self.adapted.head, self.features.view());
+        let logits = self.adapted.head.logits(self.features.view()).unwrap();
+        let trained = Expected { logits: logits.view(), features: Some(self.features.view()) };
         verify(&file, &self.plan, self.adapted.activation, &self.backend, images, trained, &silent)
     }
 }
