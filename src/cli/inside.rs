@@ -51,6 +51,10 @@ impl Job {
         let nothing = LinearHead { weight: Array2::zeros((classes, plan.features)), bias: Array1::zeros(classes) };
         let adapted = Adapted::new(work.model, plan, &nothing)?;
         let mut inside = Inside::open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
+        if let Some(batch) = inside.program.batch().filter(|batch| *batch > 1) {
+            let what = format!("its graph takes {batch} images at once, whatever the step; train a head: --train head");
+            return Err(Error::model(&work.model.path, what));
+        }
         let images = data.split(Split::Train).count();
         let from_scratch = plan::is_initial(work.model);
         let task = Task {

@@ -43,7 +43,7 @@ pub struct Change {
 
 impl Feed<'_> {
     /// How many images there are.
-    pub fn len(&self) -> usize {
+    pub fn images(&self) -> usize {
         self.labels.len()
     }
 

@@ -143,7 +143,7 @@ impl Tuning<'_> {
             store.load(&mut state)?;
         }
         state.standing.epochs.iter().for_each(&mut *row);
-        let by_epoch = settings.by_epoch(self.train.len());
+        let by_epoch = settings.by_epoch(self.train.images());
         if state.standing.step == 0 && state.standing.epochs.is_empty() {
             self.close_epoch(&mut state, 0, row)?;
         }
@@ -223,7 +223,7 @@ impl Tuning<'_> {
     fn close_epoch(&self, state: &mut State, epoch: u64, row: &mut dyn FnMut(&Epoch)) -> Result<()> {
         let started = Instant::now();
         let mut val = None;
-        if self.val.len() > 0 {
+        if self.val.images() > 0 {
             let tally = self.validate(state)?;
             let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
             if best.loss.is_finite() && best.better_than(&state.standing.best) {
@@ -262,8 +262,8 @@ impl Tuning<'_> {
         let mean = loss.evaluate(logits.view(), one_hot(self.val.labels, self.classes).view());
         let correct = logits.rows().into_iter().zip(self.val.labels).filter(|(row, label)| argmax(*row) == **label);
         // Scores that are not finite are no error here: the next step tells of them.
-        let loss = mean.map_or(f64::NAN, |(mean, _)| mean) * self.val.len() as f64;
-        Ok(Tally { loss, correct: correct.count(), images: self.val.len() })
+        let loss = mean.map_or(f64::NAN, |(mean, _)| mean) * self.val.images() as f64;
+        Ok(Tally { loss, correct: correct.count(), images: self.val.images() })
     }
 
     fn end(&self, state: State, stop: Option<Stop>) -> Result<Tuned> {

@@ -105,7 +105,7 @@ impl<'a> Network<'a> {
             for (output, parameter) in self.program.followed() {
                 self.parameters[parameter].slice_set(&outputs[output], 0, 0).map_err(failed)?;
             }
-            let slope = Tensor::from_iter(slope.into_iter(), outputs[0].device());
+            let slope = Tensor::from_iter(slope, outputs[0].device());
             let slope = slope.and_then(|slope| slope.reshape(outputs[0].shape())).map_err(failed)?;
             let mut slopes = vec![None; outputs.len()];
             slopes[0] = Some(slope);
@@ -121,7 +121,7 @@ impl<'a> Network<'a> {
     /// The logits `[images, classes]` of all of a feed's images.
     pub fn logits(&self, feed: &Feed) -> Result<Array2<f32>> {
         let change = Change { level: Level::None, seed: 0, epoch: 0 };
-        let places: Vec<usize> = (0..feed.len()).collect();
+        let places: Vec<usize> = (0..feed.images()).collect();
         let mut rows = Vec::new();
         for chunk in places.chunks(self.at_once(feed.shape)) {
             let input = self.input(&feed.load(chunk, change)?, chunk.len(), feed.shape)?;

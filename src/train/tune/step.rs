@@ -68,9 +68,9 @@ impl Tuning<'_> {
     /// The batch of a step.
     pub(super) fn load(&self, step: u64) -> Result<Batch> {
         let settings = self.settings;
-        let by_epoch = settings.by_epoch(self.train.len());
+        let by_epoch = settings.by_epoch(self.train.images());
         let (epoch, batch) = (step / by_epoch, step % by_epoch);
-        let order = order(self.train.len(), settings.seed, epoch);
+        let order = order(self.train.images(), settings.seed, epoch);
         let places = order.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default();
         let mut values = self.train.load(places, Change { level: settings.augment, seed: settings.seed, epoch })?;
         let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
@@ -97,7 +97,7 @@ impl Tuning<'_> {
         if self.settings.balanced {
             let mut counts = vec![0f64; self.classes];
             self.train.labels.iter().for_each(|&label| counts[label] += 1.);
-            let mean = self.train.len() as f64 / self.classes as f64;
+            let mean = self.train.images() as f64 / self.classes as f64;
             class_weights = Some(counts.iter().map(|count| mean / count.max(1.)).collect());
         }
         Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, class_weights }
@@ -127,7 +127,7 @@ impl Tuning<'_> {
             return diverged("the gradient is".into());
         }
         // Without validation: the last weights that are known to work, should a later step fail.
-        if self.val.len() == 0 && state.standing.step.is_multiple_of(settings.by_epoch(self.train.len())) {
+        if self.val.images() == 0 && state.standing.step.is_multiple_of(settings.by_epoch(self.train.images())) {
             state.keep()?;
         }
         let lr = settings.lr_at(state.standing.step);
