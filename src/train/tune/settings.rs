@@ -189,7 +189,11 @@ impl Settings {
             optimizer,
             momentum: wishes.momentum.unwrap_or(0.9),
             weight_decay: wishes.weight_decay.unwrap_or(if optimizer == Optimizer::AdamW { 0.01 } else { 1e-4 }),
-            schedule: wishes.schedule.unwrap_or(Schedule::OneCycle),
+            // One-cycle is its own warm-up.
+            schedule: wishes.schedule.unwrap_or(match wishes.warmup {
+                Some(epochs) if epochs > 0. => Schedule::Cosine,
+                _ => Schedule::OneCycle,
+            }),
             warmup: (wishes.warmup.unwrap_or(0.) * by_epoch as f64).round() as u64,
             label_smoothing: wishes.label_smoothing.unwrap_or(if task.from_scratch { 0. } else { 0.1 }),
             ema: wishes.ema.unwrap_or(0.),
