@@ -26,7 +26,7 @@ pub struct Tail {
     /// Tensors of the file through which everything goes and behind which all trained weights lie, the last one first. Empty
     /// where only the image is such.
     pub starts: Vec<String>,
-    /// The trained weights' names in the [untied](untie) model, each with the blocks that lie between it and the end: 0
+    /// The trained weights' names in the [untied](crate::onnx::parameters::untie) model, each with the blocks that lie between it and the end: 0
     /// for the head's own.
     pub depths: HashMap<String, usize>,
     /// Those of them that batch norms read.
