@@ -6,10 +6,11 @@ use adapt::graph::{Program, Wanted};
 use adapt::onnx::batch;
 use adapt::train::loss::{Loss, LossKind, one_hot};
 use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting};
+use adapt::train::tune::Network;
 use adapt::{Error, Model, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use clap::Parser;
-use ndarray::Array2;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -59,29 +60,21 @@ fn measure(path: &Path, arguments: &Arguments) -> Result<()> {
     if arguments.profile {
         program = program.profiled();
     }
-    let mut shape: Vec<usize> = program.input().dims.iter().map(|dim| dim.unwrap_or(1)).collect();
-    shape[0] = arguments.batch;
-    let images = Tensor::randn(0f32, 1., shape, &Device::Cpu).map_err(failed)?;
-    let labels: Vec<usize> = (0..arguments.batch).map(|i| i * 379).collect();
-    let parameters = program.initial()?;
-    let rules = parameters.iter().map(Setting::usual).collect();
+    let shape: Vec<usize> = program.input().dims[1..].iter().map(|dim| dim.unwrap_or(1)).collect();
+    let network = Network::new(&program, &HashMap::new(), Wanted::parameters(&program))?;
+    let one = Tensor::zeros([&[1], &shape[..]].concat(), DType::F32, &Device::Cpu).map_err(failed)?;
+    let classes = program.forward(&one, &network.parameters)?[0].elem_count();
+    let images = Tensor::randn(0f32, 1., arguments.batch * shape.iter().product::<usize>(), &Device::Cpu);
+    let images = images.and_then(|images| images.to_vec1::<f32>()).map_err(failed)?;
+    let labels: Vec<usize> = (0..arguments.batch).map(|i| i * 379 % classes).collect();
+    let (targets, loss) = (one_hot(&labels, classes), Loss::new(LossKind::CrossEntropy));
+    let rules = network.parameters.iter().map(Setting::usual).collect();
     let kind = OptimizerKind::AdamW { betas: (0.9, 0.999), eps: 1e-8 };
-    let mut optimizer = Optimizer::new(kind, 0.01, &parameters, rules)?;
-    let (wanted, loss) = (Wanted::parameters(&program), Loss::new(LossKind::CrossEntropy));
+    let mut optimizer = Optimizer::new(kind, 0.01, &network.parameters, rules)?;
     let mut step = || -> Result<f64> {
-        let (outputs, tape) = program.forward_saving(&images, &parameters, &wanted)?;
-        let rows = outputs[0].flatten_from(1).and_then(|rows| rows.to_vec2::<f32>()).map_err(failed)?;
-        let classes = rows[0].len();
-        let logits = Array2::from_shape_vec((rows.len(), classes), rows.concat());
-        let logits = logits.map_err(|e| Error::Engine(e.to_string()))?;
-        let own: Vec<usize> = labels.iter().map(|label| label % classes).collect();
-        let (mean, slope) = loss.evaluate(logits.view(), one_hot(&own, classes).view())?;
-        let slope = Tensor::from_iter(slope, &Device::Cpu).and_then(|slope| slope.reshape(outputs[0].shape()));
-        let mut grads = vec![None; outputs.len()];
-        grads[0] = Some(slope.map_err(failed)?);
-        let found = program.backward(tape, &grads)?;
-        optimizer.step(&parameters, &found.parameters, 1e-5)?;
-        Ok(mean)
+        let (tally, grads) = network.gradients(&images, &shape, targets.view(), &loss)?;
+        optimizer.step(&network.parameters, &grads, 1e-5)?;
+        Ok(tally.mean_loss())
     };
     let first = step()?;
     program.profile();

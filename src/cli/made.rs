@@ -77,14 +77,15 @@ pub fn inside(
     clock: &mut Clock,
 ) -> Result<Made> {
     let options = &work.options.training;
-    let mut probe = None;
+    let (mut probe, mut unseen) = (None, &Split::ALL[..]);
     if options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On {
         let features = work.features(data, Split::Train, &mut extractor)?;
         clock.lap(|seconds| &mut seconds.extract_train);
         probe = Some(work.fit(&features, data)?);
+        unseen = &[Split::Val, Split::Test];
     }
     drop(extractor);
-    readable(data, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
+    readable(data, unseen, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
     job.recount(work, data);
     let mut rows = Epochs::new(job.epochs());
     let mut row = |epoch: &Epoch| work.reporter.say_beside(&rows.row(epoch));

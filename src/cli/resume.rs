@@ -2,7 +2,7 @@
 
 use super::{Arguments, adapt, tell};
 use ::adapt::data::Dataset;
-use ::adapt::onnx::Model;
+use ::adapt::onnx::{Model, hex};
 use ::adapt::report::json;
 use ::adapt::report::out::{OutDir, RESUME};
 use ::adapt::train::tune::{CHECKPOINT, Settings};
@@ -38,7 +38,7 @@ impl Recipe {
             arguments: std::env::args_os().collect(),
             folder: std::env::current_dir().map_err(Error::io("."))?.into(),
             model: model.sha256.clone(),
-            images: images.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            images: hex(&images.finalize()),
             settings: settings.clone(),
         })
     }

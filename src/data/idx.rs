@@ -4,6 +4,7 @@
 use super::dataset::Split;
 use super::decode::{MAX_PIXELS, MAX_SIDE, io_reason};
 use super::records::{Labelled, MOST_IMAGES, Part, Store};
+use super::scan::split_of;
 use crate::error::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeSet;
@@ -37,11 +38,10 @@ fn file_name(path: &Path) -> &str {
 /// The split that a stem's last word names, and what is before that word.
 fn split(stem: &str) -> (Split, &str) {
     let (family, word) = stem.rsplit_once(['-', '_', '.']).unwrap_or(("", stem));
-    match word.to_lowercase().as_str() {
-        "train" | "training" => (Split::Train, family),
-        "val" | "valid" | "validation" => (Split::Val, family),
-        "t10k" | "test" | "testing" => (Split::Test, family),
-        _ => (Split::Train, stem),
+    match split_of(word) {
+        None if word.eq_ignore_ascii_case("t10k") => (Split::Test, family),
+        None => (Split::Train, stem),
+        Some(split) => (split, family),
     }
 }
 

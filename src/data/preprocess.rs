@@ -95,6 +95,16 @@ pub enum Layout {
     Nhwc,
 }
 
+impl Layout {
+    /// The axes of a batch in this order.
+    pub fn shape(self, images: usize, channels: usize, height: usize, width: usize) -> [usize; 4] {
+        match self {
+            Layout::Nchw => [images, channels, height, width],
+            Layout::Nhwc => [images, height, width, channels],
+        }
+    }
+}
+
 /// How an image becomes a model's input: x = (pixel * scale - mean) / std after resize and centre crop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
@@ -143,6 +153,12 @@ impl Preprocessing {
     /// How many values a pixel of the result has.
     pub fn channels(&self) -> usize {
         self.color.channels()
+    }
+
+    /// The shape of so many images' values.
+    pub fn shape(&self, images: usize, layout: Layout) -> [usize; 4] {
+        let (height, width) = self.size();
+        layout.shape(images, self.channels(), height as usize, width as usize)
     }
 
     /// Checks what the types leave open.

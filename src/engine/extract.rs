@@ -133,8 +133,7 @@ impl Extractor {
 
 /// One batch of the images that can be read. `start` is the chunk's place in the whole list.
 fn load<S: AsRef<str> + Sync>(source: &Source, chunk: &[S], start: usize, p: &Preprocessing, layout: Layout) -> Batch {
-    let (height, width) = (p.size().0 as usize, p.size().1 as usize);
-    let size = p.channels() * height * width;
+    let size: usize = p.shape(1, layout).iter().product();
     let mut input = vec![0f32; size * chunk.len()];
     let one =
         |(path, out): (&S, &mut [f32])| preprocess(&source.decode(path.as_ref(), p.color.has_alpha())?, p, layout, out);
@@ -151,13 +150,6 @@ fn load<S: AsRef<str> + Sync>(source: &Source, chunk: &[S], start: usize, p: &Pr
         }
     }
     input.truncate(places.len() * size);
-    let shape = match layout {
-        Layout::Nchw => [places.len(), p.channels(), height, width],
-        Layout::Nhwc => [places.len(), height, width, p.channels()],
-    };
-    Batch {
-        input: ArrayD::from_shape_vec(shape.to_vec(), input).expect("as many values as the shape says"),
-        places,
-        skipped,
-    }
+    let shape = p.shape(places.len(), layout).to_vec();
+    Batch { input: ArrayD::from_shape_vec(shape, input).expect("as many values as the shape says"), places, skipped }
 }

@@ -1,5 +1,6 @@
 //! How often, and in what forms, an import is tried.
 
+use super::fuse::fused;
 use super::import::{Builder, chain, decode, trainer, typed};
 use super::{Program, stable};
 use crate::error::{Error, Result};
@@ -22,7 +23,13 @@ pub(super) const INSIDE: Purpose = Purpose {
     instead: "train a head behind it, or cut the model so that it stays in the frozen part",
 };
 
+/// The program of a model, its chains as single steps.
 pub(crate) fn import(model: &Model, shape: &[Option<usize>], purpose: &Purpose) -> Result<Program> {
+    import_with(model, shape, purpose, parameters::as_inputs).map(fused)
+}
+
+/// The same with a step for each operator.
+pub(super) fn plain(model: &Model, shape: &[Option<usize>], purpose: &Purpose) -> Result<Program> {
     import_with(model, shape, purpose, parameters::as_inputs)
 }
 

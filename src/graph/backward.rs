@@ -29,9 +29,7 @@ impl Program {
                 let shape = piece.shapes[0].clone();
                 let found = self.backward_piece(piece, &grads.iter().map(part).collect::<Result<Vec<_>>>()?)?;
                 start += images;
-                for (sum, found) in sum.iter_mut().zip(found.parameters) {
-                    add(sum, found).map_err(failed)?;
-                }
+                add_gradients(&mut sum, found.parameters)?;
                 let zeros = || Tensor::zeros(shape, self.dtype, &self.device);
                 inputs.extend(wanted.then(|| found.input.map_or_else(zeros, Ok)));
             }
@@ -101,12 +99,16 @@ impl Program {
     }
 }
 
-fn add(sum: &mut Option<Tensor>, more: Option<Tensor>) -> candle_core::Result<()> {
-    if let Some(more) = more {
-        *sum = Some(match sum.take() {
-            Some(sum) => (sum + more)?,
-            None => more,
-        });
+/// Adds gradients to those of other images, parameter by parameter.
+///
+/// # Errors
+/// [`Error::Engine`] where shapes differ.
+pub fn add_gradients(sums: &mut [Option<Tensor>], more: Vec<Option<Tensor>>) -> Result<()> {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum = match (sum.take(), more) {
+            (Some(sum), Some(more)) => Some((sum + more).map_err(failed)?),
+            (sum, more) => sum.or(more),
+        };
     }
     Ok(())
 }

@@ -25,17 +25,17 @@ type Free<T> = Vec<(usize, Vec<T>)>;
 /// What buffers are made of.
 pub(super) trait Stored: Copy + Default {
     /// Those of this type.
-    fn of(buffers: &Buffers) -> MutexGuard<'_, Free<Self>>;
+    fn free(buffers: &Buffers) -> MutexGuard<'_, Free<Self>>;
 }
 
 impl Stored for f32 {
-    fn of(buffers: &Buffers) -> MutexGuard<'_, Free<f32>> {
+    fn free(buffers: &Buffers) -> MutexGuard<'_, Free<f32>> {
         buffers.f32.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Stored for f64 {
-    fn of(buffers: &Buffers) -> MutexGuard<'_, Free<f64>> {
+    fn free(buffers: &Buffers) -> MutexGuard<'_, Free<f64>> {
         buffers.f64.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -46,13 +46,13 @@ impl Buffers {
     pub(super) fn begin(&self, images: usize) {
         let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         let same = self.images.swap(images, Ordering::Relaxed) == images;
-        f32::of(self).retain(|(given, _)| same && given + 1 >= run);
-        f64::of(self).retain(|(given, _)| same && given + 1 >= run);
+        f32::free(self).retain(|(given, _)| same && given + 1 >= run);
+        f64::free(self).retain(|(given, _)| same && given + 1 >= run);
     }
 
     /// So many values, whatever they are.
     pub(super) fn take<T: Stored>(&self, count: usize) -> Vec<T> {
-        let mut free = T::of(self);
+        let mut free = T::free(self);
         // The smallest that is large enough, and not so large that somebody else will miss it.
         let fits = |&index: &usize| (count..=count + count / 4).contains(&free[index].1.capacity());
         // Of equals the one that was given back last: the others grow old.
@@ -71,7 +71,7 @@ impl Buffers {
         // Small ones are not worth a search.
         if vector.len() >= 1 << 10 {
             let run = self.runs.load(Ordering::Relaxed);
-            T::of(self).push((run, vector));
+            T::free(self).push((run, vector));
         }
     }
 
@@ -154,9 +154,9 @@ mod tests {
         holders.hold(&tensor);
         holders.hold(&view);
         holders.release(Some(tensor)).unwrap();
-        assert!(f32::of(&buffers).is_empty());
+        assert!(f32::free(&buffers).is_empty());
         holders.release(Some(view)).unwrap();
-        assert_eq!(f32::of(&buffers).len(), 1);
+        assert_eq!(f32::free(&buffers).len(), 1);
         let again = buffers.take::<f32>(4000);
         assert_eq!((again.len(), Some(again.as_ptr() as usize)), (4000, place));
         assert_eq!(buffers.take::<f32>(4000), vec![0.; 4000]);

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::parameters::Parameter;
 use crate::onnx::port::Port;
+pub use backward::add_gradients;
 use buffers::Buffers;
 use candle_core::{DType, Device, Tensor};
 use host::HostValue;
@@ -91,7 +92,7 @@ impl Program {
     /// # Errors
     /// [`Error::Model`] naming the node and operator that cannot be done, and what to do.
     pub fn import(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        attempts::import(model, shape, &attempts::INSIDE).map(fuse::fused)
+        attempts::import(model, shape, &attempts::INSIDE)
     }
 
     /// As [`Program::import`], with one step for each operator of the graph: slower, for checking.
@@ -99,7 +100,7 @@ impl Program {
     /// # Errors
     /// As there.
     pub fn import_plain(model: &Model, shape: &[Option<usize>]) -> Result<Program> {
-        attempts::import(model, shape, &attempts::INSIDE)
+        attempts::plain(model, shape, &attempts::INSIDE)
     }
 
     /// As [`Program::import`], twice: for inference, and for training with these means and variances of batch norms

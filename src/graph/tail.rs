@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub enum Extent {
     /// All of it.
     All,
-    /// So many blocks before the head. Blocks are what lies between tensors through which everything goes, where that holds
-    /// weights: a layer of a chain, a residual block.
+    /// So many blocks before the head. Blocks are what lies between tensors through which everything goes, where that
+    /// holds weights: a layer of a chain, a residual block.
     Last(usize),
     /// What comes behind this tensor of the file.
     Behind(String),
@@ -23,11 +23,11 @@ pub enum Extent {
 /// The trained part of a network that ends in a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
-    /// Tensors of the file through which everything goes and behind which all trained weights lie, the last one first. Empty
-    /// where only the image is such.
+    /// Tensors of the file through which everything goes and behind which all trained weights lie, the last one first.
+    /// Empty where only the image is such.
     pub starts: Vec<String>,
-    /// The trained weights' names in the [untied](crate::onnx::parameters::untie) model, each with the blocks that lie between it and the end: 0
-    /// for the head's own.
+    /// The trained weights' names in the [untied](crate::onnx::parameters::untie) model, each with the blocks that lie
+    /// between it and the end: 0 for the head's own.
     pub depths: HashMap<String, usize>,
     /// Those of them that batch norms read.
     pub norms: HashSet<String>,

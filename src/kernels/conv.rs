@@ -6,7 +6,6 @@ use super::simd::Isa;
 use super::winograd::by_kernel::ByKernel;
 use super::winograd::{self, Winograd};
 use super::{Activation, Float, Window, columns, depthwise, phases};
-use rayon::prelude::*;
 
 /// A convolution's geometry. `x` is `[images, inputs, height, width]`, the kernel `[outputs, inputs / groups, kernel
 /// height, kernel width]`, `y` `[images, outputs, height, width]`.
@@ -142,14 +141,4 @@ pub(super) fn by_kernel_on<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], d
         return ByKernel { isa, images, channels, map: w.input, size: w.output, before: w.before, x, dy }.write(dk);
     }
     columns::by_kernel(isa, conv, x, dy, dk);
-}
-
-/// Writes the gradient by the bias, given that by the output, to `db` (`[outputs]`).
-pub fn by_bias<T: Float>(conv: &Conv, dy: &[T], db: &mut [T]) {
-    let n = conv.window.positions();
-    assert!(dy.len() == conv.y_len() && db.len() == conv.outputs, "values as many as the geometry says");
-    db.par_iter_mut().enumerate().for_each(|(channel, db)| {
-        let maps = (0..conv.images).map(|image| &dy[(image * conv.outputs + channel) * n..][..n]);
-        *db = maps.map(|map| map.iter().copied().sum::<T>()).sum();
-    });
 }

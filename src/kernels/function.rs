@@ -4,8 +4,6 @@ use super::{Float, pointwise};
 
 /// What the functions are made of.
 pub trait Elementary: Float {
-    /// A number of the source.
-    fn number(value: f64) -> Self;
     /// `eˣ`
     fn exp(self) -> Self;
     /// The error function.
@@ -19,11 +17,6 @@ pub trait Elementary: Float {
 }
 
 impl Elementary for f32 {
-    #[inline(always)]
-    fn number(value: f64) -> f32 {
-        value as f32
-    }
-
     /// `2ⁿ · eʳ` with `|r| ≤ ln 2 / 2`, where `eʳ` is a polynomial (Cephes' `expf`): within two units in the last place up
     /// to `e⁸⁸`, from where on it stays. Without a branch, so that many are computed at once.
     #[inline(always)]
@@ -77,10 +70,6 @@ impl Elementary for f32 {
 }
 
 impl Elementary for f64 {
-    fn number(value: f64) -> f64 {
-        value
-    }
-
     fn exp(self) -> f64 {
         f64::exp(self)
     }
@@ -141,11 +130,16 @@ fn silu_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
     dy * gate * (T::ONE + x * (T::ONE - gate))
 }
 
-/// Between 0 and 1; what is not a number stays so.
+/// Between two bounds; what is not a number stays so.
+#[inline(always)]
+pub fn clip<T: Float>(x: T, [low, high]: [T; 2]) -> T {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
 #[inline(always)]
 fn unit<T: Float>(x: T) -> T {
-    let x = if x < T::default() { T::default() } else { x };
-    if x > T::ONE { T::ONE } else { x }
+    clip(x, [T::default(), T::ONE])
 }
 
 /// 1 where a gate is neither shut nor wide open.
@@ -157,19 +151,19 @@ fn between<T: Float>(gate: T) -> T {
 
 #[inline(always)]
 fn hard_swish<T: Elementary>([x]: [T; 1]) -> T {
-    x * unit(x * T::number(1. / 6.) + T::number(0.5))
+    x * unit(x * T::of(1. / 6.) + T::of(0.5))
 }
 
 #[inline(always)]
 fn hard_swish_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
-    let gate = unit(x * T::number(1. / 6.) + T::number(0.5));
-    dy * (gate + between(gate) * x * T::number(1. / 6.))
+    let gate = unit(x * T::of(1. / 6.) + T::of(0.5));
+    dy * (gate + between(gate) * x * T::of(1. / 6.))
 }
 
 /// The share of a normal distribution below `x`.
 #[inline(always)]
 fn normal<T: Elementary>(x: T) -> T {
-    T::number(0.5) * (T::ONE + (x * T::number(std::f64::consts::FRAC_1_SQRT_2)).erf())
+    T::of(0.5) * (T::ONE + (x * T::of(std::f64::consts::FRAC_1_SQRT_2)).erf())
 }
 
 #[inline(always)]
@@ -179,8 +173,8 @@ fn gelu<T: Elementary>([x]: [T; 1]) -> T {
 
 #[inline(always)]
 fn gelu_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
-    let density = T::number(0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
-    dy * (normal(x) + x * density * (T::default() - x * x * T::number(0.5)).exp())
+    let density = T::of(0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
+    dy * (normal(x) + x * density * (T::default() - x * x * T::of(0.5)).exp())
 }
 
 impl Function {
@@ -191,7 +185,7 @@ impl Function {
             Function::Silu => pointwise::map([x], y, silu),
             Function::HardSwish => pointwise::map([x], y, hard_swish),
             Function::HardSigmoid(a, b) => {
-                let (a, b) = (T::number(a), T::number(b));
+                let (a, b) = (T::of(a), T::of(b));
                 pointwise::map([x], y, |[x]| unit(x * a + b));
             }
             Function::Gelu => pointwise::map([x], y, gelu),
@@ -205,7 +199,7 @@ impl Function {
             Function::Silu => pointwise::map([x, dy], dx, silu_slope),
             Function::HardSwish => pointwise::map([x, dy], dx, hard_swish_slope),
             Function::HardSigmoid(a, b) => {
-                let (a, b) = (T::number(a), T::number(b));
+                let (a, b) = (T::of(a), T::of(b));
                 pointwise::map([x, dy], dx, |[x, dy]| dy * a * between(x * a + b));
             }
             Function::Gelu => pointwise::map([x, dy], dx, gelu_slope),

@@ -89,6 +89,7 @@ macro_rules! float {
             fn count(n: usize) -> Self {
                 n as $t
             }
+            #[inline(always)]
             fn of(value: f64) -> Self {
                 value as $t
             }
@@ -116,19 +117,15 @@ impl<T: Float> Activation<T> {
         Self::Clip(T::default(), T::HIGHEST)
     }
 
-    /// Applies it in place; what is not a number stays so.
-    pub fn apply(self, values: &mut [T]) {
-        if let Self::Clip(low, high) = self {
-            let clip = |v: T| {
-                if v < low {
-                    low
-                } else if v > high {
-                    high
-                } else {
-                    v
-                }
-            };
-            values.iter_mut().for_each(|v| *v = clip(*v));
+    /// It of a vector; what is not a number stays so.
+    ///
+    /// # Safety
+    /// As for [`simd::Vector`].
+    #[inline(always)]
+    unsafe fn of_vector<V: simd::Vector<T>>(self, values: V) -> V {
+        match self {
+            Self::None => values,
+            Self::Clip(low, high) => unsafe { V::splat(high).min(V::splat(low).max(values)) },
         }
     }
 }

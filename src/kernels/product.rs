@@ -285,12 +285,9 @@ unsafe fn sums<T: Float, V: Vector<T>, const R: usize, const N: usize, const COP
                 }
             }
         }
-        for (r, sums) in sums.iter_mut().enumerate() {
-            for (n, sum) in sums.iter_mut().enumerate() {
-                if let Activation::Clip(low, high) = activation {
-                    *sum = V::splat(high).min(V::splat(low).max(*sum));
-                }
-                sum.store(c.add(r * ld + n * V::LANES));
+        for (r, sums) in sums.iter().enumerate() {
+            for (n, sum) in sums.iter().enumerate() {
+                activation.of_vector(*sum).store(c.add(r * ld + n * V::LANES));
             }
         }
     }

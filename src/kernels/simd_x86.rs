@@ -32,6 +32,23 @@ macro_rules! arithmetic {
     };
 }
 
+macro_rules! whole {
+    ($t:ty, $splat:ident $load:ident $store:ident) => {
+        #[inline(always)]
+        unsafe fn splat(value: $t) -> Self {
+            unsafe { $splat(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const $t) -> Self {
+            unsafe { $load(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $t) {
+            unsafe { $store(to, self) }
+        }
+    };
+}
+
 /// Indices of a permutation of two vectors.
 macro_rules! table {
     ($t:ty, $lanes:literal, |$i:ident| $value:expr) => {{
@@ -51,18 +68,7 @@ macro_rules! wide {
         impl Vector<$t> for $v {
             const LANES: usize = $lanes;
             const MANY: bool = true;
-            #[inline(always)]
-            unsafe fn splat(value: $t) -> Self {
-                unsafe { $splat(value) }
-            }
-            #[inline(always)]
-            unsafe fn load(from: *const $t) -> Self {
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $t) {
-                unsafe { $store(to, self) }
-            }
+            whole!($t, $splat $load $store);
             #[inline(always)]
             unsafe fn load_part(from: *const $t, n: usize) -> Self {
                 unsafe { $load_part(((1u32 << n.min($lanes)) - 1) as $mask, from) }
@@ -118,18 +124,7 @@ macro_rules! narrow {
         impl Vector<$t> for $v {
             const LANES: usize = $lanes;
             const MANY: bool = false;
-            #[inline(always)]
-            unsafe fn splat(value: $t) -> Self {
-                unsafe { $splat(value) }
-            }
-            #[inline(always)]
-            unsafe fn load(from: *const $t) -> Self {
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $t) {
-                unsafe { $store(to, self) }
-            }
+            whole!($t, $splat $load $store);
             #[inline(always)]
             unsafe fn load_part(from: *const $t, n: usize) -> Self {
                 let mut values = [0.0; $lanes];

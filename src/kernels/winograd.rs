@@ -87,9 +87,13 @@ impl Block {
 
     /// Values from one channel's tiles to the next one's, with room for a vector.
     fn pitch(&self) -> usize {
-        // Odd in cache lines, so that channels do not all fall into the same sets.
-        (self.tiles() + LANES).div_ceil(LANES) / 2 * 2 * LANES + LANES
+        odd_pitch(self.tiles() + LANES)
     }
+}
+
+/// Room for so many values in whole vectors, odd in their number, so that rows do not all fall into the same sets of a cache.
+fn odd_pitch(values: usize) -> usize {
+    values.div_ceil(LANES) / 2 * 2 * LANES + LANES
 }
 
 impl<T: Float, F: Fn(usize, usize, usize) -> T + Sync> Winograd<'_, T, F> {

@@ -4,7 +4,7 @@
 //! belongs to the tensor of the same name in the file.
 
 use super::graph::Index;
-use super::schema::{GraphProto, NodeProto, TensorProto, data_type};
+use super::schema::{NodeProto, TensorProto, data_type};
 use super::surgery::listed;
 use super::tensor::{floats, raw_bytes};
 use super::{Model, normalize};
@@ -36,15 +36,17 @@ fn weights(node: &NodeProto) -> &'static [usize] {
     }
 }
 
+/// Their names.
+fn named(node: &NodeProto) -> impl Iterator<Item = &str> {
+    weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str)
+}
+
 /// Names of the values that nodes read as weights, or as a batch norm's statistics where those are wanted, each once, in
 /// order.
 fn read_as_weights<'a>(index: &Index<'a>, statistics: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a TensorProto)> {
     let mut seen = HashSet::new();
-    let named = |node: &'a NodeProto| weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
-    let values =
-        index.graph.node.iter().flat_map(|node| {
-            named(node).chain(statistics_of(node).into_iter().flatten().filter(|name| statistics(name)))
-        });
+    let followed = |node: &'a NodeProto| statistics_of(node).into_iter().flatten().filter(|name| statistics(name));
+    let values = index.graph.node.iter().flat_map(|node| named(node).chain(followed(node)));
     let stored = values.filter_map(|value| Some((value, index.constant(value)?)));
     stored.filter(|(value, tensor)| is_float(tensor) && seen.insert(*value)).collect()
 }
@@ -57,8 +59,7 @@ pub fn statistics_of(node: &NodeProto) -> Option<[&str; 2]> {
 
 /// The stored weights that a node reads, by the names by which it reads them.
 pub fn of_node<'a>(index: &Index<'a>, node: &'a NodeProto) -> impl Iterator<Item = &'a str> {
-    let read = weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str);
-    read.filter(|value| index.constant(value).is_some_and(is_float))
+    named(node).filter(|value| index.constant(value).is_some_and(is_float))
 }
 
 /// Whether [`floats`] can read it, told without reading.
@@ -188,14 +189,10 @@ pub fn set_values(model: &mut Model, values: &HashMap<String, Vec<f32>>) -> Resu
     missing.map_or(Ok(()), Err)
 }
 
-/// The same model with weights of these values (`None`: no such initializer, or another number of values), in the type
-/// that each has in the file.
+/// The same model with other values for one weight: `None` where [`set_values`] refuses them, or it is no float.
 pub fn with_values(model: &Model, name: &str, values: &[f32]) -> Option<Model> {
     let mut model = model.clone();
-    let graph: &mut GraphProto = model.proto.graph.as_mut()?;
-    let tensor = graph.initializer.iter_mut().find(|tensor| tensor.name() == name)?;
-    floats(tensor).filter(|old| old.len() == values.len())?;
-    let data_type = tensor.data_type();
-    super::tensor::set_raw(tensor, super::tensor::encode_floats(values.iter().copied(), data_type));
+    model.graph().initializer.iter().find(|tensor| tensor.name() == name).filter(|tensor| is_float(tensor))?;
+    set_values(&mut model, &HashMap::from([(name.to_owned(), values.to_vec())])).ok()?;
     Some(model)
 }

@@ -141,10 +141,7 @@ impl Input {
     /// Axes of a batch of `n` images.
     pub fn shape(&self, n: usize) -> [usize; 4] {
         let (h, w) = (self.height as usize, self.width as usize);
-        match self.layout {
-            Layout::Nchw => [n, self.channels, h, w],
-            Layout::Nhwc => [n, h, w, self.channels],
-        }
+        self.layout.shape(n, self.channels, h, w)
     }
 
     /// The axes as an engine wants to know them: `None` for a free batch.

@@ -46,37 +46,25 @@ impl Inside {
     pub fn open(model: &Model, logits: &str, extent: &Extent, backend: &Backend, input: &Input) -> Result<Inside> {
         let model = surgery::backbone(model, &Cut::at(logits), &Pooling::None);
         let graph::Tail { starts, depths, norms, statistics } = tail(&model, extent)?;
-        let mut refused = None;
-        for start in starts.iter().take(MOST_TRIED) {
-            match behind(&model, start, backend, input) {
+        let (mut opened, mut refused) = (None, None);
+        for start in starts.into_iter().take(MOST_TRIED) {
+            match behind(&model, &start, backend, input) {
                 Ok(Some((part, program, frozen, shape))) => {
-                    let (start, frozen) = (Some(start.clone()), Some(frozen));
-                    let (training, axes) = (None, Vec::new());
-                    return Ok(Inside {
-                        start,
-                        program,
-                        depths,
-                        norms,
-                        training,
-                        statistics,
-                        frozen,
-                        shape,
-                        part,
-                        axes,
-                    });
+                    opened = Some((Some(start), part, program, Some(frozen), shape, Vec::new()));
+                    break;
                 }
                 Ok(None) => {}
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
-        match Program::import(&model, &input.axes()) {
-            Ok(program) => {
-                let shape = input.shape(1)[1..].to_vec();
-                let (start, training, frozen, axes) = (None, None, None, input.axes().to_vec());
-                Ok(Inside { start, program, depths, norms, training, statistics, frozen, shape, part: model, axes })
-            }
-            Err(error) => Err(advise(&model, refused.unwrap_or(error), input)),
-        }
+        let (start, part, program, frozen, shape, axes) = match opened {
+            Some(opened) => opened,
+            None => match Program::import(&model, &input.axes()) {
+                Ok(program) => (None, model, program, None, input.shape(1)[1..].to_vec(), input.axes().to_vec()),
+                Err(error) => return Err(advise(&model, refused.unwrap_or(error), input)),
+            },
+        };
+        Ok(Inside { start, program, depths, norms, training: None, statistics, frozen, shape, part, axes })
     }
 
     /// Lets the trained batch norms take the statistics of each step's images, and the stored ones follow those.

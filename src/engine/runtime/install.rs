@@ -203,7 +203,7 @@ fn check(archive: &Path, expected: &str) -> Result<()> {
             n => hash.update(&buffer[..n]),
         }
     }
-    let got: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let got = crate::onnx::hex(&hash.finalize());
     if got == expected {
         return Ok(());
     }

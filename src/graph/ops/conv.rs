@@ -4,7 +4,6 @@ use super::shape::moved;
 use super::slices::{self, Real, by_type, on_slices};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, fused, whole};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
-use crate::kernels::function::Elementary;
 use crate::kernels::pointwise::Grid;
 use crate::kernels::{Activation, Window};
 use candle_core::{Result, Tensor};
@@ -117,8 +116,7 @@ fn forward<T: Real>(op: &Conv, run: &Run, [x, k, bias]: [&Tensor; 3]) -> Result<
     let conv = op.geometry(x.dims(), k.dims())?;
     let shape = output_shape(&conv.window, x.dims(), conv.outputs);
     let bias = bias.flatten_all()?.broadcast_as(conv.outputs)?;
-    let number = |value: f64| <T as Elementary>::number(value);
-    let activation = op.clip.map_or(Activation::None, |[low, high]| Activation::Clip(number(low), number(high)));
+    let activation = op.clip.map_or(Activation::None, |[low, high]| Activation::Clip(T::of(low), T::of(high)));
     on_slices::<T, 3>(run, [x, k, &bias], &shape, |[x, k, bias], y| {
         kernel::forward(&conv, x, k, Some(bias), activation, y)
     })

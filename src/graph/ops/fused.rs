@@ -2,26 +2,14 @@
 
 use super::slices::{self, Real, by_type, on_slices};
 use super::{Keeps, Kept, Op, Run};
-use crate::kernels::function::{Elementary, Function};
+use crate::kernels::function::{Function, clip as clip_to};
 use crate::kernels::pointwise::{self, Grid};
 use crate::kernels::rows;
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
 fn bounds<T: Real>(clip: Option<[f64; 2]>) -> [T; 2] {
-    clip.map_or([T::LOWEST, T::HIGHEST], |clip| clip.map(<T as Elementary>::number))
-}
-
-/// Between two bounds; what is not a number stays so.
-#[inline(always)]
-fn between<T: Real>(x: T, [low, high]: [T; 2]) -> T {
-    if x < low {
-        low
-    } else if x > high {
-        high
-    } else {
-        x
-    }
+    clip.map_or([T::LOWEST, T::HIGHEST], |clip| clip.map(T::of))
 }
 
 /// The gradient in front of a clip, from its output and the gradient behind it: only what lies between the bounds passes.
@@ -41,7 +29,7 @@ impl Op for Clip {
     fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
         fn forward<T: Real>(clip: [f64; 2], run: &Run, x: &Tensor) -> Result<Tensor> {
             let bounds = bounds::<T>(Some(clip));
-            on_slices::<T, 1>(run, [x], x.dims(), |x, y| pointwise::map(x, y, |[x]| between(x, bounds)))
+            on_slices::<T, 1>(run, [x], x.dims(), |x, y| pointwise::map(x, y, |[x]| clip_to(x, bounds)))
         }
         by_type!(x[0].dtype(), forward(self.0, run, x[0]))
     }
@@ -89,7 +77,7 @@ impl Op for AddClip {
     fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
         fn forward<T: Real>(clip: [f64; 2], run: &Run, [a, b]: [&Tensor; 2]) -> Result<Tensor> {
             let bounds = bounds::<T>(Some(clip));
-            on_slices::<T, 2>(run, [a, b], a.dims(), |x, y| pointwise::map(x, y, |[a, b]| between(a + b, bounds)))
+            on_slices::<T, 2>(run, [a, b], a.dims(), |x, y| pointwise::map(x, y, |[a, b]| clip_to(a + b, bounds)))
         }
         by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1]]))
     }
@@ -118,7 +106,7 @@ impl Op for ScaleShift {
         fn forward<T: Real>(clip: Option<[f64; 2]>, run: &Run, x: [&Tensor; 3]) -> Result<Tensor> {
             let (grid, bounds) = (ScaleShift::grid(x[0].dims(), x[1].dims())?, bounds::<T>(clip));
             on_slices::<T, 3>(run, x, x[0].dims(), |[x, s, t], y| {
-                grid.map([x], [s, t], y, |[x], [s, t]| between(x * s + t, bounds));
+                grid.map([x], [s, t], y, |[x], [s, t]| clip_to(x * s + t, bounds));
             })
         }
         by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1], x[2]]))
@@ -179,7 +167,7 @@ pub(in crate::graph) struct LayerNorm {
 impl Op for LayerNorm {
     fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
         fn forward<T: Real>(epsilon: f64, run: &Run, x: [&Tensor; 3]) -> Result<Tensor> {
-            let epsilon = <T as Elementary>::number(epsilon);
+            let epsilon = T::of(epsilon);
             on_slices::<T, 3>(run, x, x[0].dims(), |[x, s, t], y| rows::layer_norm(epsilon, x, [s, t], y))
         }
         by_type!(x[0].dtype(), forward(self.epsilon, run, [x[0], x[1], x[2]]))
@@ -193,7 +181,7 @@ impl Op for LayerNorm {
         fn backward<T: Real>(epsilon: f64, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
             let (x, scale, width) = (kept.input(0)?, kept.input(1)?, kept.input(1)?.elem_count());
             let (mut by_scale, mut by_bias) = (vec![T::default(); width], vec![T::default(); width]);
-            let epsilon = <T as Elementary>::number(epsilon);
+            let epsilon = T::of(epsilon);
             let dx = on_slices::<T, 3>(run, [x, scale, grad], x.dims(), |values, dx| {
                 rows::layer_norm_back(epsilon, values, dx, [&mut by_scale, &mut by_bias]);
             })?;

@@ -34,36 +34,31 @@ pub(super) fn forward<T: Float>(
     let frame = Frame::forward(w, whole(w.output)[0], isa.lanes::<T>());
     let taps = Taps::new(&frame, w.kernel, w.dilation);
     let channels = k.len() / w.taps();
-    each_plane(w, (x, w.pixels()), (y, w.positions()), &frame, |plane, frame_values, x, y| {
-        let channel = plane % channels;
-        let k = &k[channel * w.taps()..][..w.taps()];
-        let bias = bias.map_or(T::default(), |bias| bias[channel]);
-        let to = Shared(y.as_mut_ptr());
-        isa.run(Correlate {
-            frame: &frame,
-            taps: &taps,
-            x,
-            values: frame_values,
-            k,
-            bias,
-            activation,
-            to,
-            size: w.output,
-        });
-    });
+    each_plane(
+        w,
+        (x, w.pixels()),
+        (y, w.positions()),
+        || Scratch::zeros(frame.len()),
+        |plane, values, x, y| {
+            let channel = plane % channels;
+            let k = &k[channel * w.taps()..][..w.taps()];
+            let bias = bias.map_or(T::default(), |bias| bias[channel]);
+            let to = Shared(y.as_mut_ptr());
+            isa.run(Correlate { frame: &frame, taps: &taps, x, values, k, bias, activation, to, size: w.output });
+        },
+    );
 }
 
-/// Calls `each(plane, frame, source, target)` for every plane, on all threads.
-fn each_plane<T: Float>(
+/// Calls `each(plane, room, source, target)` for every plane, on all threads, each with a `room` to itself.
+fn each_plane<T: Float, R>(
     w: &Window,
     (from, from_len): (&[T], usize),
     (to, to_len): (&mut [T], usize),
-    frame: &Frame,
-    each: impl Fn(usize, &mut [T], &[T], &mut [T]) + Sync,
+    room: impl Fn() -> R + Sync + Send,
+    each: impl Fn(usize, &mut R, &[T], &mut [T]) + Sync,
 ) {
     let planes = to.par_chunks_exact_mut(to_len).enumerate().with_min_len(1 + SHARE / (w.pixels() + w.positions()));
-    let start = || Scratch::zeros(frame.len());
-    planes.for_each_init(start, |values, (plane, to)| each(plane, values, &from[plane * from_len..][..from_len], to));
+    planes.for_each_init(room, |room, (plane, to)| each(plane, room, &from[plane * from_len..][..from_len], to));
 }
 
 /// Frames a map and correlates it with a kernel.
@@ -102,11 +97,17 @@ pub(super) fn by_input<T: Float>(isa: Isa, w: &Window, k: &[T], dy: &[T], dx: &m
     let taps = Taps::new(&frame, w.kernel, w.dilation);
     let channels = k.len() / w.taps();
     let turned: Vec<T> = k.chunks_exact(w.taps()).flat_map(|k| k.iter().rev().copied()).collect();
-    each_plane(w, (dy, w.positions()), (dx, w.pixels()), &frame, |plane, values, x, dx| {
-        let k = &turned[plane % channels * w.taps()..][..w.taps()];
-        let (bias, activation, to) = (T::default(), Activation::None, Shared(dx.as_mut_ptr()));
-        isa.run(Correlate { frame: &frame, taps: &taps, x, values, k, bias, activation, to, size: w.input });
-    });
+    each_plane(
+        w,
+        (dy, w.positions()),
+        (dx, w.pixels()),
+        || Scratch::zeros(frame.len()),
+        |plane, values, x, dx| {
+            let k = &turned[plane % channels * w.taps()..][..w.taps()];
+            let (bias, activation, to) = (T::default(), Activation::None, Shared(dx.as_mut_ptr()));
+            isa.run(Correlate { frame: &frame, taps: &taps, x, values, k, bias, activation, to, size: w.input });
+        },
+    );
 }
 
 /// Every stride-th pixel is a correlation of the gradient with every stride-th tap; all of these get kernels of one size,
@@ -133,11 +134,9 @@ fn by_input_in_phases<T: Float>(isa: Isa, w: &Window, k: &[T], dy: &[T], dx: &mu
             }
         }
     }
-    let planes = dx.par_chunks_exact_mut(w.pixels()).enumerate().with_min_len(1 + SHARE / (w.pixels() + w.positions()));
-    let start = || (Scratch::zeros(frame.len()), Scratch::new(count * size[0] * size[1]));
-    planes.for_each_init(start, |(values, parts), (plane, dx)| {
+    let room = || (Scratch::zeros(frame.len()), Scratch::new(count * size[0] * size[1]));
+    each_plane(w, (dy, w.positions()), (dx, w.pixels()), room, |plane, (values, parts), x, dx| {
         let k = &kernels[plane % channels * count * kernel[0] * kernel[1]..][..count * kernel[0] * kernel[1]];
-        let x = &dy[plane * w.positions()..][..w.positions()];
         isa.run(Phases { frame: &frame, taps: &taps, x, values, k, parts, size, w, dx });
     });
 }

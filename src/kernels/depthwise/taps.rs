@@ -135,14 +135,9 @@ unsafe fn store<T: Float, V: Vector<T>>(
     [rows, columns]: [usize; 2],
 ) {
     unsafe {
-        for (r, mut sum) in sums.into_iter().enumerate() {
-            if let Activation::Clip(low, high) = activation {
-                sum = V::splat(high).min(V::splat(low).max(sum));
-            }
-            if r < rows {
-                let to = to.add(r * pitch);
-                if columns >= V::LANES { sum.store(to) } else { sum.store_part(to, columns) }
-            }
+        for (r, sum) in sums.into_iter().enumerate().take(rows) {
+            let (sum, to) = (activation.of_vector(sum), to.add(r * pitch));
+            if columns >= V::LANES { sum.store(to) } else { sum.store_part(to, columns) }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::super::scratch::Scratch;
 use super::super::simd::{Isa, Job, Vector};
 use super::super::{Activation, Float};
 use super::transforms::{Constants, from_sums, of_map};
-use super::{Block, PRODUCTS, SIDE};
+use super::{Block, PRODUCTS, SIDE, odd_pitch};
 use rayon::prelude::*;
 
 /// Sums that are held at once.
@@ -28,11 +28,6 @@ pub(in super::super) struct ByKernel<'a, T> {
 struct Tiles<T> {
     values: Scratch<T>,
     pitch: usize,
-}
-
-/// Whole vectors, odd in their number, so that rows do not all fall into the same sets of a cache.
-fn odd_pitch(channels: usize) -> usize {
-    channels.div_ceil(LANES) / 2 * 2 * LANES + LANES
 }
 
 impl<T: Float> ByKernel<'_, T> {

@@ -188,10 +188,7 @@ pub(super) unsafe fn from_products<T: Float, V: Vector<T>>(
         for (y, line) in half.into_iter().enumerate() {
             let mut line = product_side(constants, line);
             for value in &mut line {
-                *value = value.add(bias);
-                if let Activation::Clip(low, high) = activation {
-                    *value = V::splat(high).min(V::splat(low).max(*value));
-                }
+                *value = activation.of_vector(value.add(bias));
             }
             let ((ac, ac_behind), (bd, bd_behind)) = (line[0].interleave(line[2]), line[1].interleave(line[3]));
             let ((first, second), (third, fourth)) = (ac.interleave(bd), ac_behind.interleave(bd_behind));

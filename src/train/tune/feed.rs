@@ -1,7 +1,7 @@
 //! Images for training: what the trained part of a network takes, batch by batch.
 
 use crate::data::augment::{self, Level};
-use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, preprocess};
+use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, preprocess};
 use crate::engine::Extractor;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
@@ -47,11 +47,6 @@ impl Feed<'_> {
         self.labels.len()
     }
 
-    /// The shape of `images` images.
-    pub fn batch_shape(&self, images: usize) -> Vec<usize> {
-        [&[images], self.shape].concat()
-    }
-
     /// The values for the images at `places`, one behind the other.
     ///
     /// # Errors
@@ -60,17 +55,12 @@ impl Feed<'_> {
         if let Some(kept) = self.kept {
             return Ok(places.iter().flat_map(|&place| kept.row(place)).copied().collect());
         }
-        let (height, width) = self.preprocessing.size();
-        let (channels, height, width) = (self.preprocessing.channels(), height as usize, width as usize);
-        let size = channels * height * width;
+        let shape = self.preprocessing.shape(places.len(), self.layout);
+        let size = shape[1..].iter().product::<usize>();
         let mut images = vec![0.; places.len() * size];
         let slots = images.par_chunks_exact_mut(size.max(1)).zip(places);
         slots.try_for_each(|(slot, &place)| self.image(&self.paths[place], change, slot))?;
         let Some(frozen) = self.frozen else { return Ok(images) };
-        let shape = match self.layout {
-            Layout::Nchw => [places.len(), channels, height, width],
-            Layout::Nhwc => [places.len(), height, width, channels],
-        };
         let images = ArrayD::from_shape_vec(shape.to_vec(), images).map_err(|e| Error::Engine(e.to_string()))?;
         let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
         let found = frozen.engine().run_outputs(images.view(), &[0])?.swap_remove(0);
@@ -105,16 +95,17 @@ pub fn order(images: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
-/// Decodes every image, so that one that cannot be read is known before the training and not in its midst. Such images
-/// leave `data` and are listed in `data.skipped`.
+/// Decodes every image of these splits, so that one that cannot be read is known before the training and not in its midst.
+/// Such images leave `data` and are listed in `data.skipped`.
 ///
 /// # Errors
 /// [`Error::Data`] for the first of them where `strict`, or when a class is left with too few images; [`Error::Interrupted`].
-pub fn readable(data: &mut Dataset, alpha: bool, strict: bool, progress: Progress) -> Result<()> {
-    emit(progress, Event::Stage { name: "looking through the images", total: data.items.len() as u64 })?;
+pub fn readable(data: &mut Dataset, splits: &[Split], alpha: bool, strict: bool, progress: Progress) -> Result<()> {
+    let asked: Vec<&Item> = data.items.iter().filter(|item| splits.contains(&item.split)).collect();
+    emit(progress, Event::Stage { name: "looking through the images", total: asked.len() as u64 })?;
     let mut skipped = Vec::new();
-    for items in data.items.chunks(256) {
-        let reason = |item: &Item| Some((item.path.clone(), data.source.decode(&item.path, alpha).err()?));
+    for items in asked.chunks(256) {
+        let reason = |item: &&Item| Some((item.path.clone(), data.source.decode(&item.path, alpha).err()?));
         let found: Vec<_> = items.par_iter().filter_map(reason).collect();
         skipped.extend(found.into_iter().map(|(path, reason)| Skipped { path, reason }));
         emit(progress, Event::Advance(items.len() as u64))?;

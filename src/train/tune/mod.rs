@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
-use step::{Batch, State};
+use step::{Batch, Order, State};
 
 /// Batches that are loaded ahead.
 const AHEAD: usize = 2;
@@ -98,18 +98,11 @@ pub struct Standing {
     /// Steps done.
     step: u64,
     /// Of this epoch's steps so far.
-    tally: Sums,
+    tally: Tally,
     /// Wall time of this epoch so far.
     seconds: f64,
     epochs: Vec<Epoch>,
     best: Option<Best>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Sums {
-    loss: f64,
-    correct: usize,
-    images: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -154,9 +147,10 @@ impl Tuning<'_> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
+                let mut order = Order::default();
                 for step in first..settings.steps {
                     // Nobody waits for more where training failed or was stopped.
-                    if sender.send(self.load(step)).is_err() {
+                    if sender.send(self.load(step, &mut order)).is_err() {
                         return;
                     }
                 }
@@ -234,16 +228,15 @@ impl Tuning<'_> {
         }
         let settings = self.settings;
         let last = state.standing.step.saturating_sub(1);
-        let Sums { loss, correct, images } = std::mem::take(&mut state.standing.tally);
         let trained = std::mem::take(&mut state.standing.seconds);
-        let tally = (images > 0).then_some(Tally { loss, correct, images });
+        let tally = Some(std::mem::take(&mut state.standing.tally)).filter(|tally| tally.images > 0);
         let made = Epoch {
             epoch,
             train_loss: tally.map(|t| t.mean_loss()),
             train_accuracy: tally.map(|t| t.accuracy()),
             val_loss: val.map(|t| t.mean_loss()),
             val_accuracy: val.map(|t| t.accuracy()),
-            lr: if images > 0 { settings.lr_at(last) } else { 0. },
+            lr: tally.map_or(0., |_| settings.lr_at(last)),
             images_per_second: tally.map(|t| t.images as f64 / trained.max(1e-9)),
             seconds: trained + started.elapsed().as_secs_f64(),
         };

@@ -1,14 +1,16 @@
 //! The trained part of a network with its weights: loss, gradients, predictions.
 
+use super::failed;
 use super::feed::{Change, Feed};
 use crate::data::augment::Level;
 use crate::engine::candle::tensor;
 use crate::error::{Error, Result};
-use crate::graph::{Program, Wanted};
+use crate::graph::{Program, Wanted, add_gradients};
 use crate::metrics::argmax;
 use crate::train::loss::Loss;
 use candle_core::{DType, Tensor};
 use ndarray::{Array2, ArrayView2, s};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Values that images of one run may have together: what is kept for the reverse pass is a hundred times as much.
@@ -27,7 +29,7 @@ pub struct Network<'a> {
 }
 
 /// What a step's images gave.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// The sum of the losses.
     pub loss: f64,
@@ -54,10 +56,6 @@ impl Tally {
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.images.max(1) as f64
     }
-}
-
-fn failed(error: candle_core::Error) -> Error {
-    Error::Engine(format!("candle: {error}"))
 }
 
 impl<'a> Network<'a> {
@@ -110,10 +108,7 @@ impl<'a> Network<'a> {
             let mut slopes = vec![None; outputs.len()];
             slopes[0] = Some(slope);
             let found = self.program.backward(tape, &slopes)?.parameters;
-            sum = match start {
-                0 => found,
-                _ => sum.into_iter().zip(found).map(|(a, b)| both(a, b)).collect::<Result<_>>()?,
-            };
+            if start == 0 { sum = found } else { add_gradients(&mut sum, found)? }
         }
         Ok((tally, sum))
     }
@@ -143,13 +138,6 @@ impl<'a> Network<'a> {
         };
         let mut named = self.program.parameters().iter().zip(&self.parameters);
         named.find(|(_, tensor)| !sound(tensor)).map(|(parameter, _)| parameter.name.as_str())
-    }
-}
-
-fn both(a: Option<Tensor>, b: Option<Tensor>) -> Result<Option<Tensor>> {
-    match (a, b) {
-        (Some(a), Some(b)) => (a + b).map(Some).map_err(failed),
-        (a, b) => Ok(a.or(b)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One step of training: its batch, its gradients, and what it changes.
 
-use super::feed::{Change, order};
+use super::feed::{self, Change};
 use super::network::Network;
 use super::{Standing, Tuning, failed};
 use crate::data::Layout;
@@ -25,10 +25,18 @@ pub(super) struct State<'a> {
     pub(super) changing: Vec<Tensor>,
     /// How many of them are trained.
     pub(super) trained: usize,
+    pub(super) loss: Loss,
     pub(super) optimizer: Optimizer,
     pub(super) ema: Option<Ema>,
     /// The weights of the best epoch; without validation, of the start of this one.
     pub(super) best: Option<Vec<Tensor>>,
+}
+
+/// The order of an epoch's images, which all of its steps share.
+#[derive(Default)]
+pub(super) struct Order {
+    epoch: u64,
+    places: Vec<usize>,
 }
 
 /// A loaded batch.
@@ -62,16 +70,19 @@ impl Tuning<'_> {
         let optimizer = Optimizer::new(s.optimizer.kind(s.momentum), s.weight_decay, own, rules)?;
         let ema = (s.ema > 0.).then(|| Ema::new(own, s.ema)).transpose()?;
         let standing = Standing::default();
-        Ok(State { standing, network, names, places, changing, trained, optimizer, ema, best: None })
+        let loss = self.loss();
+        Ok(State { standing, network, names, places, changing, trained, loss, optimizer, ema, best: None })
     }
 
     /// The batch of a step.
-    pub(super) fn load(&self, step: u64) -> Result<Batch> {
+    pub(super) fn load(&self, step: u64, order: &mut Order) -> Result<Batch> {
         let settings = self.settings;
         let by_epoch = settings.by_epoch(self.train.images());
         let (epoch, batch) = (step / by_epoch, step % by_epoch);
-        let order = order(self.train.images(), settings.seed, epoch);
-        let places = order.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default();
+        if order.places.is_empty() || order.epoch != epoch {
+            *order = Order { epoch, places: feed::order(self.train.images(), settings.seed, epoch) };
+        }
+        let places = order.places.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default();
         let mut values = self.train.load(places, Change { level: settings.augment, seed: settings.seed, epoch })?;
         let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
         let mut targets = one_hot(&labels, self.classes);
@@ -113,7 +124,7 @@ impl Tuning<'_> {
             Ok(Some(format!("step {step}: {what} not finite; lower --lr (it is {lr:e}){clip}")))
         };
         let network = &mut state.network;
-        let found = network.gradients(&batch.values, self.train.shape, batch.targets.view(), &self.loss());
+        let found = network.gradients(&batch.values, self.train.shape, batch.targets.view(), &state.loss);
         let (tally, mut grads) = match found {
             Ok(found) if found.0.loss.is_finite() => found,
             Ok(_) | Err(Error::Train(_)) => {
@@ -136,10 +147,7 @@ impl Tuning<'_> {
         if let Some(ema) = &mut state.ema {
             ema.update(trained)?;
         }
-        let sums = &mut state.standing.tally;
-        sums.loss += tally.loss;
-        sums.correct += tally.correct;
-        sums.images += tally.images;
+        state.standing.tally.add(tally);
         state.standing.step = step;
         Ok(None)
     }
