@@ -10,6 +10,7 @@ mod cli {
 
     mod arguments;
     mod datasets;
+    mod ends;
     mod graphs;
     mod inside;
     mod inspect;

@@ -36,7 +36,8 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 
     let (mut model, mut data, out) = open(options, going_on.map(|(folder, _)| folder), &progress)?;
     let backend = options.engine.resolve(&progress)?;
-    let (plan, extractor) = Plan::make(&mut model, &backend, &plan_options(options), &progress)?;
+    let (mut plan, extractor) = Plan::make(&mut model, &backend, &plan_options(options), &progress)?;
+    plan.train = options.train.to_string();
     let (model, plan, extractor) = (&model, &plan, extractor.strict(options.strict));
     let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };
     let job = match &options.train {
@@ -61,7 +62,8 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 
     let (file, images) = (out.path("model.onnx"), (&data.source, &made.sample[..]));
     let expected = Expected { logits: made.expected.view(), features: made.features.as_ref().map(|f| f.view()) };
-    let proof = verify(&file, plan, made.adapted.activation, &backend, images, expected, &progress);
+    let prover = options.engine.prover(&backend, &progress);
+    let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
     clock.lap(|seconds| &mut seconds.verify);
     clock.seconds.total = clock.total();

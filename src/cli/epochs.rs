@@ -58,19 +58,16 @@ fn time(seconds: f64) -> String {
 /// A line an epoch, with the header before the first.
 pub struct Epochs {
     total: u64,
-    seconds: f64,
     begun: bool,
 }
 
 impl Epochs {
     pub fn new(total: u64) -> Epochs {
-        Epochs { total, seconds: 0., begun: false }
+        Epochs { total, begun: false }
     }
 
     pub fn row(&mut self, epoch: &Epoch) -> String {
-        self.seconds += epoch.seconds;
         let figure = |value: Option<f64>, digits| value.map_or("-".into(), |value| format!("{value:.digits$}"));
-        let left = (self.total - epoch.epoch.min(self.total)) as f64 * self.seconds / epoch.epoch.max(1) as f64;
         let cells = [
             format!("{}/{}", epoch.epoch, self.total),
             figure(epoch.train_loss, 4),
@@ -79,7 +76,7 @@ impl Epochs {
             figure(epoch.val_accuracy, 4),
             if epoch.epoch > 0 { format!("{:.1e}", epoch.lr) } else { "-".into() },
             figure(epoch.images_per_second, 1),
-            if epoch.epoch > 0 { time(left) } else { "-".into() },
+            epoch.seconds_left.map_or("-".into(), time),
         ];
         let line = |cells: [String; 8]| cells.iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
         let header = ["epoch", "train loss", "accuracy", "val loss", "accuracy", "rate", "images/s", "left"];

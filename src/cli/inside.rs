@@ -4,14 +4,14 @@ use super::made::Work;
 use super::resume::Recipe;
 use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
-use adapt::engine::Extractor;
+use adapt::engine::{Extractor, KeptRows};
 use adapt::graph::{Extent, Program, Wanted};
 use adapt::onnx::statistics;
 use adapt::plan::{self, Inside};
 use adapt::report::Adapted;
 use adapt::train::LinearHead;
 use adapt::train::loss::{Loss, LossKind};
-use adapt::train::tune::{BatchNorms, CHECKPOINT, Epoch, Feed, Network, Settings, Task, Tuned, Tuning};
+use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Task, Tuned, Tuning};
 use adapt::{Error, Result};
 use ndarray::{Array1, Array2};
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// The share of a budget that training may take; the rest is for features, validation and the proof.
 const SHARE_OF_BUDGET: f64 = 0.8;
+/// Bytes of memory for what a frozen part gives.
+const CACHE_LIMIT: u64 = 2 << 30;
 
 /// A network that is going to be trained inside.
 pub struct Job {
@@ -70,6 +72,11 @@ impl Job {
             return Err(Error::Usage(format!("{what}; give --val 0.2, say, or --patience 0")));
         }
         let settings = recipe.map_or_else(|| Settings::decide(&wishes, task), |recipe| recipe.settings.clone());
+        if settings.cutmix > 0. && inside.shape.len() != 3 {
+            let what =
+                format!("--cutmix: what is trained begins with {:?} values an image, which are no map", inside.shape);
+            return Err(Error::Usage(format!("{what}; leave it out, or give --mixup")));
+        }
         if settings.bn == BatchNorms::Frozen {
             inside.depths.retain(|name, _| !inside.norms.contains(name));
         }
@@ -80,10 +87,11 @@ impl Job {
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
         let mut job = Job { adapted, inside, frozen, settings, step: None, images, recipe: None, from_scratch };
         if let Some(recipe) = recipe {
-            recipe.check(work.model, data)?;
+            recipe.check(work.model, plan, data)?;
+            job.recipe = (!recipe.counted).then(|| recipe.clone());
             return Ok(job);
         }
-        job.recipe = Some(Recipe::new(work.model, data, &job.settings)?);
+        let mut recipe = Recipe::new(work.model, plan, data, &job.settings)?;
         if job.settings.steps > 0 {
             let seconds = job.try_step(classes)?;
             job.step = Some(seconds);
@@ -93,6 +101,9 @@ impl Job {
                 job.settings.steps = epoch * ((left / (seconds * epoch as f64)) as u64).max(1);
             }
         }
+        recipe.settings = job.settings.clone();
+        recipe.write(work.out)?;
+        job.recipe = Some(recipe);
         Ok(job)
     }
 
@@ -156,16 +167,10 @@ impl Job {
     }
 
     /// Trains, beginning with a probe's head, or with one drawn by chance.
-    pub fn train(
-        &self,
-        work: &Work,
-        data: &Dataset,
-        probe: Option<&LinearHead>,
-        row: &mut dyn FnMut(&Epoch),
-    ) -> Result<Tuned> {
+    pub fn train(&self, work: &Work, data: &Dataset, probe: Option<&LinearHead>, row: Row) -> Result<Tuned> {
         if let Some(recipe) = &self.recipe {
             let mut recipe = recipe.clone();
-            recipe.settings = self.settings.clone();
+            (recipe.settings, recipe.counted) = (self.settings.clone(), true);
             recipe.write(work.out)?;
         }
         let classes = data.classes.len();
@@ -191,13 +196,25 @@ impl Job {
         tuning.run(work.progress, row)
     }
 
-    /// What the frozen part gives for each image of the splits, where images are not changed each time.
-    fn keep(&self, work: &Work, data: &Dataset, splits: &[Items]) -> Result<Vec<Array2<f32>>> {
-        let keeps = self.settings.augment == Level::None && self.settings.steps > 0;
-        let Some(frozen) = self.frozen.as_ref().filter(|_| keeps) else { return Ok(Vec::new()) };
+    /// Bytes of what the frozen part gives for each image that training looks at, where images are not changed each time.
+    fn kept_bytes(&self, images: usize) -> Option<u64> {
+        let keeps = self.settings.augment == Level::None && self.settings.steps > 0 && self.frozen.is_some();
+        keeps.then(|| self.inside.shape.iter().product::<usize>() as u64 * size_of::<f32>() as u64 * images as u64)
+    }
+
+    /// What the frozen part gives for the splits' images; in a file beside the result where that is too much for memory.
+    fn keep(&self, work: &Work, data: &Dataset, splits: &[Items]) -> Result<Vec<KeptRows>> {
+        let bytes = self.kept_bytes(splits.iter().map(|(paths, _)| paths.len()).sum());
+        let (Some(frozen), Some(bytes)) = (&self.frozen, bytes) else { return Ok(Vec::new()) };
         let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = (bytes > work.options.training.cache_limit.unwrap_or(CACHE_LIMIT)).then(|| work.out.folder());
         let stages = ["frozen part of train images", "frozen part of val images"];
-        let run = |((paths, _), stage): (&Items, &str)| Ok(frozen.run(&data.source, paths, stage, work.progress)?.rows);
+        let width = self.inside.shape.iter().product();
+        let run = |((paths, _), stage): (&Items, &str)| {
+            // No map has nothing in it.
+            let folder = folder.filter(|_| !paths.is_empty());
+            frozen.keep(&data.source, paths, stage, width, folder, work.progress)
+        };
         splits.iter().zip(stages).map(run).collect()
     }
 
@@ -206,7 +223,7 @@ impl Job {
         work: &'a Work,
         data: &'a Dataset,
         (paths, labels): &'a Items,
-        kept: Option<&'a Array2<f32>>,
+        kept: Option<&'a KeptRows>,
     ) -> Feed<'a> {
         let (preprocessing, layout) = (&work.plan.preprocessing, work.plan.input.layout);
         let (frozen, shape) = (self.frozen.as_ref(), &self.inside.shape);

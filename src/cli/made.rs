@@ -88,14 +88,18 @@ pub fn inside(
     readable(data, unseen, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
     job.recount(work, data);
     let mut rows = Epochs::new(job.epochs());
-    let mut row = |epoch: &Epoch| work.reporter.say_beside(&rows.row(epoch));
+    let mut told = Vec::new();
+    let mut row = |epoch: &Epoch| {
+        work.reporter.say_beside(&rows.row(epoch));
+        told.push(epoch.clone());
+        work.out.write("results.csv", &csv(&told)?)
+    };
     let tuned = job.train(work, data, probe.as_ref().map(|fit| &fit.head), &mut row).inspect_err(|_| {
         if work.out.path(CHECKPOINT).is_file() {
             let target = quoted(&work.out.target().display().to_string());
             work.reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
         }
     })?;
-    work.out.write("results.csv", &csv(&tuned.epochs)?)?;
     clock.lap(|seconds| &mut seconds.train);
     job.put(work, &tuned)?;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;

@@ -43,6 +43,17 @@ impl EngineOptions {
         }
     }
 
+    /// Who proves a model that `backend` made: ONNX Runtime in candle's place, if there is one, since candle would be
+    /// compared with itself.
+    pub fn prover(&self, backend: &Backend, progress: Progress) -> Backend {
+        let other = || Backend::resolve(Choice::Ort, self.ort_lib.as_deref(), true, progress).ok();
+        Some(backend)
+            .filter(|_| self.engine != Choice::Candle)
+            .cloned()
+            .or_else(other)
+            .unwrap_or_else(|| backend.clone())
+    }
+
     pub fn resolve(&self, progress: Progress) -> Result<Backend> {
         Backend::resolve(self.engine, self.ort_lib.as_deref(), self.offline, progress)
     }

@@ -3,6 +3,7 @@
 use super::{Arguments, adapt, tell};
 use ::adapt::data::Dataset;
 use ::adapt::onnx::{Model, hex};
+use ::adapt::plan::Plan;
 use ::adapt::report::json;
 use ::adapt::report::out::{OutDir, RESUME};
 use ::adapt::train::tune::{CHECKPOINT, Settings};
@@ -21,25 +22,34 @@ pub struct Recipe {
     arguments: Vec<OsString>,
     /// Where relative paths begin.
     folder: OsString,
+    /// This program's version, and the engine's.
+    versions: [String; 2],
     model: String,
     images: String,
     /// How the network is trained: some of it may have hung on the time.
     pub settings: Settings,
+    /// Whether the settings count with the images that can be read.
+    pub counted: bool,
 }
 
 impl Recipe {
     /// Of the images as they are listed, before those that cannot be read are left out.
-    pub fn new(model: &Model, data: &Dataset, settings: &Settings) -> Result<Recipe> {
+    pub fn new(model: &Model, plan: &Plan, data: &Dataset, settings: &Settings) -> Result<Recipe> {
         let mut images = Sha256::new();
         for item in &data.items {
-            images.update(format!("{}\0{}\0{}\n", item.path, item.label, item.split));
+            // Reading them all would take as long as training on them for a while: files that are changed tell it so.
+            let file = fs::metadata(data.source.locate(&item.path)).ok();
+            let state = file.map(|file| (file.len(), file.modified().ok()));
+            images.update(format!("{}\0{}\0{}\0{state:?}\n", item.path, item.label, item.split));
         }
         Ok(Recipe {
             arguments: std::env::args_os().collect(),
             folder: std::env::current_dir().map_err(Error::io("."))?.into(),
+            versions: [env!("CARGO_PKG_VERSION").into(), format!("{} {}", plan.engine.name, plan.engine.version)],
             model: model.sha256.clone(),
             images: hex(&images.finalize()),
             settings: settings.clone(),
+            counted: false,
         })
     }
 
@@ -48,12 +58,15 @@ impl Recipe {
     }
 
     /// Refuses to go on with another model or other images than the run began with.
-    pub fn check(&self, model: &Model, data: &Dataset) -> Result<()> {
-        let now = Recipe::new(model, data, &self.settings)?;
-        let changed = match (now.model == self.model, now.images == self.images) {
-            (true, true) => return Ok(()),
-            (false, _) => format!("the model {}", model.path.display()),
-            _ => format!("the list of images in {}", data.source.place().display()),
+    pub fn check(&self, model: &Model, plan: &Plan, data: &Dataset) -> Result<()> {
+        let now = Recipe::new(model, plan, data, &self.settings)?;
+        let changed = match (now.versions == self.versions, now.model == self.model, now.images == self.images) {
+            (true, true, true) => return Ok(()),
+            (false, ..) => {
+                format!("adapt or its engine ({}, now {})", self.versions.join(", "), now.versions.join(", "))
+            }
+            (_, false, _) => format!("the model {}", model.path.display()),
+            _ => format!("the list of images in {}, or one of them,", data.source.place().display()),
         };
         Err(Error::Usage(format!("{changed} has changed since the run began; begin anew without --resume")))
     }
@@ -79,5 +92,8 @@ pub fn run(folder: &Path) -> Result<()> {
     std::env::set_current_dir(&recipe.folder).map_err(Error::io(Path::new(&recipe.folder)))?;
     // It was a command line that clap took.
     let arguments = Arguments::try_parse_from(&recipe.arguments).map_err(|e| damaged(&e.kind()))?;
+    if arguments.command.is_some() || arguments.adapt.resume.is_some() {
+        return Err(damaged(&"it is no run's command line"));
+    }
     adapt::start(&arguments.adapt, Some((&target, &recipe)))
 }

@@ -7,6 +7,7 @@ use adapt::train::schedule::Schedule;
 use adapt::train::tune::{BatchNorms, BatchSize, OptimizerChoice as Optimizer, Wishes};
 use adapt::{Error, Result};
 use clap::Args;
+use std::fmt;
 use std::time::Duration;
 
 /// What is trained.
@@ -16,6 +17,17 @@ pub enum Train {
     Head,
     /// The head, and so much of the network.
     Inside(Extent),
+}
+
+impl fmt::Display for Train {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Train::Head => f.write_str("head"),
+            Train::Inside(Extent::All) => f.write_str("all"),
+            Train::Inside(Extent::Last(count)) => write!(f, "last:{count}"),
+            Train::Inside(Extent::Behind(tensor)) => f.write_str(tensor),
+        }
+    }
 }
 
 /// `head`, `last:N`, `all`, or a tensor's name.
@@ -68,7 +80,7 @@ pub struct TrainingOptions {
     #[arg(long, alias = "sched", value_enum, help_heading = "Training inside")]
     pub schedule: Option<Schedule>,
     /// Epochs in which the learning rate rises at first
-    #[arg(long, alias = "warmup-epochs", value_name = "EPOCHS", value_parser = not_negative, help_heading = "Training inside")]
+    #[arg(long, alias = "warmup-epochs", value_name = "EPOCHS", value_parser = rising, help_heading = "Training inside")]
     pub warmup: Option<f64>,
     /// The share of each target that is spread over all classes
     #[arg(long, alias = "smoothing", value_name = "SHARE", value_parser = share, help_heading = "Training inside")]
@@ -110,6 +122,9 @@ pub struct TrainingOptions {
     /// The time that training may take, as 90s, 10m or 2h: the epochs are chosen to fit
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["epochs", "steps"], help_heading = "Training inside")]
     pub budget: Option<Duration>,
+    /// Memory for what the frozen part gives, as 500M or 2G; more is kept in a file beside the result [default: 2G]
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Training inside")]
+    pub cache_limit: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -158,9 +173,14 @@ impl TrainingOptions {
 
     /// Refuses what means nothing where only a head is trained.
     pub fn check(&self, train: &Train) -> Result<()> {
-        if *train == Train::Head && (self.wishes() != Wishes::default() || self.probe == Some(Switch::Off)) {
+        let other = self.probe == Some(Switch::Off) || self.cache_limit.is_some();
+        if *train == Train::Head && (other || self.wishes() != Wishes::default()) {
             let what = "options of training inside the network do nothing with --train head";
             return Err(Error::Usage(format!("{what}; add --train all, or --train last:2, say")));
+        }
+        if self.schedule == Some(Schedule::OneCycle) && self.warmup.is_some_and(|epochs| epochs > 0.) {
+            let what = "--warmup: the schedule onecycle is its own warm-up";
+            return Err(Error::Usage(format!("{what}; leave one of them out, or give --schedule cosine")));
         }
         Ok(())
     }
@@ -178,6 +198,10 @@ fn not_negative(text: &str) -> std::result::Result<f64, String> {
     number(text, |value| value >= 0., "give a number, 0 or above")
 }
 
+fn rising(text: &str) -> std::result::Result<f64, String> {
+    number(text, |value| (0. ..=1e6).contains(&value), "give a number of epochs, 0 or above")
+}
+
 fn share(text: &str) -> std::result::Result<f64, String> {
     number(text, |value| (0. ..1.).contains(&value), "give a number from 0 to below 1")
 }
@@ -192,6 +216,20 @@ fn batch_size(text: &str) -> std::result::Result<BatchSize, String> {
         Ok(size @ 1..) => Ok(BatchSize::Images(size)),
         _ => Err("give a number of images, or all".into()),
     }
+}
+
+fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let shift = match text[split..].trim_end_matches(['B', 'b']) {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => 64,
+    };
+    let size = text[..split].parse::<u64>().ok().and_then(|size| size.checked_mul(1u64.checked_shl(shift)?));
+    size.ok_or_else(|| "give a size, as 500M or 2G".into())
 }
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {

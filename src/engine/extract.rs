@@ -1,11 +1,13 @@
 //! Images from disk through an engine, one row of values an image: features of a frozen part, or logits of a model.
 
 use super::Engine;
+use super::kept::{Keeper, KeptRows};
 use crate::data::{Layout, Preprocessing, Skipped, Source, preprocess};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array2, ArrayD, Axis};
 use rayon::prelude::*;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 /// Images in one run of the engine. Fixed, so that results do not depend on the machine: more gain nothing on a CPU and
@@ -71,9 +73,56 @@ impl Extractor {
         stage: &str,
         progress: Progress,
     ) -> Result<Rows> {
-        emit(progress, Event::Stage { name: stage, total: paths.len() as u64 })?;
-        let mut found = Rows { rows: Array2::zeros((0, 0)), places: Vec::new(), skipped: Vec::new() };
         let mut values = Vec::new();
+        let (places, skipped) = self.each(source, paths, stage, progress, &mut |rows| {
+            values.extend_from_slice(rows);
+            Ok(())
+        })?;
+        let columns = values.len() / places.len().max(1);
+        let rows = Array2::from_shape_vec((places.len(), columns), values)
+            .map_err(|_| Error::Engine("the model's output has a different size from batch to batch".into()))?;
+        Ok(Rows { rows, places, skipped })
+    }
+
+    /// The same, keeping the rows of `width` values where training finds them again: in memory, or in a file in `folder`
+    /// where one is given.
+    ///
+    /// # Errors
+    /// Those of [`Extractor::run`], an image that cannot be read and a row of another width among them; [`Error::Io`].
+    pub fn keep<S: AsRef<str> + Sync>(
+        &mut self,
+        source: &Source,
+        paths: &[S],
+        stage: &str,
+        width: usize,
+        folder: Option<&Path>,
+        progress: Progress,
+    ) -> Result<KeptRows> {
+        let (mut keeper, mut values) = (Keeper::new(width, folder)?, 0);
+        let (_, skipped) = self.each(source, paths, stage, progress, &mut |rows| {
+            values += rows.len();
+            keeper.add(rows)
+        })?;
+        if let Some(first) = skipped.first() {
+            return Err(Error::data(source.locate(&first.path), &first.reason));
+        }
+        if values != paths.len() * width {
+            return Err(Error::Engine(format!("the frozen part gives {values} values for {} images", paths.len())));
+        }
+        keeper.done()
+    }
+
+    /// Hands each batch's values to `take`; answers the places of the images that could be read, and the others.
+    fn each<S: AsRef<str> + Sync>(
+        &mut self,
+        source: &Source,
+        paths: &[S],
+        stage: &str,
+        progress: Progress,
+        take: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<(Vec<usize>, Vec<Skipped>)> {
+        emit(progress, Event::Stage { name: stage, total: paths.len() as u64 })?;
+        let (mut places, mut skipped) = (Vec::new(), Vec::new());
         let (preprocessing, layout) = (self.preprocessing.clone(), self.layout);
         let (height, width) = preprocessing.size();
         let values_of_one = preprocessing.channels() * height as usize * width as usize;
@@ -96,23 +145,23 @@ impl Extractor {
                     return Err(Error::data(source.locate(&first.path), format!("{} (--strict)", first.reason)));
                 }
                 let done = (batch.places.len() + batch.skipped.len()) as u64;
-                self.run_batch(&batch, paths, &mut values)?;
-                found.places.extend(batch.places);
-                found.skipped.extend(batch.skipped);
+                if let Some(output) = self.run_batch(&batch, paths)? {
+                    take(output.as_standard_layout().as_slice().expect("it is in the standard layout"))?;
+                }
+                places.extend(batch.places);
+                skipped.extend(batch.skipped);
                 emit(progress, Event::Advance(done))?;
             }
             Ok(())
         })?;
-        let columns = values.len() / found.places.len().max(1);
-        found.rows = Array2::from_shape_vec((found.places.len(), columns), values)
-            .map_err(|_| Error::Engine("the model's output has a different size from batch to batch".into()))?;
-        Ok(found)
+        Ok((places, skipped))
     }
 
-    fn run_batch<S: AsRef<str>>(&mut self, batch: &Batch, paths: &[S], values: &mut Vec<f32>) -> Result<()> {
+    /// What the engine gives for a batch; nothing for an empty one.
+    fn run_batch<S: AsRef<str>>(&mut self, batch: &Batch, paths: &[S]) -> Result<Option<ArrayD<f32>>> {
         let images = batch.places.len();
         if images == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let output = self.engine.run_outputs(batch.input.view(), &[self.output])?.swap_remove(0);
         if output.ndim() == 0 || output.len_of(Axis(0)) != images {
@@ -126,8 +175,7 @@ impl Extractor {
             let what = "the model's output is not finite; is its preprocessing right, or the file damaged?";
             return Err(Error::Engine(format!("{path}: {what}")));
         }
-        values.extend(output.iter());
-        Ok(())
+        Ok(Some(output))
     }
 }
 

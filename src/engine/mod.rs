@@ -5,6 +5,7 @@
 
 pub(crate) mod candle;
 mod extract;
+mod kept;
 mod messages;
 mod onnxruntime;
 mod port;
@@ -17,6 +18,7 @@ use crate::onnx::Model;
 pub use crate::onnx::port::{Kind, Port};
 use crate::progress::{Event, Progress, emit};
 pub use extract::{BATCH, Extractor, Rows};
+pub use kept::KeptRows;
 use ndarray::{ArrayD, ArrayViewD};
 use runtime::Found;
 use serde::{Deserialize, Serialize};

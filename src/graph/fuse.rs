@@ -1,8 +1,10 @@
 //! Chains of a program's steps that become one step: [`RULES`] is the table.
 
+mod neighbours;
+
 use super::host::HostValue;
 use super::ops::Op;
-use super::ops::fused::{Active, AddClip, Clip, LayerNorm, ScaleShift};
+use super::ops::fused::{Active, Clip, LayerNorm, ScaleShift};
 use super::{Program, Step};
 use crate::kernels::function::Function;
 use crate::kernels::pointwise::Grid;
@@ -247,7 +249,8 @@ pub(super) fn fused(mut program: Program) -> Program {
             }
         }
     }
-    clip_on_the_way(&program, &mut steps);
+    neighbours::pads(&program, &mut steps);
+    neighbours::clips(&program, &mut steps);
     program.steps = steps.into_iter().flatten().collect();
     program.set_ends();
     program
@@ -260,27 +263,5 @@ fn join(steps: &mut [Option<Step>], chain: &[usize], op: Arc<dyn Op>, inputs: Ve
     if let Some(step) = &mut steps[last] {
         step.operator = names.into_iter().chain([step.operator.clone()]).collect::<Vec<_>>().join("+");
         (step.op, step.inputs) = (op, inputs);
-    }
-}
-
-/// Clips become part of the step before them, where that can do it and nobody else reads what it makes.
-fn clip_on_the_way(program: &Program, steps: &mut [Option<Step>]) {
-    let values = Values::new(program, steps);
-    for index in 0..steps.len() {
-        let Some([low, high]) = steps[index].as_ref().and_then(|step| step.op.bounds()) else { continue };
-        let Some(input) = steps[index].as_ref().map(|step| step.inputs[0]) else { continue };
-        let Some(&maker) = values.makers.get(&input).filter(|_| values.readers.get(&input) == Some(&1)) else {
-            continue;
-        };
-        let Some(before) = &steps[maker] else { continue };
-        let added = || {
-            let shapes: Vec<_> = before.inputs.iter().map(|&input| values.shape(input)).collect();
-            let alike = before.operator == "Add" && shapes.iter().all(|shape| *shape == values.shape(input));
-            alike.then(|| Arc::new(AddClip([low, high])) as Arc<dyn Op>)
-        };
-        if let Some(op) = before.op.clipped(low, high).or_else(added) {
-            let inputs = before.inputs.clone();
-            join(steps, &[index, maker], op, inputs);
-        }
     }
 }

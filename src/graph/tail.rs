@@ -3,7 +3,7 @@
 use super::trainable::narrow;
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Index, reads};
-use crate::onnx::parameters::{of_node, statistics_of, untie_only};
+use crate::onnx::parameters::{by_node, statistics_of, untie_only};
 use crate::onnx::statistics::is_inference;
 use crate::onnx::{Model, normalize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -47,12 +47,13 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
     let graph = plain.graph();
     let (index, original) = (Index::new(graph), Index::new(model.graph()));
     let needed = index.ancestors(&[graph.output[0].name()]).0;
+    let read = by_node(&index);
     let narrow: Vec<(usize, &str)> =
         narrow(graph, &HashSet::new()).into_iter().filter_map(|t| Some((index.producer_index(t)?, t))).collect();
     // The weights by the number of narrow tensors before their nodes.
     let mut blocks: BTreeMap<usize, Vec<(usize, &str)>> = BTreeMap::new();
     for &place in &needed {
-        let weights: Vec<&str> = of_node(&index, &graph.node[place]).filter(|name| own.contains(name)).collect();
+        let weights: Vec<&str> = read[place].iter().copied().filter(|name| own.contains(name)).collect();
         if !weights.is_empty() {
             let before = narrow.partition_point(|(made, _)| *made < place);
             blocks.entry(before).or_default().extend(weights.into_iter().map(|name| (place, name)));
@@ -80,8 +81,13 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
             depths.entry(name.to_string()).or_insert(depth);
         }
     }
+    // What frozen nodes read, too, is frozen: their outputs may be kept.
+    let frozen = needed.iter().filter(|&&place| !trained(place));
+    frozen.flat_map(|&place| &read[place]).for_each(|name| {
+        depths.remove(*name);
+    });
     let norm = |&&place: &&usize| graph.node[place].is("BatchNormalization");
-    let norms = needed.iter().filter(norm).flat_map(|&place| of_node(&index, &graph.node[place]));
+    let norms = needed.iter().filter(norm).flat_map(|&place| read[place].iter().copied());
     let norms = norms.filter(|name| depths.contains_key(*name)).map(str::to_owned).collect();
     let of_trained = needed.iter().filter(|&&place| trained(place) && is_inference(&graph.node[place]));
     let statistics = of_trained.filter_map(|&place| statistics_of(&graph.node[place]));

@@ -1,10 +1,11 @@
 //! Weights that lie in other files beside the model.
 
-use super::Model;
 use super::schema::{AttributeProto, GraphProto, TensorProto};
 use super::tensor::byte_len;
+use super::{Model, hex};
 use crate::error::{Error, Result};
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,6 +21,8 @@ struct Found {
     total: u64,
     /// Of each file.
     of: HashMap<PathBuf, u64>,
+    /// Of the model file's own hash, and of all of it.
+    hash: Sha256,
 }
 
 impl Found {
@@ -44,6 +47,7 @@ pub fn load(model: &mut Model, folder: &Path) -> Result<()> {
     let path = model.path.clone();
     let mut found = Found::default();
     let mut result = Ok(());
+    found.hash.update(&model.sha256);
     if let Some(graph) = &mut model.proto.graph {
         each_tensor(graph, &mut |tensor| {
             if result.is_ok() && tensor.data_location() == 1 {
@@ -51,6 +55,9 @@ pub fn load(model: &mut Model, folder: &Path) -> Result<()> {
                     .map_err(|what| Error::model(&path, format!("external data of '{}': {what}", tensor.name())));
             }
         });
+    }
+    if !found.ranges.is_empty() {
+        model.sha256 = hex(&found.hash.finalize());
     }
     result
 }
@@ -93,6 +100,7 @@ fn read(tensor: &mut TensorProto, folder: &Path, found: &mut Found) -> std::resu
         None => {
             found.count(&place.0, length)?;
             let bytes = range(&place.0, offset, length).map_err(|what| format!("{location}{what}"))?;
+            found.hash.update(&bytes);
             found.ranges.insert(place, bytes.clone());
             bytes
         }

@@ -39,7 +39,7 @@ pub const MAX_PROTO: u64 = (2 << 30) - 1;
 pub struct Model {
     /// The file, or a name in angle brackets for a model that is compiled in.
     pub path: PathBuf,
-    /// SHA-256 of the file's bytes, in hex.
+    /// SHA-256 of the file's bytes, in hex; where there is external data, of that hash and of the data.
     pub sha256: String,
     /// The file's content. External data has been read into it.
     pub proto: ModelProto,

@@ -23,7 +23,7 @@ pub struct Parameter {
 }
 
 /// The inputs of a node that are weights where they are stored.
-fn weights(node: &NodeProto) -> &'static [usize] {
+fn places(node: &NodeProto) -> &'static [usize] {
     if !matches!(node.domain(), "" | "ai.onnx") {
         return &[];
     }
@@ -36,9 +36,28 @@ fn weights(node: &NodeProto) -> &'static [usize] {
     }
 }
 
-/// Their names.
-fn named(node: &NodeProto) -> impl Iterator<Item = &str> {
-    weights(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str)
+/// The float weights that each node reads, by the names by which it reads them. What is added to, or multiplied with, a
+/// value that hangs on other weights is one if it is a vector: a bias behind a `MatMul`, a LayerScale, scale and shift of a
+/// norm that is written out. Masks and tables of positions have more axes, constants of preprocessing come before all
+/// weights, and single numbers belong to formulas.
+pub fn by_node<'a>(index: &Index<'a>) -> Vec<Vec<&'a str>> {
+    let mut hanging: HashSet<&str> = HashSet::new();
+    let stored = |name: &&str| index.constant(name).is_some_and(is_float);
+    let vector = |name: &&str| index.constant(name).is_some_and(|t| t.dims.iter().filter(|dim| **dim > 1).count() == 1);
+    let of_node = |node: &'a NodeProto| {
+        let mut found: Vec<&str> =
+            places(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str).filter(stored).collect();
+        let hangs = node.input.iter().any(|input| hanging.contains(input.as_str()));
+        if hangs && (node.is("Add") || node.is("Mul")) {
+            found.extend(node.input.iter().map(String::as_str).filter(|name| stored(name) && vector(name)));
+        }
+        // Sizes do not hang on values.
+        if (hangs && !node.is("Shape") && !node.is("Size")) || !found.is_empty() {
+            hanging.extend(node.output.iter().map(String::as_str));
+        }
+        found
+    };
+    index.graph.node.iter().map(of_node).collect()
 }
 
 /// Names of the values that nodes read as weights, or as a batch norm's statistics where those are wanted, each once, in
@@ -46,7 +65,8 @@ fn named(node: &NodeProto) -> impl Iterator<Item = &str> {
 fn read_as_weights<'a>(index: &Index<'a>, statistics: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a TensorProto)> {
     let mut seen = HashSet::new();
     let followed = |node: &'a NodeProto| statistics_of(node).into_iter().flatten().filter(|name| statistics(name));
-    let values = index.graph.node.iter().flat_map(|node| named(node).chain(followed(node)));
+    let nodes = index.graph.node.iter().zip(by_node(index));
+    let values = nodes.flat_map(|(node, weights)| weights.into_iter().chain(followed(node)));
     let stored = values.filter_map(|value| Some((value, index.constant(value)?)));
     stored.filter(|(value, tensor)| is_float(tensor) && seen.insert(*value)).collect()
 }
@@ -55,11 +75,6 @@ fn read_as_weights<'a>(index: &Index<'a>, statistics: impl Fn(&str) -> bool) -> 
 pub fn statistics_of(node: &NodeProto) -> Option<[&str; 2]> {
     let [_, _, _, mean, variance] = &node.input[..] else { return None };
     node.is("BatchNormalization").then_some([mean, variance])
-}
-
-/// The stored weights that a node reads, by the names by which it reads them.
-pub fn of_node<'a>(index: &Index<'a>, node: &'a NodeProto) -> impl Iterator<Item = &'a str> {
-    named(node).filter(|value| index.constant(value).is_some_and(is_float))
 }
 
 /// Whether [`floats`] can read it, told without reading.

@@ -77,7 +77,7 @@ pub struct Plan {
     /// Features an image.
     pub features: usize,
     /// What is trained.
-    pub train: &'static str,
+    pub train: String,
     /// The kind of head.
     pub head: &'static str,
     /// Who runs the frozen part: `onnxruntime` or `tract`, and its version.
@@ -157,7 +157,7 @@ impl Plan {
             output: cut.output.clone(),
             pooling,
             features,
-            train: "head",
+            train: "head".into(),
             head: "softmax regression",
             engine: EngineInfo { name: engine.name(), version: engine.version().into() },
             device: "cpu",

@@ -146,7 +146,8 @@ fn unchanged(original: &Model, cut: &str, adapted: &Model, trained: impl Fn(&str
     let (nodes, _) = Index::new(old).ancestors(&[cut]);
     let kept = nodes.iter().filter(|&&i| !old.node[i].output.iter().any(|output| trained(output)));
     let node = kept.zip(&new.node).find(|&(&i, node)| old.node[i] != *node);
-    let changed = tensor.map(|t| t.name().to_string()).or_else(|| node.map(|(_, n)| n.label()));
+    let missing = (new.node.len() < nodes.len() && node.is_none()).then(|| "a node".to_string());
+    let changed = tensor.map(|t| t.name().to_string()).or_else(|| node.map(|(_, n)| n.label())).or(missing);
     let error =
         |what| Error::model(&original.path, format!("{what} is frozen, but would be changed; please report this"));
     changed.map_or(Ok(()), |what| Err(error(what)))

@@ -26,7 +26,10 @@ pub const FILES: [&str; 10] = [
 
 /// What a run that trains inside a network keeps in `OUT.partial` so that it can go on: its command line, and how far it is.
 pub const RESUME: &str = "resume.json";
-pub(super) const CHECKPOINTS: [&str; 2] = [tune::CHECKPOINT, tune::NEW_CHECKPOINT];
+pub(super) const CHECKPOINTS: [&str; 3] = [tune::CHECKPOINT, tune::NEW_CHECKPOINT, NEW];
+
+/// A file while it is being written.
+const NEW: &str = ".new";
 
 /// Locked in `OUT.partial` while a run writes there. A killed run's lock is open again.
 pub(super) const LOCK: &str = ".lock";
@@ -88,8 +91,13 @@ impl OutDir {
         let partial = beside(target, "partial");
         let lock = occupy(&partial, target)?;
         let out = OutDir { target: target.to_path_buf(), partial, force, done: false, lock, _parents: parents };
+        let old = beside(target, "old");
         if target.is_dir() {
-            clear(&beside(target, "old"))?;
+            clear(&old)?;
+        } else if old.join("run.json").is_file() {
+            // A run was killed between putting the earlier result aside and its own in its place.
+            fs::rename(&old, target).map_err(Error::io(&old))?;
+            replaceable(target, force)?;
         }
         Ok(out)
     }
@@ -123,7 +131,12 @@ impl OutDir {
         &self.target
     }
 
-    /// Where a file is until the folder is whole.
+    /// Where all files are until the folder is whole.
+    pub fn folder(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Where the file of that name is until then.
     pub fn path(&self, name: &str) -> PathBuf {
         self.partial.join(name)
     }
@@ -131,8 +144,10 @@ impl OutDir {
     /// Writes one of the files.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         debug_assert!(FILES.contains(&name) || name == RESUME, "{name} is missing in FILES");
-        let path = self.path(name);
-        fs::write(&path, bytes).map_err(Error::io(&self.target.join(name)))
+        // Whole or not at all: somebody may read it meanwhile, or go on from it.
+        let (new, path) = (self.path(NEW), self.path(name));
+        let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, &path));
+        written.map_err(Error::io(&self.target.join(name)))
     }
 
     /// Writes the model (its weights in `model.onnx.data` where one file cannot hold it), its weights by name, and the
@@ -174,6 +189,10 @@ impl OutDir {
     pub fn commit(mut self) -> Result<PathBuf> {
         self.done = true;
         self.unlock();
+        // On the disk before the state from which the run could go on is removed.
+        let files = FILES.iter().map(|name| self.path(name)).filter(|path| path.is_file());
+        let sync = |path: PathBuf| File::options().append(true).open(path).and_then(|file| file.sync_all());
+        files.map(sync).collect::<io::Result<()>>().map_err(|e| self.kept(&Error::io(&self.target)(e)))?;
         // Somebody may have put something there meanwhile.
         replaceable(&self.target, self.force).map_err(|e| self.kept(&e))?;
         let old = beside(&self.target, "old");

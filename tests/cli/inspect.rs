@@ -57,11 +57,14 @@ fn with_nodes(place: &Place, tensor: &str, nodes: &[(&str, &[&str], &str)], stor
 #[test]
 fn inspect_counts_the_weights_that_training_changes() {
     let place = place();
-    // A scale that an `Mul` reads is stored and is no weight.
+    // A scale of each channel behind a weight is one; a constant before all weights, and a number, are none.
     let scale = initializer("scale", &[1, 6, 1, 1], [2.0; 6], data_type::FLOAT);
-    with_nodes(&place, "relu", &[("Mul", &["relu", "scale"], "scaled")], vec![scale]);
+    let number = initializer("number", &[1], [2.0], data_type::FLOAT);
+    let nodes: [(&str, &[&str], &str); 2] =
+        [("Mul", &["relu", "scale"], "scaled"), ("Mul", &["scaled", "number"], "twice")];
+    with_nodes(&place, "relu", &nodes, vec![scale, number]);
     let found = inspected(&place, "other.onnx");
-    assert_eq!((&found["training"]["parameters"], &found["parameters"]), (&json!(168), &json!(168 + 28 + 6)));
+    assert_eq!((&found["training"]["parameters"], &found["parameters"]), (&json!(168 + 6), &json!(168 + 28 + 6 + 1)));
 }
 
 #[test]

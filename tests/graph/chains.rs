@@ -61,7 +61,7 @@ pub fn chains(g: &mut Graph) -> String {
     let channels = g.rng.size(2, 4);
     let dims = [1, channels, g.rng.size(1, 6), g.rng.size(1, 6)];
     g.input(&dims);
-    let made = match g.rng.size(0, 5) {
+    let made = match g.rng.size(0, 6) {
         0 => {
             let (weight, bias) = (g.weight(&[3, channels, 1, 1]), g.weight(&[3]));
             g.node("Conv", &["x", &weight, &bias], &[])
@@ -85,6 +85,15 @@ pub fn chains(g: &mut Graph) -> String {
             let pooled = g.node("GlobalAveragePool", &["x"], &[]);
             let gate = g.node("Sigmoid", &[&pooled], &[]);
             g.node("Mul", &["x", &gate], &[])
+        }
+        5 => {
+            let sizes: Vec<i64> = (0..8).map(|i| if i % 4 < 2 { 0 } else { g.rng.size(0, 2) as i64 }).collect();
+            let (weight, bias) = (g.weight(&[3, channels, 2, 2]), g.weight(&[3]));
+            let pads = g.integers(&sizes);
+            let padded = g.node("Pad", &["x", &pads], &[]);
+            // Some kernels find no place without the zeros.
+            let own = ints("pads", &[1, 0, 0, 1]);
+            g.node("Conv", &[&padded, &weight, &bias], &[ints("strides", &[2, 1]), own])
         }
         _ => {
             let bias = g.weight(&[channels, 1, 1]);

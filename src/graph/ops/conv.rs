@@ -13,6 +13,9 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 pub(super) const FAMILY: Family = Family { operators: &["Conv"], lower, parsers: &[] };
 
+/// Places of a padded map: far more than any image model has, unless the map itself is as large.
+const LARGEST_MAP: usize = 1 << 24;
+
 fn lower(node: &Node) -> Option<Lowered> {
     let op = node.op::<TractConv>()?;
     if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW {
@@ -66,7 +69,13 @@ pub(super) fn window(spec: &PoolSpec, shape: &[usize]) -> Result<(Window, [usize
         candle_core::bail!("a window over {} axes meets an input of shape {shape:?}", spec.rank());
     }
     let padded = spec.computed_padding(spatial);
-    let (strides, dilations) = (spec.strides(), spec.dilations());
+    let lengths = || spatial.iter().zip(&padded).map(|(length, axis)| length + axis.pad_before + axis.pad_after);
+    if lengths().product::<usize>() > LARGEST_MAP.max(64 * spatial.iter().product::<usize>()) {
+        candle_core::bail!("its padding makes a map of {:?} from {spatial:?}", lengths().collect::<Vec<_>>());
+    }
+    // A step out of the map ends it, however wide: kernels' memory grows with it.
+    let strides: Vec<usize> = spec.strides().iter().zip(lengths()).map(|(s, length)| (*s).min(length.max(1))).collect();
+    let dilations = spec.dilations();
     // One-dimensional data is a map of height 1.
     let two = |one: usize, values: &mut dyn Iterator<Item = usize>| {
         let mut two = [one; 2];
@@ -171,9 +180,29 @@ impl Op for Conv {
         by_type!(grad.dtype(), backward(self, run, kept, grad))
     }
 
+    fn padded(&self, pads: &[(usize, usize)]) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Conv { spec: widened(&self.spec, pads)?, ..self.clone() }))
+    }
+
     fn clipped(&self, low: f64, high: f64) -> Option<Arc<dyn Op>> {
         self.clip.is_none().then(|| Arc::new(Conv { clip: Some([low, high]), ..self.clone() }) as _)
     }
+}
+
+/// So many more zeros around a map: `[N, C, (height,) width]`.
+fn widened(spec: &PoolSpec, pads: &[(usize, usize)]) -> Option<PoolSpec> {
+    let (outer, spatial) = pads.split_at_checked(2).filter(|(_, spatial)| spatial.len() == spec.rank())?;
+    let (mut before, mut behind) = match &spec.padding {
+        PaddingSpec::Explicit(before, behind) => (before.clone(), behind.clone()),
+        PaddingSpec::Valid => (spatial.iter().map(|_| 0).collect(), spatial.iter().map(|_| 0).collect()),
+        _ => return None,
+    };
+    for (axis, pad) in spatial.iter().enumerate() {
+        before[axis] += pad.0;
+        behind[axis] += pad.1;
+    }
+    let spec = PoolSpec { padding: PaddingSpec::Explicit(before, behind), ..spec.clone() };
+    outer.iter().all(|pad| *pad == (0, 0)).then_some(spec)
 }
 
 /// A convolution over three axes, one of which becomes a part of the batch.

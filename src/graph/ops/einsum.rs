@@ -14,6 +14,9 @@ use tract_onnx::tract_core::ops::einsum::EinSum as TractEinSum;
 
 pub(super) const FAMILY: Family = Family { operators: &["EinSum"], lower, parsers: &[("Einsum", parse)] };
 
+/// Values of a product between the inputs of one equation.
+const LARGEST: usize = 1 << 28;
+
 /// ONNX's `Einsum`, its ellipsis written out: tract matches those of several operands otherwise than numpy does.
 fn parse(_: &ParsingContext, node: &NodeProto) -> Parsed {
     let equation: String = node.get_attr("equation")?;
@@ -125,6 +128,9 @@ fn product(run: &Run, parts: &[(&Tensor, &[char])], output: &[char], sizes: &Has
         let mut kept = axes.clone();
         kept.extend(next_axes.iter().filter(|axis| !axes.contains(axis)));
         kept.retain(later);
+        if kept.iter().map(|axis| sizes[axis]).try_fold(1usize, usize::checked_mul).is_none_or(|size| size > LARGEST) {
+            candle_core::bail!("the product of its first {} inputs is too large", place + 2);
+        }
         x = contract(run, (&x, &axes), (next, next_axes), &kept, sizes)?;
         axes = kept;
     }

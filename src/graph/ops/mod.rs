@@ -82,6 +82,16 @@ pub(super) trait Op: Send + Sync {
         None
     }
 
+    /// The same operator on a map with so many more zeros before and behind each axis, where it can do that on the way.
+    fn padded(&self, _pads: &[(usize, usize)]) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// How many zeros it puts before and behind each axis of its only input, where that is all it does.
+    fn zeros(&self) -> Option<&[(usize, usize)]> {
+        None
+    }
+
     /// What it keeps its only input between, where that is all it does.
     fn bounds(&self) -> Option<[f64; 2]> {
         None

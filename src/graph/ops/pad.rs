@@ -153,6 +153,10 @@ impl Op for Padded {
         Keeps::nothing(1)
     }
 
+    fn zeros(&self) -> Option<&[(usize, usize)]> {
+        matches!(self.filled, Filled::With(0.)).then_some(&self.pads)
+    }
+
     fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let mut grad = grad.clone();
         for (axis, &pad) in self.pads.iter().enumerate().rev().filter(|(_, pad)| **pad != (0, 0)) {

@@ -145,6 +145,9 @@ impl Op for Reduce {
     }
 }
 
+/// Places of a running sum, which costs their square.
+const LONGEST: usize = 1 << 12;
+
 /// Sums of all values up to each place, itself included or not, from the front or from behind.
 struct Running {
     axis: usize,
@@ -156,6 +159,9 @@ impl Running {
     /// Summing is a product with a triangle of ones; turned over, with `back`, it is the gradient.
     fn sum(&self, x: &Tensor, back: bool) -> Result<Tensor> {
         let (axis, length, last) = (self.axis, x.dims()[self.axis], x.rank() - 1);
+        if length > LONGEST {
+            candle_core::bail!("a running sum over {length} places; {LONGEST} are the most");
+        }
         let ones = |(from, to): (usize, usize)| {
             let (from, to) = if self.reverse != back { (to, from) } else { (from, to) };
             f64::from(from < to || (from == to && !self.exclusive))

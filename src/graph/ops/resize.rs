@@ -10,7 +10,7 @@ use tract_onnx_opl::resize::{AspectRatio, CoordTransform, Resize as TractResize}
 pub(super) const FAMILY: Family = Family { operators: &["Resize"], lower, parsers: &[] };
 
 /// Values of one axis's matrix: more is a malformed file.
-const LARGEST: usize = 1 << 26;
+const LARGEST: usize = 1 << 24;
 
 fn lower(node: &Node) -> Option<Lowered> {
     node.op::<TractResize>().map(|op| resize(node, op))

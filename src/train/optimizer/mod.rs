@@ -64,9 +64,9 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// The whole rate; decay unless the parameter has one axis at most, which is how biases and scales are told.
+    /// The whole rate; decay unless the parameter is long on one axis at most, which is how biases and scales are told.
     pub fn usual(parameter: &Tensor) -> Self {
-        Self { lr_scale: 1.0, decays: parameter.rank() > 1 }
+        Self { lr_scale: 1.0, decays: parameter.dims().iter().filter(|dim| **dim > 1).count() > 1 }
     }
 }
 

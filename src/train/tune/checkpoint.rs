@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use candle_core::{Device, Tensor, safetensors};
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 /// Its name in a run's folder.
@@ -27,7 +28,7 @@ impl Store<'_> {
     pub(super) fn save(&self, state: &State) -> Result<()> {
         let mut tensors = state.optimizer.state(&state.names[..state.trained])?;
         if let Some(ema) = &state.ema {
-            tensors.extend(ema.state(&state.names[..state.trained])?);
+            tensors.extend(ema.state(&state.names)?);
         }
         let best = state.best.iter().flat_map(|best| state.names.iter().zip(best));
         let own = state.names.iter().zip(&state.changing);
@@ -38,9 +39,15 @@ impl Store<'_> {
         let standing = Tensor::from_vec(standing, size, &Device::Cpu).map_err(failed)?;
         tensors.insert(STANDING.into(), standing);
         let new = self.0.with_file_name(NEW_CHECKPOINT);
-        safetensors::save(&tensors, &new).map_err(|e| Error::Train(format!("{}: {e}", new.display())))?;
-        // Some file systems rename before they have written.
-        fs::File::open(&new).and_then(|file| file.sync_all()).map_err(Error::io(&new))?;
+        // The crate's own writing to files goes through a temporary one, which a killed run would leave behind.
+        let bytes = ::safetensors::serialize(&tensors, None).map_err(|e| self.damaged(e))?;
+        let write = || {
+            let mut file = fs::File::create(&new)?;
+            file.write_all(&bytes)?;
+            // Some file systems rename before they have written.
+            file.sync_all()
+        };
+        write().map_err(Error::io(&new))?;
         fs::rename(&new, self.0).map_err(Error::io(self.0))
     }
 
@@ -59,7 +66,7 @@ impl Store<'_> {
         }
         state.optimizer.load_state(&state.names[..state.trained], &tensors)?;
         if let Some(ema) = &mut state.ema {
-            ema.load_state(&state.names[..state.trained], &tensors)?;
+            ema.load_state(&state.names, &tensors)?;
         }
         for (own, value) in state.changing.iter().zip(&values) {
             own.slice_set(value, 0, 0).map_err(failed)?;

@@ -2,11 +2,11 @@
 
 use crate::data::augment::{self, Level};
 use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, preprocess};
-use crate::engine::Extractor;
+use crate::engine::{Extractor, KeptRows};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::random;
-use ndarray::{Array2, ArrayD, Axis};
+use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,7 +23,7 @@ pub struct Feed<'a> {
     /// The order of its axes.
     pub layout: Layout,
     /// What the frozen part gave for each image, where that was kept.
-    pub kept: Option<&'a Array2<f32>>,
+    pub kept: Option<&'a KeptRows>,
     /// The frozen part, where it runs on each image anew.
     pub frozen: Option<&'a Mutex<Extractor>>,
     /// The shape of the trained part's input for one image.
@@ -53,7 +53,9 @@ impl Feed<'_> {
     /// [`Error::Data`] when an image that could be read before cannot any more; those of the frozen part.
     pub fn load(&self, places: &[usize], change: Change) -> Result<Vec<f32>> {
         if let Some(kept) = self.kept {
-            return Ok(places.iter().flat_map(|&place| kept.row(place)).copied().collect());
+            let mut values = Vec::new();
+            places.iter().for_each(|&place| kept.read(place, &mut values));
+            return Ok(values);
         }
         let shape = self.preprocessing.shape(places.len(), self.layout);
         let size = shape[1..].iter().product::<usize>();

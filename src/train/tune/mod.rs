@@ -48,7 +48,12 @@ pub struct Epoch {
     pub images_per_second: Option<f64>,
     /// Wall time of the epoch, its validation included.
     pub seconds: f64,
+    /// Until the last epoch, if all take as long as those so far.
+    pub seconds_left: Option<f64>,
 }
+
+/// Who is told of each epoch; those of an earlier part of a run that goes on come first.
+pub type Row<'a> = &'a mut dyn FnMut(&Epoch) -> Result<()>;
 
 /// What training came to.
 pub struct Tuned {
@@ -128,14 +133,14 @@ impl Tuning<'_> {
     /// # Errors
     /// [`Error::Interrupted`] (the checkpoint is kept), [`Error::Io`] where it cannot be written, and those of loading images
     /// and of the program. Values that are not finite end training without an error: the result says so.
-    pub fn run(&self, progress: Progress, row: &mut dyn FnMut(&Epoch)) -> Result<Tuned> {
+    pub fn run(&self, progress: Progress, row: Row) -> Result<Tuned> {
         let settings = self.settings;
         let store = self.checkpoint.as_deref().map(Store);
         let mut state = self.begin()?;
         if let Some(store) = &store {
             store.load(&mut state)?;
         }
-        state.standing.epochs.iter().for_each(&mut *row);
+        state.standing.epochs.iter().try_for_each(&mut *row)?;
         let by_epoch = settings.by_epoch(self.train.images());
         if state.standing.step == 0 && state.standing.epochs.is_empty() {
             self.close_epoch(&mut state, 0, row)?;
@@ -171,15 +176,23 @@ impl Tuning<'_> {
         by_epoch: u64,
         store: Option<&Store>,
         progress: Progress,
-        row: &mut dyn FnMut(&Epoch),
+        row: Row,
     ) -> Result<Option<Stop>> {
         let (mut started, mut saved) = (Instant::now(), Instant::now());
         for batch in batches {
-            if let Some(why) = self.step(state, &batch?)? {
+            let batch = batch?;
+            if let Some(why) = self.step(state, &batch)? {
                 return Ok(Some(Stop::Diverged(why)));
             }
             let step = state.standing.step;
             let epoch = step.div_ceil(by_epoch);
+            // Validation or the next step would tell; here there is neither.
+            if step == self.settings.steps
+                && self.val.images() == 0
+                && !self.exported(state).is_sound(&batch.values, self.train.shape)?
+            {
+                return Ok(Some(Stop::Diverged(self.diverged(step, "the logits are"))));
+            }
             // Who interrupts loses no step.
             let told = emit(progress, Event::Advance(1));
             if step.is_multiple_of(by_epoch) || step == self.settings.steps {
@@ -190,6 +203,9 @@ impl Tuning<'_> {
                     store.save(state)?;
                 }
                 saved = Instant::now();
+                if state.standing.epochs.last().and_then(|last| last.val_loss).is_some_and(|loss| !loss.is_finite()) {
+                    return Ok(Some(Stop::Diverged(self.diverged(step, "the validation images' loss is"))));
+                }
                 if let Some(stop) = self.patience(&state.standing) {
                     return Ok(Some(stop));
                 }
@@ -214,7 +230,7 @@ impl Tuning<'_> {
     }
 
     /// Validates, keeps the best weights, and notes the epoch.
-    fn close_epoch(&self, state: &mut State, epoch: u64, row: &mut dyn FnMut(&Epoch)) -> Result<()> {
+    fn close_epoch(&self, state: &mut State, epoch: u64, row: Row) -> Result<()> {
         let started = Instant::now();
         let mut val = None;
         if self.val.images() > 0 {
@@ -226,10 +242,13 @@ impl Tuning<'_> {
             }
             val = Some(tally);
         }
-        let settings = self.settings;
-        let last = state.standing.step.saturating_sub(1);
-        let trained = std::mem::take(&mut state.standing.seconds);
-        let tally = Some(std::mem::take(&mut state.standing.tally)).filter(|tally| tally.images > 0);
+        let (settings, standing) = (self.settings, &mut state.standing);
+        let last = standing.step.saturating_sub(1);
+        let trained = std::mem::take(&mut standing.seconds);
+        let tally = Some(std::mem::take(&mut standing.tally)).filter(|tally| tally.images > 0);
+        let seconds = trained + started.elapsed().as_secs_f64();
+        let so_far = standing.epochs.iter().map(|epoch| epoch.seconds).sum::<f64>() + seconds;
+        let left = settings.steps.saturating_sub(standing.step) as f64;
         let made = Epoch {
             epoch,
             train_loss: tally.map(|t| t.mean_loss()),
@@ -238,20 +257,25 @@ impl Tuning<'_> {
             val_accuracy: val.map(|t| t.accuracy()),
             lr: tally.map_or(0., |_| settings.lr_at(last)),
             images_per_second: tally.map(|t| t.images as f64 / trained.max(1e-9)),
-            seconds: trained + started.elapsed().as_secs_f64(),
+            seconds,
+            seconds_left: tally.map(|_| so_far * left / standing.step as f64),
         };
-        row(&made);
-        state.standing.epochs.push(made);
+        row(&made)?;
+        standing.epochs.push(made);
         Ok(())
+    }
+
+    /// The network with the weights that would be exported.
+    fn exported(&self, state: &State) -> Network<'_> {
+        let mut parameters = state.network.parameters.clone();
+        state.places.iter().zip(state.current()).for_each(|(&place, current)| parameters[place] = current.clone());
+        Network { program: self.program, parameters, wanted: state.network.wanted.clone() }
     }
 
     /// The validation images, by the weights that would be exported.
     fn validate(&self, state: &State) -> Result<Tally> {
         let loss = Loss::new(self.settings.loss);
-        let mut parameters = state.network.parameters.clone();
-        state.places.iter().zip(state.current()).for_each(|(&place, current)| parameters[place] = current.clone());
-        let network = Network { program: self.program, parameters, wanted: state.network.wanted.clone() };
-        let logits = network.logits(&self.val)?;
+        let logits = self.exported(state).logits(&self.val)?;
         let mean = loss.evaluate(logits.view(), one_hot(self.val.labels, self.classes).view());
         let correct = logits.rows().into_iter().zip(self.val.labels).filter(|(row, label)| argmax(*row) == **label);
         // Scores that are not finite are no error here: the next step tells of them.

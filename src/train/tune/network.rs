@@ -88,9 +88,10 @@ impl<'a> Network<'a> {
     ) -> Result<(Tally, Vec<Option<Tensor>>)> {
         let (images, size) = (targets.nrows(), shape.iter().product::<usize>());
         let (mut tally, mut sum): (Tally, Vec<Option<Tensor>>) = (Tally::default(), Vec::new());
-        let at_once = self.at_once(shape);
-        for start in (0..images).step_by(at_once) {
-            let end = (start + at_once).min(images);
+        // Pieces of one size, or nearly: statistics of few images mean little.
+        let pieces = images.div_ceil(self.at_once(shape)).max(1);
+        for piece in 0..pieces {
+            let [start, end] = [piece, piece + 1].map(|piece| piece * images / pieces);
             let input = self.input(&values[start * size..end * size], end - start, shape)?;
             let (outputs, tape) = self.program.forward_saving(&input, &self.parameters, &self.wanted)?;
             let logits = logits(&outputs[0])?;
@@ -124,6 +125,14 @@ impl<'a> Network<'a> {
         }
         let views: Vec<_> = rows.iter().map(|rows| rows.view()).collect();
         ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Engine(e.to_string()))
+    }
+
+    /// Whether the logits of the first of these images are numbers.
+    pub fn is_sound(&self, values: &[f32], shape: &[usize]) -> Result<bool> {
+        let size = shape.iter().product::<usize>().max(1);
+        let images = (values.len() / size).min(self.at_once(shape));
+        let input = self.input(&values[..images * size], images, shape)?;
+        Ok(logits(&self.program.forward(&input, &self.parameters)?[0])?.iter().all(|logit| logit.is_finite()))
     }
 
     fn input(&self, values: &[f32], images: usize, shape: &[usize]) -> Result<Tensor> {

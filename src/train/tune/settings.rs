@@ -192,6 +192,8 @@ impl Settings {
             // One-cycle is its own warm-up.
             schedule: wishes.schedule.unwrap_or(match wishes.warmup {
                 Some(epochs) if epochs > 0. => Schedule::Cosine,
+                // There is no cycle of one step or two.
+                _ if steps < 3 => Schedule::Constant,
                 _ => Schedule::OneCycle,
             }),
             warmup: (wishes.warmup.unwrap_or(0.) * by_epoch as f64).round() as u64,

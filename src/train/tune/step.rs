@@ -68,7 +68,7 @@ impl Tuning<'_> {
         let changing: Vec<Tensor> = places.iter().map(|&place| network.parameters[place].clone()).collect();
         let own = &changing[..trained];
         let optimizer = Optimizer::new(s.optimizer.kind(s.momentum), s.weight_decay, own, rules)?;
-        let ema = (s.ema > 0.).then(|| Ema::new(own, s.ema)).transpose()?;
+        let ema = (s.ema > 0.).then(|| Ema::new(&changing, s.ema)).transpose()?;
         let standing = Standing::default();
         let loss = self.loss();
         Ok(State { standing, network, names, places, changing, trained, loss, optimizer, ema, best: None })
@@ -82,7 +82,13 @@ impl Tuning<'_> {
         if order.places.is_empty() || order.epoch != epoch {
             *order = Order { epoch, places: feed::order(self.train.images(), settings.seed, epoch) };
         }
-        let places = order.places.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default();
+        let places = if self.training.is_some() {
+            // Of one size, or nearly: the statistics of a few images that are left over mean little.
+            let bound = |batch: u64| (batch * order.places.len() as u64 / by_epoch) as usize;
+            &order.places[bound(batch)..bound(batch + 1)]
+        } else {
+            order.places.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default()
+        };
         let mut values = self.train.load(places, Change { level: settings.augment, seed: settings.seed, epoch })?;
         let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
         let mut targets = one_hot(&labels, self.classes);
@@ -94,7 +100,9 @@ impl Tuning<'_> {
 
     /// Features that are no maps are mixed as maps of one row.
     fn batch_shape(&self, images: usize) -> BatchShape {
-        let channels_last = self.train.layout == Layout::Nhwc;
+        // Maps inside a network have their channels first, whatever the image has.
+        let image = self.train.preprocessing.shape(1, self.train.layout)[1..] == *self.train.shape;
+        let channels_last = image && self.train.layout == Layout::Nhwc;
         let (channels, height, width) = match *self.train.shape {
             [channels, height, width] if !channels_last => (channels, height, width),
             [height, width, channels] => (channels, height, width),
@@ -114,38 +122,40 @@ impl Tuning<'_> {
         Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, class_weights }
     }
 
+    /// What to tell where values of a step are not finite.
+    pub(super) fn diverged(&self, step: u64, what: &str) -> String {
+        let clip = if self.settings.clip_grad > 0. { "" } else { ", or set --clip-grad" };
+        format!("step {step}: {what} not finite; lower --lr (it is {:e}){clip}", self.settings.lr)
+    }
+
     /// One step; why training cannot go on, where it cannot.
     pub(super) fn step(&self, state: &mut State, batch: &Batch) -> Result<Option<String>> {
         let settings = self.settings;
         let step = state.standing.step + 1;
-        let diverged = |what: String| {
-            let lr = settings.lr;
-            let clip = if settings.clip_grad > 0. { "" } else { ", or set --clip-grad" };
-            Ok(Some(format!("step {step}: {what} not finite; lower --lr (it is {lr:e}){clip}")))
-        };
+        // Without validation: the last weights that are known to work, should a later step fail.
+        if self.val.images() == 0 && state.standing.step.is_multiple_of(settings.by_epoch(self.train.images())) {
+            state.keep()?;
+        }
         let network = &mut state.network;
         let found = network.gradients(&batch.values, self.train.shape, batch.targets.view(), &state.loss);
         let (tally, mut grads) = match found {
             Ok(found) if found.0.loss.is_finite() => found,
             Ok(_) | Err(Error::Train(_)) => {
-                return diverged(network.broken().map_or("the logits are".into(), |name| format!("'{name}' is")));
+                let what = network.broken().map_or("the logits are".into(), |name| format!("'{name}' is"));
+                return Ok(Some(self.diverged(step, &what)));
             }
             Err(error) => return Err(error),
         };
         let mut wanted = network.wanted.parameters.iter();
         grads.retain(|_| wanted.next() == Some(&true));
         if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
-            return diverged("the gradient is".into());
-        }
-        // Without validation: the last weights that are known to work, should a later step fail.
-        if self.val.images() == 0 && state.standing.step.is_multiple_of(settings.by_epoch(self.train.images())) {
-            state.keep()?;
+            return Ok(Some(self.diverged(step, "the gradient is")));
         }
         let lr = settings.lr_at(state.standing.step);
         let trained = &state.changing[..state.trained];
         state.optimizer.step(trained, &grads, lr)?;
         if let Some(ema) = &mut state.ema {
-            ema.update(trained)?;
+            ema.update(&state.changing)?;
         }
         state.standing.tally.add(tally);
         state.standing.step = step;
@@ -156,8 +166,7 @@ impl Tuning<'_> {
 impl State<'_> {
     /// The weights that are validated and exported.
     pub(super) fn current(&self) -> impl Iterator<Item = &Tensor> {
-        let (trained, statistics) = self.changing.split_at(self.trained);
-        self.ema.as_ref().map_or(trained, |ema| ema.average()).iter().chain(statistics)
+        self.ema.as_ref().map_or(&self.changing[..], |ema| ema.average()).iter()
     }
 
     /// Keeps them as the best.
