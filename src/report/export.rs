@@ -144,9 +144,9 @@ fn unchanged(original: &Model, cut: &str, adapted: &Model, trained: impl Fn(&str
     let frozen = new.initializer.iter().filter(|t| !trained(t.name()));
     let tensor = frozen.into_iter().find(|t| stored.get(t.name()).is_some_and(|old| old != t));
     let (nodes, _) = Index::new(old).ancestors(&[cut]);
-    let kept = nodes.iter().filter(|&&i| !old.node[i].output.iter().any(|output| trained(output)));
-    let node = kept.zip(&new.node).find(|&(&i, node)| old.node[i] != *node);
-    let missing = (new.node.len() < nodes.len() && node.is_none()).then(|| "a node".to_string());
+    let kept = || nodes.iter().filter(|&&i| !old.node[i].output.iter().any(|output| trained(output)));
+    let node = kept().zip(&new.node).find(|&(&i, node)| old.node[i] != *node);
+    let missing = (new.node.len() < kept().count() && node.is_none()).then(|| "a node".to_string());
     let changed = tensor.map(|t| t.name().to_string()).or_else(|| node.map(|(_, n)| n.label())).or(missing);
     let error =
         |what| Error::model(&original.path, format!("{what} is frozen, but would be changed; please report this"));
