@@ -190,9 +190,9 @@ impl OutDir {
         self.done = true;
         self.unlock();
         // On the disk before the state from which the run could go on is removed.
-        let files = FILES.iter().map(|name| self.path(name)).filter(|path| path.is_file());
+        let mut files = FILES.iter().map(|name| self.path(name)).filter(|path| path.is_file());
         let sync = |path: PathBuf| File::options().append(true).open(path).and_then(|file| file.sync_all());
-        files.map(sync).collect::<io::Result<()>>().map_err(|e| self.kept(&Error::io(&self.target)(e)))?;
+        files.try_for_each(sync).map_err(|e| self.kept(&Error::io(&self.target)(e)))?;
         // Somebody may have put something there meanwhile.
         replaceable(&self.target, self.force).map_err(|e| self.kept(&e))?;
         let old = beside(&self.target, "old");
