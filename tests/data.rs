@@ -226,7 +226,7 @@ fn speed() {
             time(&format!("{what}, {level:?}"), n, &mut || {
                 epoch += 1;
                 let key = Key { seed: 0, epoch, path: what };
-                preprocess_changed(image, &p, Layout::Nchw, level, key, &mut out).unwrap();
+                preprocess_changed(image, &p, Layout::Nchw, level.into(), key, &mut out).unwrap();
             });
         }
     };

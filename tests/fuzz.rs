@@ -31,12 +31,13 @@ mod sums;
 mod values;
 
 use adapt::Model;
-use adapt::graph::{self, Program};
+use adapt::graph::{self, Gradients, Program, Wanted};
 use adapt::onnx::pooling::Pooling;
 use adapt::onnx::schema::ModelProto;
 use adapt::onnx::{batch, cut, surgery, weights};
 use adapt::plan::{input::Declared, labels, preprocessing};
 use build::{Graph, Rng};
+use candle_core::{Device, Tensor};
 use prost::Message;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -70,7 +71,7 @@ fn seed(files: &[Vec<u8>], rng: &mut Rng) -> ModelProto {
     graph.model(&output).proto
 }
 
-/// All that is done with a file before it computes.
+/// All that is done with a file, and what it computes of a grey image, and of two, with the gradients.
 fn everything(bytes: Vec<u8>, tract: &adapt::Backend) -> bool {
     let Ok(model) = Model::from_bytes("<fuzz>", bytes) else { return false };
     let _ = (Declared::of(&model), labels::find(&model), preprocessing::resolve(&model, None, None));
@@ -86,7 +87,26 @@ fn everything(bytes: Vec<u8>, tract: &adapt::Backend) -> bool {
     }
     let shape = [None, Some(3), Some(16), Some(16)];
     let _ = (batch::shapes_of(&model, "x"), graph::trainable(&model, &shape), tract.open(&model, &shape, 1));
-    Program::import(&model, &shape).is_ok()
+    let Ok(program) = Program::import(&model, &shape) else { return false };
+    for images in [1, 2] {
+        let _ = run(&program, images);
+    }
+    true
+}
+
+/// Runs a program forwards and backwards, where it can.
+fn run(program: &Program, images: usize) -> Option<Gradients> {
+    let dims = program.input().dims.iter().enumerate();
+    let dims: Vec<usize> = dims.map(|(axis, size)| size.unwrap_or(if axis == 0 { images } else { 16 })).collect();
+    // As many images as a file insists on are the caller's to make.
+    if dims.iter().product::<usize>() > 1 << 20 {
+        return None;
+    }
+    let input = Tensor::full(0.5f32, dims, &Device::Cpu).ok()?;
+    let (outputs, tape) =
+        program.forward_saving(&input, &program.initial().ok()?, &Wanted::parameters(program)).ok()?;
+    let ones: Option<Vec<_>> = outputs.iter().map(|output| output.ones_like().ok().map(Some)).collect();
+    program.backward(tape, &ones?).ok()
 }
 
 /// The most memory that this process has held, in KiB; 0 where the system does not tell.

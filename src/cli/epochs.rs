@@ -34,7 +34,8 @@ pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
         BatchNorms::Train => how.push_str(", batch norms follow the images"),
     }
     if s.augment != Level::None {
-        let _ = write!(how, ", {} augmentation", named(&s.augment));
+        let mirrored = if s.hflip == 0. { " without mirroring" } else { "" };
+        let _ = write!(how, ", {} augmentation{mirrored}", named(&s.augment));
     }
     let mut rows = vec![("train", format!("{tensors} tensors, {values} weights; {frozen}")), ("", how)];
     rows.extend(job.estimate().map(|seconds| ("", format!("about {}", time(seconds)))));

@@ -62,6 +62,7 @@ impl Job {
         let task = Task {
             images,
             from_images: inside.start.is_none(),
+            characters: data.classes.iter().all(|class| class.chars().count() == 1),
             from_scratch,
             initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
             seed: work.options.seed,

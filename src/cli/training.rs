@@ -97,6 +97,10 @@ pub struct TrainingOptions {
     /// How images are changed each time they are seen
     #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Training inside")]
     pub augment: Option<Augment>,
+    /// The share of the images that is mirrored, where they are changed [default: 0.5, 0 for classes that are digits or
+    /// letters]
+    #[arg(long, value_name = "SHARE", value_parser = probability, help_heading = "Training inside")]
+    pub hflip: Option<f64>,
     /// Blends pairs of images: the alpha of mixup's Beta distribution; 0 for none
     #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
     pub mixup: Option<f64>,
@@ -161,6 +165,7 @@ impl TrainingOptions {
                 Some(Augment::Strong) => Some(Level::Strong),
                 Some(Augment::Auto) | None => None,
             },
+            hflip: self.hflip,
             mixup: self.mixup,
             cutmix: self.cutmix,
             bn: self.bn,
@@ -200,6 +205,10 @@ fn not_negative(text: &str) -> std::result::Result<f64, String> {
 
 fn rising(text: &str) -> std::result::Result<f64, String> {
     number(text, |value| (0. ..=1e6).contains(&value), "give a number of epochs, 0 or above")
+}
+
+fn probability(text: &str) -> std::result::Result<f64, String> {
+    number(text, |value| (0. ..=1.).contains(&value), "give a number from 0 to 1")
 }
 
 fn share(text: &str) -> std::result::Result<f64, String> {

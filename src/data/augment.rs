@@ -15,11 +15,27 @@ use sha2::{Digest, Sha256};
 pub enum Level {
     /// Not at all.
     None,
-    /// Crops of 60 to 100 % of the area; half of the images mirrored.
+    /// Crops of 60 to 100 % of the area, some of them mirrored.
     Light,
-    /// Crops of 35 to 100 %; mirrored; turned by up to 15 degrees; brightness, contrast and saturation by up to 40 %,
+    /// Crops of 35 to 100 %; some mirrored; turned by up to 15 degrees; brightness, contrast and saturation by up to 40 %,
     /// hue by up to 18 degrees.
     Strong,
+}
+
+/// How training images are varied.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Augment {
+    /// How much.
+    pub level: Level,
+    /// The share of them that is mirrored, left to right, at any level but none.
+    pub hflip: f64,
+}
+
+impl From<Level> for Augment {
+    /// Half of the images are mirrored.
+    fn from(level: Level) -> Augment {
+        Augment { level, hflip: 0.5 }
+    }
 }
 
 /// What the random numbers of one image depend on: nothing else does.
@@ -59,7 +75,7 @@ impl Level {
     }
 }
 
-/// Writes the model's input for `image`, varied by `level`, into `out`, as [`preprocess`] does: a random crop, resized
+/// Writes the model's input for `image`, varied by `how`, into `out`, as [`preprocess`] does: a random crop, resized
 /// with the same filter, takes the place of its resize and crop. The same key gives the same values, on any thread and
 /// in any order.
 ///
@@ -69,25 +85,25 @@ pub fn preprocess_changed(
     image: &Pixels,
     p: &Preprocessing,
     layout: Layout,
-    level: Level,
+    how: Augment,
     key: Key,
     out: &mut [f32],
 ) -> Result<(), String> {
-    if level == Level::None {
+    if how.level == Level::None {
         return preprocess(image, p, layout, out);
     }
-    Variation::draw(level, (image.height(), image.width()), p, key).apply(image, p, layout, out)
+    Variation::draw(how, (image.height(), image.width()), p, key).apply(image, p, layout, out)
 }
 
 impl Variation {
     /// The variation of an image of that height and width; whose path is `key`'s.
-    pub fn draw(level: Level, size: (u32, u32), p: &Preprocessing, key: Key) -> Variation {
+    pub fn draw(how: Augment, size: (u32, u32), p: &Preprocessing, key: Key) -> Variation {
         let digest = Sha256::digest(key.path.as_bytes());
         let place = digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let random = &mut stream(key.seed, "augment", key.epoch, place);
-        let crop = crop(level.scale(), size, proportion(size, p), random);
-        let flip = level != Level::None && uniform(random) < 0.5;
-        let (degrees, jitter) = match level {
+        let crop = crop(how.level.scale(), size, proportion(size, p), random);
+        let flip = how.level != Level::None && uniform(random) < how.hflip;
+        let (degrees, jitter) = match how.level {
             Level::Strong => (between(random, -15.0, 15.0), Jitter::draw(random)),
             _ => (0.0, Jitter::NONE),
         };

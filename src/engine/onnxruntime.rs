@@ -10,6 +10,7 @@ use super::messages::in_short;
 use super::port::{Named, in_pieces};
 use super::{Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
+use crate::graph;
 use crate::guard::quietly;
 use crate::onnx::files::split;
 use crate::onnx::schema::{TensorProto, data_type};
@@ -37,6 +38,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(environment: &Environment, version: &str, model: &Model, threads: usize) -> Result<Session> {
+        graph::room(model).map_err(|what| Error::model(&model.path, what))?;
         Self::open_within(environment, version, model, threads, MAX_PROTO)
     }
 

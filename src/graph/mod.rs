@@ -28,6 +28,7 @@ use crate::onnx::Model;
 use crate::onnx::parameters::Parameter;
 use crate::onnx::port::Port;
 pub use backward::add_gradients;
+pub(crate) use bounds::room;
 use buffers::Buffers;
 use candle_core::{DType, Device, Tensor};
 use host::HostValue;

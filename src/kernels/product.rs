@@ -146,7 +146,7 @@ impl<T: Float> Job<T> for Panel<'_, T> {
             let x = p.x.as_ptr().add(self.group * p.channels * gather.pixels());
             if runs.len() == 1 && columns == width && gather.is_pixelwise() {
                 // The maps are the columns; they are copied on the way where they will be read again.
-                let at = x.add(runs[0].image * image_len + runs[0].x);
+                let at = x.add(runs[0].image * image_len + runs[0].y * gather.grid[1] + runs[0].x);
                 let copy = if self.strips.len() > 1 { kept } else { std::ptr::null_mut() };
                 Columns { at, ld: gather.pixels(), copy }
             } else {

@@ -129,6 +129,9 @@ fn dense() {
     both(conv((1, 2, 2, 1), [(3, 5, 1, 1, 4, 4), (2, 7, 2, 1, 6, 3)]));
     both(square((2, 4, 4, 1), (1, 3, 1, 1, 1, 1)));
     both(square((1, 20, 70, 1), (52, 3, 1, 3, 3, 3)));
+    // A phase of the gradient has one tap, in place, and rows wider than a panel.
+    both(square((2, 16, 8, 1), (112, 3, 2, 1, 1, 1)));
+    both(conv((2, 16, 16, 2), [(9, 3, 2, 1, 1, 1), (240, 3, 2, 1, 1, 1)]));
 }
 
 #[test]

@@ -62,14 +62,14 @@ impl Model {
         let mut model = Self::decode(path.to_path_buf(), bytes)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         external::load(&mut model, &folder)?;
-        validate::validate(&model)?;
+        validate::validate(&mut model)?;
         Ok(model)
     }
 
     /// The same from bytes in memory; `name` stands for the path. External data cannot be had then.
     pub fn from_bytes(name: &str, bytes: impl Into<Bytes>) -> Result<Model> {
-        let model = Self::decode(PathBuf::from(name), bytes.into())?;
-        validate::validate(&model)?;
+        let mut model = Self::decode(PathBuf::from(name), bytes.into())?;
+        validate::validate(&mut model)?;
         Ok(model)
     }
 

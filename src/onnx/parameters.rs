@@ -45,8 +45,10 @@ pub fn by_node<'a>(index: &Index<'a>) -> Vec<Vec<&'a str>> {
     let stored = |name: &&str| index.constant(name).is_some_and(is_float);
     let vector = |name: &&str| index.constant(name).is_some_and(|t| t.dims.iter().filter(|dim| **dim > 1).count() == 1);
     let of_node = |node: &'a NodeProto| {
-        let mut found: Vec<&str> =
-            places(node).iter().filter_map(|&i| node.input.get(i)).map(String::as_str).filter(stored).collect();
+        let mut found = Vec::new();
+        for name in places(node).iter().filter_map(|&i| node.input.get(i)) {
+            if stored(&name.as_str()) { found.push(name.as_str()) } else { found.extend(made_of(index, name)) }
+        }
         let hangs = node.input.iter().any(|input| hanging.contains(input.as_str()));
         if hangs && (node.is("Add") || node.is("Mul")) {
             found.extend(node.input.iter().map(String::as_str).filter(|name| stored(name) && vector(name)));
@@ -58,6 +60,31 @@ pub fn by_node<'a>(index: &Index<'a>) -> Vec<Vec<&'a str>> {
         found
     };
     index.graph.node.iter().map(of_node).collect()
+}
+
+/// The stored tensors that a computed weight is made of: another layout of one, a standardised one (NF-ResNet's, BiT's), one
+/// times its gain. Single numbers belong to the formula.
+fn made_of<'a>(index: &Index<'a>, weight: &str) -> Vec<&'a str> {
+    // Real ones are made in a few steps.
+    const MOST: usize = 32;
+    let (mut open, mut found) = (vec![weight], Vec::new());
+    for _ in 0..MOST {
+        let Some(node) = open.pop().and_then(|value| index.producer(value)) else { return found };
+        let data = match node.op_type() {
+            "Reshape" | "Transpose" | "Unsqueeze" | "Squeeze" | "Flatten" | "Cast" | "BatchNormalization" => 1,
+            "Mul" | "Div" | "Add" | "Sub" => 2,
+            _ => 0,
+        };
+        for input in node.input.iter().take(data).map(String::as_str) {
+            match index.constant(input) {
+                Some(tensor) if is_float(tensor) && tensor.dims.iter().any(|dim| *dim > 1) => found.push(input),
+                Some(_) => {}
+                None if index.is_fixed(input) => open.push(input),
+                None => return Vec::new(),
+            }
+        }
+    }
+    Vec::new()
 }
 
 /// Names of the values that nodes read as weights, or as a batch norm's statistics where those are wanted, each once, in

@@ -5,13 +5,25 @@ use super::schema::GraphProto;
 use super::tensor;
 use super::{Model, normalize::functions, rounds};
 use crate::error::{Error, Result};
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
 
-/// Checks names, order, stored tensors and outputs of the main graph.
+/// Checks names, stored tensors and outputs of the main graph, and puts its nodes into an order in which each value is made
+/// before it is read, as ONNX wants it; one that is in such an order stays in it.
 ///
 /// # Errors
 /// [`Error::Model`] naming the node or tensor.
-pub fn validate(model: &Model) -> Result<()> {
+pub fn validate(model: &mut Model) -> Result<()> {
+    let order = checked(model)?;
+    if !order.is_sorted()
+        && let Some(graph) = model.proto.graph.as_mut()
+    {
+        graph.node = order.iter().map(|&node| std::mem::take(&mut graph.node[node])).collect();
+    }
+    Ok(())
+}
+
+fn checked(model: &Model) -> Result<Vec<usize>> {
     let error = |what: String| Error::model(&model.path, what);
     let functions = model.proto.functions.iter().flat_map(|f| &f.node).flat_map(node_tensors);
     for t in graph_tensors(model.graph()).chain(functions) {
@@ -29,7 +41,7 @@ pub fn validate(model: &Model) -> Result<()> {
     check(model.graph()).map_err(error)
 }
 
-fn check(graph: &GraphProto) -> std::result::Result<(), String> {
+fn check(graph: &GraphProto) -> std::result::Result<Vec<usize>, String> {
     let index = Index::new(graph);
     let mut stored = HashSet::new();
     if let Some(twice) = graph.initializer.iter().find(|t| !stored.insert(t.name())) {
@@ -59,11 +71,12 @@ fn check(graph: &GraphProto) -> std::result::Result<(), String> {
     if graph.output.is_empty() {
         return Err("the graph has no output".into());
     }
-    acyclic(graph, &index)
+    order(graph, &index)
 }
 
-/// Kahn's algorithm: what cannot be ordered stands on a cycle, or behind one.
-fn acyclic(graph: &GraphProto, index: &Index) -> std::result::Result<(), String> {
+/// Kahn's algorithm: what cannot be ordered stands on a cycle, or behind one. Of the nodes that could come next the first in
+/// the file does.
+fn order(graph: &GraphProto, index: &Index) -> std::result::Result<Vec<usize>, String> {
     let mut users = vec![Vec::new(); graph.node.len()];
     let mut waiting = vec![0usize; graph.node.len()];
     for (i, node) in graph.node.iter().enumerate() {
@@ -72,17 +85,19 @@ fn acyclic(graph: &GraphProto, index: &Index) -> std::result::Result<(), String>
             waiting[i] += 1;
         }
     }
-    let mut ready: Vec<usize> = (0..waiting.len()).filter(|&i| waiting[i] == 0).collect();
-    while let Some(i) = ready.pop() {
+    let mut ready: BinaryHeap<_> = (0..waiting.len()).filter(|&i| waiting[i] == 0).map(Reverse).collect();
+    let mut order = Vec::with_capacity(waiting.len());
+    while let Some(Reverse(i)) = ready.pop() {
+        order.push(i);
         for &user in &users[i] {
             waiting[user] -= 1;
             if waiting[user] == 0 {
-                ready.push(user);
+                ready.push(Reverse(user));
             }
         }
     }
     match waiting.iter().position(|&n| n > 0) {
         Some(i) => Err(format!("node {} depends on its own output", graph.node[i].label())),
-        None => Ok(()),
+        None => Ok(order),
     }
 }

@@ -61,7 +61,7 @@ impl Inside {
             Some(opened) => opened,
             None => match Program::import(&model, &input.axes()) {
                 Ok(program) => (None, model, program, None, input.shape(1)[1..].to_vec(), input.axes().to_vec()),
-                Err(error) => return Err(advise(&model, refused.unwrap_or(error), input)),
+                Err(error) => return Err(advise(&model, refused.unwrap_or(error), backend, input)),
             },
         };
         Ok(Inside { start, program, depths, norms, training: None, statistics, frozen, shape, part, axes })
@@ -108,10 +108,15 @@ fn behind(model: &Model, start: &str, backend: &Backend, input: &Input) -> Resul
 }
 
 /// What can be trained of a model that cannot be trained as it was asked for.
-fn advise(model: &Model, error: Error, input: &Input) -> Error {
+fn advise(model: &Model, error: Error, backend: &Backend, input: &Input) -> Error {
     let Error::Model { path, what } = error else { return error };
+    let opens = |start: String| behind(model, &start, backend, input).is_ok_and(|opened| opened.is_some());
     let advice = match graph::trainable(model, &input.axes()).part {
         Part::From(tensor) => format!("what comes behind '{tensor}' can be trained: --train {tensor}"),
+        // What shapes alone do not tell, the engine does.
+        _ if tail(model, &Extent::Last(1)).is_ok_and(|tail| tail.starts.into_iter().take(MOST_TRIED).any(opens)) => {
+            "the last block can be trained: --train last:1".into()
+        }
         Part::All | Part::Nothing => "a head on the frozen network can be trained: --train head".into(),
     };
     Error::model(path, format!("{what}; {advice}"))

@@ -107,10 +107,13 @@ impl<'a> Opener<'a> {
             if let Ok(rows) = tried(&mut *engine, input, 3)
                 && rows.shape().first() == Some(&3)
             {
-                if mixes(&mut *engine, input, &rows) {
-                    notes.push("what the model gives for an image depends on the others of its batch".into());
+                if !mixes(&mut *engine, input, &rows) {
+                    return Ok(Some(engine));
                 }
-                return Ok(Some(engine));
+                let what = "what the model gives for an image depends on the others of its batch";
+                notes.push(format!("{what}: its batch is now fixed at 1"));
+                (*model, input.batch) = (batch::fix(model, &input.name), Some(1));
+                return Ok(None);
             }
         }
         let (fixed, one) = (batch::fix(model, &input.name), Input { batch: Some(1), ..input.clone() });
@@ -148,7 +151,12 @@ impl<'a> Opener<'a> {
         opened: Opened,
     ) -> Result<(Box<dyn Engine>, Pooling, usize)> {
         let mut engine = opened.map_or_else(|| self.open(model, &Pooling::None, input), Ok)?;
-        let shape = tried(&mut *engine, input, 1)?.shape().to_vec();
+        let rows = tried(&mut *engine, input, 1)?;
+        if !close(&rows, &tried(&mut *engine, input, 1)?, 100.0 * tolerance(&rows)) {
+            let what = "what it gives for an image depends on chance; export it for inference, not for training";
+            return Err(Error::model(&model.path, what));
+        }
+        let shape = rows.shape().to_vec();
         let told = if shape.len() == 4 { Pooling::channels_last(model.graph(), &self.cut.tensor) } else { None };
         let pooling =
             Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);

@@ -5,7 +5,7 @@ use super::{Input, PlanOptions, extra, size};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
-use crate::onnx::normalize::halves;
+use crate::onnx::normalize::{functions, halves};
 use crate::onnx::{Model, surgery};
 
 /// What the file and the user's wishes decide, and what it took.
@@ -23,11 +23,13 @@ pub struct Settled {
 #[derive(Default)]
 struct Changes {
     widened: bool,
+    inlined: bool,
     sized: Option<String>,
     stored: Vec<String>,
 }
 
-/// Settles it. `model` comes back with further inputs stored and `bfloat16` widened. `runs` tells whether the part up to
+/// Settles it. `model` comes back with further inputs stored, `bfloat16` widened, and without
+/// functions where the classifier is in one. `runs` tells whether the part up to
 /// a cut runs with images of a size; it is only asked where the size is open.
 ///
 /// # Errors
@@ -41,8 +43,9 @@ pub fn settle(
     let widened = halves::widen_bfloat16(&mut model.proto);
     let (mut input, mut preprocessing) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
     let open = size::is_open(model, options)?;
-    let usage = |what: String| Error::Usage(format!("{}: {what}", model.path.display()));
-    let cut = cut::find(model.graph(), options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
+    let path = model.path.display().to_string();
+    let usage = |what: String| Error::Usage(format!("{path}: {what}"));
+    let (cut, inlined) = find(model, options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
     if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
         let tensor = &cut.tensor;
         return Err(usage(format!("the tensor '{tensor}' does not depend on the image; choose another one to cut at")));
@@ -54,7 +57,29 @@ pub fn settle(
         (input, preprocessing) = (other, sourced);
     }
     let stored = extra::store(model, &input);
-    Ok(Settled { input, preprocessing, cut, changes: Changes { widened, sized, stored } })
+    Ok(Settled { input, preprocessing, cut, changes: Changes { widened, inlined, sized, stored } })
+}
+
+/// [`cut::find`], in the functions' nodes too where the graph itself shows no classifier: `model` is then, and where `true`
+/// says so, a graph without functions.
+pub(super) fn find(
+    model: &mut Model,
+    output: Option<&str>,
+    at: Option<&str>,
+) -> std::result::Result<(Cut, bool), String> {
+    let cut = cut::find(model.graph(), output, at)?;
+    if cut.classifier != Classifier::None || at.is_some() || model.proto.functions.is_empty() {
+        return Ok((cut, false));
+    }
+    let mut flat = model.clone();
+    let inner = functions::inline(&mut flat.proto).and_then(|()| cut::find(flat.graph(), output, None));
+    match inner {
+        Ok(inner) if inner.classifier != Classifier::None => {
+            *model = flat;
+            Ok((inner, true))
+        }
+        _ => Ok((cut, false)),
+    }
 }
 
 impl Settled {
@@ -62,7 +87,13 @@ impl Settled {
     pub fn changes(&self) -> impl Iterator<Item = &str> {
         let widened = "the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU";
         let widened = self.changes.widened.then_some(widened);
-        widened.into_iter().chain(self.changes.sized.as_deref()).chain(self.changes.stored.iter().map(String::as_str))
+        let inlined = "the classifier lies inside a function: the exported file has the functions' nodes in its graph";
+        let inlined = self.changes.inlined.then_some(inlined);
+        widened
+            .into_iter()
+            .chain(inlined)
+            .chain(self.changes.sized.as_deref())
+            .chain(self.changes.stored.iter().map(String::as_str))
     }
 
     /// What the user should know of what was found.

@@ -1,14 +1,14 @@
 //! A classifier that is ready: ours or anybody's, with what is needed to feed it and to read its output.
 
 use super::activation::Activation;
-use super::{available_threads, extra, labels, preprocessing};
+use super::{available_threads, extra, labels, preprocessing, settled};
 use crate::data::Spec;
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::softmax;
 use crate::onnx::cut::Classifier;
 use crate::onnx::normalize::halves;
-use crate::onnx::{Model, cut, metadata};
+use crate::onnx::{Model, metadata};
 use crate::plan::Input;
 use crate::plan::preprocessing::Sourced;
 use ndarray::{Array2, ArrayView2};
@@ -55,7 +55,7 @@ impl Trained {
         let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
         let contract = contract.and_then(|json| json.ok()).unwrap_or_default();
         let bad = |what: String| Error::model(path, what);
-        let found = cut::find(model.graph(), contract["output"].as_str(), None).map_err(bad)?;
+        let found = settled::find(&mut model, contract["output"].as_str(), None).map_err(bad)?.0;
         let stated = serde_json::from_value(contract["activation"].clone()).ok();
         let activation = stated.unwrap_or_else(|| Activation::of(model.graph(), &found));
         let ours = contract["classes"].is_array();

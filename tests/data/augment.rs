@@ -1,7 +1,7 @@
 //! Variations of training images against Pillow, torchvision and PyTorch (tests/golden/make_augment.py).
 
 use super::{resolve, run};
-use adapt::data::augment::{Key, Level, Variation, preprocess_changed};
+use adapt::data::augment::{Augment, Key, Level, Variation, preprocess_changed};
 use adapt::data::{Jitter, Layout, Pixels, Preprocessing, Resize, decode};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,8 @@ fn crops_are_drawn_as_in_torchvision() {
         let mut sums = [[0.0; 2]; 4];
         for i in 0..draws {
             let key = Key { seed: 1, epoch: 2, path: &i.to_string() };
-            let [top, left, rows, columns] = Variation::draw(level, (height, width), &p, key).crop.map(f64::from);
+            let [top, left, rows, columns] =
+                Variation::draw(level.into(), (height, width), &p, key).crop.map(f64::from);
             let figures = [
                 rows * columns / (row[0] * row[1]),
                 (columns / rows).ln(),
@@ -141,7 +142,7 @@ fn crops_keep_the_proportion_that_the_model_sees() {
         let p = resolve(spec);
         for i in 0..300 {
             let key = Key { seed: 0, epoch: i, path: "a" };
-            let crop = Variation::draw(Level::Strong, (1000, 4000), &p, key).crop;
+            let crop = Variation::draw(Level::Strong.into(), (1000, 4000), &p, key).crop;
             assert!((0.749..1.335).contains(&(ratio(crop) / base)), "{spec}: {crop:?}");
         }
     }
@@ -149,7 +150,7 @@ fn crops_keep_the_proportion_that_the_model_sees() {
     for size in [(1, 1), (1, 5000), (65_000, 1), (0, 5), (5, 0), (0, 0)] {
         for p in [&squeezed, &Preprocessing::imagenet(8, 8)] {
             let key = Key { seed: 3, epoch: 0, path: "b" };
-            let [top, left, rows, columns] = Variation::draw(Level::Strong, size, p, key).crop;
+            let [top, left, rows, columns] = Variation::draw(Level::Strong.into(), size, p, key).crop;
             assert!(top + rows <= size.0 && left + columns <= size.1, "{size:?}");
         }
     }
@@ -158,26 +159,28 @@ fn crops_keep_the_proportion_that_the_model_sees() {
 #[test]
 fn levels_are_what_they_say() {
     let p = Preprocessing::imagenet(224, 224);
-    let draw = |level, epoch| Variation::draw(level, (28, 28), &p, Key { seed: 0, epoch, path: "x" });
+    let draw = |how: Augment, epoch| Variation::draw(how, (28, 28), &p, Key { seed: 0, epoch, path: "x" });
     let (mut flips, mut orders) = (0, std::collections::BTreeSet::new());
     for epoch in 0..2000 {
-        let (light, strong) = (draw(Level::Light, epoch), draw(Level::Strong, epoch));
+        let (light, strong) = (draw(Level::Light.into(), epoch), draw(Level::Strong.into(), epoch));
         assert!(light.degrees == 0.0 && light.jitter == Jitter::NONE && strong.degrees.abs() <= 15.0);
         let Jitter { brightness, contrast, saturation, hue, order } = strong.jitter;
         assert!([brightness, contrast, saturation].iter().all(|v| (0.6..=1.4).contains(v)) && hue.abs() <= 0.05);
         flips += usize::from(light.flip);
+        let mirrored = |hflip| draw(Augment { level: Level::Light, hflip }, epoch).flip;
+        assert!(mirrored(1.0) && !mirrored(0.0));
         orders.insert(order);
     }
     assert!((900..1100).contains(&flips) && orders.len() == 24, "{flips} {}", orders.len());
-    assert_eq!(draw(Level::None, 0), Variation { crop: [0, 0, 28, 28], ..whole(&load("source.png")) });
+    assert_eq!(draw(Level::None.into(), 0), Variation { crop: [0, 0, 28, 28], ..whole(&load("source.png")) });
 }
 
 #[test]
 fn values_depend_on_seed_epoch_and_path_alone() {
     let (image, p) = (load("source.png"), resolve("imagenet,resize=32,crop=28"));
-    let values = |level, seed, epoch, path: &str| {
+    let values = |level: Level, seed, epoch, path: &str| {
         let mut out = vec![f32::NAN; 3 * 28 * 28];
-        preprocess_changed(&image, &p, Layout::Nchw, level, Key { seed, epoch, path }, &mut out).unwrap();
+        preprocess_changed(&image, &p, Layout::Nchw, level.into(), Key { seed, epoch, path }, &mut out).unwrap();
         out
     };
     assert_eq!(values(Level::None, 1, 1, "a"), run(&image, &p, Layout::Nchw));
@@ -192,8 +195,15 @@ fn values_depend_on_seed_epoch_and_path_alone() {
         assert!(paths.iter().zip(together).rev().all(|(path, found)| values(level, 1, 1, path) == found));
     }
     assert!(
-        preprocess_changed(&image, &p, Layout::Nchw, Level::Light, Key { seed: 0, epoch: 0, path: "" }, &mut [0.0])
-            .is_err()
+        preprocess_changed(
+            &image,
+            &p,
+            Layout::Nchw,
+            Level::Light.into(),
+            Key { seed: 0, epoch: 0, path: "" },
+            &mut [0.0]
+        )
+        .is_err()
     );
 }
 

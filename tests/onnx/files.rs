@@ -35,6 +35,14 @@ fn an_untouched_model_keeps_its_bytes() {
     assert!(count >= 45, "{count}");
 }
 
+#[test]
+fn nodes_in_any_order_are_put_into_one_that_onnx_allows() {
+    let sorted = ModelProto::decode(&fs::read(golden("tiny.onnx")).unwrap()[..]).unwrap();
+    let mut proto = sorted.clone();
+    proto.graph.as_mut().unwrap().node.reverse();
+    assert!(Model::from_bytes("<test>", proto.encode_to_vec()).unwrap().proto == sorted);
+}
+
 /// A copy of tiny_external.onnx, with one entry of where its weights lie replaced.
 fn external(folder: &Path, key: &str, value: Option<&str>) -> Result<Model, adapt::Error> {
     let mut proto = ModelProto::decode(&fs::read(golden("tiny_external.onnx")).unwrap()[..]).unwrap();

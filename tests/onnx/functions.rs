@@ -1,12 +1,15 @@
 //! Model-local functions: written out, ONNX Runtime computes the same; endless ones are refused.
 
 use crate::build::{Graph, float, ints};
+use crate::common::golden;
 use crate::support::{RUNTIME, after, branch, choice, difference, graph, node, operators, run, tensor_attribute};
 use adapt::graph::Program;
+use adapt::onnx::cut::Classifier;
 use adapt::onnx::normalize::{self, functions};
 use adapt::onnx::schema::*;
 use adapt::onnx::tensor::initializer;
 use adapt::onnx::{Model, data_type};
+use adapt::plan::{Plan, PlanOptions};
 use adapt::progress::silent;
 use adapt::{Backend, Choice};
 use prost::Message;
@@ -91,11 +94,11 @@ fn with_functions(inner: bool) -> Model {
 #[test]
 fn functions_are_written_out() {
     let (model, shape) = (with_functions(true), [2, 2, 5, 5]);
-    let flat = after(functions::inline, &model, &shape);
+    let mut flat = after(functions::inline, &model, &shape);
     assert!(flat.proto.functions.is_empty());
     assert!(flat.graph().node.iter().all(|node| node.domain().is_empty()));
     assert_eq!(operators(&flat).iter().filter(|op| **op == "Conv").count(), 4);
-    adapt::onnx::validate::validate(&flat).unwrap();
+    adapt::onnx::validate::validate(&mut flat).unwrap();
     // tract takes one constant `If` at most.
     let model = with_functions(false);
     // Weights that functions take are the file's own.
@@ -197,4 +200,21 @@ fn attributes_are_not_copied_without_end() {
     let graph = AttributeProto { name: Some("v".into()), g: Some(GraphProto::default()), ..Default::default() };
     let error = with(1, graph).unwrap_err().to_string();
     assert!(error.contains("'F' is given a graph"), "{error}");
+}
+
+#[test]
+fn a_classifier_inside_a_function_is_found() {
+    let mut proto = ModelProto::decode(&std::fs::read(golden("tiny.onnx")).unwrap()[..]).unwrap();
+    let head = proto.graph.as_mut().unwrap().node.iter_mut().find(|node| node.is("Gemm")).unwrap();
+    let (inner, called) = (head.clone(), head.input.clone());
+    (head.op_type, head.domain, head.attribute) = (Some("Head".into()), Some("local".into()), Vec::new());
+    let output = inner.output[0].clone();
+    let inputs: Vec<&str> = called.iter().map(String::as_str).collect();
+    proto.functions.push(function("Head", &inputs, &[&output], vec![inner], &[("", 17)]));
+    proto.opset_import.push(OperatorSetIdProto { domain: Some("local".into()), version: Some(1) });
+    let mut model = Model::from_bytes("<test>", proto.encode_to_vec()).unwrap();
+    let options = PlanOptions { preprocess: Some("raw01,resize=8x8,crop=none".parse().unwrap()), ..Default::default() };
+    let (plan, _) = Plan::make(&mut model, &RUNTIME, &options, &silent).unwrap();
+    assert!(plan.classifier != Classifier::None && plan.notes.iter().any(|note| note.contains("inside a function")));
+    assert!(model.proto.functions.is_empty());
 }

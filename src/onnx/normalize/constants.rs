@@ -2,6 +2,7 @@
 
 use super::super::schema::{AttributeProto, ModelProto, NodeProto, TensorProto, data_type};
 use super::super::tensor::{initializer, integers};
+use super::TENSOR;
 use std::collections::HashSet;
 
 /// Stores the values of the main graph's `Constant` nodes under the names of their outputs. Those of texts and of sparse
@@ -17,6 +18,16 @@ pub fn store(proto: &mut ModelProto) -> Result<(), String> {
         keep
     });
     graph.initializer.append(&mut stored);
+    Ok(())
+}
+
+/// Zero in float32, which ONNX fills with where a `ConstantOfShape` does not say: tract takes another type.
+pub fn say_zero(proto: &mut ModelProto) -> Result<(), String> {
+    let nodes = proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
+    for node in nodes.filter(|node| node.is("ConstantOfShape") && node.attr("value").is_none()) {
+        let (name, t) = (Some("value".into()), Some(initializer("", &[1], [0.], data_type::FLOAT)));
+        node.attribute.push(AttributeProto { name, t, r#type: Some(TENSOR), ..Default::default() });
+    }
     Ok(())
 }
 

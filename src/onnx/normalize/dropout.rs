@@ -3,7 +3,7 @@
 use super::super::graph::{Index, Names, reads};
 use super::super::schema::{AttributeProto, ModelProto, NodeProto, TensorProto, data_type};
 use super::super::tensor::{floats, initializer, raw_bytes};
-use super::{bypass, node, opset};
+use super::{TENSOR, bypass, node, opset};
 use std::collections::HashSet;
 
 /// The first opset in which an input says whether values are dropped, and the mask is defined where they are not.
@@ -55,9 +55,6 @@ fn all_true(names: &mut Names, input: String, mask: String) -> [NodeProto; 2] {
     ones.attribute.push(AttributeProto { name, t: Some(one), r#type: kind, ..Default::default() });
     [shape_of, ones]
 }
-
-/// `AttributeProto.AttributeType` of a tensor.
-const TENSOR: i32 = 4;
 
 /// Whether values are dropped, or may be: the mode is no constant. A ratio of 0 drops nothing.
 fn drops(node: &NodeProto, index: &Index) -> bool {

@@ -19,15 +19,19 @@ use super::schema::{GraphProto, ModelProto, NodeProto};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
+/// `AttributeProto.AttributeType` of a tensor.
+const TENSOR: i32 = 4;
+
 /// Changes a model's form and not what it computes. Fails with a text that names the node.
 pub type Step = fn(&mut ModelProto) -> std::result::Result<(), String>;
 
 /// What is done before a graph is imported, in this order.
-pub const STEPS: [(&str, Step); 9] = [
+pub const STEPS: [(&str, Step); 10] = [
     ("functions become the nodes in them", functions::inline),
     ("every node and value has a name of its own", names::unique),
     ("an If whose condition is stored is the branch that it takes", branches::take),
     ("the values of Constant nodes are stored", constants::store),
+    ("ConstantOfShape says what it fills with", constants::say_zero),
     ("Identity of a stored tensor is that tensor", identities::remove),
     ("Dropout is gone", dropout::remove),
     ("outputs behind the first that nobody reads are gone", unread::trim),

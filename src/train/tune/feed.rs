@@ -1,6 +1,6 @@
 //! Images for training: what the trained part of a network takes, batch by batch.
 
-use crate::data::augment::{self, Level};
+use crate::data::augment::{self, Augment, Level};
 use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, preprocess};
 use crate::engine::{Extractor, KeptRows};
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ pub struct Feed<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
     /// How much.
-    pub level: Level,
+    pub augment: Augment,
     /// Of what is drawn.
     pub seed: u64,
     /// How often each image was seen before.
@@ -79,11 +79,11 @@ impl Feed<'_> {
     fn image(&self, path: &str, change: Change, slot: &mut [f32]) -> Result<()> {
         let mut made = || {
             let pixels = self.source.decode(path, self.preprocessing.color.has_alpha())?;
-            if change.level == Level::None {
+            if change.augment.level == Level::None {
                 return preprocess(&pixels, self.preprocessing, self.layout, slot);
             }
             let key = augment::Key { seed: change.seed, epoch: change.epoch, path };
-            augment::preprocess_changed(&pixels, self.preprocessing, self.layout, change.level, key, slot)
+            augment::preprocess_changed(&pixels, self.preprocessing, self.layout, change.augment, key, slot)
         };
         made().map_err(|why| Error::data(self.source.locate(path), format!("{why}; it could be read before")))
     }

@@ -4,6 +4,7 @@ mod checkpoint;
 mod feed;
 mod network;
 mod settings;
+mod standing;
 mod step;
 
 use super::loss::{Loss, one_hot};
@@ -16,8 +17,9 @@ use checkpoint::Store;
 pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT};
 pub use feed::{Change, Feed, readable};
 pub use network::{Network, Tally};
-use serde::{Deserialize, Serialize};
 pub use settings::{BatchNorms, BatchSize, Optimizer as OptimizerChoice, Settings, Task, Wishes};
+use standing::Best;
+pub use standing::{Epoch, Standing};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -28,29 +30,6 @@ use step::{Batch, Order, State};
 const AHEAD: usize = 2;
 /// How often a long epoch is saved on its way.
 const SAVED: Duration = Duration::from_secs(300);
-
-/// A row of `results.csv`: what an epoch came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// From 1; 0 is the start, where nothing is trained yet.
-    pub epoch: u64,
-    /// Mean loss over the images trained on, as they were changed.
-    pub train_loss: Option<f64>,
-    /// The share of them that was right.
-    pub train_accuracy: Option<f64>,
-    /// Mean cross-entropy of the validation images.
-    pub val_loss: Option<f64>,
-    /// The share of them that was right.
-    pub val_accuracy: Option<f64>,
-    /// The learning rate of the last step.
-    pub lr: f64,
-    /// Images trained on in a second.
-    pub images_per_second: Option<f64>,
-    /// Wall time of the epoch, its validation included.
-    pub seconds: f64,
-    /// Until the last epoch, if all take as long as those so far.
-    pub seconds_left: Option<f64>,
-}
 
 /// Who is told of each epoch; those of an earlier part of a run that goes on come first.
 pub type Row<'a> = &'a mut dyn FnMut(&Epoch) -> Result<()>;
@@ -95,32 +74,6 @@ pub struct Tuning<'a> {
     pub val: Feed<'a>,
     /// Where the state is kept meanwhile, and found where a run goes on.
     pub checkpoint: Option<PathBuf>,
-}
-
-/// Where training stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Steps done.
-    step: u64,
-    /// Of this epoch's steps so far.
-    tally: Tally,
-    /// Wall time of this epoch so far.
-    seconds: f64,
-    epochs: Vec<Epoch>,
-    best: Option<Best>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Best {
-    epoch: u64,
-    accuracy: f64,
-    loss: f64,
-}
-
-impl Best {
-    fn better_than(&self, other: &Option<Best>) -> bool {
-        other.is_none_or(|other| (self.accuracy, -self.loss) > (other.accuracy, -other.loss))
-    }
 }
 
 fn failed(error: candle_core::Error) -> Error {
@@ -206,6 +159,9 @@ impl Tuning<'_> {
                 if state.standing.epochs.last().and_then(|last| last.val_loss).is_some_and(|loss| !loss.is_finite()) {
                     return Ok(Some(Stop::Diverged(self.diverged(step, "the validation images' loss is"))));
                 }
+                if let Some(why) = self.blown_up(&state.standing) {
+                    return Ok(Some(Stop::Diverged(why)));
+                }
                 if let Some(stop) = self.patience(&state.standing) {
                     return Ok(Some(stop));
                 }
@@ -218,15 +174,6 @@ impl Tuning<'_> {
             told?;
         }
         Ok(None)
-    }
-
-    /// Whether the epochs so far were enough.
-    fn patience(&self, standing: &Standing) -> Option<Stop> {
-        let epoch = standing.epochs.last().map_or(0, |epoch| epoch.epoch);
-        let idle = epoch - standing.best.map_or(epoch, |best| best.epoch);
-        let most = self.settings.patience as u64;
-        let over = most > 0 && idle >= most && standing.step < self.settings.steps;
-        over.then(|| Stop::Patience(format!("no improvement on the validation images for {idle} epochs")))
     }
 
     /// Validates, keeps the best weights, and notes the epoch.

@@ -116,7 +116,7 @@ impl<'a> Network<'a> {
 
     /// The logits `[images, classes]` of all of a feed's images.
     pub fn logits(&self, feed: &Feed) -> Result<Array2<f32>> {
-        let change = Change { level: Level::None, seed: 0, epoch: 0 };
+        let change = Change { augment: Level::None.into(), seed: 0, epoch: 0 };
         let places: Vec<usize> = (0..feed.images()).collect();
         let mut rows = Vec::new();
         for chunk in places.chunks(self.at_once(feed.shape)) {

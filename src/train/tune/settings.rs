@@ -84,6 +84,8 @@ pub struct Wishes {
     pub layer_decay: Option<f64>,
     /// How images are changed.
     pub augment: Option<Level>,
+    /// The share of them that is mirrored.
+    pub hflip: Option<f64>,
     /// Of mixup's Beta distribution; 0 for none.
     pub mixup: Option<f64>,
     /// Of CutMix's Beta distribution; 0 for none.
@@ -129,6 +131,8 @@ pub struct Settings {
     pub layer_decay: f64,
     /// How images are changed.
     pub augment: Level,
+    /// The share of them that is mirrored where they are changed.
+    pub hflip: f64,
     /// 0 for none.
     pub mixup: f64,
     /// 0 for none.
@@ -152,6 +156,8 @@ pub struct Task {
     pub images: usize,
     /// Whether images are changed before all that is trained: without a frozen part, that is.
     pub from_images: bool,
+    /// Whether the classes are digits or letters.
+    pub characters: bool,
     /// Whether the weights are still as they were drawn.
     pub from_scratch: bool,
     /// Whether what is trained has batch norms that have seen nothing yet.
@@ -202,6 +208,8 @@ impl Settings {
             clip_grad: wishes.clip_grad.unwrap_or(1.),
             layer_decay: wishes.layer_decay.unwrap_or(if task.from_scratch { 1. } else { 0.95 }),
             augment: wishes.augment.unwrap_or(if task.from_images { Level::Light } else { Level::None }),
+            // A letter mirrored is another, or none.
+            hflip: wishes.hflip.unwrap_or(if task.characters { 0. } else { 0.5 }),
             mixup: wishes.mixup.unwrap_or(0.),
             cutmix: wishes.cutmix.unwrap_or(0.),
             bn: wishes.bn.unwrap_or(if task.initial_norms { BatchNorms::Train } else { BatchNorms::Affine }),

@@ -4,6 +4,7 @@ use super::feed::{self, Change};
 use super::network::Network;
 use super::{Standing, Tuning, failed};
 use crate::data::Layout;
+use crate::data::augment::Augment;
 use crate::error::{Error, Result};
 use crate::graph::Wanted;
 use crate::train::ema::Ema;
@@ -89,7 +90,8 @@ impl Tuning<'_> {
         } else {
             order.places.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default()
         };
-        let mut values = self.train.load(places, Change { level: settings.augment, seed: settings.seed, epoch })?;
+        let augment = Augment { level: settings.augment, hflip: settings.hflip };
+        let mut values = self.train.load(places, Change { augment, seed: settings.seed, epoch })?;
         let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
         let mut targets = one_hot(&labels, self.classes);
         let mix = Mix { mixup: settings.mixup, cutmix: settings.cutmix };

@@ -1,0 +1,79 @@
+//! Where training stands, and whether it ends there.
+
+use super::network::Tally;
+use super::{Stop, Tuning};
+use serde::{Deserialize, Serialize};
+
+/// A row of `results.csv`: what an epoch came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 1; 0 is the start, where nothing is trained yet.
+    pub epoch: u64,
+    /// Mean loss over the images trained on, as they were changed.
+    pub train_loss: Option<f64>,
+    /// The share of them that was right.
+    pub train_accuracy: Option<f64>,
+    /// Mean cross-entropy of the validation images.
+    pub val_loss: Option<f64>,
+    /// The share of them that was right.
+    pub val_accuracy: Option<f64>,
+    /// The learning rate of the last step.
+    pub lr: f64,
+    /// Images trained on in a second.
+    pub images_per_second: Option<f64>,
+    /// Wall time of the epoch, its validation included.
+    pub seconds: f64,
+    /// Until the last epoch, if all take as long as those so far.
+    pub seconds_left: Option<f64>,
+}
+
+/// Where training stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Steps done.
+    pub(super) step: u64,
+    /// Of this epoch's steps so far.
+    pub(super) tally: Tally,
+    /// Wall time of this epoch so far.
+    pub(super) seconds: f64,
+    pub(super) epochs: Vec<Epoch>,
+    pub(super) best: Option<Best>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Best {
+    pub(super) epoch: u64,
+    pub(super) accuracy: f64,
+    pub(super) loss: f64,
+}
+
+impl Best {
+    pub(super) fn better_than(&self, other: &Option<Best>) -> bool {
+        other.is_none_or(|other| (self.accuracy, -self.loss) > (other.accuracy, -other.loss))
+    }
+}
+
+impl Tuning<'_> {
+    /// Whether the last epoch is far worse than guessing, and no better than the first: its values are finite, and mean
+    /// nothing.
+    pub(super) fn blown_up(&self, standing: &Standing) -> Option<String> {
+        const TIMES: f64 = 20.;
+        let mut losses = standing.epochs.iter().filter_map(|epoch| epoch.train_loss);
+        let (first, last) = (losses.next()?, losses.next_back()?);
+        let guessing = (self.classes as f64).ln().max(1.);
+        let (step, lr) = (standing.step, self.settings.lr);
+        let why = format!(
+            "step {step}: the epoch's mean loss is {last:.1e}, far worse than guessing; lower --lr (it is {lr:e})"
+        );
+        (last > TIMES * guessing && last >= first).then_some(why)
+    }
+
+    /// Whether the epochs so far were enough.
+    pub(super) fn patience(&self, standing: &Standing) -> Option<Stop> {
+        let epoch = standing.epochs.last().map_or(0, |epoch| epoch.epoch);
+        let idle = epoch - standing.best.map_or(epoch, |best| best.epoch);
+        let most = self.settings.patience as u64;
+        let over = most > 0 && idle >= most && standing.step < self.settings.steps;
+        over.then(|| Stop::Patience(format!("no improvement on the validation images for {idle} epochs")))
+    }
+}
