@@ -10,6 +10,8 @@ use std::time::Instant;
 mod alpha;
 #[path = "data/augment.rs"]
 mod augment;
+#[path = "data/files.rs"]
+mod files;
 #[path = "data/folders.rs"]
 mod folders;
 #[path = "data/records.rs"]

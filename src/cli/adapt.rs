@@ -98,7 +98,8 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
         None => preprocessing::builtin()?,
     };
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
-    let data = Dataset::read(folder, &ReadOptions { val: options.val, seed: options.seed }, progress)?;
+    let read = ReadOptions { val: options.val, seed: options.seed, columns: options.columns.columns() };
+    let data = Dataset::read(folder, &read, progress)?;
     let out = match going_on {
         Some(target) => OutDir::resume(target, options.force)?,
         None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,

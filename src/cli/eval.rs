@@ -28,7 +28,7 @@ pub fn run(options: &EvalOptions) -> Result<()> {
         let what = "its class names are not known; put a labels.txt with one name a line beside it";
         return Err(Error::model(&options.model, what));
     };
-    let data = labelled(&options.data, &classes, &progress)?;
+    let data = labelled(&options.data, &classes, &options.columns.columns(), &progress)?;
     let paths: Vec<&str> = data.items.iter().map(|i| i.path.as_str()).collect();
     let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
     warn_of_a_guess(&reporter, &trained.preprocessing);

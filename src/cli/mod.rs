@@ -2,6 +2,7 @@
 
 pub mod adapt;
 pub mod cut;
+pub mod data;
 pub mod embed;
 pub mod epochs;
 pub mod eval;
@@ -22,7 +23,7 @@ use ::adapt::data::Skipped;
 use ::adapt::error::printable;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
-pub use options::{EngineOptions, ModelOptions, RunOptions, Verbosity};
+pub use options::{ColumnOptions, EngineOptions, ModelOptions, RunOptions, Verbosity};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use training::{Train, TrainingOptions};
@@ -31,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   adapt --data photos/                            a new head on the embedded EfficientNet-Lite0
   adapt --onnx resnet50.onnx --data photos/       the same on your own model
+  adapt --data labels.csv                         images and classes from a list
   adapt --data photos/ --out runs/birds --val 0   all images for training, no validation split
   adapt inspect resnet50.onnx                     what the model is, and where it would be cut
   adapt predict runs/adapt-1/model.onnx new/      label and confidence of every image in a folder
@@ -62,6 +64,8 @@ pub enum Command {
     Cut(cut::CutOptions),
     /// Writes a new network with initial weights
     New(new::NewOptions),
+    /// Shows what a data set holds, or writes its images as files
+    Data(data::DataOptions),
     /// Puts the tensors of a safetensors file into an ONNX file, by name
     Merge(MergeOptions),
     /// Shows which ONNX Runtime is used, or fetches one
@@ -70,8 +74,9 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct AdaptOptions {
-    /// Labelled images: DIR/<class>/*, or DIR/{train,val,test}/<class>/*, or MNIST's or CIFAR's files in DIR
-    #[arg(long, value_name = "DIR", required_unless_present = "resume", help_heading = "Main")]
+    /// Labelled images: DIR/<class>/*, or DIR/{train,val,test}/<class>/*; a zip file of either; a list (.csv, .tsv) of
+    /// paths and labels; or MNIST's or CIFAR's files in DIR
+    #[arg(long, value_name = "DIR|FILE", required_unless_present = "resume", help_heading = "Main")]
     pub data: Option<PathBuf>,
     /// The pretrained model [default: the embedded EfficientNet-Lite0]
     #[arg(long, value_name = "FILE", help_heading = "Main")]
@@ -100,6 +105,8 @@ pub struct AdaptOptions {
     /// Fail on the first image that cannot be read, instead of skipping and listing it
     #[arg(long, help_heading = "Training")]
     pub strict: bool,
+    #[command(flatten)]
+    pub columns: ColumnOptions,
     #[command(flatten)]
     pub training: TrainingOptions,
     #[command(flatten)]
@@ -157,10 +164,12 @@ pub struct PredictOptions {
 pub struct EvalOptions {
     /// A model that adapt wrote, or any classifier whose class names are known
     pub model: PathBuf,
-    /// Labelled images: DIR/<class>/*, or DIR/test/<class>/* (DIR/val where there is no test folder), or MNIST's or
-    /// CIFAR's files in DIR
-    #[arg(long, value_name = "DIR")]
+    /// Labelled images: DIR/<class>/*, or DIR/test/<class>/* (DIR/val where there is no test folder); a zip file of
+    /// either; a list (.csv, .tsv) of paths and labels; or MNIST's or CIFAR's files in DIR
+    #[arg(long, value_name = "DIR|FILE")]
     pub data: PathBuf,
+    #[command(flatten)]
+    pub columns: ColumnOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -1,7 +1,7 @@
 //! Options that several commands take.
 
 use adapt::Result;
-use adapt::data::Spec;
+use adapt::data::{Columns, Spec};
 use adapt::engine::{Backend, Choice};
 use adapt::progress::Progress;
 use clap::Args;
@@ -56,6 +56,26 @@ impl EngineOptions {
 
     pub fn resolve(&self, progress: Progress) -> Result<Backend> {
         Backend::resolve(self.engine, self.ort_lib.as_deref(), self.offline, progress)
+    }
+}
+
+/// Of lists of images.
+#[derive(Args)]
+pub struct ColumnOptions {
+    /// A list's column of paths [default: guessed]
+    #[arg(long, value_name = "NAME", help_heading = "Lists")]
+    pub path_column: Option<String>,
+    /// A list's column of labels [default: guessed]
+    #[arg(long, value_name = "NAME", help_heading = "Lists")]
+    pub label_column: Option<String>,
+    /// A list's column of train, val and test [default: guessed]
+    #[arg(long, value_name = "NAME", help_heading = "Lists")]
+    pub split_column: Option<String>,
+}
+
+impl ColumnOptions {
+    pub fn columns(&self) -> Columns {
+        Columns { path: self.path_column.clone(), label: self.label_column.clone(), split: self.split_column.clone() }
     }
 }
 

@@ -36,10 +36,14 @@ impl Recipe {
     /// Of the images as they are listed, before those that cannot be read are left out.
     pub fn new(model: &Model, plan: &Plan, data: &Dataset, settings: &Settings) -> Result<Recipe> {
         let mut images = Sha256::new();
+        let state = |path: &Path| fs::metadata(path).ok().map(|file| (file.len(), file.modified().ok()));
+        // A file of many images, or a list of them.
+        if !data.source.place().is_dir() {
+            images.update(format!("{:?}\n", state(data.source.place())));
+        }
         for item in &data.items {
             // Reading them all would take as long as training on them for a while: files that are changed tell it so.
-            let file = fs::metadata(data.source.locate(&item.path)).ok();
-            let state = file.map(|file| (file.len(), file.modified().ok()));
+            let state = state(&data.source.locate(&item.path));
             images.update(format!("{}\0{}\0{}\0{state:?}\n", item.path, item.label, item.split));
         }
         Ok(Recipe {

@@ -50,8 +50,8 @@ impl Dataset {
 
     pub(super) fn check_form(&self) -> Result<()> {
         match &self.classes[..] {
-            [] if self.source.has_records() => {
-                self.fail("only test images; put the file of training images beside them".into())
+            [] if !self.source.has_folders() => {
+                self.fail("no images to train on; put the file of training images beside it, or list some".into())
             }
             [] => self.fail("no class folders with images; give a folder with one folder of images per class".into()),
             [only] => {

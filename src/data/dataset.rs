@@ -1,8 +1,10 @@
 //! Image folders and files of many images as a labelled dataset with a reproducible validation split.
 
+use super::archive::{self, Archive};
 use super::records;
 use super::scan::{Classes, Listing, list, split_of};
 use super::source::Source;
+use super::table::{self, Columns};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
@@ -77,25 +79,34 @@ pub struct Dataset {
 }
 
 /// How a folder is read.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReadOptions {
     /// The share of each class's training images that validates when there is no val folder: 0 or more, less than 1.
     pub val: f64,
     /// Chooses those images.
     pub seed: u64,
+    /// Of a list.
+    pub columns: Columns,
 }
 
 impl Default for ReadOptions {
     fn default() -> ReadOptions {
-        ReadOptions { val: 0.2, seed: 0 }
+        ReadOptions::new(0.2, 0)
+    }
+}
+
+impl ReadOptions {
+    /// With columns that are guessed.
+    pub const fn new(val: f64, seed: u64) -> ReadOptions {
+        ReadOptions { val, seed, columns: Columns::GUESSED }
     }
 }
 
 impl Dataset {
     /// Lists `root/<class>/**`, or `root/{train,val|valid|validation,test}/<class>/**` when `root/train` holds folders.
     ///
-    /// Where `root` is or holds MNIST's files (IDX, packed with gzip or not) or CIFAR's (binary), these are read
-    /// instead.
+    /// Where `root` is a zip file of such folders, or a list (CSV, TSV) of paths and labels, that is read instead; so are
+    /// MNIST's files (IDX, packed with gzip or not) and CIFAR's (binary) where `root` is or holds some.
     ///
     /// Symbolic links are followed; hidden names are passed over. Without validation images, each class gives
     /// round(val * n) of its training images, at least 1 and never all. They are the first in order of the SHA-256 of
@@ -112,7 +123,7 @@ impl Dataset {
         }
         let meta = root.metadata();
         let meta = meta.map_err(|e| Error::Usage(format!("{}: {e}; give a folder of images", root.display())))?;
-        let (source, mut listing) = match records::read(root)? {
+        let (source, mut listing) = match one_file(root, &options.columns)? {
             Some(found) => found,
             None if meta.is_dir() => (Source::folder(root), list(root, progress)?),
             None => return Err(not_a_folder(root)),
@@ -181,7 +192,7 @@ impl Dataset {
                     self.items.extend(paths.into_iter().map(|path| Item { path, label, split }));
                 } else if let Some(path) = paths.first() {
                     let folder = path.split('/').take(2).collect::<Vec<_>>().join("/");
-                    let folder = if self.source.has_records() { name.clone() } else { folder };
+                    let folder = if self.source.has_folders() { folder } else { name.clone() };
                     let reason = format!("no training images of this class ({} images)", paths.len());
                     self.skipped.push(Skipped { path: folder, reason });
                     unknown.push(name);
@@ -250,8 +261,24 @@ impl Dataset {
     }
 }
 
+/// What a file of many images, a zip file or a list holds; `None` where `root` is another thing.
+pub(super) fn one_file(root: &Path, columns: &Columns) -> Result<Option<(Source, Listing)>> {
+    if archive::is_archive(root) {
+        let archive = Archive::open(root, String::new())?;
+        let listing = archive.list();
+        return Ok(Some((Source::files(root, Vec::new(), vec![archive]), listing)));
+    }
+    if table::is_table(root) {
+        return Ok(Some((Source::listed(root), table::read(root, columns)?)));
+    }
+    if *columns != Columns::GUESSED {
+        return Err(Error::Usage(format!("{}: not a list of images (.csv, .tsv), and has no columns", root.display())));
+    }
+    records::read(root)
+}
+
 pub(super) fn not_a_folder(root: &Path) -> Error {
-    let what = "not a folder of images, nor a file of MNIST's or CIFAR's that is known by its name";
+    let what = "not a folder of images, a zip file, a list (.csv, .tsv), nor a file of MNIST's or CIFAR's by its name";
     Error::Usage(format!("{}: {what}", root.display()))
 }
 

@@ -1,12 +1,13 @@
 //! Image files to 8-bit pixels. The files are untrusted: sizes are bounded before anything is decoded.
 
 use crate::guard::quietly;
+use image::codecs::png::PngEncoder;
 use image::{
-    ColorType, DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
-    RgbImage, RgbaImage, error::LimitErrorKind,
+    ColorType, DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder, ImageEncoder, ImageError, ImageFormat,
+    ImageReader, Limits, RgbImage, RgbaImage, error::LimitErrorKind,
 };
 use std::fs;
-use std::io::{Cursor, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek};
 use std::path::Path;
 
 /// The most pixels that an image may have: the size at which Pillow warns of a decompression bomb.
@@ -14,7 +15,7 @@ pub const MAX_PIXELS: u64 = 89_478_485;
 /// The longest side in pixels, which JPEG cannot exceed either: the resampling weights grow with it.
 pub const MAX_SIDE: u32 = 65_535;
 /// The largest file, and the most that a decoder may allocate, in bytes: 8 bytes a pixel at 67 megapixels.
-const MAX_BYTES: u64 = 512 << 20;
+pub(super) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image, 8 bits a value. Grey files stay grey, so that they are resized once and not three times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,23 @@ impl Pixels {
         }
     }
 
+    /// As the content of a PNG file.
+    ///
+    /// # Errors
+    /// What the encoder says.
+    pub fn to_png(&self) -> Result<Vec<u8>, String> {
+        let color = match self {
+            Pixels::Rgb(_) => ColorType::Rgb8,
+            Pixels::Gray(_) => ColorType::L8,
+            Pixels::Rgba(_) => ColorType::Rgba8,
+            Pixels::GrayAlpha(_) => ColorType::La8,
+        };
+        let mut bytes = Vec::new();
+        let encoder = PngEncoder::new(&mut bytes);
+        let written = encoder.write_image(self.values(), self.width(), self.height(), color.into());
+        written.map(|()| bytes).map_err(|e| e.to_string())
+    }
+
     /// The values, row after row from the top left: height * width * channels.
     pub fn values(&self) -> &[u8] {
         match self {
@@ -87,7 +105,7 @@ pub fn decode_with_alpha(path: &Path) -> Result<Pixels, String> {
     guarded(&read(path)?, true)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn open(path: &Path) -> Result<BufReader<fs::File>, String> {
     let meta = fs::metadata(path).map_err(io_reason)?;
     // Opening a pipe would wait for its writer forever.
     if !meta.is_file() {
@@ -96,10 +114,27 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     if meta.len() > MAX_BYTES {
         return Err(format!("file of more than {} MiB", MAX_BYTES >> 20));
     }
-    let mut bytes = Vec::with_capacity(meta.len() as usize);
-    let file = fs::File::open(path).map_err(io_reason)?;
-    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io_reason)?;
+    fs::File::open(path).map(BufReader::new).map_err(io_reason)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut file = open(path)?.into_inner();
+    let mut bytes = Vec::with_capacity(file.metadata().map_err(io_reason)?.len() as usize);
+    file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes).map_err(io_reason)?;
     Ok(bytes)
+}
+
+/// The format, and height and width, that an image's header tells.
+pub(super) fn look(file: impl BufRead + Seek) -> Result<(String, [u32; 2]), String> {
+    let reader = ImageReader::new(file).with_guessed_format().map_err(io_reason)?;
+    let format = reader.format().ok_or("not an image")?;
+    let name = format.extensions_str().first().copied().unwrap_or_default().to_owned();
+    let size = quietly(|| reader.into_dimensions()).unwrap_or_else(|_| Err(broken()));
+    size.map(|(width, height)| (name, [height, width])).map_err(reason)
+}
+
+fn broken() -> ImageError {
+    ImageError::IoError(std::io::Error::other("the decoder failed"))
 }
 
 /// Decodes an image file's content: JPEG, PNG, WebP, BMP, GIF (its first frame) or TIFF, told by the content itself.
@@ -113,7 +148,7 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<Pixels, String> {
     guarded(bytes, false)
 }
 
-fn guarded(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
+pub(super) fn guarded(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
     if bytes.is_empty() {
         return Err("empty file".into());
     }

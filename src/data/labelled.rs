@@ -1,25 +1,34 @@
 //! Images for a model that is ready: to be labelled by it, or to measure it.
 
-use super::dataset::{Dataset, Item, Skipped, Split, not_a_folder};
+use super::archive::{self, Archive};
+use super::dataset::{Dataset, Item, Skipped, Split, not_a_folder, one_file};
 use super::records;
 use super::scan::{Listing, holds_folders, is_image_name, list};
 use super::source::Source;
+use super::table::Columns;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they
-/// are, and their paths. A file that is named is taken whatever its extension; MNIST's and CIFAR's files, and folders
+/// are, and their paths. A file that is named is taken whatever its extension; zip files, MNIST's and CIFAR's files, and folders
 /// that hold some, stand for all of their images.
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
 /// [`Error::Data`] for a damaged file of many images.
 pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
-    let (mut images, mut records) = (Vec::new(), Vec::new());
+    let (mut images, mut records, mut archives) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
+        if archive::is_archive(path) {
+            let name = path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())))?;
+            let archive = Archive::open(path, format!("{name}/"))?;
+            images.extend(archive.images().into_iter().map(|member| archive.path(member)));
+            archives.push(archive);
+            continue;
+        }
         if let Some(parts) = records::images(path)? {
             images.extend(parts.iter().flat_map(|part| (0..part.count).map(|number| part.path(number))));
             records.extend(parts);
@@ -38,19 +47,19 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
     }
     match images.is_empty() {
         true => Err(Error::Usage("there are no images in what was named".into())),
-        false => Ok((Source::records("", records), images)),
+        false => Ok((Source::files("", records, archives), images)),
     }
 }
 
 /// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**`, else
-/// `root/<class>/**`; of MNIST's and CIFAR's files those for testing, if any. Folders are matched to classes by name;
+/// `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to classes by name;
 /// those of other names are skipped.
 ///
 /// # Errors
 /// [`Error::Usage`] when `root` is neither a folder nor a file of many images, [`Error::Data`] when no folder has a
 /// class's name, or such a file is damaged.
-pub fn labelled(root: &Path, classes: &[String], progress: Progress) -> Result<Dataset> {
-    if let Some((source, mut listing)) = records::read(root)? {
+pub fn labelled(root: &Path, classes: &[String], columns: &Columns, progress: Progress) -> Result<Dataset> {
+    if let Some((source, mut listing)) = one_file(root, columns)? {
         let best = [Split::Test, Split::Val, Split::Train].into_iter().find_map(|split| listing.splits.remove(&split));
         return matched(source, best.unwrap_or_default(), Vec::new(), classes);
     }
@@ -85,7 +94,7 @@ fn matched(
     }
     if data.items.is_empty() {
         let some: Vec<_> = classes.iter().take(5).map(|c| format!("'{c}'")).collect();
-        let kind = if data.source.has_records() { "class" } else { "folder" };
+        let kind = if data.source.has_folders() { "folder" } else { "class" };
         let what = format!("no {kind} of images has the name of one of the model's classes, as {}", some.join(", "));
         return Err(Error::data(data.source.place(), what));
     }

@@ -1,6 +1,7 @@
-//! From folders of image files, or files of many images, to the tensors that a model takes: listing, decoding,
+//! From folders and lists of image files, or files of many images, to the tensors that a model takes: listing, decoding,
 //! preprocessing.
 
+mod archive;
 pub mod augment;
 mod checks;
 mod cifar;
@@ -17,6 +18,8 @@ mod resample;
 mod scan;
 mod source;
 pub mod spec;
+mod summary;
+mod table;
 mod values;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
@@ -26,3 +29,5 @@ pub use labelled::{images_below, labelled};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
 pub use source::Source;
 pub use spec::Spec;
+pub use summary::{ClassCounts, Summary};
+pub use table::Columns;

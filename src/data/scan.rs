@@ -121,12 +121,20 @@ impl Listing {
         } else if !entry.file_type().is_file() {
             let reason = "not a regular file".into();
             self.skipped.push(Skipped { path: parts.join("/"), reason });
-        } else if let Some(split) = split.filter(|_| parts.len() > depth) {
-            self.class(split, parts[depth - 1]).push(parts.join("/"));
         } else {
-            self.loose += 1;
+            self.image(&parts, parts.join("/"));
         }
         true
+    }
+
+    /// Takes an image in by the names that lead to it.
+    pub(super) fn image(&mut self, parts: &[&str], path: String) {
+        let (split, depth) = if self.split_form { (split_of(parts[0]), 2) } else { (Some(Split::Train), 1) };
+        match split {
+            Some(split) if parts.len() > depth => self.class(split, parts[depth - 1]).push(path),
+            None if parts.len() > 1 => self.ignored.push(parts[0].to_string()),
+            _ => self.loose += 1,
+        }
     }
 
     fn class(&mut self, split: Split, name: &str) -> &mut Vec<String> {

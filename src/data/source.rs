@@ -1,7 +1,10 @@
-//! Where a data set's pixels come from: files below a folder, or the records of files that hold many images.
+//! Where a data set's pixels come from: files below a folder, members of a zip file, or the records of files that hold
+//! many images.
 
-use super::decode::{Pixels, decode, decode_with_alpha};
+use super::archive::Archive;
+use super::decode::{Pixels, guarded, look, open, read};
 use super::records::Part;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,18 +12,30 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct Source {
     place: PathBuf,
+    /// Where paths begin.
+    root: PathBuf,
     parts: Arc<[Part]>,
+    archives: Arc<[Archive]>,
+    /// Classes are no folders: a list names them.
+    listed: bool,
 }
 
 impl Source {
     /// Files below `place`; an empty one takes paths as they are.
     pub fn folder(place: impl Into<PathBuf>) -> Source {
-        Source { place: place.into(), ..Source::default() }
+        let place = place.into();
+        Source { root: place.clone(), place, ..Source::default() }
     }
 
-    /// As [`Source::folder`], with paths that stand for records of `parts`.
-    pub(super) fn records(place: impl Into<PathBuf>, parts: Vec<Part>) -> Source {
-        Source { place: place.into(), parts: parts.into() }
+    /// As [`Source::folder`], with paths that stand for records of `parts` or members of `archives`.
+    pub(super) fn files(place: impl Into<PathBuf>, parts: Vec<Part>, archives: Vec<Archive>) -> Source {
+        Source { parts: parts.into(), archives: archives.into(), ..Source::folder(place) }
+    }
+
+    /// Files below the folder of a list.
+    pub(super) fn listed(table: &Path) -> Source {
+        let root = table.parent().unwrap_or(Path::new("")).into();
+        Source { place: table.into(), root, listed: true, ..Source::default() }
     }
 
     /// The folder or file that was named.
@@ -30,17 +45,55 @@ impl Source {
 
     /// What to call the image at `path` in a message.
     pub fn locate(&self, path: &str) -> PathBuf {
-        self.place.join(path)
+        self.root.join(path)
     }
 
-    /// Whether some paths stand for records of a file that holds many images.
-    pub fn has_records(&self) -> bool {
-        !self.parts.is_empty()
+    /// Whether a class is a folder, of files or of a zip file's members.
+    pub fn has_folders(&self) -> bool {
+        self.parts.is_empty() && !self.listed
     }
 
-    /// Whether `path` stands for such a record.
+    /// Whether `path` stands for a record of a file that holds many images.
     pub(super) fn has_record(&self, path: &str) -> bool {
         self.parts.iter().any(|part| part.number(path).is_some())
+    }
+
+    /// What it is, in a few words.
+    pub(super) fn kind(&self) -> &'static str {
+        match (self.parts.is_empty(), self.archives.is_empty(), self.listed) {
+            (false, ..) => "set of files of many images",
+            (_, false, _) => "zip file",
+            (.., true) => "list",
+            _ => "folder",
+        }
+    }
+
+    /// The format, and height and width, of the image at `path`, from its header.
+    ///
+    /// # Errors
+    /// A short reason when it is no image.
+    pub(super) fn look(&self, path: &str) -> Result<(String, [u32; 2]), String> {
+        if let Some(part) = self.parts.iter().find(|part| part.number(path).is_some()) {
+            return Ok(("raw".into(), [part.height, part.width]));
+        }
+        match self.archives.iter().find(|archive| archive.has(path)) {
+            Some(archive) => look(Cursor::new(archive.read(path)?)),
+            None => look(open(&self.root.join(path))?),
+        }
+    }
+
+    /// The content of the image file at `path`; of a record a PNG file that is made of it.
+    ///
+    /// # Errors
+    /// A short reason when it cannot be read.
+    pub fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        if self.has_record(path) {
+            return self.decode(path, false)?.to_png();
+        }
+        match self.archives.iter().find(|archive| archive.has(path)) {
+            Some(archive) => archive.read(path),
+            None => read(&self.root.join(path)),
+        }
     }
 
     /// Reads the image at `path`; with its opacity where `alpha` says so and it has any. See [`super::decode_bytes`].
@@ -51,15 +104,15 @@ impl Source {
         if let Some(record) = self.parts.iter().find_map(|part| Some((part, part.number(path)?))) {
             return record.0.decode(record.1);
         }
-        let path = self.place.join(path);
-        if alpha { decode_with_alpha(&path) } else { decode(&path) }
+        guarded(&self.bytes(path)?, alpha)
     }
 }
 
 /// The same place; what lies there is not compared.
 impl PartialEq for Source {
     fn eq(&self, other: &Source) -> bool {
-        self.place == other.place && self.parts.len() == other.parts.len()
+        let files = |source: &Source| (source.parts.len(), source.archives.len(), source.listed);
+        self.place == other.place && files(self) == files(other)
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tempfile::TempDir;
 
-const HALF: ReadOptions = ReadOptions { val: 0.5, seed: 7 };
+const HALF: ReadOptions = ReadOptions::new(0.5, 7);
 
 /// A folder with these files, empty.
 fn folder<S: AsRef<str>>(files: impl IntoIterator<Item = S>) -> TempDir {
@@ -50,7 +50,7 @@ fn error(root: &Path) -> String {
 fn flat_folders_are_split_by_class() {
     let root = folder([images("dog", 10), images("Cat/deep/er", 5), images("a b", 2), images("b", 3)].concat());
     add(root.path(), ["dog/notes.txt", "dog/.hidden.png", ".git/x/a.png", "loose.PNG", "dog/UP.JPEG", "Cat/x.TiF"]);
-    let data = read(root.path(), ReadOptions { val: 0.2, seed: 1 }).unwrap();
+    let data = read(root.path(), ReadOptions::new(0.2, 1)).unwrap();
     assert_eq!(data.classes, ["Cat", "a b", "b", "dog"]);
     assert_eq!(data.counts(Split::Train), [5, 1, 2, 9]);
     assert_eq!(data.counts(Split::Val), [1, 1, 1, 2]);
@@ -62,7 +62,7 @@ fn flat_folders_are_split_by_class() {
     );
     assert!(data.items.iter().any(|item| item.path == "Cat/deep/er/004.jpg" && item.label == 0));
     assert!(data.items.is_sorted_by_key(|item: &Item| (item.split, item.label, item.path.clone())));
-    let none = read(root.path(), ReadOptions { val: 0.0, seed: 1 }).unwrap();
+    let none = read(root.path(), ReadOptions::new(0.0, 1)).unwrap();
     assert_eq!((none.counts(Split::Val), none.counts(Split::Train)), (vec![0; 4], vec![6, 2, 3, 11]));
 }
 
@@ -160,7 +160,7 @@ fn links_and_names_that_cannot_be_used_are_skipped() {
     fs::create_dir(at("b/folder.png")).unwrap();
     fs::write(root.path().join("b").join(std::ffi::OsStr::from_bytes(b"\xff\xfe.png")), b"").unwrap();
     assert!(std::process::Command::new("mkfifo").arg(at("b/pipe.jpg")).status().unwrap().success());
-    let data = read(root.path(), ReadOptions { val: 0.0, seed: 0 }).unwrap();
+    let data = read(root.path(), ReadOptions::new(0.0, 0)).unwrap();
     assert_eq!((data.classes.clone(), data.counts(Split::Train)), (vec!["a".into(), "b".into()], vec![5, 3]));
     let skipped: HashMap<_, _> = data.skipped.iter().map(|s| (s.path.as_str(), s.reason.as_str())).collect();
     let circle = "a symbolic link to a folder that contains it";
@@ -188,7 +188,7 @@ fn unusable_folders_say_why() {
     add(root.path(), images("x", 2));
     assert!(read(root.path(), HALF).is_ok());
     for (path, val) in [("none", 0.5), ("x/000.jpg", 0.5), ("", 1.0), ("", -0.1), ("", f64::NAN)] {
-        let error = read(&root.path().join(path), ReadOptions { val, seed: 0 }).unwrap_err();
+        let error = read(&root.path().join(path), ReadOptions::new(val, 0)).unwrap_err();
         assert!(matches!(error, Error::Usage(_)), "{path} {val}: {error}");
     }
     let stop = |_: adapt::progress::Event| ControlFlow::Break(());
@@ -198,7 +198,7 @@ fn unusable_folders_say_why() {
 #[test]
 fn unreadable_images_are_checked_again() {
     let root = folder([images("a", 4), images("b", 4)].concat());
-    let mut data = read(root.path(), ReadOptions { val: 0.25, seed: 0 }).unwrap();
+    let mut data = read(root.path(), ReadOptions::new(0.25, 0)).unwrap();
     let unreadable = |items: &[Item]| -> Vec<Skipped> {
         items.iter().map(|item| Skipped { path: item.path.clone(), reason: "truncated".into() }).collect()
     };

@@ -1,6 +1,6 @@
 //! MNIST's and CIFAR's files against what torchvision reads (tests/golden/make_records.py), and damaged ones.
 
-use adapt::data::{Dataset, Pixels, ReadOptions, Source, Split, images_below, labelled};
+use adapt::data::{Columns, Dataset, Pixels, ReadOptions, Source, Split, images_below, labelled};
 use adapt::progress::silent;
 use adapt::{Error, Result};
 use flate2::{Compression, write::GzEncoder};
@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const ALL: ReadOptions = ReadOptions { val: 0.0, seed: 0 };
+const ALL: ReadOptions = ReadOptions::new(0.0, 0);
 const TRAIN: &str = "train-images-idx3-ubyte";
 
 fn golden(folder: &str) -> PathBuf {
@@ -59,7 +59,7 @@ fn classes_are_in_the_order_of_their_numbers() {
 
 #[test]
 fn one_file_is_a_data_set() {
-    let options = ReadOptions { val: 0.3, seed: 5 };
+    let options = ReadOptions::new(0.3, 5);
     let (file, folder) = (golden("mnist").join(TRAIN), Dataset::read(&golden("mnist"), &options, &silent).unwrap());
     let data = Dataset::read(&file, &options, &silent).unwrap();
     // The hash of an image's path decides, in the folder as here.
@@ -76,13 +76,13 @@ fn one_file_is_a_data_set() {
 #[test]
 fn ready_models_see_the_test_images() {
     let names = |names: &[&str]| -> Vec<String> { names.iter().map(|name| name.to_string()).collect() };
-    let data = labelled(&golden("mnist"), &names(&["9", "x", "2"]), &silent).unwrap();
+    let data = labelled(&golden("mnist"), &names(&["9", "x", "2"]), &Columns::GUESSED, &silent).unwrap();
     let found: Vec<_> = data.items.iter().map(|item| (item.path.as_str(), item.label)).collect();
     assert_eq!(found, [("t10k-000000", 2), ("t10k-000002", 0)]);
     assert!(data.skipped.len() == 1 && data.skipped[0].path == "10" && data.skipped[0].reason.contains("1 images"));
-    let train = labelled(&golden("emnist"), &names(&["1", "3"]), &silent).unwrap();
+    let train = labelled(&golden("emnist"), &names(&["1", "3"]), &Columns::GUESSED, &silent).unwrap();
     assert!(train.items.len() == 4 && train.skipped.is_empty());
-    let error = labelled(&golden("mnist"), &names(&["cat"]), &silent).unwrap_err();
+    let error = labelled(&golden("mnist"), &names(&["cat"]), &Columns::GUESSED, &silent).unwrap_err();
     assert!(error.to_string().contains("no class of images"), "{error}");
     // Without labels, several places together.
     let place = copy("mnist");
@@ -195,5 +195,5 @@ fn folders_that_only_look_alike() {
     assert!(read(python.path()).unwrap_err().to_string().contains("binary version"));
     let test = copy("mnist");
     fs::remove_file(test.path().join(TRAIN)).unwrap();
-    assert!(read(test.path()).unwrap_err().to_string().contains("only test images"));
+    assert!(read(test.path()).unwrap_err().to_string().contains("no images to train on"));
 }

@@ -1,0 +1,92 @@
+//! A zip file of images, read without unpacking it.
+
+use super::decode::{MAX_BYTES, io_reason};
+use super::scan::{Listing, is_image_name, split_of};
+use crate::error::{Error, Result};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use zip::ZipArchive;
+
+/// A zip file and its members.
+#[derive(Debug)]
+pub(super) struct Archive {
+    /// What stands before the members' names in the paths of images.
+    prefix: String,
+    zip: Mutex<ZipArchive<BufReader<File>>>,
+    places: HashMap<String, usize>,
+}
+
+/// Whether a file calls itself one.
+pub(super) fn is_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) && path.is_file()
+}
+
+impl Archive {
+    /// Reads the table of members.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is none.
+    pub(super) fn open(path: &Path, prefix: String) -> Result<Archive> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        let zip = ZipArchive::new(BufReader::new(file));
+        let zip = zip.map_err(|e| Error::data(path, format!("not a zip file, or cut short ({e}); make it again")))?;
+        let name = |place: usize| Some((zip.name_for_index(place)?.ok()?.into_owned(), place));
+        let places = (0..zip.len()).filter_map(name).collect();
+        Ok(Archive { prefix, zip: Mutex::new(zip), places })
+    }
+
+    /// The members that are images by their names, in order of the names; what is hidden, or a Mac's own, is none.
+    pub(super) fn images(&self) -> BTreeSet<&str> {
+        let hidden = |name: &str| name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX");
+        self.places.keys().map(String::as_str).filter(|name| is_image_name(name) && !hidden(name)).collect()
+    }
+
+    /// The path that stands for a member.
+    pub(super) fn path(&self, member: &str) -> String {
+        format!("{}{member}", self.prefix)
+    }
+
+    /// Whether a path stands for a member.
+    pub(super) fn has(&self, path: &str) -> bool {
+        path.strip_prefix(&self.prefix).is_some_and(|member| self.places.contains_key(member))
+    }
+
+    /// The content of the member that a path stands for.
+    pub(super) fn read(&self, path: &str) -> std::result::Result<Vec<u8>, String> {
+        let place = path.strip_prefix(&self.prefix).and_then(|member| self.places.get(member));
+        let mut zip = self.zip.lock().unwrap_or_else(PoisonError::into_inner);
+        let member = zip.by_index(*place.ok_or("not in the zip file")?).map_err(|e| e.to_string())?;
+        // What a member says of its size may be a lie.
+        let mut bytes = Vec::new();
+        member.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_reason)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(format!("unpacks to more than {} MiB", MAX_BYTES >> 20));
+        }
+        Ok(bytes)
+    }
+
+    /// The images by split and class, as those of a folder. A folder around everything is passed over.
+    pub(super) fn list(&self) -> Listing {
+        let images: Vec<(&str, Vec<&str>)> =
+            self.images().iter().map(|name| (*name, name.split('/').collect())).collect();
+        let around = |depth: usize| {
+            let mut firsts = images.iter().map(|(_, parts)| parts.get(depth).filter(|_| parts.len() > depth + 2));
+            let first = firsts.next().flatten()?;
+            (split_of(first).is_none() && firsts.all(|other| other == Some(first))).then_some(())
+        };
+        let depth = (0..).find(|&depth| around(depth).is_none()).unwrap_or(0);
+        let train = |parts: &[&str]| parts.len() > depth + 2 && split_of(parts[depth]) == Some(super::Split::Train);
+        let split_form = images.iter().any(|(_, parts)| train(parts));
+        let mut listing = Listing { split_form, ..Listing::default() };
+        for (name, parts) in &images {
+            listing.image(&parts[depth..], self.path(name));
+        }
+        listing.ignored.dedup();
+        let files = self.places.keys().filter(|name| !name.ends_with('/')).count();
+        listing.others = (files - images.len()) as u64;
+        listing
+    }
+}

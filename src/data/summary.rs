@@ -1,0 +1,124 @@
+//! What a data set holds, told from the images' headers.
+
+use super::dataset::{Dataset, Item, Skipped, Split};
+use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path};
+
+/// Images looked at between two words to the caller.
+const BATCH: usize = 256;
+
+/// A class and how many images it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClassCounts {
+    /// Its name.
+    pub class: String,
+    /// To train, to validate and to test.
+    pub train: usize,
+    /// See `train`.
+    pub val: usize,
+    /// See `train`.
+    pub test: usize,
+}
+
+/// A data set in figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// What it is: a folder, a zip file, a list, or files of many images.
+    pub kind: &'static str,
+    /// In the order in which a model will give them.
+    pub classes: Vec<ClassCounts>,
+    /// How many images have which format.
+    pub formats: BTreeMap<String, usize>,
+    /// The smallest, the middle and the largest by their pixels: height and width.
+    pub sizes: Vec<[u32; 2]>,
+    /// What is not used, and why.
+    pub skipped: Vec<Skipped>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// Looks at every image's header.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn summary(&self, progress: Progress) -> Result<Summary> {
+        let (mut formats, mut sizes, mut skipped) = (BTreeMap::new(), Vec::new(), self.skipped.clone());
+        emit(progress, Event::Stage { name: "looking at the images", total: self.items.len() as u64 })?;
+        for items in self.items.chunks(BATCH) {
+            let found: Vec<_> = items.par_iter().map(|item| (item, self.source.look(&item.path))).collect();
+            for (Item { path, .. }, look) in found {
+                match look {
+                    Ok((format, [height, width])) => {
+                        *formats.entry(format).or_default() += 1;
+                        sizes.push([height, width]);
+                    }
+                    Err(reason) => skipped.push(Skipped { path: path.clone(), reason }),
+                }
+            }
+            emit(progress, Event::Advance(items.len() as u64))?;
+        }
+        sizes.sort_by_key(|[height, width]| (u64::from(*height) * u64::from(*width), *height));
+        let sizes = sizes.first().into_iter().chain(sizes.get(sizes.len() / 2)).chain(sizes.last()).copied().collect();
+        let [train, val, test] = Split::ALL.map(|split| self.counts(split));
+        let counts = |(place, class): (usize, &String)| {
+            let (train, val, test) = (train[place], val[place], test[place]);
+            ClassCounts { class: class.clone(), train, val, test }
+        };
+        let classes = self.classes.iter().enumerate().map(counts).collect();
+        Ok(Summary { kind: self.source.kind(), classes, formats, sizes, skipped, notes: self.notes.clone() })
+    }
+
+    /// Writes every image into `folder`, which must not exist, at its path as results call it: files as they are, records
+    /// of files that hold many images as PNG. Gives how many were written, and which could not be.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the folder exists, [`Error::Io`], [`Error::Interrupted`]; nothing is left behind then.
+    pub fn extract(&self, folder: &Path, progress: Progress) -> Result<(usize, Vec<Skipped>)> {
+        if folder.symlink_metadata().is_ok() {
+            let what = "exists already; give the name of a folder that is to be made";
+            return Err(Error::Usage(format!("{}: {what}", folder.display())));
+        }
+        let beside = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let partial = tempfile::Builder::new().prefix(".extract").tempdir_in(beside).map_err(Error::io(beside))?;
+        emit(progress, Event::Stage { name: "extracting", total: self.items.len() as u64 })?;
+        let mut skipped = Vec::new();
+        for items in self.items.chunks(BATCH) {
+            let write = |item: &Item| match self.write(&item.path, partial.path()) {
+                Ok(None) => Ok(None),
+                Ok(Some(reason)) => Ok(Some(Skipped { path: item.path.clone(), reason })),
+                Err(error) => Err(error),
+            };
+            let found: Vec<_> = items.par_iter().map(write).collect::<Result<_>>()?;
+            skipped.extend(found.into_iter().flatten());
+            emit(progress, Event::Advance(items.len() as u64))?;
+        }
+        let partial = partial.keep();
+        if let Err(error) = fs::rename(&partial, folder) {
+            let _ = fs::remove_dir_all(&partial);
+            return Err(Error::io(folder)(error));
+        }
+        Ok((self.items.len() - skipped.len(), skipped))
+    }
+
+    /// Writes one image; answers why it cannot be, where that is the image's own fault.
+    fn write(&self, path: &str, folder: &Path) -> Result<Option<String>> {
+        if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Ok(Some("leads out of the folder".into()));
+        }
+        let bytes = match self.source.bytes(path) {
+            Ok(bytes) => bytes,
+            Err(reason) => return Ok(Some(reason)),
+        };
+        let place = folder.join(path);
+        let parent = place.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        fs::write(&place, bytes).map_err(Error::io(&place))?;
+        Ok(None)
+    }
+}

@@ -1,0 +1,174 @@
+//! Lists of images with their labels: CSV and TSV.
+
+use super::records::MOST_IMAGES;
+use super::scan::{Listing, is_image_name, split_of};
+use super::{Skipped, Split};
+use crate::error::{Error, Result};
+use csv::{ByteRecord, ReaderBuilder};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The largest list, in bytes: what is in quotes that do not end is read as one value.
+const MOST_BYTES: u64 = 2 << 30;
+
+/// Which columns hold what; those that are not named are guessed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// Of images' paths, relative to the list's folder.
+    pub path: Option<String>,
+    /// Of the classes' names.
+    pub label: Option<String>,
+    /// Of `train`, `val` and `test`.
+    pub split: Option<String>,
+}
+
+impl Columns {
+    /// All are guessed.
+    pub const GUESSED: Columns = Columns { path: None, label: None, split: None };
+}
+
+const PATHS: [&str; 9] = ["path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "name"];
+const LABELS: [&str; 7] = ["label", "class", "class_name", "category", "target", "species", "y"];
+const SPLITS: [&str; 5] = ["split", "set", "subset", "partition", "fold"];
+
+/// Whether a file calls itself a list.
+pub(super) fn is_table(path: &Path) -> bool {
+    let known = ["csv", "tsv"];
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    known.iter().any(|known| known.eq_ignore_ascii_case(extension)) && path.is_file()
+}
+
+/// The places of path, label and split in a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Places {
+    path: usize,
+    label: usize,
+    split: Option<usize>,
+}
+
+/// The images of a list by split and class; paths are as they are written, relative to the list's folder.
+///
+/// # Errors
+/// [`Error::Data`] where columns cannot be told, or a line names several labels; lines that are wrong otherwise are skipped,
+/// with their numbers.
+pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
+    let bad = |what: String| Error::data(table, what);
+    let length = table.metadata().map_err(Error::io(table))?.len();
+    if length > MOST_BYTES {
+        return Err(bad(format!("has {length} bytes, more than a list of images needs; split it")));
+    }
+    let rows = rows(table)?;
+    let Some(((_, first), others)) = rows.split_first() else { return Err(bad("is empty".into())) };
+    let (places, headed) = places(first, others.first().map(|(_, row)| &row[..]), columns).map_err(bad)?;
+    let mut listing = Listing::default();
+    let mut seen: HashMap<&str, u64> = HashMap::new();
+    let folder = table.parent().unwrap_or(Path::new(""));
+    for (line, row) in &rows[usize::from(headed)..] {
+        let mut skip = |reason: String| {
+            listing.skipped.push(Skipped { path: format!("line {line}"), reason });
+        };
+        if row.len() != first.len() {
+            skip(format!("{} values, and there are {} columns", row.len(), first.len()));
+            continue;
+        }
+        let (path, label) = (row[places.path].as_str(), row[places.label].as_str());
+        let split = places.split.map_or("", |split| &row[split]);
+        let Some(split) = Some(Split::Train).filter(|_| split.is_empty()).or_else(|| split_of(split)) else {
+            skip(format!("'{}' is no split; give train, val or test", split.escape_debug()));
+            continue;
+        };
+        if label.contains(';') {
+            let label = label.escape_debug();
+            return Err(bad(format!("line {line} names several labels ('{label}'); an image can have one class")));
+        }
+        if path.is_empty() || label.is_empty() {
+            skip(format!("no {}", if path.is_empty() { "path" } else { "label" }));
+        } else if let Some(before) = seen.insert(path, *line) {
+            skip(format!("'{}' stands in line {before} already", path.escape_debug()));
+        } else if !folder.join(path).is_file() {
+            skip(format!("there is no file '{}'", path.escape_debug()));
+        } else {
+            listing.split_form |= split != Split::Train;
+            listing.splits.entry(split).or_default().entry(label.into()).or_default().push(path.into());
+        }
+    }
+    listing.order = in_order(&listing);
+    Ok(listing)
+}
+
+/// Each row that is not empty, with its line's number, its values without the space around them.
+fn rows(table: &Path) -> Result<Vec<(u64, Vec<String>)>> {
+    let bad = |what: String| Error::data(table, what);
+    let bytes = std::fs::read(table).map_err(Error::io(table))?;
+    // A mark that Windows puts before UTF-8.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let delimiter = [b'\t', b',', b';'].into_iter().find(|d| head.contains(d)).unwrap_or(b',');
+    let mut reader = ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(bytes);
+    let (mut rows, mut record) = (Vec::new(), ByteRecord::new());
+    loop {
+        let more = reader.read_byte_record(&mut record);
+        if !more.map_err(|e| bad(e.to_string()))? {
+            return Ok(rows);
+        }
+        let line = record.position().map_or(0, |position| position.line());
+        let text = |field: &[u8]| std::str::from_utf8(field).map(|text| text.trim().to_owned());
+        let row: std::result::Result<Vec<_>, _> = record.iter().map(text).collect();
+        rows.push((line, row.map_err(|_| bad(format!("line {line} is not UTF-8; save the list as UTF-8")))?));
+        if rows.len() as u64 > MOST_IMAGES {
+            return Err(bad(format!("has more than {MOST_IMAGES} lines")));
+        }
+    }
+}
+
+/// Where path, label and split are, and whether the first row names the columns.
+fn places(
+    first: &[String],
+    second: Option<&[String]>,
+    columns: &Columns,
+) -> std::result::Result<(Places, bool), String> {
+    let named = |names: &[&str]| first.iter().position(|title| names.contains(&title.to_lowercase().as_str()));
+    let asked =
+        |name: &Option<String>, flag: &str| match name {
+            None => Ok(None),
+            Some(name) => first.iter().position(|title| title == name).map(Some).ok_or_else(|| {
+                format!("has no column '{}' ({flag}); it has: {}", name.escape_debug(), first.join(", "))
+            }),
+        };
+    let image = |row: &[String]| row.iter().position(|value| is_image_name(value));
+    let asked = [
+        asked(&columns.path, "--path-column")?,
+        asked(&columns.label, "--label-column")?,
+        asked(&columns.split, "--split-column")?,
+    ];
+    let headed = asked.iter().any(Option::is_some) || image(first).is_none();
+    let sample = if headed { second } else { Some(first) };
+    let path = asked[0].or(sample.and_then(image)).or(if headed { named(&PATHS) } else { None });
+    let split = asked[2].or_else(|| if headed { named(&SPLITS) } else { None });
+    let split = split.or_else(|| sample?.iter().position(|value| split_of(value).is_some()));
+    let label = asked[1].or_else(|| if headed { named(&LABELS) } else { None });
+    let rest = || {
+        let mut rest = (0..first.len()).filter(|place| Some(*place) != path && Some(*place) != split);
+        rest.next().filter(|_| rest.next().is_none())
+    };
+    match (path, label.or_else(rest)) {
+        (Some(path), Some(label)) if path != label => {
+            Ok((Places { path, label, split: split.filter(|split| ![path, label].contains(split)) }, headed))
+        }
+        (path, _) => {
+            let (what, flag) = if path.is_none() { ("paths", "--path-column") } else { ("labels", "--label-column") };
+            Err(format!("it cannot be told which column holds the {what}; give {flag} (it has: {})", first.join(", ")))
+        }
+    }
+}
+
+/// Classes that are whole numbers are in the order of the numbers.
+fn in_order(listing: &Listing) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> =
+        listing.splits.values().flat_map(|classes| classes.keys()).collect();
+    let numbers: Option<Vec<(i64, &String)>> = names.iter().map(|name| Some((name.parse().ok()?, *name))).collect();
+    let mut numbers = numbers.unwrap_or_default();
+    numbers.sort();
+    numbers.into_iter().map(|(_, name)| name.clone()).collect()
+}
