@@ -186,8 +186,9 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     );
     let _ = writeln!(text, "written  {}", printable(&out.to_string_lossy()));
     let data = Path::new(&run.data.path);
-    // A record of a file has no path that could be named.
-    let example = images.first().map(|image| data.join(image)).filter(|image| image.is_file());
+    // Paths in a list begin where it lies; a record or member of a file has no path that could be named.
+    let folder = if data.is_file() { data.parent().unwrap_or(data) } else { data };
+    let example = images.first().map(|image| folder.join(image)).filter(|image| image.is_file());
     let example = example.unwrap_or_else(|| data.to_path_buf()).display().to_string();
     let _ = writeln!(
         text,

@@ -183,3 +183,43 @@ fn files_of_many_images() {
     place.write("digits/train-labels-idx1-ubyte", header(&[0x801, 9]));
     place.adapt("--data digits --onnx tiny.onnx --out other").fails(1, &["train-labels-idx1-ubyte", "do not belong"]);
 }
+
+#[test]
+fn zip_files_and_lists() {
+    let place = Place::usual();
+    let list: String =
+        ["a", "b", "c"].map(|c| (0..6).map(|i| format!("{c}/{i}.png,{c}\n")).collect::<String>()).concat();
+    place.write("data/list.csv", &list);
+    let mut zip = zip::ZipWriter::new(fs::File::create(place.path("all.zip")).unwrap());
+    for line in list.lines() {
+        let name = line.split_once(',').unwrap().0;
+        zip.start_file(format!("photos/{name}"), zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::copy(&mut fs::File::open(place.path("data").join(name)).unwrap(), &mut zip).unwrap();
+    }
+    zip.finish().unwrap();
+    // The split goes by the path, which is another in the zip file.
+    let main = |data: &str| place.adapt(&format!("--data {data} --onnx tiny.onnx --out out --force --val 0"));
+    main("data").succeeds();
+    let (model, predictions) = (place.read_bytes("out/model.safetensors"), place.read("out/predictions.csv"));
+    let ran = main("data/list.csv").succeeds();
+    assert!(ran.out.contains("adapt predict out/model.onnx data/a/0.png\n"), "{}", ran.out);
+    assert!(place.read_bytes("out/model.safetensors") == model && place.read("out/predictions.csv") == predictions);
+    let ran = main("all.zip").succeeds();
+    assert!(ran.out.contains("adapt predict out/model.onnx all.zip\n"), "{}", ran.out);
+    assert!(place.read_bytes("out/model.safetensors") == model);
+    assert_eq!(place.read("out/predictions.csv").replace("photos/", ""), predictions);
+    let ran = place.adapt("predict out/model.onnx all.zip --csv").succeeds();
+    assert!(ran.out.lines().count() == 19 && ran.out.contains("\nall.zip/photos/c/5.png,"), "{}", ran.out);
+    for data in ["data", "data/list.csv", "all.zip"] {
+        let ran = place.adapt(&format!("eval out/model.onnx --data {data} --json")).succeeds();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()["n"], 18, "{data}");
+        let ran = place.adapt(&format!("data {data} --val 0 --json")).succeeds();
+        let summary: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((&summary["formats"]["png"], &summary["classes"][1]["train"]), (&18.into(), &6.into()), "{data}");
+    }
+    let ran = place.adapt("data all.zip --extract files").succeeds();
+    assert!(ran.out == "files: 18 images\n" && place.path("files/photos/b/3.png").is_file(), "{}", ran.out);
+    place.adapt("data all.zip --extract files").fails(2, &["files: exists already"]);
+    place.adapt("data data --label-column label").fails(2, &["data: not a list of images"]);
+    main("data/list.csv --label-column kind").fails(1, &["list.csv", "no column 'kind' (--label-column)"]);
+}

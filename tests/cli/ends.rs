@@ -1,6 +1,7 @@
 //! How training inside ends, and what it keeps on its way.
 
 use super::inside::classes;
+use super::support::Place;
 use std::fs;
 
 #[test]
@@ -21,4 +22,23 @@ fn what_is_kept_in_a_file_trains_alike() {
     assert!(run("--cache-limit 1K") == run("--cache-limit 1G"));
     place.main("--train last:1 --cache-limit much --force").fails(2, &["--cache-limit", "give a size"]);
     place.main("--cache-limit 1G --force").fails(2, &["--train head"]);
+}
+
+#[test]
+fn a_loss_that_blows_up_is_told_though_it_is_finite() {
+    let place = classes();
+    let ran = place.main("--train all --lr 300 --optimizer sgd --schedule constant --epochs 9 --val 0");
+    let words = ["the epoch's mean loss is", "lower --lr (it is 3e2)", "best weights so far are in out"];
+    assert!(ran.code == Some(1) && words.iter().all(|word| ran.err.contains(word)), "{}", ran.err);
+    place.adapt("predict out/model.onnx data").succeeds();
+}
+
+#[test]
+fn digits_and_letters_are_not_mirrored() {
+    for (names, share) in [(["1", "7", "ß"], 0.0), (["one", "7", "ß"], 0.5)] {
+        let place = Place::with_classes(&names);
+        let ran = place.main("--train all --epochs 1 --augment light").succeeds();
+        assert_eq!(ran.err.contains("light augmentation without mirroring"), share == 0.0, "{}", ran.err);
+        assert_eq!(place.json("out/run.json")["training"]["settings"]["hflip"], share);
+    }
 }

@@ -228,3 +228,34 @@ fn chains_are_done_in_bounded_time() {
     let label = |ran: &Ran| ran.out.lines().map(|l| l.rsplit_once(',').unwrap().0.to_string()).collect::<Vec<_>>();
     assert_eq!(label(&ort), label(&tract));
 }
+
+/// The embedded model on a part of the fixture.
+#[cfg(feature = "builtin-model")]
+#[test]
+fn candle_gives_the_features_and_the_model_of_onnx_runtime() {
+    let place = Place::empty();
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fashion");
+    for (split, count) in [("train", 6), ("test", 4)] {
+        for class in fs::read_dir(fixture.join(split)).unwrap().map(|entry| entry.unwrap()) {
+            let to = place.path("data").join(split).join(class.file_name());
+            fs::create_dir_all(&to).unwrap();
+            let mut images: Vec<_> =
+                fs::read_dir(class.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            images.sort();
+            images.iter().take(count).for_each(|name| drop(fs::copy(class.path().join(name), to.join(name)).unwrap()));
+        }
+    }
+    let [ort, candle] = ["ort", "candle"].map(|engine| {
+        place.adapt(&format!("--data data --val 0 --out out --force --engine {engine}")).succeeds();
+        assert!(place.json("out/run.json")["parity"]["engine"] == "onnxruntime", "{engine}");
+        fs::copy(place.path("out/model.onnx"), place.path("model.onnx")).unwrap();
+        let ran = place.adapt(&format!("embed model.onnx data/test --engine {engine}")).succeeds();
+        let row = |line: &str| line.split(',').skip(1).map(|v| v.parse().unwrap()).collect::<Vec<f64>>();
+        let features: Vec<f64> = ran.out.lines().skip(1).flat_map(row).collect();
+        (place.json("out/metrics.json")["test"]["accuracy"].clone(), features)
+    });
+    let largest = ort.1.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+    let far = ort.1.iter().zip(&candle.1).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+    assert!(ort.1.len() == candle.1.len() && far < 1e-4 * largest, "{far} of {largest}");
+    assert!(ort.0 == candle.0 && ort.0.as_f64().unwrap() > 0.5, "{} and {}", ort.0, candle.0);
+}
