@@ -204,7 +204,7 @@ fn not_negative(text: &str) -> std::result::Result<f64, String> {
 }
 
 fn rising(text: &str) -> std::result::Result<f64, String> {
-    number(text, |value| (0. ..=1e6).contains(&value), "give a number of epochs, 0 or above")
+    number(text, |value| (0. ..=1e6).contains(&value), "give a number of epochs, up to a million")
 }
 
 fn probability(text: &str) -> std::result::Result<f64, String> {

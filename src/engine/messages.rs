@@ -10,9 +10,20 @@ pub(super) fn in_short(message: &str) -> String {
         let (name, what) = rest.split_once("' Status Message: ")?;
         Some((name, operator, what))
     };
-    let Some((name, operator, what)) = parsed() else { return one_line(message) };
+    let Some((name, operator, what)) = parsed() else { return unsigned(&one_line(message)).into() };
     let node = if name.is_empty() { format!("a node ({operator})") } else { format!("node '{name}' ({operator})") };
     one_line(&format!("{node}: {}", plain(what)))
+}
+
+/// The words behind the signature of the function that told them: `void a::f(int, g(b)) They differ.`
+fn unsigned(text: &str) -> &str {
+    let Some((name, _)) = text.split_once('(').filter(|(name, _)| name.contains("::")) else { return text };
+    let mut depth = 0;
+    let end = text.char_indices().skip_while(|(at, _)| *at < name.len()).find(|(_, c)| {
+        depth += i32::from(*c == '(') - i32::from(*c == ')');
+        depth == 0
+    });
+    end.map(|(at, _)| text[at + 1..].trim()).filter(|words| !words.is_empty()).unwrap_or(text)
 }
 
 /// The message's own words: `/source/file.h:91 void f(int) a == b was false. They differ.` or `file.h:9 Compute They differ.`
@@ -54,6 +65,9 @@ mod tests {
         ] {
             assert_eq!(in_short(&format!("{start} {message}")), expected);
         }
+        let signed =
+            "/src/model.cc:8 void onnxruntime::Model::f(const std::map<int>&, g(int)) Unsupported IR version: 99 (14)";
+        assert_eq!(in_short(signed), "Unsupported IR version: 99 (14)");
         assert_eq!(in_short("Got invalid dimensions\n for input"), "Got invalid dimensions for input");
     }
 }

@@ -242,7 +242,9 @@ fn candle_gives_the_features_and_the_model_of_onnx_runtime() {
             let mut images: Vec<_> =
                 fs::read_dir(class.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             images.sort();
-            images.iter().take(count).for_each(|name| drop(fs::copy(class.path().join(name), to.join(name)).unwrap()));
+            for name in images.iter().take(count) {
+                fs::copy(class.path().join(name), to.join(name)).unwrap();
+            }
         }
     }
     let [ort, candle] = ["ort", "candle"].map(|engine| {

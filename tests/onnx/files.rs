@@ -43,6 +43,20 @@ fn nodes_in_any_order_are_put_into_one_that_onnx_allows() {
     assert!(Model::from_bytes("<test>", proto.encode_to_vec()).unwrap().proto == sorted);
 }
 
+#[test]
+fn a_batch_of_zero_is_any() {
+    let mut proto = ModelProto::decode(&fs::read(golden("tiny_batch1.onnx")).unwrap()[..]).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    for value in graph.input.iter_mut().chain(&mut graph.output) {
+        let shape = value.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap();
+        shape.dim[0].value = Some(adapt::onnx::schema::dimension::Value::DimValue(0));
+    }
+    let model = Model::from_bytes("<test>", proto.encode_to_vec()).unwrap();
+    for value in model.graph().input.iter().chain(&model.graph().output) {
+        assert_eq!(value.dimensions().unwrap()[0], "N", "{}", value.name());
+    }
+}
+
 /// A copy of tiny_external.onnx, with one entry of where its weights lie replaced.
 fn external(folder: &Path, key: &str, value: Option<&str>) -> Result<Model, adapt::Error> {
     let mut proto = ModelProto::decode(&fs::read(golden("tiny_external.onnx")).unwrap()[..]).unwrap();
