@@ -1,7 +1,7 @@
 //! A zip file of images, read without unpacking it.
 
 use super::decode::{MAX_BYTES, io_reason};
-use super::scan::{Listing, is_image_name, split_of};
+use super::scan::{Listing, has_extension, is_image_name, split_of};
 use crate::error::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -21,7 +21,7 @@ pub(super) struct Archive {
 
 /// Whether a file calls itself one.
 pub(super) fn is_archive(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) && path.is_file()
+    has_extension(path, &["zip"]) && path.is_file()
 }
 
 impl Archive {

@@ -129,12 +129,8 @@ pub(super) fn look(file: impl BufRead + Seek) -> Result<(String, [u32; 2]), Stri
     let reader = ImageReader::new(file).with_guessed_format().map_err(io_reason)?;
     let format = reader.format().ok_or("not an image")?;
     let name = format.extensions_str().first().copied().unwrap_or_default().to_owned();
-    let size = quietly(|| reader.into_dimensions()).unwrap_or_else(|_| Err(broken()));
+    let size = quietly(|| reader.into_dimensions()).map_err(|_| "the decoder failed")?;
     size.map(|(width, height)| (name, [height, width])).map_err(reason)
-}
-
-fn broken() -> ImageError {
-    ImageError::IoError(std::io::Error::other("the decoder failed"))
 }
 
 /// Decodes an image file's content: JPEG, PNG, WebP, BMP, GIF (its first frame) or TIFF, told by the content itself.

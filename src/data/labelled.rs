@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they
-/// are, and their paths. A file that is named is taken whatever its extension; zip files, MNIST's and CIFAR's files, and folders
-/// that hold some, stand for all of their images.
+/// are, and their paths. A file that is named is taken whatever its extension; zip files, MNIST's and CIFAR's files, and
+/// folders that hold some, stand for all of their images.
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
@@ -21,10 +21,10 @@ use walkdir::WalkDir;
 pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
     let (mut images, mut records, mut archives) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
+        let text = || path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())));
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
         if archive::is_archive(path) {
-            let name = path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())))?;
-            let archive = Archive::open(path, format!("{name}/"))?;
+            let archive = Archive::open(path, format!("{}/", text()?))?;
             images.extend(archive.images().into_iter().map(|member| archive.path(member)));
             archives.push(archive);
             continue;
@@ -35,8 +35,7 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
             continue;
         }
         if !meta.is_dir() {
-            let text = path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())))?;
-            images.push(text.to_string());
+            images.push(text()?.to_string());
             continue;
         }
         let visible = |e: &walkdir::DirEntry| e.depth() == 0 || !e.file_name().as_encoded_bytes().starts_with(b".");
@@ -52,8 +51,8 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
 }
 
 /// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**`, else
-/// `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to classes by name;
-/// those of other names are skipped.
+/// `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to
+/// classes by name; those of other names are skipped.
 ///
 /// # Errors
 /// [`Error::Usage`] when `root` is neither a folder nor a file of many images, [`Error::Data`] when no folder has a

@@ -29,5 +29,5 @@ pub use labelled::{images_below, labelled};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
 pub use source::Source;
 pub use spec::Spec;
-pub use summary::{ClassCounts, Summary};
+pub use summary::{ClassCounts, Summary, each_image};
 pub use table::Columns;

@@ -35,8 +35,13 @@ pub(super) struct Listing {
 
 /// Whether a file of that name is considered.
 pub(super) fn is_image_name(name: &str) -> bool {
-    let extension = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or_default();
-    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+    has_extension(Path::new(name), &EXTENSIONS)
+}
+
+/// Whether a file's extension, in any case, is one of these.
+pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    known.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
 /// The split that a folder's name stands for, in any case.

@@ -55,7 +55,15 @@ impl Source {
 
     /// Whether `path` stands for a record of a file that holds many images.
     pub(super) fn has_record(&self, path: &str) -> bool {
-        self.parts.iter().any(|part| part.number(path).is_some())
+        self.record(path).is_some()
+    }
+
+    fn record(&self, path: &str) -> Option<(&Part, u64)> {
+        self.parts.iter().find_map(|part| Some((part, part.number(path)?)))
+    }
+
+    fn archive(&self, path: &str) -> Option<&Archive> {
+        self.archives.iter().find(|archive| archive.has(path))
     }
 
     /// What it is, in a few words.
@@ -73,10 +81,10 @@ impl Source {
     /// # Errors
     /// A short reason when it is no image.
     pub(super) fn look(&self, path: &str) -> Result<(String, [u32; 2]), String> {
-        if let Some(part) = self.parts.iter().find(|part| part.number(path).is_some()) {
+        if let Some((part, _)) = self.record(path) {
             return Ok(("raw".into(), [part.height, part.width]));
         }
-        match self.archives.iter().find(|archive| archive.has(path)) {
+        match self.archive(path) {
             Some(archive) => look(Cursor::new(archive.read(path)?)),
             None => look(open(&self.root.join(path))?),
         }
@@ -87,10 +95,15 @@ impl Source {
     /// # Errors
     /// A short reason when it cannot be read.
     pub fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
-        if self.has_record(path) {
-            return self.decode(path, false)?.to_png();
+        match self.record(path) {
+            Some((part, number)) => part.decode(number)?.to_png(),
+            None => self.file(path),
         }
-        match self.archives.iter().find(|archive| archive.has(path)) {
+    }
+
+    /// The content of a file, or of a zip file's member.
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        match self.archive(path) {
             Some(archive) => archive.read(path),
             None => read(&self.root.join(path)),
         }
@@ -101,10 +114,10 @@ impl Source {
     /// # Errors
     /// A short reason when it cannot be read or does not decode.
     pub fn decode(&self, path: &str, alpha: bool) -> Result<Pixels, String> {
-        if let Some(record) = self.parts.iter().find_map(|part| Some((part, part.number(path)?))) {
-            return record.0.decode(record.1);
+        match self.record(path) {
+            Some((part, number)) => part.decode(number),
+            None => guarded(&self.file(path)?, alpha),
         }
-        guarded(&self.bytes(path)?, alpha)
     }
 }
 

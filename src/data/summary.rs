@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path};
 
-/// Images looked at between two words to the caller.
+/// Images between two words to the caller.
 const BATCH: usize = 256;
 
 /// A class and how many images it has.
@@ -42,6 +42,27 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
+/// Does `work` on many images at a time; `take` gets what it gives, in order.
+///
+/// # Errors
+/// Those of `take`, and [`Error::Interrupted`].
+pub fn each_image<'a, T: Send>(
+    items: impl Iterator<Item = &'a Item>,
+    stage: &str,
+    progress: Progress,
+    work: impl Fn(&Item) -> T + Sync,
+    mut take: impl FnMut(&Item, T) -> Result<()>,
+) -> Result<()> {
+    let items: Vec<&Item> = items.collect();
+    emit(progress, Event::Stage { name: stage, total: items.len() as u64 })?;
+    for items in items.chunks(BATCH) {
+        let made: Vec<T> = items.par_iter().map(|item| work(item)).collect();
+        items.iter().zip(made).try_for_each(|(item, made)| take(item, made))?;
+        emit(progress, Event::Advance(items.len() as u64))?;
+    }
+    Ok(())
+}
+
 impl Dataset {
     /// Looks at every image's header.
     ///
@@ -49,20 +70,17 @@ impl Dataset {
     /// [`Error::Interrupted`].
     pub fn summary(&self, progress: Progress) -> Result<Summary> {
         let (mut formats, mut sizes, mut skipped) = (BTreeMap::new(), Vec::new(), self.skipped.clone());
-        emit(progress, Event::Stage { name: "looking at the images", total: self.items.len() as u64 })?;
-        for items in self.items.chunks(BATCH) {
-            let found: Vec<_> = items.par_iter().map(|item| (item, self.source.look(&item.path))).collect();
-            for (Item { path, .. }, look) in found {
-                match look {
-                    Ok((format, [height, width])) => {
-                        *formats.entry(format).or_default() += 1;
-                        sizes.push([height, width]);
-                    }
-                    Err(reason) => skipped.push(Skipped { path: path.clone(), reason }),
+        let look = |item: &Item| self.source.look(&item.path);
+        each_image(self.items.iter(), "looking at the images", progress, look, |item, found| {
+            match found {
+                Ok((format, size)) => {
+                    *formats.entry(format).or_default() += 1;
+                    sizes.push(size);
                 }
+                Err(reason) => skipped.push(Skipped { path: item.path.clone(), reason }),
             }
-            emit(progress, Event::Advance(items.len() as u64))?;
-        }
+            Ok(())
+        })?;
         sizes.sort_by_key(|[height, width]| (u64::from(*height) * u64::from(*width), *height));
         let sizes = sizes.first().into_iter().chain(sizes.get(sizes.len() / 2)).chain(sizes.last()).copied().collect();
         let [train, val, test] = Split::ALL.map(|split| self.counts(split));
@@ -86,18 +104,12 @@ impl Dataset {
         }
         let beside = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let partial = tempfile::Builder::new().prefix(".extract").tempdir_in(beside).map_err(Error::io(beside))?;
-        emit(progress, Event::Stage { name: "extracting", total: self.items.len() as u64 })?;
         let mut skipped = Vec::new();
-        for items in self.items.chunks(BATCH) {
-            let write = |item: &Item| match self.write(&item.path, partial.path()) {
-                Ok(None) => Ok(None),
-                Ok(Some(reason)) => Ok(Some(Skipped { path: item.path.clone(), reason })),
-                Err(error) => Err(error),
-            };
-            let found: Vec<_> = items.par_iter().map(write).collect::<Result<_>>()?;
-            skipped.extend(found.into_iter().flatten());
-            emit(progress, Event::Advance(items.len() as u64))?;
-        }
+        let write = |item: &Item| self.write(&item.path, partial.path());
+        each_image(self.items.iter(), "extracting", progress, write, |item, written| {
+            skipped.extend(written?.map(|reason| Skipped { path: item.path.clone(), reason }));
+            Ok(())
+        })?;
         let partial = partial.keep();
         if let Err(error) = fs::rename(&partial, folder) {
             let _ = fs::remove_dir_all(&partial);

@@ -1,12 +1,12 @@
 //! Lists of images with their labels: CSV and TSV.
 
 use super::records::MOST_IMAGES;
-use super::scan::{Listing, is_image_name, split_of};
+use super::scan::{Listing, has_extension, is_image_name, split_of};
 use super::{Skipped, Split};
 use crate::error::{Error, Result};
 use csv::{ByteRecord, ReaderBuilder};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// The largest list, in bytes: what is in quotes that do not end is read as one value.
@@ -34,9 +34,7 @@ const SPLITS: [&str; 5] = ["split", "set", "subset", "partition", "fold"];
 
 /// Whether a file calls itself a list.
 pub(super) fn is_table(path: &Path) -> bool {
-    let known = ["csv", "tsv"];
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    known.iter().any(|known| known.eq_ignore_ascii_case(extension)) && path.is_file()
+    has_extension(path, &["csv", "tsv"]) && path.is_file()
 }
 
 /// The places of path, label and split in a row.
@@ -74,7 +72,8 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
         }
         let (path, label) = (row[places.path].as_str(), row[places.label].as_str());
         let split = places.split.map_or("", |split| &row[split]);
-        let Some(split) = Some(Split::Train).filter(|_| split.is_empty()).or_else(|| split_of(split)) else {
+        let known = if split.is_empty() { Some(Split::Train) } else { split_of(split) };
+        let Some(known) = known else {
             skip(format!("'{}' is no split; give train, val or test", split.escape_debug()));
             continue;
         };
@@ -89,8 +88,8 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
         } else if !folder.join(path).is_file() {
             skip(format!("there is no file '{}'", path.escape_debug()));
         } else {
-            listing.split_form |= split != Split::Train;
-            listing.splits.entry(split).or_default().entry(label.into()).or_default().push(path.into());
+            listing.split_form |= known != Split::Train;
+            listing.splits.entry(known).or_default().entry(label.into()).or_default().push(path.into());
         }
     }
     listing.order = in_order(&listing);
@@ -128,7 +127,6 @@ fn places(
     second: Option<&[String]>,
     columns: &Columns,
 ) -> std::result::Result<(Places, bool), String> {
-    let named = |names: &[&str]| first.iter().position(|title| names.contains(&title.to_lowercase().as_str()));
     let asked =
         |name: &Option<String>, flag: &str| match name {
             None => Ok(None),
@@ -144,10 +142,12 @@ fn places(
     ];
     let headed = asked.iter().any(Option::is_some) || image(first).is_none();
     let sample = if headed { second } else { Some(first) };
-    let path = asked[0].or(sample.and_then(image)).or(if headed { named(&PATHS) } else { None });
-    let split = asked[2].or_else(|| if headed { named(&SPLITS) } else { None });
+    let title = |names: &[&str]| first.iter().position(|title| names.contains(&title.to_lowercase().as_str()));
+    let named = |names: &[&str]| title(names).filter(|_| headed);
+    let path = asked[0].or(sample.and_then(image)).or(named(&PATHS));
+    let split = asked[2].or(named(&SPLITS));
     let split = split.or_else(|| sample?.iter().position(|value| split_of(value).is_some()));
-    let label = asked[1].or_else(|| if headed { named(&LABELS) } else { None });
+    let label = asked[1].or(named(&LABELS));
     let rest = || {
         let mut rest = (0..first.len()).filter(|place| Some(*place) != path && Some(*place) != split);
         rest.next().filter(|_| rest.next().is_none())
@@ -165,8 +165,7 @@ fn places(
 
 /// Classes that are whole numbers are in the order of the numbers.
 fn in_order(listing: &Listing) -> Vec<String> {
-    let names: std::collections::BTreeSet<&String> =
-        listing.splits.values().flat_map(|classes| classes.keys()).collect();
+    let names: BTreeSet<&String> = listing.splits.values().flat_map(|classes| classes.keys()).collect();
     let numbers: Option<Vec<(i64, &String)>> = names.iter().map(|name| Some((name.parse().ok()?, *name))).collect();
     let mut numbers = numbers.unwrap_or_default();
     numbers.sort();

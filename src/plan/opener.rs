@@ -164,10 +164,11 @@ impl<'a> Opener<'a> {
             let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
             Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))
         })?;
+        let mut features = rows.len();
         if pooling != Pooling::None {
             engine = self.open(model, &pooling, input)?;
+            features = tried(&mut *engine, input, 1)?.len();
         }
-        let features = tried(&mut *engine, input, 1)?.len();
         Ok((engine, pooling, features))
     }
 

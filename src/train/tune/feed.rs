@@ -1,10 +1,10 @@
 //! Images for training: what the trained part of a network takes, batch by batch.
 
 use crate::data::augment::{self, Augment, Level};
-use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, preprocess};
+use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, each_image, preprocess};
 use crate::engine::{Extractor, KeptRows};
 use crate::error::{Error, Result};
-use crate::progress::{Event, Progress, emit};
+use crate::progress::Progress;
 use crate::random;
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
@@ -103,15 +103,13 @@ pub fn order(images: usize, seed: u64, epoch: u64) -> Vec<usize> {
 /// # Errors
 /// [`Error::Data`] for the first of them where `strict`, or when a class is left with too few images; [`Error::Interrupted`].
 pub fn readable(data: &mut Dataset, splits: &[Split], alpha: bool, strict: bool, progress: Progress) -> Result<()> {
-    let asked: Vec<&Item> = data.items.iter().filter(|item| splits.contains(&item.split)).collect();
-    emit(progress, Event::Stage { name: "looking through the images", total: asked.len() as u64 })?;
+    let asked = data.items.iter().filter(|item| splits.contains(&item.split));
     let mut skipped = Vec::new();
-    for items in asked.chunks(256) {
-        let reason = |item: &&Item| Some((item.path.clone(), data.source.decode(&item.path, alpha).err()?));
-        let found: Vec<_> = items.par_iter().filter_map(reason).collect();
-        skipped.extend(found.into_iter().map(|(path, reason)| Skipped { path, reason }));
-        emit(progress, Event::Advance(items.len() as u64))?;
-    }
+    let reason = |item: &Item| data.source.decode(&item.path, alpha).err();
+    each_image(asked, "looking through the images", progress, reason, |item, reason| {
+        skipped.extend(reason.map(|reason| Skipped { path: item.path.clone(), reason }));
+        Ok(())
+    })?;
     match skipped.first() {
         None => Ok(()),
         Some(first) if strict => {
