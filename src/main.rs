@@ -15,6 +15,8 @@ fn main() -> ExitCode {
         Some(cli::Command::Embed(options)) => cli::embed::run(&options),
         Some(cli::Command::Cut(options)) => cli::cut::run(&options),
         Some(cli::Command::Data(options)) => cli::data::run(&options),
+        Some(cli::Command::Verify(options)) => cli::verify::run(&options),
+        Some(cli::Command::Cache(options)) => cli::cache::run(&options),
         Some(cli::Command::Merge(options)) => cli::merge::run(&options),
         Some(cli::Command::New(options)) => cli::new::run(&options),
         Some(cli::Command::Runtime(options)) => cli::runtime::run(&options),

@@ -13,7 +13,7 @@ use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, json};
 use adapt::train::{Features, Fit, Prediction};
-use adapt::verify::{Expected, Parity, verify};
+use adapt::verify::{Expected, Parity, golden, verify};
 use adapt::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,8 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let backend = options.engine.resolve(&progress)?;
     let (mut plan, extractor) = Plan::make(&mut model, &backend, &plan_options(options), &progress)?;
     plan.train = options.train.to_string();
-    let (model, plan, extractor) = (&model, &plan, extractor.strict(options.strict));
+    let extractor = plan.cached(extractor.strict(options.strict), &model, options.cache.open().as_ref());
+    let (model, plan) = (&model, &plan);
     let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };
     let job = match &options.train {
         Train::Head => None,
@@ -65,6 +66,8 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let prover = options.engine.prover(&backend, &progress);
     let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
+    let output = (&*made.adapted.output, made.adapted.activation);
+    golden::write(&out.path(golden::FOLDER), plan, output, images, made.expected.view())?;
     clock.lap(|seconds| &mut seconds.verify);
     clock.seconds.total = clock.total();
     let run = Run {

@@ -2,7 +2,7 @@
 
 use super::predict::{rows, warn_of_a_guess};
 use super::progress::Reporter;
-use super::{RunOptions, merge, print, vacant};
+use super::{CacheOptions, RunOptions, merge, print, vacant};
 use adapt::data::images_below;
 use adapt::error::printable;
 use adapt::onnx::Model;
@@ -32,6 +32,8 @@ pub struct EmbedOptions {
     #[arg(long, value_name = "TENSOR", help_heading = "Model")]
     pub cut: Option<String>,
     #[command(flatten)]
+    pub cache: CacheOptions,
+    #[command(flatten)]
     pub run: RunOptions,
 }
 
@@ -58,7 +60,8 @@ pub fn run(options: &EmbedOptions) -> Result<()> {
     let backend = options.run.engine.resolve(&progress)?;
     let (preprocess, cut) = (input.preprocess.clone(), options.cut.clone());
     let wanted = PlanOptions { preprocess, cut, size: input.size, ..PlanOptions::default() };
-    let (plan, mut extractor) = Plan::prepare(&mut model, &backend, &wanted, &progress)?;
+    let (plan, extractor) = Plan::prepare(&mut model, &backend, &wanted, &progress)?;
+    let mut extractor = plan.cached(extractor, &model, options.cache.open().as_ref());
     if options.run.verbosity.verbose {
         let engine = format!("{} {}", plan.engine.name, plan.engine.version);
         reporter.say(&format!("cut      {}, {} features\nengine   {engine}", printable(&plan.cut), plan.features));

@@ -1,6 +1,7 @@
 //! Arguments, and one file for each command.
 
 pub mod adapt;
+pub mod cache;
 pub mod cut;
 pub mod data;
 pub mod embed;
@@ -18,12 +19,13 @@ pub mod resume;
 pub mod runtime;
 pub mod tables;
 pub mod training;
+pub mod verify;
 
 use ::adapt::data::Skipped;
 use ::adapt::error::printable;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
-pub use options::{ColumnOptions, EngineOptions, ModelOptions, RunOptions, Verbosity};
+pub use options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, RunOptions, Verbosity};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use training::{Train, TrainingOptions};
@@ -66,6 +68,10 @@ pub enum Command {
     New(new::NewOptions),
     /// Shows what a data set holds, or writes its images as files
     Data(data::DataOptions),
+    /// Checks on this machine, in any engine, what a run's model makes of three of its images
+    Verify(verify::VerifyOptions),
+    /// Shows or empties the cache of features
+    Cache(cache::CacheCommand),
     /// Puts the tensors of a safetensors file into an ONNX file, by name
     Merge(MergeOptions),
     /// Shows which ONNX Runtime is used, or fetches one
@@ -119,6 +125,8 @@ pub struct AdaptOptions {
     pub output: Option<String>,
     #[command(flatten)]
     pub engine: EngineOptions,
+    #[command(flatten)]
+    pub cache: CacheOptions,
     /// Print run.json on standard output instead of tables
     #[arg(long, help_heading = "Printing")]
     pub json: bool,

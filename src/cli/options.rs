@@ -2,10 +2,10 @@
 
 use adapt::Result;
 use adapt::data::{Columns, Spec};
-use adapt::engine::{Backend, Choice};
+use adapt::engine::{Backend, Cache, Choice};
 use adapt::progress::Progress;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct ModelOptions {
@@ -56,6 +56,20 @@ impl EngineOptions {
 
     pub fn resolve(&self, progress: Progress) -> Result<Backend> {
         Backend::resolve(self.engine, self.ort_lib.as_deref(), self.offline, progress)
+    }
+}
+
+#[derive(Args)]
+pub struct CacheOptions {
+    /// Where features are kept from run to run, or off [default: adapt in the user's cache folder]
+    #[arg(long, value_name = "DIR|off", env = "ADAPT_CACHE", global = true, help_heading = "Engine")]
+    pub cache: Option<PathBuf>,
+}
+
+impl CacheOptions {
+    /// The cache, unless it is off.
+    pub fn open(&self) -> Option<Cache> {
+        Cache::open(self.cache.as_deref()).filter(|_| self.cache.as_deref() != Some(Path::new("off")))
     }
 }
 
@@ -114,4 +128,19 @@ pub fn input(text: &str) -> std::result::Result<(usize, u32, u32), String> {
     let channels = channels.parse().ok().filter(|n| (1..=4).contains(n)).ok_or_else(wrong)?;
     let (height, width) = size(sides).map_err(|_| wrong())?;
     Ok((channels, height, width))
+}
+
+/// Bytes, as `500M` or `2G`.
+pub fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let shift = match text[split..].trim_end_matches(['B', 'b']) {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => 64,
+    };
+    let size = text[..split].parse::<u64>().ok().and_then(|size| size.checked_mul(1u64.checked_shl(shift)?));
+    size.ok_or_else(|| "give a size, as 500M or 2G".into())
 }

@@ -127,7 +127,7 @@ pub struct TrainingOptions {
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["epochs", "steps"], help_heading = "Training inside")]
     pub budget: Option<Duration>,
     /// Memory for what the frozen part gives, as 500M or 2G; more is kept in a file beside the result [default: 2G]
-    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Training inside")]
+    #[arg(long, value_name = "SIZE", value_parser = super::options::bytes, help_heading = "Training inside")]
     pub cache_limit: Option<u64>,
 }
 
@@ -225,20 +225,6 @@ fn batch_size(text: &str) -> std::result::Result<BatchSize, String> {
         Ok(size @ 1..) => Ok(BatchSize::Images(size)),
         _ => Err("give a number of images, or all".into()),
     }
-}
-
-fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let shift = match text[split..].trim_end_matches(['B', 'b']) {
-        "" => 0,
-        "K" | "k" => 10,
-        "M" | "m" => 20,
-        "G" | "g" => 30,
-        "T" | "t" => 40,
-        _ => 64,
-    };
-    let size = text[..split].parse::<u64>().ok().and_then(|size| size.checked_mul(1u64.checked_shl(shift)?));
-    size.ok_or_else(|| "give a size, as 500M or 2G".into())
 }
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {

@@ -27,7 +27,7 @@ pub use decode::{Pixels, decode, decode_bytes, decode_with_alpha};
 pub use jitter::Jitter;
 pub use labelled::{images_below, labelled};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
-pub use source::Source;
+pub use source::{Content, Source};
 pub use spec::Spec;
 pub use summary::{ClassCounts, Summary, each_image};
 pub use table::Columns;

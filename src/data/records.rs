@@ -55,7 +55,8 @@ impl Part {
         (number < self.count && self.path(number) == path).then_some(number)
     }
 
-    pub fn decode(&self, number: u64) -> std::result::Result<Pixels, String> {
+    /// The values of an image as they are stored.
+    pub fn read(&self, number: u64) -> std::result::Result<Vec<u8>, String> {
         let plane = self.height as usize * self.width as usize;
         let size = if self.color { 3 * plane } else { plane };
         let mut values = vec![0; size];
@@ -70,6 +71,12 @@ impl Part {
                 file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut values)).map_err(io_reason)?;
             }
         }
+        Ok(values)
+    }
+
+    /// The image that has these values.
+    pub fn pixels(&self, values: Vec<u8>) -> std::result::Result<Pixels, String> {
+        let plane = self.height as usize * self.width as usize;
         if !self.color {
             return GrayImage::from_raw(self.width, self.height, values).map(Pixels::Gray).ok_or("no pixels".into());
         }

@@ -4,6 +4,7 @@
 use super::archive::Archive;
 use super::decode::{Pixels, guarded, look, open, read};
 use super::records::Part;
+use sha2::{Digest, Sha256};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl Source {
     ///
     /// # Errors
     /// A short reason when it is no image.
-    pub(super) fn look(&self, path: &str) -> Result<(String, [u32; 2]), String> {
+    pub fn look(&self, path: &str) -> Result<(String, [u32; 2]), String> {
         if let Some((part, _)) = self.record(path) {
             return Ok(("raw".into(), [part.height, part.width]));
         }
@@ -95,18 +96,25 @@ impl Source {
     /// # Errors
     /// A short reason when it cannot be read.
     pub fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
-        match self.record(path) {
-            Some((part, number)) => part.decode(number)?.to_png(),
-            None => self.file(path),
+        match self.content(path)? {
+            Content::Record(part, values) => part.pixels(values)?.to_png(),
+            Content::File(bytes) => Ok(bytes),
         }
     }
 
-    /// The content of a file, or of a zip file's member.
-    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+    /// Reads the image at `path` without decoding it.
+    ///
+    /// # Errors
+    /// A short reason when it cannot be read.
+    pub fn content(&self, path: &str) -> Result<Content<'_>, String> {
+        if let Some((part, number)) = self.record(path) {
+            return Ok(Content::Record(part, part.read(number)?));
+        }
         match self.archive(path) {
             Some(archive) => archive.read(path),
             None => read(&self.root.join(path)),
         }
+        .map(Content::File)
     }
 
     /// Reads the image at `path`; with its opacity where `alpha` says so and it has any. See [`super::decode_bytes`].
@@ -114,9 +122,39 @@ impl Source {
     /// # Errors
     /// A short reason when it cannot be read or does not decode.
     pub fn decode(&self, path: &str, alpha: bool) -> Result<Pixels, String> {
-        match self.record(path) {
-            Some((part, number)) => part.decode(number),
-            None => guarded(&self.file(path)?, alpha),
+        self.content(path)?.decode(alpha)
+    }
+}
+
+/// An image as it is stored.
+pub enum Content<'a> {
+    /// An image file's bytes.
+    File(Vec<u8>),
+    /// A record's values, and the file that it is one of.
+    #[allow(private_interfaces)]
+    Record(&'a Part, Vec<u8>),
+}
+
+impl Content<'_> {
+    /// The pixels; see [`Source::decode`].
+    ///
+    /// # Errors
+    /// A short reason when it does not decode.
+    pub fn decode(self, alpha: bool) -> Result<Pixels, String> {
+        match self {
+            Content::File(bytes) => guarded(&bytes, alpha),
+            Content::Record(part, values) => part.pixels(values),
+        }
+    }
+
+    /// SHA-256 of all that the pixels depend on.
+    pub fn hash(&self) -> [u8; 32] {
+        match self {
+            Content::File(bytes) => Sha256::digest(bytes).into(),
+            Content::Record(part, values) => {
+                let form = format!("record {}x{} {}\n", part.height, part.width, part.color);
+                Sha256::new().chain_update(form).chain_update(values).finalize().into()
+            }
         }
     }
 }

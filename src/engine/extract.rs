@@ -1,6 +1,7 @@
 //! Images from disk through an engine, one row of values an image: features of a frozen part, or logits of a model.
 
 use super::Engine;
+use super::cache::{ContentHash, Shelf};
 use super::kept::{Keeper, KeptRows};
 use crate::data::{Layout, Preprocessing, Skipped, Source, preprocess};
 use crate::error::{Error, Result};
@@ -25,6 +26,7 @@ pub struct Extractor {
     preprocessing: Preprocessing,
     layout: Layout,
     strict: bool,
+    shelf: Option<Shelf>,
 }
 
 /// What became of a list of images.
@@ -41,13 +43,22 @@ pub struct Rows {
 struct Batch {
     input: ArrayD<f32>,
     places: Vec<usize>,
+    hashes: Vec<ContentHash>,
     skipped: Vec<Skipped>,
 }
+
+/// Images that are looked up in the cache between two words to the caller.
+const LOOKED_UP: usize = 256;
 
 impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
-        Extractor { engine, output, preprocessing, layout, strict: false }
+        Extractor { engine, output, preprocessing, layout, strict: false, shelf: None }
+    }
+
+    /// Whose rows [`Extractor::run`] takes from the cache where they are there, and puts there where not.
+    pub fn cached(self, shelf: Option<Shelf>) -> Self {
+        Extractor { shelf, ..self }
     }
 
     /// Whether the first image that cannot be read ends the work, instead of being skipped and listed.
@@ -73,15 +84,28 @@ impl Extractor {
         stage: &str,
         progress: Progress,
     ) -> Result<Rows> {
-        let mut values = Vec::new();
-        let (places, skipped) = self.each(source, paths, stage, progress, &mut |rows| {
-            values.extend_from_slice(rows);
-            Ok(())
-        })?;
-        let columns = values.len() / places.len().max(1);
-        let rows = Array2::from_shape_vec((places.len(), columns), values)
-            .map_err(|_| Error::Engine("the model's output has a different size from batch to batch".into()))?;
-        Ok(Rows { rows, places, skipped })
+        let mut table = Table { images: paths.len(), width: 0, values: Vec::new(), places: Vec::new() };
+        let mut shelf = self.shelf.take();
+        let left = match &shelf {
+            Some(shelf) if !shelf.is_empty() => recall(shelf, source, paths, &mut table, progress)?,
+            _ => (0..paths.len()).collect(),
+        };
+        let mut skipped = Vec::new();
+        if !left.is_empty() || paths.is_empty() {
+            let paths: Vec<&str> = left.iter().map(|&place| paths[place].as_ref()).collect();
+            skipped = self.each(source, &paths, stage, progress, &mut |batch, rows| {
+                let width = rows.len() / batch.places.len();
+                for (i, row) in rows.chunks_exact(width.max(1)).enumerate() {
+                    table.put(left[batch.places[i]], row)?;
+                    if let Some(shelf) = &mut shelf {
+                        shelf.add(batch.hashes[i], row);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        self.shelf = shelf;
+        Ok(table.done(skipped))
     }
 
     /// The same, keeping the rows of `width` values where training finds them again: in memory, or in a file in `folder`
@@ -99,7 +123,7 @@ impl Extractor {
         progress: Progress,
     ) -> Result<KeptRows> {
         let (mut keeper, mut values) = (Keeper::new(width, folder)?, 0);
-        let (_, skipped) = self.each(source, paths, stage, progress, &mut |rows| {
+        let skipped = self.each(source, paths, stage, progress, &mut |_, rows| {
             values += rows.len();
             keeper.add(rows)
         })?;
@@ -112,17 +136,17 @@ impl Extractor {
         keeper.done()
     }
 
-    /// Hands each batch's values to `take`; answers the places of the images that could be read, and the others.
+    /// Hands each batch and its values to `take`; answers the images that could not be read.
     fn each<S: AsRef<str> + Sync>(
         &mut self,
         source: &Source,
         paths: &[S],
         stage: &str,
         progress: Progress,
-        take: &mut dyn FnMut(&[f32]) -> Result<()>,
-    ) -> Result<(Vec<usize>, Vec<Skipped>)> {
+        take: &mut dyn FnMut(&Batch, &[f32]) -> Result<()>,
+    ) -> Result<Vec<Skipped>> {
         emit(progress, Event::Stage { name: stage, total: paths.len() as u64 })?;
-        let (mut places, mut skipped) = (Vec::new(), Vec::new());
+        let mut skipped = Vec::new();
         let (preprocessing, layout) = (self.preprocessing.clone(), self.layout);
         let (height, width) = preprocessing.size();
         let values_of_one = preprocessing.channels() * height as usize * width as usize;
@@ -146,15 +170,14 @@ impl Extractor {
                 }
                 let done = (batch.places.len() + batch.skipped.len()) as u64;
                 if let Some(output) = self.run_batch(&batch, paths)? {
-                    take(output.as_standard_layout().as_slice().expect("it is in the standard layout"))?;
+                    take(&batch, output.as_standard_layout().as_slice().expect("it is in the standard layout"))?;
                 }
-                places.extend(batch.places);
                 skipped.extend(batch.skipped);
                 emit(progress, Event::Advance(done))?;
             }
             Ok(())
         })?;
-        Ok((places, skipped))
+        Ok(skipped)
     }
 
     /// What the engine gives for a batch; nothing for an empty one.
@@ -183,21 +206,88 @@ impl Extractor {
 fn load<S: AsRef<str> + Sync>(source: &Source, chunk: &[S], start: usize, p: &Preprocessing, layout: Layout) -> Batch {
     let size: usize = p.shape(1, layout).iter().product();
     let mut input = vec![0f32; size * chunk.len()];
-    let one =
-        |(path, out): (&S, &mut [f32])| preprocess(&source.decode(path.as_ref(), p.color.has_alpha())?, p, layout, out);
-    let results: Vec<_> = chunk.par_iter().zip(input.par_chunks_mut(size)).map(one).collect();
-    let (mut places, mut skipped) = (Vec::new(), Vec::new());
+    let one = |(path, out): (&S, &mut [f32])| {
+        let content = source.content(path.as_ref())?;
+        let hash = content.hash();
+        preprocess(&content.decode(p.color.has_alpha())?, p, layout, out)?;
+        Ok(hash)
+    };
+    let results: Vec<std::result::Result<_, String>> =
+        chunk.par_iter().zip(input.par_chunks_mut(size)).map(one).collect();
+    let (mut places, mut hashes, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for (i, result) in results.into_iter().enumerate() {
         match result {
-            Ok(()) => {
+            Ok(hash) => {
                 // Rows of unreadable images are closed up.
                 input.copy_within(i * size..(i + 1) * size, places.len() * size);
                 places.push(start + i);
+                hashes.push(hash);
             }
             Err(reason) => skipped.push(Skipped { path: chunk[i].as_ref().into(), reason }),
         }
     }
     input.truncate(places.len() * size);
     let shape = p.shape(places.len(), layout).to_vec();
-    Batch { input: ArrayD::from_shape_vec(shape, input).expect("as many values as the shape says"), places, skipped }
+    let input = ArrayD::from_shape_vec(shape, input).expect("as many values as the shape says");
+    Batch { input, places, hashes, skipped }
+}
+
+/// Rows that come in any order.
+struct Table {
+    images: usize,
+    width: usize,
+    /// Those of all images, once one is known.
+    values: Vec<f32>,
+    places: Vec<usize>,
+}
+
+impl Table {
+    fn put(&mut self, place: usize, row: &[f32]) -> Result<()> {
+        if self.places.is_empty() {
+            self.width = row.len();
+            self.values = vec![0.; self.images * row.len()];
+        }
+        if row.len() != self.width {
+            return Err(Error::Engine("the model's output has a different size from batch to batch".into()));
+        }
+        self.values[place * self.width..(place + 1) * self.width].copy_from_slice(row);
+        self.places.push(place);
+        Ok(())
+    }
+
+    fn done(mut self, skipped: Vec<Skipped>) -> Rows {
+        self.places.sort_unstable();
+        // Rows of unreadable images are closed up.
+        for (to, &from) in self.places.iter().enumerate() {
+            self.values.copy_within(from * self.width..(from + 1) * self.width, to * self.width);
+        }
+        self.values.truncate(self.places.len() * self.width);
+        let rows = Array2::from_shape_vec((self.places.len(), self.width), self.values).expect("rows of one width");
+        Rows { rows, places: self.places, skipped }
+    }
+}
+
+/// Puts the rows that are known into `table`; answers the places of the other images.
+fn recall<S: AsRef<str> + Sync>(
+    shelf: &Shelf,
+    source: &Source,
+    paths: &[S],
+    table: &mut Table,
+    progress: Progress,
+) -> Result<Vec<usize>> {
+    emit(progress, Event::Stage { name: "features from the cache", total: paths.len() as u64 })?;
+    let mut left = Vec::new();
+    let find = |path: &S| source.content(path.as_ref()).ok().and_then(|content| shelf.get(&content.hash()));
+    for (chunk, start) in paths.chunks(LOOKED_UP).zip((0..).step_by(LOOKED_UP)) {
+        let found: Vec<Option<Vec<f32>>> = chunk.par_iter().map(find).collect();
+        let before = left.len();
+        for (place, row) in (start..).zip(found) {
+            match row {
+                Some(row) => table.put(place, &row)?,
+                None => left.push(place),
+            }
+        }
+        emit(progress, Event::Advance((chunk.len() - (left.len() - before)) as u64))?;
+    }
+    Ok(left)
 }

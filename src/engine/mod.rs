@@ -3,6 +3,7 @@
 //! [`Backend::resolve`] makes the choice once; [`Backend::open`] then turns models into [`Engine`]s. An engine takes a
 //! batch of images as an `ndarray` array and gives every output as one.
 
+pub mod cache;
 pub(crate) mod candle;
 mod extract;
 mod kept;
@@ -17,6 +18,7 @@ use crate::guard::one_line;
 use crate::onnx::Model;
 pub use crate::onnx::port::{Kind, Port};
 use crate::progress::{Event, Progress, emit};
+pub use cache::{Cache, Shelf};
 pub use extract::{BATCH, Extractor, Rows};
 pub use kept::KeptRows;
 use ndarray::{ArrayD, ArrayViewD};

@@ -111,11 +111,31 @@ impl Model {
         Ok(self.proto.encode_to_vec())
     }
 
+    /// SHA-256, in hex, of all that decides what the model computes: operators and functions, their names and attributes,
+    /// weights. Texts about it are not.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        let graph = self.graph();
+        add(&mut hash, &self.proto.opset_import);
+        add(&mut hash, &self.proto.functions);
+        add(&mut hash, &graph.input);
+        add(&mut hash, &graph.output);
+        add(&mut hash, &graph.node);
+        add(&mut hash, &graph.initializer);
+        add(&mut hash, &graph.sparse_initializer);
+        hex(&hash.finalize())
+    }
+
     /// Graph inputs that are not initializers (which old files list as inputs too).
     pub fn inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
         let stored: std::collections::HashSet<&str> = self.graph().initializer.iter().map(|t| t.name()).collect();
         self.graph().input.iter().filter(move |i| !stored.contains(i.name()))
     }
+}
+
+fn add(hash: &mut Sha256, messages: &[impl Message]) {
+    hash.update(messages.len().to_le_bytes());
+    messages.iter().for_each(|message| hash.update(message.encode_length_delimited_to_vec()));
 }
 
 /// Makes sure that a person's `path` is a file, for opening a pipe would wait for its writer; `what` it should be.

@@ -13,7 +13,7 @@ mod size;
 mod trained;
 
 use crate::data::{Preprocessing, Spec};
-use crate::engine::{Backend, Extractor};
+use crate::engine::{Backend, Cache, Extractor};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::surgery::{self, Pooling};
@@ -167,6 +167,17 @@ impl Plan {
         };
         let layout = plan.input.layout;
         Ok((plan, Extractor::new(engine, 0, known.preprocessing, layout)))
+    }
+}
+
+impl Plan {
+    /// What gives the features of `model`, which is as the plan left it; with those of earlier runs, where there is a cache.
+    pub fn cached(&self, mut extractor: Extractor, model: &Model, cache: Option<&Cache>) -> Extractor {
+        let shelf = cache.map(|cache| {
+            let frozen = surgery::backbone(model, &self.surgery, &self.pooling);
+            cache.shelf(&frozen, &self.preprocessing, self.input.layout, extractor.engine())
+        });
+        extractor.cached(shelf)
     }
 }
 

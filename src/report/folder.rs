@@ -2,6 +2,7 @@
 
 use super::out::{CHECKPOINTS, FILES, LOCK, RESUME};
 use crate::error::{Error, Result};
+use crate::verify::golden;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,17 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+fn is_file(entry: &fs::DirEntry, named: impl Fn(&str) -> bool) -> bool {
+    entry.file_name().to_str().is_some_and(named) && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+/// Whether a folder holds nothing but a run's images and what they become.
+fn is_golden(folder: &Path) -> bool {
+    let named = |name: &str| [golden::TENSORS, golden::LIST].contains(&name) || name.starts_with(golden::IMAGE);
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    !folder.is_symlink() && entries.flatten().all(|entry| is_file(&entry, named))
+}
+
 pub(super) fn replaceable(folder: &Path, force: bool) -> Result<()> {
     let what = match fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -98,10 +110,8 @@ pub(super) fn replaceable(folder: &Path, force: bool) -> Result<()> {
         Ok(entries) => {
             let entries = entries.collect::<io::Result<Vec<_>>>().map_err(Error::io(folder))?;
             let own = |e: &fs::DirEntry| {
-                e.file_name()
-                    .to_str()
-                    .is_some_and(|n| n == LOCK || n == RESUME || FILES.contains(&n) || CHECKPOINTS.contains(&n))
-                    && e.file_type().is_ok_and(|t| t.is_file())
+                let file = |n: &str| n == LOCK || n == RESUME || FILES.contains(&n) || CHECKPOINTS.contains(&n);
+                is_file(e, file) || (e.file_name() == golden::FOLDER && is_golden(&e.path()))
             };
             match entries.iter().find(|e| !own(e)) {
                 _ if entries.is_empty() => return Ok(()),

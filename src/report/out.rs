@@ -6,6 +6,7 @@ use crate::error::{Error, Result, printable};
 use crate::onnx::weights;
 use crate::plan::Plan;
 use crate::train::{Prediction, tune};
+use crate::verify::golden;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -110,7 +111,11 @@ impl OutDir {
                 _ => {}
             }
         }
-        Ok(())
+        // Its files are a run's: no other folder is taken over.
+        match fs::remove_dir_all(self.path(golden::FOLDER)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(&self.path(golden::FOLDER))(e)),
+            _ => Ok(()),
+        }
     }
 
     /// `runs/adapt-1`, or the first of `-2`, `-3`, … that does not exist and that no run is writing. What a killed run

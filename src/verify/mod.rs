@@ -1,5 +1,7 @@
 //! Parity: the written file, loaded afresh, must compute what training saw.
 
+pub mod golden;
+
 use crate::data::Source;
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
@@ -60,7 +62,7 @@ pub fn verify<S: AsRef<str> + Sync>(
 ) -> Result<Parity> {
     let written = Written { model: &Model::open(file)?, plan, backend, images, progress };
     let logits = expected.logits;
-    let tolerance = if plan.surgery.data_type == data_type::FLOAT { 1e-3 } else { 1e-2 };
+    let tolerance = tolerance(plan);
     let (output, engine) = written.rows(None)?;
     let (mut difference, class_agreement) = compare(activation.apply(logits).view(), output.view(), SMALLEST);
     let mut diverging = (difference > tolerance).then(|| plan.output.clone());
@@ -88,6 +90,11 @@ pub fn verify<S: AsRef<str> + Sync>(
     }
     let (engine, version, images) = (engine.name.to_string(), engine.version, output.nrows());
     Ok(Parity { engine, version, images, max_rel_logit_diff: difference, class_agreement, tolerance })
+}
+
+/// What outputs may be off by, relative to their scale.
+fn tolerance(plan: &Plan) -> f64 {
+    if plan.surgery.data_type == data_type::FLOAT { 1e-3 } else { 1e-2 }
 }
 
 /// The file as it was read again, and the images to try it on.

@@ -86,7 +86,7 @@ impl Place {
     /// The program, ready to start here, without the network.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_adapt"));
-        command.current_dir(self.dir.path()).env("PIP_NO_INDEX", "1").stdin(Stdio::null());
+        command.current_dir(self.dir.path()).env("PIP_NO_INDEX", "1").env("ADAPT_CACHE", "off").stdin(Stdio::null());
         command
     }
 
@@ -105,7 +105,7 @@ impl Place {
     /// Runs `script` in a shell, where `$ADAPT` is the program.
     pub fn shell(&self, script: &str) -> Ran {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).env("ADAPT", env!("CARGO_BIN_EXE_adapt"));
+        command.args(["-c", script]).env("ADAPT", env!("CARGO_BIN_EXE_adapt")).env("ADAPT_CACHE", "off");
         self.run(command.current_dir(self.dir.path()).stdin(Stdio::null()))
     }
 

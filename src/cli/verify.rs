@@ -1,0 +1,41 @@
+//! Whether a run's model still computes what it did, here and in any engine.
+
+use super::options::{EngineOptions, Verbosity};
+use super::print;
+use super::progress::Reporter;
+use adapt::Result;
+use adapt::progress::Event;
+use adapt::report::json;
+use adapt::verify::golden;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct VerifyOptions {
+    /// The folder of a run
+    pub run: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub engine: EngineOptions,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+pub fn run(options: &VerifyOptions) -> Result<()> {
+    options.engine.limit_threads();
+    let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
+    let progress = |event: Event| reporter.event(event);
+    let checked = golden::check(&options.run, &options.engine.resolve(&progress)?)?;
+    reporter.finish();
+    if options.json {
+        return print(&json(&checked)?);
+    }
+    let golden::Checked { engine, images, input_steps, max_rel_diff, tolerance, .. } = checked;
+    print(&format!(
+        "{images} images in {} {}: preprocessing within {input_steps:.2} steps of a pixel, outputs within {max_rel_diff:.1e} \
+         of their scale (allowed {tolerance:.0e})\n",
+        engine.name, engine.version
+    ))
+}

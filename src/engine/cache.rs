@@ -1,0 +1,326 @@
+//! Features that were computed before, kept in the user's cache folder under what they depend on: the frozen part and its
+//! weights, the preprocessing, the engine, and the content of the image. Where an image lies, its class and its name are
+//! none of it.
+//!
+//! A folder for each frozen part with its preprocessing and engine (a [`Shelf`]) holds files of rows, which are written
+//! whole under another name and renamed: a killed run leaves at most an unfinished file, which nobody reads, and runs at the
+//! same time do not meet. Every row has a checksum; what is damaged is computed again.
+
+use super::Engine;
+use crate::data::{Layout, Preprocessing};
+use crate::error::{Error, Result};
+use crate::onnx::Model;
+use etcetera::BaseStrategy;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Bytes that the cache may take; what was not used for longest goes first.
+pub const LIMIT: u64 = 10 << 30;
+/// Longer rows are whole maps, which would push everything else out.
+const WIDEST: usize = 1 << 14;
+/// To be raised when the same preprocessing, or the same engine as it is set up here, comes to give other values.
+const CODE: u32 = 1;
+
+const MAGIC: &[u8; 8] = b"adaptft1";
+const EXTENSION: &str = "rows";
+const HASH: usize = 32;
+const CHECK: usize = 8;
+/// New rows are written when they are so many bytes, or so old: a killed run loses no more.
+const FULL: usize = 16 << 20;
+const OLD: Duration = Duration::from_secs(20);
+/// Unfinished files of killed runs go after this time.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// The folder of all that was computed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+/// What is in a cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Holding {
+    /// Frozen parts with their preprocessing and engine.
+    pub models: usize,
+    /// Rows of features.
+    pub rows: u64,
+    /// Their size on disk.
+    pub bytes: u64,
+}
+
+impl Cache {
+    /// The cache in `folder`, or where the system keeps those of users; `None` where it has no such place.
+    pub fn open(folder: Option<&Path>) -> Option<Cache> {
+        let usual = || etcetera::choose_base_strategy().ok().map(|dirs| dirs.cache_dir().join("adapt"));
+        Some(Cache { folder: folder.map(Path::to_path_buf).or_else(usual)? })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The rows that `frozen` gives in `engine` for images that are preprocessed so.
+    pub fn shelf(&self, frozen: &Model, p: &Preprocessing, layout: Layout, engine: &dyn Engine) -> Shelf {
+        let mut hash = Sha256::new();
+        let settings = serde_json::json!([CODE, frozen.fingerprint(), p, layout, engine.name(), engine.version()]);
+        hash.update(settings.to_string());
+        let name: String = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        Shelf::open(self.clone(), self.folder.join(name))
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read.
+    pub fn holding(&self) -> Result<Holding> {
+        let (mut holding, mut shelves) = (Holding::default(), Vec::new());
+        for (path, size, _) in self.files()? {
+            holding.bytes += size;
+            holding.rows += RowFile::open(&path).map_or(0, |rows| rows.digests.len() as u64);
+            shelves.extend(path.parent().map(Path::to_path_buf));
+        }
+        shelves.sort();
+        shelves.dedup();
+        Ok(Holding { models: shelves.len(), ..holding })
+    }
+
+    /// Removes what was not used for longest until at most `limit` bytes are left. Gives the bytes that went.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read.
+    pub fn prune(&self, limit: u64) -> Result<u64> {
+        let mut files = self.files()?;
+        files.sort_by_key(|(_, _, used)| *used);
+        let mut left: u64 = files.iter().map(|(_, size, _)| size).sum();
+        let before = left;
+        for (path, size, _) in &files {
+            if left <= limit {
+                break;
+            }
+            // Another run may have been faster.
+            if fs::remove_file(path).is_ok() || !path.exists() {
+                left -= size;
+            }
+        }
+        for folder in self.shelves()? {
+            // Fails while there is anything in it.
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(before - left)
+    }
+
+    /// Folders that are named as ours are.
+    fn shelves(&self) -> Result<Vec<PathBuf>> {
+        let own = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) && path.is_dir()
+        };
+        match fs::read_dir(&self.folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(Error::io(&self.folder)(e)),
+            Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).filter(own).collect()),
+        }
+    }
+
+    /// All files with their sizes and when they were used last. Those that a killed run left go.
+    fn files(&self) -> Result<Vec<(PathBuf, u64, SystemTime)>> {
+        let mut files = Vec::new();
+        for shelf in self.shelves()? {
+            // Another run may remove it meanwhile.
+            for entry in fs::read_dir(&shelf).into_iter().flatten().flatten() {
+                let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
+                let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                if is_rows(&path) {
+                    files.push((path, meta.len(), used));
+                } else if used.elapsed().is_ok_and(|age| age > ABANDONED) {
+                    let _ = fs::remove_file(&path);
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn is_rows(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == EXTENSION)
+}
+
+/// The SHA-256 of an image's content.
+pub type ContentHash = [u8; HASH];
+
+/// Rows of one frozen part. What cannot be read or written counts as not there: no run fails for its cache.
+pub struct Shelf {
+    cache: Cache,
+    folder: PathBuf,
+    files: Vec<RowFile>,
+    /// File and row of an image.
+    places: HashMap<ContentHash, (usize, usize)>,
+    new: Vec<(ContentHash, Vec<f32>)>,
+    since: Instant,
+    wrote: bool,
+}
+
+impl Shelf {
+    fn open(cache: Cache, folder: PathBuf) -> Shelf {
+        let mut shelf = Shelf {
+            cache,
+            files: Vec::new(),
+            places: HashMap::new(),
+            new: Vec::new(),
+            since: Instant::now(),
+            wrote: false,
+            folder,
+        };
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(&shelf.folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| is_rows(path));
+        paths.sort();
+        for path in paths {
+            match RowFile::open(&path) {
+                Some(rows) if shelf.files.first().is_none_or(|first| first.width == rows.width) => {
+                    let file = shelf.files.len();
+                    shelf.places.extend(rows.digests.iter().enumerate().map(|(row, digest)| (*digest, (file, row))));
+                    shelf.files.push(rows);
+                }
+                _ => {
+                    let _ = fs::remove_file(&path);
+                }
+            }
+        }
+        shelf
+    }
+
+    /// Whether nothing is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The row of an image.
+    pub(super) fn get(&self, digest: &ContentHash) -> Option<Vec<f32>> {
+        let (file, row) = self.places.get(digest)?;
+        self.files[*file].read(*row)
+    }
+
+    /// Keeps an image's row.
+    pub(super) fn add(&mut self, digest: ContentHash, row: &[f32]) {
+        if row.len() > WIDEST || row.is_empty() {
+            return;
+        }
+        if self.new.is_empty() {
+            self.since = Instant::now();
+        }
+        self.new.push((digest, row.to_vec()));
+        if self.new.len() * row.len() * size_of::<f32>() >= FULL || self.since.elapsed() >= OLD {
+            self.flush();
+        }
+    }
+
+    /// Writes what is new.
+    fn flush(&mut self) {
+        let new = std::mem::take(&mut self.new);
+        if !new.is_empty() {
+            self.wrote |= write(&self.folder, &new).is_ok();
+        }
+    }
+}
+
+impl Drop for Shelf {
+    /// However the work ended: what was computed is right.
+    fn drop(&mut self) {
+        self.flush();
+        if self.wrote {
+            let _ = self.cache.prune(LIMIT);
+        }
+    }
+}
+
+/// A file of rows.
+struct RowFile {
+    file: Mutex<(File, bool)>,
+    width: usize,
+    digests: Vec<ContentHash>,
+}
+
+impl RowFile {
+    /// Reads which images are in it; `None` where it is damaged.
+    fn open(path: &Path) -> Option<RowFile> {
+        let mut file = File::options().read(true).open(path).ok()?;
+        let size = file.metadata().ok()?.len();
+        let mut head = [0; MAGIC.len() + 8];
+        file.read_exact(&mut head).ok()?;
+        let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap_or_default()) as usize;
+        let (width, count) = (number(MAGIC.len()), number(MAGIC.len() + 4));
+        let whole =
+            width > 0 && width <= WIDEST && size == (head.len() + count * HASH + CHECK + count * stride(width)) as u64;
+        if &head[..MAGIC.len()] != MAGIC || !whole {
+            return None;
+        }
+        let mut table = vec![0; count * HASH + CHECK];
+        file.read_exact(&mut table).ok()?;
+        let (digests, sum) = table.split_at(count * HASH);
+        (check(&[&head, digests]) == sum).then(|| RowFile {
+            file: Mutex::new((file, false)),
+            width,
+            digests: digests.as_chunks().0.to_vec(),
+        })
+    }
+
+    /// A row; `None` where it is damaged.
+    fn read(&self, row: usize) -> Option<Vec<f32>> {
+        let start = MAGIC.len() + 8 + self.digests.len() * HASH + CHECK + row * stride(self.width);
+        let mut bytes = vec![0; stride(self.width)];
+        {
+            let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            let (file, used) = &mut *guard;
+            if !std::mem::replace(used, true) {
+                // Only for the order in which files go.
+                let _ = file.set_modified(SystemTime::now());
+            }
+            file.seek(SeekFrom::Start(start as u64)).and_then(|_| file.read_exact(&mut bytes)).ok()?;
+        }
+        let (values, sum) = bytes.split_at(self.width * size_of::<f32>());
+        let sound = check(&[&self.digests[row], values]) == sum;
+        sound.then(|| values.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
+    }
+}
+
+/// Bytes of a row with its checksum.
+fn stride(width: usize) -> usize {
+    width * size_of::<f32>() + CHECK
+}
+
+fn check(parts: &[&[u8]]) -> [u8; CHECK] {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    *hash.finalize().first_chunk().expect("a hash is longer")
+}
+
+/// Magic, width and count; the images' hashes and a checksum of all this; the rows, each with its own.
+fn write(folder: &Path, new: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut head = MAGIC.to_vec();
+    for number in [new[0].1.len(), new.len()] {
+        head.extend((number as u32).to_le_bytes());
+    }
+    new.iter().for_each(|(digest, _)| head.extend(digest));
+    head.extend(check(&[&head]));
+    let mut file = tempfile::Builder::new().prefix(".new").tempfile_in(folder)?;
+    let mut writer = io::BufWriter::new(file.as_file_mut());
+    writer.write_all(&head)?;
+    for (digest, row) in new {
+        let values: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+        writer.write_all(&values)?;
+        writer.write_all(&check(&[digest, &values]))?;
+    }
+    writer.flush()?;
+    drop(writer);
+    let name = file.path().file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned());
+    let target = folder.join(name.unwrap_or_default()).with_extension(EXTENSION);
+    file.persist_noclobber(target).map(|_| ()).map_err(|e| e.error)
+}

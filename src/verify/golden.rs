@@ -1,0 +1,195 @@
+//! Three images of a run with what they become, so that anybody can see whether another stack does the same: `golden/`.
+
+use super::{SMALLEST, compare, tolerance};
+use crate::data::{Layout, Preprocessing, Source, preprocess};
+use crate::engine::Backend;
+use crate::error::{Error, Result};
+use crate::plan::{Activation, EngineInfo, Plan, Trained, available_threads};
+use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+
+/// Its name in a run's folder.
+pub const FOLDER: &str = "golden";
+/// The tensors' file in it: `input` as the model takes it, `logits`, and `output` as the model gives it.
+pub const TENSORS: &str = "tensors.safetensors";
+/// What the files are.
+pub const LIST: &str = "golden.json";
+/// What the names of images begin with.
+pub const IMAGE: &str = "image-";
+
+/// How many images.
+const IMAGES: usize = 3;
+/// What an input may be off by, in steps of an 8-bit pixel: resizing rounds to these.
+const STEPS: f64 = 1.01;
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 30;
+
+/// `golden.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Golden {
+    /// In the order of the tensors' rows.
+    pub images: Vec<Image>,
+    /// The model's input.
+    pub input: String,
+    /// The model's output.
+    pub output: String,
+    /// What logits and output may be off by, relative to their largest absolute value.
+    pub tolerance: f64,
+}
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// Beside the list.
+    pub file: String,
+    /// In the data set.
+    pub path: String,
+}
+
+/// What another machine, or engine, makes of a run's images.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Checked {
+    /// Who ran the model.
+    pub engine: EngineInfo,
+    /// How many images.
+    pub images: usize,
+    /// The largest difference of inputs, in steps of an 8-bit pixel.
+    pub input_steps: f64,
+    /// The largest difference of outputs, relative to their largest absolute value.
+    pub max_rel_diff: f64,
+    /// What that may be.
+    pub tolerance: f64,
+    /// The share of images of the same class.
+    pub class_agreement: f64,
+}
+
+/// Makes `folder` and writes three of the images at the given paths into it, with what they become: `logits` has the rows
+/// of all, and the model's output, called `output.0`, is what becomes of them.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Data`] where an image cannot be read any more.
+pub fn write(
+    folder: &Path,
+    plan: &Plan,
+    output: (&str, Activation),
+    (source, paths): (&Source, &[String]),
+    logits: ArrayView2<f32>,
+) -> Result<()> {
+    let count = paths.len().min(IMAGES);
+    let places: Vec<usize> = (0..count).map(|i| i * paths.len() / count).collect();
+    fs::create_dir(folder).map_err(Error::io(folder))?;
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).map_err(Error::io(&folder.join(name)));
+    let (p, layout) = (&plan.preprocessing, plan.input.layout);
+    let (mut list, mut input) = (Vec::new(), Vec::new());
+    for (i, &place) in places.iter().enumerate() {
+        let path = &paths[place];
+        let bad = |what: String| Error::data(source.locate(path), what);
+        let bytes = source.bytes(path).map_err(bad)?;
+        let extension = source.look(path).map_err(bad)?.0.replace("raw", "png");
+        let file = format!("{IMAGE}{i}.{extension}");
+        put(&file, &bytes)?;
+        input.extend(values(source, path, p, layout).map_err(bad)?);
+        list.push(Image { file, path: path.clone() });
+    }
+    let shape = p.shape(count, layout);
+    let input = ArrayD::from_shape_vec(shape.to_vec(), input).expect("as many values as the shape says");
+    let logits = logits.select(Axis(0), &places);
+    let given = output.1.apply(logits.view());
+    let arrays = [("input", input), ("logits", logits.into_dyn()), ("output", given.into_dyn())];
+    put(TENSORS, &tensors(&arrays)?)?;
+    let (input, output) = (plan.input.name.clone(), output.0.into());
+    let golden = Golden { images: list, input, output, tolerance: tolerance(plan) };
+    let text = serde_json::to_string_pretty(&golden).map_err(|e| Error::Engine(format!("writing JSON: {e}")))?;
+    put(LIST, (text + "\n").as_bytes())
+}
+
+/// An image as the model takes it.
+fn values(source: &Source, path: &str, p: &Preprocessing, layout: Layout) -> std::result::Result<Vec<f32>, String> {
+    let mut values = vec![0.; p.shape(1, layout).iter().product()];
+    preprocess(&source.decode(path, p.color.has_alpha())?, p, layout, &mut values)?;
+    Ok(values)
+}
+
+fn tensors(arrays: &[(&str, ArrayD<f32>)]) -> Result<Vec<u8>> {
+    let failed = |e| Error::Engine(format!("writing safetensors: {e}"));
+    let bytes: Vec<Vec<u8>> =
+        arrays.iter().map(|(_, array)| array.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views = arrays.iter().zip(&bytes).map(|((name, array), bytes)| {
+        Ok((*name, TensorView::new(Dtype::F32, array.shape().to_vec(), bytes).map_err(failed)?))
+    });
+    safetensors::serialize(views.collect::<Result<Vec<_>>>()?, None).map_err(failed)
+}
+
+/// Compares what the model of the run in `run` makes of its golden images, here and in this engine, with what it made of them
+/// when it was written.
+///
+/// # Errors
+/// [`Error::Parity`] where they differ, [`Error::Usage`] or [`Error::Data`] where `run` holds no golden images, or damaged
+/// ones, and those of [`Trained::open`].
+pub fn check(run: &Path, backend: &Backend) -> Result<Checked> {
+    let folder = run.join(FOLDER);
+    let read = |name: &str| {
+        let path = folder.join(name);
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() && meta.len() <= LARGEST => fs::read(&path).map_err(Error::io(&path)),
+            Ok(_) => Err(Error::data(&path, "not a file that adapt wrote")),
+            Err(e) => {
+                let what = format!("{}: {e}; give the folder of a run, which holds {FOLDER}/", path.display());
+                Err(Error::Usage(what))
+            }
+        }
+    };
+    let damaged = |name: &str, what: String| Error::data(folder.join(name), format!("damaged: {what}"));
+    let golden: Golden = serde_json::from_slice(&read(LIST)?).map_err(|e| damaged(LIST, e.to_string()))?;
+    let bytes = read(TENSORS)?;
+    let stored = SafeTensors::deserialize(&bytes).map_err(|e| damaged(TENSORS, e.to_string()))?;
+    let array = |name: &str| {
+        let view = stored.tensor(name).map_err(|e| damaged(TENSORS, e.to_string()))?;
+        let values = view.data().as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        let shape = view.shape().to_vec();
+        let fits = Some(view.dtype()).filter(|kind| *kind == Dtype::F32);
+        let array = fits.and_then(|_| ArrayD::from_shape_vec(shape, values).ok());
+        array.ok_or_else(|| damaged(TENSORS, format!("'{name}' is no array of float32")))
+    };
+    let trained = Trained::open(&run.join("model.onnx"), None, None)?;
+    let (p, layout) = (&trained.preprocessing.preprocessing, trained.input.layout);
+    let (input, output) = (array("input")?, array("output")?);
+    let output = output.into_dimensionality::<Ix2>().map_err(|e| damaged(TENSORS, e.to_string()))?;
+    let images = golden.images.len();
+    if input.shape() != p.shape(images, layout) || output.nrows() != images || images == 0 {
+        return Err(damaged(TENSORS, "its shapes are not those of the images that the model takes".into()));
+    }
+    let source = Source::folder(&folder);
+    let mut input_steps: f64 = 0.;
+    // The smallest step that an 8-bit pixel makes.
+    let step = p.std.iter().fold(f32::INFINITY, |least, std| least.min((p.scale / std).abs()));
+    for (image, stored) in golden.images.iter().zip(input.outer_iter()) {
+        if Path::new(&image.file).components().count() != 1 || image.file.starts_with("..") {
+            return Err(damaged(LIST, format!("'{}' is no file beside it", image.file)));
+        }
+        let found =
+            values(&source, &image.file, p, layout).map_err(|what| Error::data(folder.join(&image.file), what))?;
+        let pairs = stored.iter().zip(&found);
+        input_steps = pairs.fold(input_steps, |most, (a, b)| most.max(f64::from((a - b).abs() / step)));
+    }
+    let mut engine = backend.open(&trained.model, &trained.input.axes(), available_threads())?;
+    let place = engine.outputs().iter().position(|name| *name == trained.output).unwrap_or(0);
+    let found = engine.run_outputs(input.view(), &[place])?.swap_remove(0);
+    let found = found.into_shape_with_order((images, output.ncols()));
+    let found = found.map_err(|_| Error::Parity(format!("the model does not give {} classes", output.ncols())))?;
+    let (max_rel_diff, class_agreement) = compare(output.view(), found.view(), SMALLEST);
+    let engine = EngineInfo { name: engine.name(), version: engine.version().into() };
+    let checked = Checked { engine, images, input_steps, max_rel_diff, tolerance: golden.tolerance, class_agreement };
+    let wrong = if checked.input_steps > STEPS {
+        format!("the images' preprocessed values differ by up to {input_steps:.1} steps of a pixel (allowed 1)")
+    } else if !(checked.max_rel_diff <= golden.tolerance) {
+        let (name, tolerance) = (checked.engine.name, golden.tolerance);
+        format!("{name} computes outputs that differ by {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})")
+    } else {
+        return Ok(checked);
+    };
+    Err(Error::Parity(format!("{}: {wrong}", run.display())))
+}

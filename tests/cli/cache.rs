@@ -1,0 +1,128 @@
+//! Features that are computed once, and what a run's golden images prove.
+
+use crate::support::{Place, Ran, image};
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+fn run(place: &Place, out: &str, more: &[&str]) -> Ran {
+    let job = ["--data", "data", "--onnx", "tiny.onnx", "--out", out, "--cache", "kept"];
+    place.run(place.command().args(job).args(more)).succeeds()
+}
+
+fn files(place: &Place) -> Vec<PathBuf> {
+    let shelves = fs::read_dir(place.path("kept")).unwrap().map(|entry| entry.unwrap().path());
+    shelves.flat_map(|shelf| fs::read_dir(shelf).unwrap().map(|entry| entry.unwrap().path())).collect()
+}
+
+#[test]
+fn nothing_is_computed_twice() {
+    let place = Place::usual();
+    let first = run(&place, "one", &[]);
+    assert!(first.err.contains("extracting train features: 15"), "{}", first.err);
+    let second = run(&place, "two", &[]);
+    assert!(second.err.contains("features from the cache: 15") && !second.err.contains("extracting"), "{}", second.err);
+    assert_eq!(place.read_bytes("one/model.onnx"), place.read_bytes("two/model.onnx"));
+    // Another place, another class, other names, another split: the images are the same.
+    fs::rename(place.path("data/c"), place.path("data/d")).unwrap();
+    fs::rename(place.path("data/d/0.png"), place.path("data/d/x.png")).unwrap();
+    let moved = run(&place, "three", &["--seed", "7", "--val", "0.4"]);
+    assert!(!moved.err.contains("extracting"), "{}", moved.err);
+    image(&place.path("data/a/new.png"), 0, 99);
+    let added = run(&place, "four", &[]);
+    assert!(added.err.contains("features: 1 in"), "{}", added.err);
+    // Another preprocessing has other features.
+    let other = run(&place, "five", &["--preprocess", "raw01"]);
+    assert!(other.err.contains("extracting train features: 15"), "{}", other.err);
+    let status = place.run(place.command().args(["cache", "--cache", "kept", "--json"])).succeeds();
+    let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
+    assert_eq!((&status["holding"]["models"], &status["holding"]["rows"]), (&2.into(), &38.into()));
+}
+
+#[test]
+fn what_is_damaged_is_computed_again() {
+    let place = Place::usual();
+    run(&place, "one", &[]);
+    let rows = files(&place);
+    assert!(!rows.is_empty());
+    let shelf = rows[0].parent().unwrap();
+    for (number, change) in (0..).zip([-20i64, 30, 4]) {
+        // A value, an image's hash, the width; behind the first change all was written again.
+        for path in files(&place) {
+            let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.seek(if change < 0 { SeekFrom::End(change) } else { SeekFrom::Start(change as u64) }).unwrap();
+            file.write_all(b"\xa5").unwrap();
+        }
+        fs::write(shelf.join(".newhalf"), b"adaptft1").unwrap();
+        fs::write(shelf.join("short.rows"), b"adaptft1\x04\0\0\0\xff\xff\xff\xff").unwrap();
+        fs::write(shelf.join("empty.rows"), b"").unwrap();
+        let again = run(&place, &format!("again{number}"), &[]);
+        assert!(again.err.contains("extracting"), "{}", again.err);
+        assert_eq!(place.read_bytes("one/model.onnx"), place.read_bytes(&format!("again{number}/model.onnx")));
+    }
+}
+
+#[test]
+fn no_run_fails_for_its_cache() {
+    let place = Place::usual();
+    place.write("kept", "a file");
+    run(&place, "one", &[]);
+    let off = place.run(place.command().args(["cache", "clear"]));
+    off.fails(2, &["the cache is off"]);
+    place.run(place.command().args(["cache", "--cache", "kept"])).fails(1, &["kept"]);
+}
+
+#[test]
+fn two_runs_at_once_do_not_meet() {
+    let place = Place::usual();
+    let job = |out: &str| {
+        let args = ["--data", "data", "--onnx", "tiny.onnx", "--out", out, "--cache", "kept", "--quiet"];
+        place.command().args(args).spawn().unwrap()
+    };
+    let mut both = [job("one"), job("two")];
+    assert!(both.iter_mut().all(|child| child.wait().unwrap().success()));
+    assert_eq!(place.read_bytes("one/model.onnx"), place.read_bytes("two/model.onnx"));
+    assert!(!run(&place, "three", &[]).err.contains("extracting"));
+}
+
+#[test]
+fn only_what_is_ours_is_removed() {
+    let place = Place::usual();
+    run(&place, "one", &[]);
+    place.write("kept/mine.txt", "kept");
+    place.write("kept/folder/x.rows", "kept");
+    let cleared = place.run(place.command().args(["cache", "clear", "--cache", "kept"])).succeeds();
+    assert!(cleared.out.starts_with("removed ") && cleared.out.contains(" 0 rows"), "{}", cleared.out);
+    assert_eq!(place.read("kept/mine.txt") + &place.read("kept/folder/x.rows"), "keptkept");
+    assert_eq!(fs::read_dir(place.path("kept")).unwrap().count(), 2);
+}
+
+#[test]
+fn golden_images_prove_the_model_anywhere() {
+    let place = Place::usual();
+    run(&place, "one", &[]);
+    for engine in ["auto", "tract", "candle"] {
+        let checked = place.run(place.command().args(["verify", "one", "--engine", engine])).succeeds();
+        assert!(checked.out.starts_with("3 images in "), "{}", checked.out);
+    }
+    let list = place.read("one/golden/golden.json");
+    fs::copy(place.path("one/golden/image-0.png"), place.path("one/golden/image-1.png")).unwrap();
+    place.run(place.command().args(["verify", "one"])).fails(1, &["one", "steps of a pixel"]);
+    place.write("one/golden/golden.json", list.replace("image-0.png", "../../data/a/0.png"));
+    place.run(place.command().args(["verify", "one"])).fails(1, &["golden.json", "no file beside it"]);
+    place.write("one/golden/golden.json", "{}");
+    place.run(place.command().args(["verify", "one"])).fails(1, &["golden.json", "damaged"]);
+    place.write("one/golden/tensors.safetensors", [255; 100]);
+    place.write("one/golden/golden.json", list);
+    place.run(place.command().args(["verify", "one"])).fails(1, &["tensors.safetensors", "damaged"]);
+    // The folder is the run's own: it can be replaced.
+    run(&place, "one", &["--force"]);
+    place.write("one/golden/mine.txt", "x");
+    let foreign = ["--data", "data", "--onnx", "tiny.onnx", "--out", "one", "--force"];
+    place.run(place.command().args(foreign)).fails(2, &["holds 'golden'"]);
+    // Another model in its place is found out.
+    run(&place, "two", &["--val", "0.5", "--seed", "3", "--preprocess", "raw01"]);
+    fs::copy(place.path("two/model.onnx"), place.path("one/model.onnx")).unwrap();
+    place.run(place.command().args(["verify", "one"])).fails(1, &["one"]);
+    place.run(place.command().args(["verify", "data"])).fails(2, &["golden.json", "folder of a run"]);
+}
