@@ -9,6 +9,7 @@ mod cli {
     pub mod support;
 
     mod arguments;
+    mod baked;
     mod cache;
     mod datasets;
     mod ends;

@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("train", &["onnx", "data", "graph", "engine", "metrics"]),
     ("plan", &["onnx", "data", "graph", "metrics", "engine"]),
     ("verify", &["onnx", "data", "engine", "metrics", "train", "plan"]),
-    ("report", &["onnx", "data", "metrics", "train", "plan", "verify"]),
+    ("report", &["onnx", "data", "engine", "metrics", "train", "plan", "verify"]),
 ];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -11,9 +11,9 @@ use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress};
-use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, json};
+use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, json};
 use adapt::train::{Features, Fit, Prediction};
-use adapt::verify::{Expected, Parity, golden, verify};
+use adapt::verify::{Expected, golden, verify, verify_baked};
 use adapt::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,6 +38,9 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let backend = options.engine.resolve(&progress)?;
     let (mut plan, extractor) = Plan::make(&mut model, &backend, &plan_options(options), &progress)?;
     plan.train = options.train.to_string();
+    if options.bake_preprocessing {
+        bake::can_bake(&model, &plan.preprocessing, &options.engine.prover(&backend, &progress))?;
+    }
     let extractor = plan.cached(extractor.strict(options.strict), &model, options.cache.open().as_ref());
     let (model, plan) = (&model, &plan);
     let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };
@@ -66,6 +69,13 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let prover = options.engine.prover(&backend, &progress);
     let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
+    let (out, baked) = if options.bake_preprocessing {
+        out.replace_model(&made.adapted.baked(plan))?;
+        let (out, baked) = proven(out, verify_baked(&file, &prover, images, made.expected.view(), &progress))?;
+        (out, Some(baked))
+    } else {
+        (out, None)
+    };
     let output = (&*made.adapted.output, made.adapted.activation);
     golden::write(&out.path(golden::FOLDER), plan, output, images, made.expected.view())?;
     clock.lap(|seconds| &mut seconds.verify);
@@ -81,6 +91,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         plan: plan.clone(),
         metrics,
         parity,
+        baked,
         seconds: clock.seconds,
     };
     out.write_results(&run, &predictions)?;
@@ -133,7 +144,7 @@ fn evaluate(scores: &[Features], classes: &[String]) -> Result<(BTreeMap<String,
 }
 
 /// A folder whose model is what it has to be; any other is set aside.
-fn proven(out: OutDir, proof: Result<Parity>) -> Result<(OutDir, Parity)> {
+fn proven<T>(out: OutDir, proof: Result<T>) -> Result<(OutDir, T)> {
     match proof {
         Err(Error::Parity(what)) => {
             // That the model is wrong must be told, whatever becomes of its files.

@@ -123,6 +123,9 @@ pub struct AdaptOptions {
     /// The output to adapt, where there are several; or any tensor of the graph, which becomes the output
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub output: Option<String>,
+    /// Write a model that preprocesses in its graph: it takes images as they are decoded, bytes of any size
+    #[arg(long, help_heading = "Model")]
+    pub bake_preprocessing: bool,
     #[command(flatten)]
     pub engine: EngineOptions,
     #[command(flatten)]

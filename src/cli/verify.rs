@@ -27,15 +27,18 @@ pub fn run(options: &VerifyOptions) -> Result<()> {
     options.engine.limit_threads();
     let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
-    let checked = golden::check(&options.run, &options.engine.resolve(&progress)?)?;
+    let checked = golden::check(&options.run, &options.engine.resolve(&progress)?, &progress)?;
     reporter.finish();
     if options.json {
         return print(&json(&checked)?);
     }
     let golden::Checked { engine, images, input_steps, max_rel_diff, tolerance, .. } = checked;
+    let input = match input_steps {
+        Some(steps) => format!("preprocessing within {steps:.2} steps of a pixel"),
+        None => "preprocessing in the graph".into(),
+    };
     print(&format!(
-        "{images} images in {} {}: preprocessing within {input_steps:.2} steps of a pixel, outputs within {max_rel_diff:.1e} \
-         of their scale (allowed {tolerance:.0e})\n",
+        "{images} images in {} {}: {input}, outputs within {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})\n",
         engine.name, engine.version
     ))
 }

@@ -61,6 +61,16 @@ impl Pixels {
         }
     }
 
+    /// In colour, without opacity.
+    pub fn to_rgb(self) -> RgbImage {
+        match self {
+            Pixels::Rgb(image) => image,
+            Pixels::Gray(image) => DynamicImage::from(image).into_rgb8(),
+            Pixels::Rgba(image) => DynamicImage::from(image).into_rgb8(),
+            Pixels::GrayAlpha(image) => DynamicImage::from(image).into_rgb8(),
+        }
+    }
+
     /// As the content of a PNG file.
     ///
     /// # Errors

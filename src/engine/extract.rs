@@ -6,7 +6,7 @@ use super::kept::{Keeper, KeptRows};
 use crate::data::{Layout, Preprocessing, Skipped, Source, preprocess};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
-use ndarray::{Array2, ArrayD, Axis};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -26,6 +26,7 @@ pub struct Extractor {
     preprocessing: Preprocessing,
     layout: Layout,
     strict: bool,
+    pixels: bool,
     shelf: Option<Shelf>,
 }
 
@@ -53,7 +54,12 @@ const LOOKED_UP: usize = 256;
 impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
-        Extractor { engine, output, preprocessing, layout, strict: false, shelf: None }
+        Extractor { engine, output, preprocessing, layout, strict: false, pixels: false, shelf: None }
+    }
+
+    /// Whether the model takes images as they are decoded, `[1, height, width, 3]` bytes: it preprocesses in its graph.
+    pub fn on_pixels(self, pixels: bool) -> Self {
+        Extractor { pixels, ..self }
     }
 
     /// Whose rows [`Extractor::run`] takes from the cache where they are there, and puts there where not.
@@ -108,6 +114,18 @@ impl Extractor {
         Ok(table.done(skipped))
     }
 
+    /// What the engine gives for images that are values already.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the engine fails, or gives not one row an image.
+    pub fn rows(&mut self, input: ArrayViewD<f32>) -> Result<Array2<f32>> {
+        let images = input.len_of(Axis(0));
+        let output = self.engine.run_outputs(input, &[self.output])?.swap_remove(0);
+        let width = output.len() / images.max(1);
+        let rows = output.into_shape_with_order((images, width));
+        rows.map_err(|_| Error::Engine("the model does not give one row an image".into()))
+    }
+
     /// The same, keeping the rows of `width` values where training finds them again: in memory, or in a file in `folder`
     /// where one is given.
     ///
@@ -147,19 +165,30 @@ impl Extractor {
     ) -> Result<Vec<Skipped>> {
         emit(progress, Event::Stage { name: stage, total: paths.len() as u64 })?;
         let mut skipped = Vec::new();
-        let (preprocessing, layout) = (self.preprocessing.clone(), self.layout);
+        let (preprocessing, layout, pixels) = (self.preprocessing.clone(), self.layout, self.pixels);
         let (height, width) = preprocessing.size();
         let values_of_one = preprocessing.channels() * height as usize * width as usize;
         let batch = (MOST_VALUES / values_of_one.max(1)).clamp(1, BATCH);
+        // Images of different sizes fit into no batch.
+        let batch = if pixels { 1 } else { batch };
         // A model that takes a fixed number at once gets whole numbers of it, not mostly filling.
-        let batch = self.engine.input().fixed_batch().map_or(batch, |fixed| batch.next_multiple_of(fixed.max(1)));
+        let batch = self
+            .engine
+            .input()
+            .fixed_batch()
+            .filter(|_| !pixels)
+            .map_or(batch, |fixed| batch.next_multiple_of(fixed.max(1)));
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
                 for start in (0..paths.len()).step_by(batch) {
                     let chunk = &paths[start..(start + batch).min(paths.len())];
                     // The receiver is gone when the engine failed or the user stopped: nobody wants more.
-                    if sender.send(load(source, chunk, start, &preprocessing, layout)).is_err() {
+                    let batch = match pixels {
+                        true => load_pixels(source, chunk[0].as_ref(), start),
+                        false => load(source, chunk, start, &preprocessing, layout),
+                    };
+                    if sender.send(batch).is_err() {
                         return;
                     }
                 }
@@ -230,6 +259,19 @@ fn load<S: AsRef<str> + Sync>(source: &Source, chunk: &[S], start: usize, p: &Pr
     let shape = p.shape(places.len(), layout).to_vec();
     let input = ArrayD::from_shape_vec(shape, input).expect("as many values as the shape says");
     Batch { input, places, hashes, skipped }
+}
+
+/// One image as it is decoded.
+fn load_pixels(source: &Source, path: &str, start: usize) -> Batch {
+    let decoded = source.content(path).and_then(|content| Ok((content.hash(), content.decode(false)?.to_rgb())));
+    let (image, hashes, skipped) = match decoded {
+        Ok((hash, image)) => (image, vec![hash], Vec::new()),
+        Err(reason) => (Default::default(), Vec::new(), vec![Skipped { path: path.into(), reason }]),
+    };
+    let shape = vec![hashes.len(), image.height() as usize, image.width() as usize, 3];
+    let values = image.into_raw().into_iter().map(f32::from).collect();
+    let input = ArrayD::from_shape_vec(shape, values).expect("as many values as the shape says");
+    Batch { input, places: (start..start + hashes.len()).collect(), hashes, skipped }
 }
 
 /// Rows that come in any order.

@@ -178,6 +178,7 @@ pub(super) fn named(
 }
 
 /// An integer attribute.
-pub(super) fn int(name: &str, value: i64) -> AttributeProto {
+/// An attribute.
+pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: Some(name.into()), i: Some(value), r#type: Some(attribute_type::INT), ..Default::default() }
 }

@@ -137,7 +137,7 @@ fn made_type(cut: &Cut, chain: &[NodeProto]) -> i32 {
 }
 
 /// A stored tensor as an input.
-pub(super) fn listed(tensor: &TensorProto) -> ValueInfoProto {
+pub(crate) fn listed(tensor: &TensorProto) -> ValueInfoProto {
     let dims = tensor.dims.iter().map(|&d| size(d)).collect();
     ValueInfoProto {
         name: tensor.name.clone(),

@@ -137,6 +137,10 @@ impl Plan {
         progress: Progress,
     ) -> Result<(Plan, Extractor)> {
         emit(progress, Event::Stage { name: "plan", total: 0 })?;
+        if preprocessing::is_baked(model) {
+            let what = "its preprocessing is in its graph (--bake-preprocessing); give the model that was adapted";
+            return Err(Error::model(&model.path, what));
+        }
         let settled = settle(model, options, |trial, cut, input| runs(backend, trial, cut, input))?;
         let mut notes = settled.notes(model);
         let Settled { mut input, preprocessing: known, cut, .. } = settled;

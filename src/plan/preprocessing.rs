@@ -102,6 +102,11 @@ fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Res
     let bad = |source: &str, what: String| Error::model(&model.path, format!("{source}: {what}; use --preprocess"));
     if let Some(contract) = metadata::get(&model.proto, "adapt.contract") {
         let json: Value = serde_json::from_str(contract).map_err(|e| bad("metadata adapt.contract", e.to_string()))?;
+        if is_baked(model) {
+            let (height, width) = size.unwrap_or((224, 224));
+            let found = parsed("raw255,crop=none")?.resolve(height, width)?;
+            return Ok(Some((found, "the model's own graph (adapt.contract)".into())));
+        }
         let found = Preprocessing::from_json(&json["preprocessing"], size);
         let found = found.map_err(|what| bad("metadata adapt.contract", what))?;
         return Ok(Some((found, "the file's metadata (adapt.contract)".into())));
@@ -126,6 +131,12 @@ fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Res
         }
     }
     Ok(None)
+}
+
+/// Whether the model takes images as they are decoded, and preprocesses in its graph.
+pub fn is_baked(model: &Model) -> bool {
+    let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
+    contract.is_some_and(|contract| contract.is_ok_and(|contract| contract["baked"] == true))
 }
 
 /// A spec of our own writing.

@@ -3,7 +3,7 @@
 use super::activation::Activation;
 use super::{available_threads, extra, labels, preprocessing, settled};
 use crate::data::Spec;
-use crate::engine::{Backend, Extractor};
+use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::softmax;
 use crate::onnx::cut::Classifier;
@@ -36,6 +36,8 @@ pub struct Trained {
     pub classes: Option<Vec<String>>,
     /// `adapt` trained it, to choose one class: its classes exclude each other, whatever the activation.
     ours: bool,
+    /// It preprocesses in its graph.
+    pub baked: bool,
     /// What its output holds where that is no value for each class.
     other: Option<&'static str>,
 }
@@ -59,6 +61,7 @@ impl Trained {
         let stated = serde_json::from_value(contract["activation"].clone()).ok();
         let activation = stated.unwrap_or_else(|| Activation::of(model.graph(), &found));
         let ours = contract["classes"].is_array();
+        let baked = preprocessing::is_baked(&model);
         let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();
         let other = match none {
             _ if ours => None,
@@ -66,7 +69,7 @@ impl Trained {
             true => Some(UNKNOWN),
             false => found.decided.then_some(CHOICE),
         };
-        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes, ours, other })
+        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes, ours, baked, other })
     }
 
     /// Whether the output can be read as a value for each class: a classifier is behind it, or anything names classes.
@@ -92,9 +95,20 @@ impl Trained {
 
     /// The model in an engine, giving its output's rows.
     pub fn extractor(&self, backend: &Backend) -> Result<Extractor> {
-        let engine = backend.open(&self.model, &self.input.axes(), available_threads())?;
+        let engine = self.open_in(backend)?;
         let place = self.model.graph().output.iter().position(|o| o.name() == self.output).unwrap_or(0);
-        Ok(Extractor::new(engine, place, self.preprocessing.preprocessing.clone(), self.input.layout))
+        Ok(Extractor::new(engine, place, self.preprocessing.preprocessing.clone(), self.input.layout)
+            .on_pixels(self.baked))
+    }
+
+    /// The model in an engine.
+    pub fn open_in(&self, backend: &Backend) -> Result<Box<dyn Engine>> {
+        if self.baked && backend.name() != "onnxruntime" {
+            let what = "it preprocesses images of any size in its graph, which only ONNX Runtime runs";
+            return Err(Error::model(&self.model.path, what));
+        }
+        let axes = if self.baked { [None, None, None, Some(3)] } else { self.input.axes() };
+        backend.open(&self.model, &axes, available_threads())
     }
 
     /// A name for each of `count` outputs: the class names, or numbers where there are none.

@@ -1,6 +1,7 @@
 //! The adapted model: surgery, and what its metadata tell whoever loads it.
 
 use super::InputInfo;
+use super::bake::bake;
 use crate::data::{Color, Preprocessing};
 use crate::error::{Error, Result};
 use crate::metrics::Classification;
@@ -82,6 +83,20 @@ impl Adapted {
         Ok(())
     }
 
+    /// The same model with the preprocessing in its graph; see [`super::bake`].
+    pub fn baked(&self, plan: &Plan) -> Model {
+        let mut model = bake(&self.model, plan);
+        let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<serde_json::Value>);
+        if let Some(Ok(mut contract)) = contract {
+            contract["baked"] = true.into();
+            contract["input"]["name"] = model.graph().input[0].name().into();
+            metadata::set(&mut model.proto, "adapt.contract", contract.to_string());
+        }
+        // Their readers would preprocess.
+        KEYS.iter().for_each(|key| metadata::remove(&mut model.proto, key));
+        model
+    }
+
     /// An initializer's values.
     pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
         tensor::floats(self.model.graph().initializer.iter().find(|tensor| tensor.name() == name)?)
@@ -116,17 +131,14 @@ impl Adapted {
     }
 }
 
+const KEYS: [&str; 4] = ["imgsz", "task", "stride", "channels"];
+
 /// Ultralytics' readers scale to 0-1 and no more: the keys by which they accept a model are set only where that is
 /// right, and removed where the original had them.
 fn ultralytics(proto: &mut ModelProto, plan: &Plan) {
     let (height, width) = plan.preprocessing.size();
-    let keys = [
-        ("imgsz", format!("[{height}, {width}]")),
-        ("task", "classify".into()),
-        ("stride", "1".into()),
-        ("channels", plan.input.channels.to_string()),
-    ];
-    for (key, value) in keys {
+    let values = [format!("[{height}, {width}]"), "classify".into(), "1".into(), plan.input.channels.to_string()];
+    for (key, value) in KEYS.into_iter().zip(values) {
         if plain(&plan.preprocessing) { metadata::set(proto, key, value) } else { metadata::remove(proto, key) }
     }
 }

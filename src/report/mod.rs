@@ -1,5 +1,6 @@
 //! What a run writes: the model and its metadata, labels, configurations, predictions, figures.
 
+pub mod bake;
 pub mod export;
 mod folder;
 pub mod out;
@@ -10,6 +11,7 @@ use crate::metrics::Classification;
 use crate::plan::{Input, Plan};
 use crate::train::Candidate;
 use crate::train::tune::{Epoch, Settings, Tuned};
+pub use crate::verify::Baked;
 use crate::verify::Parity;
 pub use export::Adapted;
 pub use out::OutDir;
@@ -41,6 +43,9 @@ pub struct Run {
     pub metrics: BTreeMap<String, Classification>,
     /// The proof.
     pub parity: Parity,
+    /// That of the model which takes bytes: how far its probabilities are from those of the one with our preprocessing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baked: Option<Baked>,
     /// Wall time by stage.
     pub seconds: Seconds,
 }

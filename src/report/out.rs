@@ -3,7 +3,7 @@
 use super::folder::{Parents, beside, clear, occupied, occupy, replaceable};
 use super::{Adapted, Run, csv, json};
 use crate::error::{Error, Result, printable};
-use crate::onnx::weights;
+use crate::onnx::{Model, weights};
 use crate::plan::Plan;
 use crate::train::{Prediction, tune};
 use crate::verify::golden;
@@ -103,14 +103,19 @@ impl OutDir {
         Ok(out)
     }
 
-    /// Removes what an earlier run left when it was killed.
-    fn clear<'a>(&self, names: impl Iterator<Item = &'a &'a str>) -> Result<()> {
+    fn remove<'a>(&self, names: impl Iterator<Item = &'a &'a str>) -> Result<()> {
         for path in names.map(|name| self.path(name)) {
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&path)(e)),
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Removes what an earlier run left when it was killed.
+    fn clear<'a>(&self, names: impl Iterator<Item = &'a &'a str>) -> Result<()> {
+        self.remove(names)?;
         // Its files are a run's: no other folder is taken over.
         match fs::remove_dir_all(self.path(golden::FOLDER)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(&self.path(golden::FOLDER))(e)),
@@ -178,6 +183,12 @@ impl OutDir {
             "num_channels": plan.input.channels, "image_size": [plan.input.height, plan.input.width],
         });
         self.write("config.json", json(&config)?.as_bytes())
+    }
+
+    /// Puts a model that preprocesses in its graph in the place of the one that does not. Nobody is told to preprocess then.
+    pub fn replace_model(&self, model: &Model) -> Result<()> {
+        self.remove(["model.onnx", "model.onnx.data", "preprocessor_config.json"].iter())?;
+        model.save(&self.path("model.onnx"))
     }
 
     /// Writes predictions and figures.

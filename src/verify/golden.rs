@@ -4,12 +4,13 @@ use super::{SMALLEST, compare, tolerance};
 use crate::data::{Layout, Preprocessing, Source, preprocess};
 use crate::engine::Backend;
 use crate::error::{Error, Result};
-use crate::plan::{Activation, EngineInfo, Plan, Trained, available_threads};
-use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
+use crate::plan::{Activation, EngineInfo, Plan, Trained};
+use crate::progress::Progress;
+use ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix2};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Its name in a run's folder.
 pub const FOLDER: &str = "golden";
@@ -24,6 +25,8 @@ pub const IMAGE: &str = "image-";
 const IMAGES: usize = 3;
 /// What an input may be off by, in steps of an 8-bit pixel: resizing rounds to these.
 const STEPS: f64 = 1.01;
+/// As `tolerance`, for models that preprocess in their graphs.
+const BAKED_LOGITS: f64 = 0.05;
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
 
@@ -56,8 +59,8 @@ pub struct Checked {
     pub engine: EngineInfo,
     /// How many images.
     pub images: usize,
-    /// The largest difference of inputs, in steps of an 8-bit pixel.
-    pub input_steps: f64,
+    /// The largest difference of inputs, in steps of an 8-bit pixel, where the model does not preprocess itself.
+    pub input_steps: Option<f64>,
     /// The largest difference of outputs, relative to their largest absolute value.
     pub max_rel_diff: f64,
     /// What that may be.
@@ -123,73 +126,100 @@ fn tensors(arrays: &[(&str, ArrayD<f32>)]) -> Result<Vec<u8>> {
     safetensors::serialize(views.collect::<Result<Vec<_>>>()?, None).map_err(failed)
 }
 
+/// What is stored of a run's images.
+struct Stored {
+    folder: PathBuf,
+    golden: Golden,
+    input: ArrayD<f32>,
+    output: Array2<f32>,
+}
+
+impl Stored {
+    fn read(run: &Path) -> Result<Stored> {
+        let folder = run.join(FOLDER);
+        let read = |name: &str| {
+            let path = folder.join(name);
+            match fs::metadata(&path) {
+                Ok(meta) if meta.is_file() && meta.len() <= LARGEST => fs::read(&path).map_err(Error::io(&path)),
+                Ok(_) => Err(Error::data(&path, "not a file that adapt wrote")),
+                Err(e) => {
+                    let what = format!("{}: {e}; give the folder of a run, which holds {FOLDER}/", path.display());
+                    Err(Error::Usage(what))
+                }
+            }
+        };
+        let damaged = |name: &str, what: String| Error::data(folder.join(name), format!("damaged: {what}"));
+        let golden: Golden = serde_json::from_slice(&read(LIST)?).map_err(|e| damaged(LIST, e.to_string()))?;
+        if let Some(image) =
+            golden.images.iter().find(|image| !image.file.starts_with(IMAGE) || image.file.contains('/'))
+        {
+            return Err(damaged(LIST, format!("'{}' is no file beside it", image.file)));
+        }
+        let bytes = read(TENSORS)?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(TENSORS, e.to_string()))?;
+        let array = |name: &str| {
+            let view = tensors.tensor(name).map_err(|e| damaged(TENSORS, e.to_string()))?;
+            let values = view.data().as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+            let fits = Some(view.shape().to_vec()).filter(|_| view.dtype() == Dtype::F32);
+            let array = fits.and_then(|shape| ArrayD::from_shape_vec(shape, values).ok());
+            array.ok_or_else(|| damaged(TENSORS, format!("'{name}' is no array of float32")))
+        };
+        let (input, output) = (array("input")?, array("output")?.into_dimensionality::<Ix2>());
+        let output = output.map_err(|e| damaged(TENSORS, e.to_string()))?;
+        if golden.images.is_empty() || output.nrows() != golden.images.len() {
+            return Err(damaged(TENSORS, "it has not a row for each image".into()));
+        }
+        Ok(Stored { folder, golden, input, output })
+    }
+
+    /// The largest difference of the images' values, in steps of an 8-bit pixel.
+    fn input_steps(&self, p: &Preprocessing, layout: Layout) -> Result<f64> {
+        if self.input.shape() != p.shape(self.golden.images.len(), layout) {
+            let what = "damaged: its shapes are not those of the images that the model takes";
+            return Err(Error::data(self.folder.join(TENSORS), what));
+        }
+        // The smallest step that a pixel makes.
+        let step = p.std.iter().fold(f32::INFINITY, |least, std| least.min((p.scale / std).abs()));
+        let (source, mut steps) = (Source::folder(&self.folder), 0f64);
+        for (image, stored) in self.golden.images.iter().zip(self.input.outer_iter()) {
+            let found = values(&source, &image.file, p, layout);
+            let found = found.map_err(|what| Error::data(self.folder.join(&image.file), what))?;
+            steps = stored.iter().zip(&found).fold(steps, |most, (a, b)| most.max(f64::from((a - b).abs() / step)));
+        }
+        Ok(steps)
+    }
+}
+
 /// Compares what the model of the run in `run` makes of its golden images, here and in this engine, with what it made of them
-/// when it was written.
+/// when it was written: the preprocessing, and the output for the stored input. A model that preprocesses in its graph gets
+/// the images themselves.
 ///
 /// # Errors
 /// [`Error::Parity`] where they differ, [`Error::Usage`] or [`Error::Data`] where `run` holds no golden images, or damaged
 /// ones, and those of [`Trained::open`].
-pub fn check(run: &Path, backend: &Backend) -> Result<Checked> {
-    let folder = run.join(FOLDER);
-    let read = |name: &str| {
-        let path = folder.join(name);
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_file() && meta.len() <= LARGEST => fs::read(&path).map_err(Error::io(&path)),
-            Ok(_) => Err(Error::data(&path, "not a file that adapt wrote")),
-            Err(e) => {
-                let what = format!("{}: {e}; give the folder of a run, which holds {FOLDER}/", path.display());
-                Err(Error::Usage(what))
-            }
-        }
-    };
-    let damaged = |name: &str, what: String| Error::data(folder.join(name), format!("damaged: {what}"));
-    let golden: Golden = serde_json::from_slice(&read(LIST)?).map_err(|e| damaged(LIST, e.to_string()))?;
-    let bytes = read(TENSORS)?;
-    let stored = SafeTensors::deserialize(&bytes).map_err(|e| damaged(TENSORS, e.to_string()))?;
-    let array = |name: &str| {
-        let view = stored.tensor(name).map_err(|e| damaged(TENSORS, e.to_string()))?;
-        let values = view.data().as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-        let shape = view.shape().to_vec();
-        let fits = Some(view.dtype()).filter(|kind| *kind == Dtype::F32);
-        let array = fits.and_then(|_| ArrayD::from_shape_vec(shape, values).ok());
-        array.ok_or_else(|| damaged(TENSORS, format!("'{name}' is no array of float32")))
-    };
+pub fn check(run: &Path, backend: &Backend, progress: Progress) -> Result<Checked> {
+    let stored = Stored::read(run)?;
     let trained = Trained::open(&run.join("model.onnx"), None, None)?;
-    let (p, layout) = (&trained.preprocessing.preprocessing, trained.input.layout);
-    let (input, output) = (array("input")?, array("output")?);
-    let output = output.into_dimensionality::<Ix2>().map_err(|e| damaged(TENSORS, e.to_string()))?;
-    let images = golden.images.len();
-    if input.shape() != p.shape(images, layout) || output.nrows() != images || images == 0 {
-        return Err(damaged(TENSORS, "its shapes are not those of the images that the model takes".into()));
-    }
-    let source = Source::folder(&folder);
-    let mut input_steps: f64 = 0.;
-    // The smallest step that an 8-bit pixel makes.
-    let step = p.std.iter().fold(f32::INFINITY, |least, std| least.min((p.scale / std).abs()));
-    for (image, stored) in golden.images.iter().zip(input.outer_iter()) {
-        if Path::new(&image.file).components().count() != 1 || image.file.starts_with("..") {
-            return Err(damaged(LIST, format!("'{}' is no file beside it", image.file)));
-        }
-        let found =
-            values(&source, &image.file, p, layout).map_err(|what| Error::data(folder.join(&image.file), what))?;
-        let pairs = stored.iter().zip(&found);
-        input_steps = pairs.fold(input_steps, |most, (a, b)| most.max(f64::from((a - b).abs() / step)));
-    }
-    let mut engine = backend.open(&trained.model, &trained.input.axes(), available_threads())?;
-    let place = engine.outputs().iter().position(|name| *name == trained.output).unwrap_or(0);
-    let found = engine.run_outputs(input.view(), &[place])?.swap_remove(0);
-    let found = found.into_shape_with_order((images, output.ncols()));
-    let found = found.map_err(|_| Error::Parity(format!("the model does not give {} classes", output.ncols())))?;
-    let (max_rel_diff, class_agreement) = compare(output.view(), found.view(), SMALLEST);
-    let engine = EngineInfo { name: engine.name(), version: engine.version().into() };
-    let checked = Checked { engine, images, input_steps, max_rel_diff, tolerance: golden.tolerance, class_agreement };
-    let wrong = if checked.input_steps > STEPS {
-        format!("the images' preprocessed values differ by up to {input_steps:.1} steps of a pixel (allowed 1)")
-    } else if !(checked.max_rel_diff <= golden.tolerance) {
-        let (name, tolerance) = (checked.engine.name, golden.tolerance);
+    let mut input_steps = None;
+    let mut extractor = trained.extractor(backend)?;
+    let found = if trained.baked {
+        let files: Vec<&str> = stored.golden.images.iter().map(|image| image.file.as_str()).collect();
+        extractor.run(&Source::folder(&stored.folder), &files, "verifying", progress)?.rows
+    } else {
+        input_steps = Some(stored.input_steps(&trained.preprocessing.preprocessing, trained.input.layout)?);
+        extractor.rows(stored.input.view())?
+    };
+    let (max_rel_diff, class_agreement) = compare(stored.output.view(), found.view(), SMALLEST);
+    let tolerance = if trained.baked { BAKED_LOGITS } else { stored.golden.tolerance };
+    let engine = EngineInfo { name: extractor.engine().name(), version: extractor.engine().version().into() };
+    let images = stored.golden.images.len();
+    let wrong = if let Some(steps) = input_steps.filter(|steps| *steps > STEPS) {
+        format!("the images' preprocessed values differ by up to {steps:.1} steps of a pixel (allowed 1)")
+    } else if max_rel_diff.is_nan() || max_rel_diff > tolerance {
+        let name = engine.name;
         format!("{name} computes outputs that differ by {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})")
     } else {
-        return Ok(checked);
+        return Ok(Checked { engine, images, input_steps, max_rel_diff, tolerance, class_agreement });
     };
     Err(Error::Parity(format!("{}: {wrong}", run.display())))
 }

@@ -11,7 +11,7 @@ use crate::onnx::cut::Cut;
 use crate::onnx::pooling::Pooling;
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery;
-use crate::plan::{Activation, EngineInfo, Plan, available_threads};
+use crate::plan::{Activation, EngineInfo, Plan, Trained, available_threads};
 use crate::progress::Progress;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,52 @@ pub fn verify<S: AsRef<str> + Sync>(
     }
     let (engine, version, images) = (engine.name.to_string(), engine.version, output.nrows());
     Ok(Parity { engine, version, images, max_rel_logit_diff: difference, class_agreement, tolerance })
+}
+
+/// What a model that preprocesses in its graph makes of images, beside what it makes of them with our preprocessing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Baked {
+    /// Images compared.
+    pub images: usize,
+    /// The largest difference of probabilities.
+    pub max_probability_diff: f32,
+    /// The share of images of the same class.
+    pub class_agreement: f64,
+}
+
+/// What probabilities may differ by: the graph's weights of pixels are not rounded as those of images are.
+const BAKED: f32 = 0.01;
+
+/// Compares the probabilities that the model in `file`, which preprocesses in its graph, gives for the images at `paths` with
+/// those of `logits`.
+///
+/// # Errors
+/// [`Error::Parity`] where they differ by more than 0.01.
+pub fn verify_baked(
+    file: &Path,
+    backend: &Backend,
+    (source, paths): (&Source, &[String]),
+    logits: ArrayView2<f32>,
+    progress: Progress,
+) -> Result<Baked> {
+    let trained = Trained::open(file, None, None)?;
+    let found = trained.extractor(backend)?.run(source, paths, "verifying the preprocessing in it", progress)?;
+    let expected = trained.activation.probabilities(trained.activation.apply(logits).view());
+    let found = trained.activation.probabilities(found.rows.view());
+    let (largest, class_agreement) = match expected.dim() == found.dim() {
+        true => {
+            let pairs = expected.iter().zip(&found);
+            let agree = expected.rows().into_iter().zip(found.rows()).filter(|(a, b)| argmax(*a) == argmax(*b)).count();
+            (pairs.fold(0f32, |most, (a, b)| most.max((a - b).abs())), agree as f64 / found.nrows().max(1) as f64)
+        }
+        false => (f32::INFINITY, 0.),
+    };
+    if largest <= BAKED {
+        return Ok(Baked { images: paths.len(), max_probability_diff: largest, class_agreement });
+    }
+    let what =
+        format!("with its preprocessing in the graph, its probabilities differ by {largest:.3} (allowed {BAKED})");
+    Err(Error::Parity(format!("{}: {what}", file.display())))
 }
 
 /// What outputs may be off by, relative to their scale.

@@ -1,6 +1,6 @@
 //! Features that are computed once, and what a run's golden images prove.
 
-use crate::support::{Place, Ran, image};
+use crate::cli::support::{Place, Ran, image};
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ fn nothing_is_computed_twice() {
     assert!(added.err.contains("features: 1 in"), "{}", added.err);
     // Another preprocessing has other features.
     let other = run(&place, "five", &["--preprocess", "raw01"]);
-    assert!(other.err.contains("extracting train features: 15"), "{}", other.err);
+    assert!(other.err.contains("extracting train features: 16"), "{}", other.err);
     let status = place.run(place.command().args(["cache", "--cache", "kept", "--json"])).succeeds();
     let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
     assert_eq!((&status["holding"]["models"], &status["holding"]["rows"]), (&2.into(), &38.into()));
