@@ -13,6 +13,7 @@ mod cli {
     mod cache;
     mod datasets;
     mod ends;
+    mod evidence;
     mod graphs;
     mod inside;
     mod inspect;

@@ -1,6 +1,6 @@
 //! The metrics against scikit-learn's (tests/golden/make_sklearn.py) and on what cannot be judged.
 
-use adapt::metrics::{Classification, softmax};
+use adapt::metrics::{Classification, separation, softmax};
 use ndarray::{Array2, array};
 use serde_json::Value;
 
@@ -59,4 +59,31 @@ fn refuses_what_cannot_be_judged() {
     assert!(judge(&[], &Array2::zeros((0, 2)), 2).is_err());
     assert!(judge(&[0], &array![[f32::NAN, 0.5]], 2).unwrap_err().to_string().contains("column 0"));
     assert!(judge(&[0], &array![[1.5, 0.5]], 2).is_err());
+}
+
+#[test]
+fn separation_is_that_of_scikit_learn() {
+    let golden: serde_json::Value = serde_json::from_str(include_str!("golden/separation.json")).unwrap();
+    let rows: Vec<Vec<f32>> = serde_json::from_value(golden["rows"].clone()).unwrap();
+    let rows = Array2::from_shape_vec((60, 9), rows.concat()).unwrap();
+    let list = |key: &str| -> Vec<usize> { serde_json::from_value(golden[key].clone()).unwrap() };
+    let agree = |key: &str| -> Vec<bool> { serde_json::from_value(golden[key].clone()).unwrap() };
+    assert_eq!(separation::nearest_agree(rows.view(), &list("labels")), agree("near"));
+    assert_eq!(separation::probe_agrees(rows.view(), &list("labels"), 4), agree("probe"));
+    assert!(agree("near") != agree("probe") && agree("near").contains(&false));
+    let mut chosen = Array2::<f32>::zeros((60, 4));
+    list("choices").into_iter().enumerate().for_each(|(i, choice)| chosen[[i, choice]] = 1.);
+    let told = separation::information(chosen.view());
+    let mean = told.iter().sum::<f64>() / 60.;
+    assert!((mean - golden["information"].as_f64().unwrap()).abs() < 1e-6, "{mean}");
+}
+
+#[test]
+fn nothing_is_separated_by_equal_rows() {
+    let labels = [0, 1, 0, 1];
+    let rows = Array2::<f32>::ones((4, 3));
+    assert_eq!(separation::probe_agrees(rows.view(), &labels, 2).len(), 4);
+    assert_eq!(separation::nearest_agree(rows.view(), &labels).len(), 4);
+    assert_eq!(separation::nearest_agree(Array2::zeros((1, 3)).view(), &[0]), [false]);
+    assert_eq!(separation::information(Array2::from_elem((4, 2), 0.5).view()), [0.; 4]);
 }

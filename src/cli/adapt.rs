@@ -9,7 +9,7 @@ use super::{AdaptOptions, print, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
 use adapt::metrics::Classification;
 use adapt::onnx::Model;
-use adapt::plan::{Plan, PlanOptions, preprocessing};
+use adapt::plan::{Plan, PlanOptions, evidence, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, json};
 use adapt::train::{Features, Fit, Prediction};
@@ -41,6 +41,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     if options.bake_preprocessing {
         bake::can_bake(&model, &plan.preprocessing, &options.engine.prover(&backend, &progress))?;
     }
+    let extractor = evidence::decide(&mut plan, &model, &backend, &data, extractor, &progress)?;
     let extractor = plan.cached(extractor.strict(options.strict), &model, options.cache.open().as_ref());
     let (model, plan) = (&model, &plan);
     let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };

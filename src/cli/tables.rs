@@ -37,6 +37,7 @@ pub fn preprocessing(p: &adapt::data::Preprocessing) -> String {
     let mut text = match p.resize {
         Resize::None => "no resize".to_string(),
         Resize::Shortest(edge) => format!("shorter side to {edge}"),
+        Resize::Longest(edge) => format!("longer side to {edge}"),
         Resize::Exact { height, width } => format!("resize to {height}x{width}"),
     };
     let filter = serde_json::to_value(p.filter).ok();

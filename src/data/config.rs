@@ -29,6 +29,8 @@ impl Preprocessing {
         match self.resize {
             Resize::None => {}
             Resize::Shortest(edge) => drop(map.insert("size".into(), json!({ "shortest_edge": edge }))),
+            // What the crop adds around it is black.
+            Resize::Longest(edge) => drop(map.insert("size".into(), json!({ "longest_edge": edge }))),
             Resize::Exact { height, width } => {
                 drop(map.insert("size".into(), json!({ "height": height, "width": width })));
             }
@@ -115,6 +117,7 @@ fn brief(value: &Value) -> String {
 enum Size {
     Number(u32),
     Shortest(u32),
+    Longest(u32),
     Exact(u32, u32),
 }
 
@@ -122,7 +125,7 @@ impl Size {
     /// Height and width of the square or rectangle that it names.
     fn exact(self) -> (u32, u32) {
         match self {
-            Size::Number(n) | Size::Shortest(n) => (n, n),
+            Size::Number(n) | Size::Shortest(n) | Size::Longest(n) => (n, n),
             Size::Exact(height, width) => (height, width),
         }
     }
@@ -134,6 +137,9 @@ fn size(map: &Map<String, Value>, key: &str) -> Result<Option<Size>, String> {
         return match (object.get("height"), object.get("width"), object.get("shortest_edge")) {
             (Some(height), Some(width), _) => Ok(Some(Size::Exact(pixels(key, height)?, pixels(key, width)?))),
             (None, None, Some(edge)) => Ok(Some(Size::Shortest(pixels(key, edge)?))),
+            (None, None, None) if value.get("longest_edge").is_some() => {
+                Ok(Some(Size::Longest(pixels(key, &value["longest_edge"])?)))
+            }
             _ => Err(format!("{key} must have height and width, or shortest_edge; it is {}", brief(value))),
         };
     }
@@ -179,6 +185,7 @@ fn geometry(map: &Map<String, Value>, default_size: Option<(u32, u32)>) -> Resul
             let crop = crop.ok_or("size has only shortest_edge, and nothing crops the image to a fixed size")?;
             Ok((Resize::Shortest(n), Some(crop)))
         }
+        Size::Longest(n) => Ok((Resize::Longest(n), Some(crop.or(default_size).unwrap_or((n, n))))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Image folders and files of many images as a labelled dataset with a reproducible validation split.
 
 use super::archive::{self, Archive};
+use super::parquet;
 use super::records;
 use super::scan::{Classes, Listing, list, split_of};
 use super::source::Source;
@@ -105,8 +106,8 @@ impl ReadOptions {
 impl Dataset {
     /// Lists `root/<class>/**`, or `root/{train,val|valid|validation,test}/<class>/**` when `root/train` holds folders.
     ///
-    /// Where `root` is a zip file of such folders, or a list (CSV, TSV) of paths and labels, that is read instead; so are
-    /// MNIST's files (IDX, packed with gzip or not) and CIFAR's (binary) where `root` is or holds some.
+    /// Where `root` is a zip file of such folders, a list (CSV, TSV) of paths and labels, or Parquet files with the images in
+    /// them (or a folder of some), that is read instead; so are MNIST's files (IDX, packed with gzip or not) and CIFAR's (binary) where `root` is or holds some.
     ///
     /// Symbolic links are followed; hidden names are passed over. Without validation images, each class gives
     /// round(val * n) of its training images, at least 1 and never all. They are the first in order of the SHA-256 of
@@ -266,19 +267,24 @@ pub(super) fn one_file(root: &Path, columns: &Columns) -> Result<Option<(Source,
     if archive::is_archive(root) {
         let archive = Archive::open(root, String::new())?;
         let listing = archive.list();
-        return Ok(Some((Source::files(root, Vec::new(), vec![archive]), listing)));
+        return Ok(Some((Source::files(root, Vec::new(), vec![archive], Vec::new()), listing)));
     }
     if table::is_table(root) {
         return Ok(Some((Source::listed(root), table::read(root, columns)?)));
     }
+    if let Some((rows, listing)) = parquet::read(root, columns)? {
+        return Ok(Some((Source::files(root, Vec::new(), Vec::new(), vec![rows]), listing)));
+    }
     if *columns != Columns::GUESSED {
-        return Err(Error::Usage(format!("{}: not a list of images (.csv, .tsv), and has no columns", root.display())));
+        let what = "neither a list of images (.csv, .tsv) nor Parquet, and has no columns";
+        return Err(Error::Usage(format!("{}: {what}", root.display())));
     }
     records::read(root)
 }
 
 pub(super) fn not_a_folder(root: &Path) -> Error {
-    let what = "not a folder of images, a zip file, a list (.csv, .tsv), nor a file of MNIST's or CIFAR's by its name";
+    let what = "not a folder of images, a zip file, a list (.csv, .tsv), a Parquet file, nor a file of MNIST's or CIFAR's by \
+                its name";
     Error::Usage(format!("{}: {what}", root.display()))
 }
 

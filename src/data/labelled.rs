@@ -2,6 +2,7 @@
 
 use super::archive::{self, Archive};
 use super::dataset::{Dataset, Item, Skipped, Split, not_a_folder, one_file};
+use super::parquet;
 use super::records;
 use super::scan::{Listing, holds_folders, is_image_name, list};
 use super::source::Source;
@@ -19,7 +20,7 @@ use walkdir::WalkDir;
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
 /// [`Error::Data`] for a damaged file of many images.
 pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
-    let (mut images, mut records, mut archives) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut images, mut records, mut archives, mut tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for path in paths {
         let text = || path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())));
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
@@ -27,6 +28,11 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
             let archive = Archive::open(path, format!("{}/", text()?))?;
             images.extend(archive.images().into_iter().map(|member| archive.path(member)));
             archives.push(archive);
+            continue;
+        }
+        if let Some(rows) = parquet::images(path, format!("{}/", text()?), &Columns::GUESSED)? {
+            images.extend((0..rows.count()).map(|number| rows.path(number)));
+            tables.push(rows);
             continue;
         }
         if let Some(parts) = records::images(path)? {
@@ -46,7 +52,7 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
     }
     match images.is_empty() {
         true => Err(Error::Usage("there are no images in what was named".into())),
-        false => Ok((Source::files("", records, archives), images)),
+        false => Ok((Source::files("", records, archives, tables), images)),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod decode;
 mod idx;
 mod jitter;
 mod labelled;
+mod parquet;
 pub mod preprocess;
 mod presets;
 mod records;

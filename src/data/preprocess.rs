@@ -76,6 +76,8 @@ pub enum Resize {
     None,
     /// The shorter side becomes this; the longer keeps the proportion, truncated.
     Shortest(u32),
+    /// The longer side becomes this; the shorter keeps the proportion, truncated.
+    Longest(u32),
     /// Both sides, whatever the proportion was.
     Exact {
         /// Rows.
@@ -173,7 +175,7 @@ impl Preprocessing {
         };
         match self.resize {
             Resize::Exact { height, width } => side("resize", height).and(side("resize", width))?,
-            Resize::Shortest(edge) => side("resize", edge)?,
+            Resize::Shortest(edge) | Resize::Longest(edge) => side("resize", edge)?,
             Resize::None => {}
         }
         match (self.crop, self.resize) {

@@ -184,5 +184,5 @@ pub(super) fn read(place: &Path) -> Result<Option<(Source, Listing)>> {
         }
     }
     let parts = found.into_iter().map(|labelled| labelled.part).collect();
-    Ok(Some((Source::files(place, parts, Vec::new()), listing)))
+    Ok(Some((Source::files(place, parts, Vec::new(), Vec::new()), listing)))
 }

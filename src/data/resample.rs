@@ -120,6 +120,11 @@ fn resized(resize: Resize, height: u32, width: u32) -> (u64, u64) {
             let edge = u64::from(edge);
             if h <= w { (edge, edge * w / h) } else { (edge * h / w, edge) }
         }
+        Resize::Longest(edge) => {
+            let edge = u64::from(edge);
+            // Something is left of any image.
+            if h >= w { (edge, (edge * w / h).max(1)) } else { ((edge * h / w).max(1), edge) }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::archive::Archive;
 use super::decode::{Pixels, guarded, look, open, read};
+use super::parquet::Rows;
 use super::records::Part;
 use sha2::{Digest, Sha256};
 use std::io::Cursor;
@@ -17,6 +18,7 @@ pub struct Source {
     root: PathBuf,
     parts: Arc<[Part]>,
     archives: Arc<[Archive]>,
+    rows: Arc<[Rows]>,
     /// Classes are no folders: a list names them.
     listed: bool,
 }
@@ -28,9 +30,14 @@ impl Source {
         Source { root: place.clone(), place, ..Source::default() }
     }
 
-    /// As [`Source::folder`], with paths that stand for records of `parts` or members of `archives`.
-    pub(super) fn files(place: impl Into<PathBuf>, parts: Vec<Part>, archives: Vec<Archive>) -> Source {
-        Source { parts: parts.into(), archives: archives.into(), ..Source::folder(place) }
+    /// As [`Source::folder`], with paths that stand for records of `parts`, members of `archives` or rows of `rows`.
+    pub(super) fn files(
+        place: impl Into<PathBuf>,
+        parts: Vec<Part>,
+        archives: Vec<Archive>,
+        rows: Vec<Rows>,
+    ) -> Source {
+        Source { parts: parts.into(), archives: archives.into(), rows: rows.into(), ..Source::folder(place) }
     }
 
     /// Files below the folder of a list.
@@ -51,7 +58,7 @@ impl Source {
 
     /// Whether a class is a folder, of files or of a zip file's members.
     pub fn has_folders(&self) -> bool {
-        self.parts.is_empty() && !self.listed
+        self.parts.is_empty() && self.rows.is_empty() && !self.listed
     }
 
     /// Whether `path` stands for a record of a file that holds many images.
@@ -63,6 +70,10 @@ impl Source {
         self.parts.iter().find_map(|part| Some((part, part.number(path)?)))
     }
 
+    fn rows(&self, path: &str) -> Option<&Rows> {
+        self.rows.iter().find(|rows| rows.has(path))
+    }
+
     fn archive(&self, path: &str) -> Option<&Archive> {
         self.archives.iter().find(|archive| archive.has(path))
     }
@@ -70,6 +81,7 @@ impl Source {
     /// What it is, in a few words.
     pub(super) fn kind(&self) -> &'static str {
         match (self.parts.is_empty(), self.archives.is_empty(), self.listed) {
+            _ if !self.rows.is_empty() => "Parquet data set",
             (false, ..) => "set of files of many images",
             (_, false, _) => "zip file",
             (.., true) => "list",
@@ -85,9 +97,10 @@ impl Source {
         if let Some((part, _)) = self.record(path) {
             return Ok(("raw".into(), [part.height, part.width]));
         }
-        match self.archive(path) {
-            Some(archive) => look(Cursor::new(archive.read(path)?)),
-            None => look(open(&self.root.join(path))?),
+        match (self.archive(path), self.rows(path)) {
+            (Some(archive), _) => look(Cursor::new(archive.read(path)?)),
+            (_, Some(rows)) => look(Cursor::new(rows.read(path)?)),
+            _ => look(open(&self.root.join(path))?),
         }
     }
 
@@ -110,9 +123,10 @@ impl Source {
         if let Some((part, number)) = self.record(path) {
             return Ok(Content::Record(part, part.read(number)?));
         }
-        match self.archive(path) {
-            Some(archive) => archive.read(path),
-            None => read(&self.root.join(path)),
+        match (self.archive(path), self.rows(path)) {
+            (Some(archive), _) => archive.read(path),
+            (_, Some(rows)) => rows.read(path),
+            _ => read(&self.root.join(path)),
         }
         .map(Content::File)
     }
@@ -162,7 +176,7 @@ impl Content<'_> {
 /// The same place; what lies there is not compared.
 impl PartialEq for Source {
     fn eq(&self, other: &Source) -> bool {
-        let files = |source: &Source| (source.parts.len(), source.archives.len(), source.listed);
+        let files = |source: &Source| (source.parts.len(), source.archives.len(), source.rows.len(), source.listed);
         self.place == other.place && files(self) == files(other)
     }
 }

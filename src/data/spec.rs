@@ -164,6 +164,7 @@ impl fmt::Display for Spec {
             None => {}
             Some(Resize::None) => f.write_str(",resize=none")?,
             Some(Resize::Shortest(edge)) => write!(f, ",resize={edge}")?,
+            Some(Resize::Longest(edge)) => write!(f, ",resize=long:{edge}")?,
             Some(Resize::Exact { height, width }) => write!(f, ",resize={height}x{width}")?,
         }
         match self.crop {
@@ -239,6 +240,9 @@ fn unknown(what: &str, name: &str, known: impl Iterator<Item = &'static str>) ->
 fn resize(value: &str) -> std::result::Result<Resize, String> {
     if value == "none" {
         return Ok(Resize::None);
+    }
+    if let Some(edge) = value.strip_prefix("long:") {
+        return pair("resize", edge).map(|(edge, _)| Resize::Longest(edge));
     }
     let (height, width) = pair("resize", value)?;
     Ok(if value.contains('x') { Resize::Exact { height, width } } else { Resize::Shortest(height) })

@@ -28,9 +28,10 @@ impl Columns {
     pub const GUESSED: Columns = Columns { path: None, label: None, split: None };
 }
 
-const PATHS: [&str; 9] = ["path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "name"];
-const LABELS: [&str; 7] = ["label", "class", "class_name", "category", "target", "species", "y"];
-const SPLITS: [&str; 5] = ["split", "set", "subset", "partition", "fold"];
+pub(super) const PATHS: [&str; 9] =
+    ["path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "name"];
+pub(super) const LABELS: [&str; 7] = ["label", "class", "class_name", "category", "target", "species", "y"];
+pub(super) const SPLITS: [&str; 5] = ["split", "set", "subset", "partition", "fold"];
 
 /// Whether a file calls itself a list.
 pub(super) fn is_table(path: &Path) -> bool {
@@ -164,7 +165,7 @@ fn places(
 }
 
 /// Classes that are whole numbers are in the order of the numbers.
-fn in_order(listing: &Listing) -> Vec<String> {
+pub(super) fn in_order(listing: &Listing) -> Vec<String> {
     let names: BTreeSet<&String> = listing.splits.values().flat_map(|classes| classes.keys()).collect();
     let numbers: Option<Vec<(i64, &String)>> = names.iter().map(|name| Some((name.parse().ok()?, *name))).collect();
     let mut numbers = numbers.unwrap_or_default();

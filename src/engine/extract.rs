@@ -57,6 +57,11 @@ impl Extractor {
         Extractor { engine, output, preprocessing, layout, strict: false, pixels: false, shelf: None }
     }
 
+    /// With another preprocessing, of the same size.
+    pub fn with_preprocessing(self, preprocessing: Preprocessing) -> Self {
+        Extractor { preprocessing, ..self }
+    }
+
     /// Whether the model takes images as they are decoded, `[1, height, width, 3]` bytes: it preprocesses in its graph.
     pub fn on_pixels(self, pixels: bool) -> Self {
         Extractor { pixels, ..self }

@@ -1,5 +1,7 @@
 //! What scikit-learn calls metrics, for classification into several classes.
 
+pub mod separation;
+
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};

@@ -23,6 +23,18 @@ pub fn backbone(model: &Model, cut: &Cut, pooling: &Pooling) -> Model {
     Model { path: model.path.clone(), sha256: model.sha256.clone(), proto: with_graph(&model.proto, graph) }
 }
 
+/// [`backbone`] with the old head's output as a second one.
+pub fn with_old_head(model: &Model, cut: &Cut, pooling: &Pooling) -> Model {
+    let mut whole = backbone(model, &Cut::at(&cut.output), &Pooling::None);
+    let mut names = Names::of(model.graph());
+    if let Some(graph) = whole.proto.graph.as_mut() {
+        let features = floats(graph, cut, &mut names);
+        let name = pooling.append(graph, &features, model.opset(), &mut names);
+        graph.output.insert(0, ValueInfoProto { name: Some(name), ..Default::default() });
+    }
+    whole
+}
+
 /// Whether a model's opset has the new head's operators.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! What is going to be done: every decision that was made for the user, as one value that can be shown and stored.
 
 mod activation;
+pub mod evidence;
 pub mod extra;
 pub mod input;
 mod inside;
@@ -20,6 +21,7 @@ use crate::onnx::surgery::{self, Pooling};
 use crate::onnx::{Model, metadata, statistics};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
+pub use evidence::Evidence;
 pub use input::Input;
 pub use inside::Inside;
 use opener::Opener;
@@ -66,6 +68,12 @@ pub struct Plan {
     pub preprocessing: Preprocessing,
     /// How that was found.
     pub preprocessing_source: String,
+    /// What the images say of it, where nothing else does: its values, then its geometry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+    /// Nothing says what it is.
+    #[serde(skip)]
+    pub guessed: bool,
     /// The features' tensor in the original.
     pub cut: String,
     /// What stood behind it.
@@ -156,6 +164,8 @@ impl Plan {
         let plan = Plan {
             preprocessing: known.preprocessing.clone(),
             preprocessing_source: known.source,
+            evidence: Vec::new(),
+            guessed: known.guessed,
             cut: cut.tensor.clone(),
             classifier: cut.classifier,
             output: cut.output.clone(),

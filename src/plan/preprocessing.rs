@@ -24,6 +24,11 @@ pub struct Sourced {
     pub guessed: bool,
 }
 
+impl Sourced {
+    /// How the note on a guess begins.
+    pub(super) const GUESS: &str = "preprocessing is a guess";
+}
+
 /// Settles the input's size and the preprocessing together, since each may fix the other.
 ///
 /// # Errors
@@ -140,7 +145,7 @@ pub fn is_baked(model: &Model) -> bool {
 }
 
 /// A spec of our own writing.
-fn parsed(spec: &str) -> Result<Spec> {
+pub(super) fn parsed(spec: &str) -> Result<Spec> {
     spec.parse().map_err(Error::Usage)
 }
 

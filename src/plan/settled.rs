@@ -101,7 +101,7 @@ impl Settled {
         let Settled { cut, preprocessing: known, .. } = self;
         let mut notes = Vec::new();
         if known.guessed {
-            notes.push(format!("preprocessing is a guess ({}); give --preprocess if you know better", known.source));
+            notes.push(format!("{} ({}); give --preprocess if you know better", Sourced::GUESS, known.source));
         }
         let others: Vec<_> = model.graph().output.iter().map(|o| o.name()).filter(|o| *o != cut.output).collect();
         if !others.is_empty() {

@@ -176,18 +176,27 @@ impl Chain {
         match resize {
             Resize::None => sides.clone(),
             Resize::Exact { height, width } => [height, width].map(|side| self.integers(&[side.into()])),
-            Resize::Shortest(edge) => {
-                // Not all opsets have a `Min` of integers; sides are below 2^16.
-                let floats = sides.each_ref().map(|side| self.cast(side, data_type::FLOAT));
-                let shortest = self.node("Min", &[&floats[0], &floats[1]]);
-                let shortest = self.cast(&shortest, data_type::INT64);
-                let edge = self.integers(&[edge.into()]);
-                sides.each_ref().map(|side| {
-                    let product = self.node("Mul", &[side, &edge]);
-                    self.node("Div", &[&product, &shortest])
-                })
-            }
+            Resize::Shortest(edge) => self.proportional("Min", edge, sides),
+            Resize::Longest(edge) => self.proportional("Max", edge, sides).map(|side| {
+                // Something is left of any image.
+                let side = self.cast(&side, data_type::FLOAT);
+                let side = self.with("Max", &side, 1.);
+                self.cast(&side, data_type::INT64)
+            }),
         }
+    }
+
+    /// The smaller or larger of the sides becomes `edge`.
+    fn proportional(&mut self, which: &str, edge: u32, sides: &[String; 2]) -> [String; 2] {
+        // Not all opsets have `Min` and `Max` of integers; sides are below 2^16.
+        let floats = sides.each_ref().map(|side| self.cast(side, data_type::FLOAT));
+        let one = self.node(which, &[&floats[0], &floats[1]]);
+        let one = self.cast(&one, data_type::INT64);
+        let edge = self.integers(&[edge.into()]);
+        sides.each_ref().map(|side| {
+            let product = self.node("Mul", &[side, &edge]);
+            self.node("Div", &[&product, &one])
+        })
     }
 
     /// `[out, side]`: what each pixel of a side weighs in each kept pixel of the resized one. Rows beyond it are zeros.

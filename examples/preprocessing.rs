@@ -1,0 +1,54 @@
+//! Whether the preprocessing that images decide is the right one: models whose own is known are adapted with it, and with
+//! what is found without being told.
+//!
+//!     cargo run --release --example preprocessing -- DATA MODEL.onnx=SPEC...
+//!
+//! DATA has train/ and test/ folders; SPEC is what `--preprocess` would be given.
+
+use adapt::data::{Dataset, ReadOptions, Split};
+use adapt::plan::{Plan, PlanOptions, evidence};
+use adapt::progress::silent;
+use adapt::train::{Options, fit_softmax};
+use adapt::{Backend, Choice, Error, Features, Model, Result};
+use std::path::Path;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = || Error::Usage("give a folder with train/ and test/, and models as MODEL.onnx=SPEC".into());
+    let folder = arguments.next().ok_or_else(usage)?;
+    println!("| model | its own | found | images' margin | accuracy with its own | with what was found |");
+    println!("|---|---|---|---|---|---|");
+    for model in arguments {
+        let (path, spec) = model.split_once('=').ok_or_else(usage)?;
+        let known = accuracy(&folder, path, Some(spec))?;
+        let found = accuracy(&folder, path, None)?;
+        let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        println!("| {name} | {spec} | {} | {} | {:.3} | {:.3} |", found.1, found.2, known.0, found.0);
+    }
+    Ok(())
+}
+
+/// Test accuracy, the preprocessing and its margin.
+fn accuracy(folder: &str, path: &str, spec: Option<&str>) -> Result<(f64, String, String)> {
+    let mut model = Model::open(path)?;
+    let mut data = Dataset::read(Path::new(folder), &ReadOptions::new(0., 0), &silent)?;
+    let backend = Backend::resolve(Choice::Auto, None, false, &silent)?;
+    let preprocess = spec.map(|spec| spec.parse().map_err(Error::Usage)).transpose()?;
+    let options = PlanOptions { preprocess, ..PlanOptions::default() };
+    let (mut plan, extractor) = Plan::make(&mut model, &backend, &options, &silent)?;
+    // A file beside the model may tell it: not here.
+    plan.guessed = spec.is_none();
+    let mut extractor = evidence::decide(&mut plan, &model, &backend, &data, extractor, &silent)?;
+    let train = Features::extract(&mut data, Split::Train, &mut extractor, &silent)?;
+    let test = Features::extract(&mut data, Split::Test, &mut extractor, &silent)?;
+    let fit = fit_softmax(train.rows.view(), &train.labels, data.classes.len(), &Options::default(), &silent)?;
+    let figures = test.scored(&fit.head)?.evaluate(&data.classes)?.0;
+    let accuracy = figures.map_or(f64::NAN, |figures| figures.accuracy);
+    let (mut chosen, mut margin) = (spec.unwrap_or("a guess").to_string(), String::new());
+    if let [values, shapes] = &plan.evidence[..] {
+        chosen.clone_from(&shapes.candidates[shapes.chosen].spec);
+        let next = &values.candidates[values.runner_up].spec;
+        margin = format!("{:.3} ± {:.3} before {next}", values.margin[0], values.margin[1]);
+    }
+    Ok((accuracy, chosen, margin))
+}

@@ -1,0 +1,350 @@
+//! Preprocessing decided from the user's images, where nothing tells it: the conventions that people use are tried on a
+//! sample, and compared by how well features separate the classes and how much the old head tells.
+
+use super::preprocessing::{Sourced, parsed};
+use super::{Activation, Plan, available_threads};
+use crate::data::{Color, Dataset, Item, Layout, Preprocessing, Split, preprocess};
+use crate::engine::{Backend, Engine, Extractor};
+use crate::error::{Error, Result};
+use crate::metrics::separation::{information, nearest_agree, probe_agrees};
+use crate::onnx::cut::Classifier;
+use crate::onnx::{Model, surgery};
+use crate::progress::{Event, Progress, emit};
+use ndarray::{Array2, ArrayD};
+use rayon::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// Conventions for colour images, the commonest first.
+const COLOUR: [&str; 12] = [
+    "imagenet",
+    "raw01",
+    "inception",
+    "raw255",
+    "caffe",
+    "efficientnet-lite",
+    "clip",
+    "imagenet,color=bgr",
+    "raw01,color=bgr",
+    "inception,color=bgr",
+    "raw255,color=bgr",
+    "caffe,color=rgb",
+];
+const GREY: [&str; 4] = ["imagenet,color=gray", "raw01,color=gray", "inception,color=gray", "raw255,color=gray"];
+/// Images that are looked at, first by all conventions, then by those that can still be the best.
+const IMAGES: [usize; 2] = [64, 200];
+/// Classes among them.
+const CLASSES: usize = 40;
+/// Fewer tell nothing.
+const LEAST: usize = 24;
+/// Conventions that are so many standard errors worse on the first images are out.
+const HOPELESS: f64 = 3.;
+const BATCH: usize = 8;
+
+/// What the images say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evidence {
+    /// How many images.
+    pub images: usize,
+    /// All that were compared on all of them, the commonest first.
+    pub candidates: Vec<Candidate>,
+    /// The place of the chosen one.
+    pub chosen: usize,
+    /// How far its score is above the best other one's, and the standard error of that.
+    pub margin: [f64; 2],
+    /// That other one's place.
+    pub runner_up: usize,
+}
+
+/// A preprocessing and how it fares.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Candidate {
+    /// As `--preprocess` takes it.
+    pub spec: String,
+    /// The share of images whose nearest neighbour has their class, leave-one-out.
+    pub neighbours: f64,
+    /// The share that a linear probe gives their class, leave-one-out.
+    pub probe: f64,
+    /// What the old head tells of an image, in nats.
+    pub information: Option<f64>,
+    /// The mean of the first two, and the third relative to the most that it could be.
+    pub score: f64,
+}
+
+/// A convention that is being tried.
+struct Trial {
+    spec: String,
+    preprocessing: Preprocessing,
+    features: Vec<f32>,
+    old: Vec<f32>,
+}
+
+/// Scores of a trial's images.
+struct Scores {
+    candidate: Candidate,
+    each: Vec<f64>,
+}
+
+/// Decides the preprocessing of `plan` by the training images of `data` where it is a guess. Gives the extractor with it.
+///
+/// # Errors
+/// [`Error::Engine`], [`Error::Interrupted`].
+pub fn decide(
+    plan: &mut Plan,
+    model: &Model,
+    backend: &Backend,
+    data: &Dataset,
+    extractor: Extractor,
+    progress: Progress,
+) -> Result<Extractor> {
+    let specs: &[&str] = match plan.input.channels {
+        _ if !plan.guessed || plan.input.data_type == "uint8" => return Ok(extractor),
+        3 => &COLOUR,
+        1 => &GREY,
+        _ => return Ok(extractor),
+    };
+    let mut tester = Tester::new(plan, model, backend, data)?;
+    if tester.items.len() < LEAST {
+        return Ok(extractor);
+    }
+    let total = (specs.len() * IMAGES[0].min(tester.items.len())) as u64;
+    emit(progress, Event::Stage { name: "comparing preprocessings", total })?;
+    let values = tester.compare(specs.iter().map(|spec| spec.to_string()).collect(), progress)?;
+    let Some(values) = values else { return Ok(extractor) };
+    let best = values.candidates[values.chosen].spec.clone();
+    let side = plan.input.height;
+    let mut shapes = vec![best.clone(), format!("{best},crop=none")];
+    if plan.input.height == plan.input.width {
+        shapes.push(format!("{best},resize=long:{side},crop={side}x{side}"));
+    }
+    let shapes = tester.compare(shapes, progress)?.unwrap_or_else(|| values.clone());
+    let spec = shapes.candidates[shapes.chosen].spec.clone();
+    let preprocessing = parsed(&spec)?.resolve(plan.input.height, plan.input.width)?;
+    let extractor = extractor.with_preprocessing(preprocessing.clone());
+    plan.preprocessing = preprocessing;
+    plan.preprocessing_source = format!("{} of the images, on which '{spec}' fits the model best", values.images);
+    plan.notes.retain(|note| !note.starts_with(Sourced::GUESS));
+    plan.notes.extend([&values, &shapes].map(Evidence::told));
+    plan.evidence = vec![values, shapes];
+    Ok(extractor)
+}
+
+impl Evidence {
+    fn told(&self) -> String {
+        let [chosen, other] = [self.chosen, self.runner_up].map(|place| &self.candidates[place]);
+        let [margin, error] = self.margin;
+        let percent = |share: f64| format!("{:.0} %", 100. * share);
+        let near = if margin > error { "" } else { ", within noise: the commoner convention is taken" };
+        format!(
+            "preprocessing '{}' by evidence: nearest neighbours agree for {}, a linear probe for {} of {} images; '{}' is \
+             next, {margin:.3} ± {error:.3} behind{near}",
+            chosen.spec,
+            percent(chosen.neighbours),
+            percent(chosen.probe),
+            self.images,
+            other.spec
+        )
+    }
+}
+
+/// Runs conventions over the sample.
+struct Tester<'a> {
+    plan: &'a Plan,
+    data: &'a Dataset,
+    items: Vec<&'a Item>,
+    engine: Box<dyn Engine>,
+    /// What the old head's output means, where there is one.
+    old: Option<Activation>,
+}
+
+impl<'a> Tester<'a> {
+    fn new(plan: &'a Plan, model: &Model, backend: &Backend, data: &'a Dataset) -> Result<Tester<'a>> {
+        let open = |model: &Model| backend.open(model, &plan.input.axes(), available_threads());
+        let cut = &plan.surgery;
+        let whole = !matches!(cut.classifier, Classifier::None | Classifier::Chosen) && !cut.decided;
+        let both = whole.then(|| open(&surgery::with_old_head(model, cut, &plan.pooling)).ok()).flatten();
+        let old = both.is_some().then(|| Activation::of(model.graph(), cut));
+        let engine = match both {
+            Some(engine) => engine,
+            None => open(&surgery::backbone(model, cut, &plan.pooling))?,
+        };
+        Ok(Tester { plan, data, items: sample(data), engine, old })
+    }
+
+    /// `None` where nothing can be told.
+    fn compare(&mut self, specs: Vec<String>, progress: Progress) -> Result<Option<Evidence>> {
+        let (height, width) = (self.plan.input.height, self.plan.input.width);
+        let mut trials = Vec::new();
+        for spec in specs {
+            let preprocessing = parsed(&spec)?.resolve(height, width)?;
+            trials.push(Trial { spec, preprocessing, features: Vec::new(), old: Vec::new() });
+        }
+        let mut done = 0;
+        let mut labels = Vec::new();
+        for count in IMAGES {
+            let items: Vec<&Item> = self.items.iter().take(count).skip(done).copied().collect();
+            if items.is_empty() {
+                break;
+            }
+            done += items.len();
+            let read = self.run(&items, &mut trials, progress)?;
+            labels.extend(read);
+            trials.retain(|trial| !trial.features.is_empty());
+            let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
+            let Some(best) = best(&scores) else { return Ok(None) };
+            if count == IMAGES[0] && self.items.len() > count {
+                let hopeless = |other: &Scores| {
+                    let (behind, error) = difference(&scores[best], other);
+                    behind > HOPELESS * error
+                };
+                let mut keep = scores.iter().map(|other| !hopeless(other)).collect::<Vec<_>>().into_iter();
+                trials.retain(|_| keep.next().unwrap_or(true));
+            }
+        }
+        let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
+        Ok(choose(scores, labels.len()))
+    }
+
+    /// Adds what each trial makes of these images; gives the labels of those that can be read.
+    fn run(&mut self, items: &[&Item], trials: &mut [Trial], progress: Progress) -> Result<Vec<usize>> {
+        let mut labels = Vec::new();
+        for chunk in items.chunks(BATCH) {
+            let mut kept: Vec<(Preprocessing, Vec<Vec<u8>>)> = Vec::new();
+            for trial in trials.iter_mut() {
+                let plain = plain(&trial.preprocessing);
+                let place = kept.iter().position(|(known, _)| *known == plain);
+                let place = place.unwrap_or_else(|| {
+                    let read = |item: &&Item| pixels(self.data, item, &plain);
+                    kept.push((plain.clone(), chunk.par_iter().map(read).collect()));
+                    kept.len() - 1
+                });
+                let images: Vec<&Vec<u8>> = kept[place].1.iter().filter(|pixels| !pixels.is_empty()).collect();
+                if !images.is_empty() {
+                    self.add(trial, &images)?;
+                }
+            }
+            let read = kept.first().map_or(&[][..], |(_, images)| &images[..]);
+            labels.extend(chunk.iter().zip(read).filter(|(_, pixels)| !pixels.is_empty()).map(|(item, _)| item.label));
+            emit(progress, Event::Advance((chunk.len() * trials.len()) as u64))?;
+        }
+        Ok(labels)
+    }
+
+    fn add(&mut self, trial: &mut Trial, images: &[&Vec<u8>]) -> Result<()> {
+        let (p, layout) = (&trial.preprocessing, self.plan.input.layout);
+        let values = images.iter().flat_map(|pixels| values(pixels, p, layout)).collect();
+        let input = ArrayD::from_shape_vec(p.shape(images.len(), layout).to_vec(), values);
+        let input = input.map_err(|e| Error::Engine(e.to_string()))?;
+        let found = self.engine.run(input.view())?;
+        // Wrong values can overflow: that convention is none.
+        trial.features.extend(found[0].iter().map(|value| if value.is_finite() { *value } else { 0. }));
+        if self.old.is_some() {
+            trial.old.extend(found[1].iter().map(|value| if value.is_finite() { *value } else { 0. }));
+        }
+        Ok(())
+    }
+
+    fn scores(&self, trial: &Trial, labels: &[usize]) -> Scores {
+        let images = labels.len();
+        let rows =
+            |values: &[f32]| Array2::from_shape_vec((images, values.len() / images.max(1)), values.to_vec()).ok();
+        let features = rows(&trial.features).unwrap_or_default();
+        let near = nearest_agree(features.view(), labels);
+        let probe = probe_agrees(features.view(), labels, self.data.classes.len());
+        let told = self.old.zip(rows(&trial.old).filter(|old| old.ncols() > 1));
+        let told = told.map(|(activation, old)| information(activation.probabilities(old.view()).view()));
+        let most = (images as f64).ln();
+        let half = |agrees: bool| if agrees { 0.5 } else { 0. };
+        let each =
+            (0..images).map(|i| half(near[i]) + half(probe[i]) + told.as_ref().map_or(0., |told| told[i] / most));
+        let each: Vec<f64> = each.collect();
+        let share = |agree: &[bool]| agree.iter().filter(|&&agrees| agrees).count() as f64 / images.max(1) as f64;
+        let candidate = Candidate {
+            spec: trial.spec.clone(),
+            neighbours: share(&near),
+            probe: share(&probe),
+            information: told.map(|told| mean(&told)),
+            score: mean(&each),
+        };
+        Scores { candidate, each }
+    }
+}
+
+/// Training images, spread over the classes; which ones depends on their paths alone.
+fn sample(data: &Dataset) -> Vec<&Item> {
+    let hash = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
+    let mut classes: Vec<Vec<&Item>> = data.classes.iter().map(|_| Vec::new()).collect();
+    data.split(Split::Train).for_each(|item| classes[item.label].push(item));
+    classes.sort_by_cached_key(|items| items.first().map(|item| hash(&data.classes[item.label])));
+    classes.truncate(CLASSES);
+    classes.iter_mut().for_each(|items| items.sort_by_cached_key(|item| hash(&item.path)));
+    let rounds = classes.iter().map(Vec::len).max().unwrap_or(0);
+    let turns = (0..rounds).flat_map(|round| classes.iter().filter_map(move |items| items.get(round).copied()));
+    turns.take(IMAGES[1]).collect()
+}
+
+/// The same geometry, with pixels left as they are.
+fn plain(p: &Preprocessing) -> Preprocessing {
+    let color = if p.channels() == 1 { p.color } else { Color::Rgb };
+    Preprocessing { color, scale: 1., mean: vec![0.; p.channels()], std: vec![1.; p.channels()], ..p.clone() }
+}
+
+/// An image's bytes, channel after channel; none where it cannot be read.
+fn pixels(data: &Dataset, item: &Item, plain: &Preprocessing) -> Vec<u8> {
+    let mut values = vec![0.; plain.shape(1, Layout::Nchw).iter().product()];
+    let read = data.source.decode(&item.path, false);
+    match read.and_then(|image| preprocess(&image, plain, Layout::Nchw, &mut values)) {
+        Ok(()) => values.into_iter().map(|value| value as u8).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The input's values, as [`preprocess`] gives them.
+fn values(pixels: &[u8], p: &Preprocessing, layout: Layout) -> Vec<f32> {
+    let (channels, plane) = (p.channels(), pixels.len() / p.channels());
+    let mut out = vec![0.; pixels.len()];
+    for channel in 0..channels {
+        let source = if p.color == Color::Bgr { channels - 1 - channel } else { channel };
+        let (mean, std) = (p.mean[source], p.std[source]);
+        let (start, step) = if layout == Layout::Nchw { (channel * plane, 1) } else { (channel, channels) };
+        let places = out[start..].iter_mut().step_by(step);
+        for (out, &pixel) in places.zip(&pixels[source * plane..(source + 1) * plane]) {
+            *out = (f32::from(pixel) * p.scale - mean) / std;
+        }
+    }
+    out
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn best(scores: &[Scores]) -> Option<usize> {
+    let score = |i: &usize| scores[*i].candidate.score;
+    // Of equals the first, which is the commonest.
+    (0..scores.len()).rev().max_by(|a, b| score(a).total_cmp(&score(b)))
+}
+
+/// How far `other` is behind `one` on the same images, and the standard error of that.
+fn difference(one: &Scores, other: &Scores) -> (f64, f64) {
+    let each: Vec<f64> = one.each.iter().zip(&other.each).map(|(a, b)| a - b).collect();
+    let (mean, count) = (mean(&each), each.len() as f64);
+    let square: f64 = each.iter().map(|d| (d - mean).powi(2)).sum();
+    (mean, (square / (count - 1.).max(1.) / count.max(1.)).sqrt())
+}
+
+/// The commonest of those that are not worse than the best by more than noise.
+fn choose(scores: Vec<Scores>, images: usize) -> Option<Evidence> {
+    let best = best(&scores)?;
+    let near = |other: &Scores| {
+        let (behind, error) = difference(&scores[best], other);
+        behind <= error
+    };
+    let chosen = scores.iter().position(near).unwrap_or(best);
+    let others = (0..scores.len()).filter(|&i| i != chosen);
+    let score = |i: &usize| scores[*i].candidate.score;
+    let runner_up = others.max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or(chosen);
+    let margin = difference(&scores[chosen], &scores[runner_up]).into();
+    let candidates = scores.into_iter().map(|scores| scores.candidate).collect();
+    Some(Evidence { images, candidates, chosen, margin, runner_up })
+}

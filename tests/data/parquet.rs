@@ -1,0 +1,104 @@
+//! Parquet files with images in them, written by pyarrow (`tests/golden/make_parquet.py`).
+
+use adapt::data::{Columns, Dataset, ReadOptions, Split, images_below};
+use adapt::progress::silent;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn read(place: &Path, columns: Columns) -> adapt::Result<Dataset> {
+    Dataset::read(place, &ReadOptions { columns, ..ReadOptions::new(0., 0) }, &silent)
+}
+
+fn columns() -> Columns {
+    let name = |name: &str| Some(name.to_string());
+    Columns { path: name("picture"), label: name("kind"), split: name("part") }
+}
+
+/// The colour of a pixel as the script made it.
+fn pixel(label: usize, number: u32, x: u32, y: u32, c: usize) -> u8 {
+    let base = if c == label { 200 } else { 20 };
+    ((base + number * 7 + x * 3 + y) % 256) as u8
+}
+
+#[test]
+fn the_layout_of_the_hub() {
+    let data = read(&golden("parquet"), Columns::GUESSED).unwrap();
+    assert_eq!(data.classes, ["zebra", "ant", "cow"], "in the order of their numbers");
+    assert_eq!((data.counts(Split::Train), data.counts(Split::Test)), (vec![6, 6, 6], vec![2, 2, 2]));
+    // Shards in order of their names: test, then train; the second one's images begin at 40.
+    let numbers = (80..86).chain(0..12).chain(40..46);
+    for (row, number) in numbers.enumerate() {
+        let path = format!("row-{row:06}");
+        let item = data.items.iter().find(|item| item.path == path).unwrap();
+        assert_eq!(item.split, if row < 6 { Split::Test } else { Split::Train });
+        let pixels = data.source.decode(&path, false).unwrap();
+        assert_eq!((pixels.width(), pixels.height()), (12, 10));
+        for (i, value) in pixels.values().iter().enumerate() {
+            let (x, y, c) = (i / 3 % 12, i / 36, i % 3);
+            assert_eq!(*value, pixel(item.label, number, x as u32, y as u32, c), "{path}");
+        }
+    }
+    // One file alone is for training.
+    let one = read(&golden("parquet/data/test-00000-of-00001.parquet"), Columns::GUESSED).unwrap();
+    assert_eq!(one.counts(Split::Train), [2, 2, 2]);
+}
+
+#[test]
+fn columns_nulls_and_what_is_no_image() {
+    for file in ["columns", "brotli"] {
+        let data = read(&golden(&format!("parquet/{file}.parquet")), columns()).unwrap();
+        assert_eq!(data.classes, ["left", "right"]);
+        let count = |split| data.split(split).count();
+        assert_eq!((count(Split::Train), count(Split::Val), count(Split::Test)), (9, 1, 2));
+        let skipped: Vec<_> = data.skipped.iter().map(|s| (s.path.as_str(), s.reason.as_str())).collect();
+        let split = "'other' is no split; give train, val or test";
+        assert_eq!(skipped, [("row-000006", "no label"), ("row-000013", split)]);
+        assert!(data.source.decode("row-000003", false).unwrap_err().contains("no image"));
+        assert!(data.source.decode("row-000004", false).is_err());
+        assert!(data.source.decode("row-000014", false).is_err());
+        assert_eq!(data.source.decode("row-000005", false).unwrap().width(), 12);
+    }
+    let error = |columns| read(&golden("parquet/columns.parquet"), columns).unwrap_err().to_string();
+    assert!(error(Columns::GUESSED).contains("--path-column (it has: picture, kind, part, id)"));
+    assert!(error(Columns { label: Some("none".into()), ..columns() }).contains("no column 'none' (--label-column)"));
+    let without = Columns { label: None, ..columns() };
+    assert!(error(without).contains("--label-column"));
+    let lists = read(&golden("parquet/lists.parquet"), Columns::GUESSED).unwrap_err().to_string();
+    assert!(lists.contains("no column holds images"), "{lists}");
+}
+
+#[test]
+fn rows_for_a_model_that_is_ready() {
+    let file = golden("parquet/data/test-00000-of-00001.parquet");
+    let (source, paths) = images_below(std::slice::from_ref(&file)).unwrap();
+    assert_eq!(paths.len(), 6);
+    assert_eq!(paths[2], format!("{}/row-000002", file.display()));
+    assert!(source.decode(&paths[2], false).is_ok());
+}
+
+#[test]
+fn damaged_files_are_errors_and_no_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = fs::read(golden("parquet/columns.parquet")).unwrap();
+    let file = folder.path().join("x.parquet");
+    let mut random = 1u64;
+    for i in 0..600 {
+        let mut bytes = whole.clone();
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let at = (random >> 33) as usize % bytes.len();
+        match i % 3 {
+            0 => bytes.truncate(at),
+            1 => bytes[at] ^= (random >> 20) as u8 | 1,
+            _ => bytes[at..].iter_mut().take(8).for_each(|byte| *byte = 0xff),
+        }
+        fs::write(&file, bytes).unwrap();
+        if let Err(error) = read(&file, columns()) {
+            let text = error.to_string();
+            assert!(text.contains("x.parquet") && text.lines().count() == 1, "{text}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+"""Writes parquet/: data sets with the images in them, as Hugging Face's `datasets` lays them out.
+
+usage: make_parquet.py          (needs pyarrow and Pillow)"""
+import io
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parquet")
+os.makedirs(os.path.join(here, "data"), exist_ok=True)
+NAMES = ["zebra", "ant", "cow"]
+
+
+def image(label, number):
+    base = [20, 20, 20]
+    base[label] = 200
+    pixels = bytes((base[c] + number * 7 + x * 3 + y) % 256 for y in range(10) for x in range(12) for c in range(3))
+    out = io.BytesIO()
+    Image.frombytes("RGB", (12, 10), pixels).save(out, "PNG")
+    return {"bytes": out.getvalue(), "path": f"{label}-{number}.png"}
+
+
+def write(name, labels, compression, first=0):
+    images = [image(label, first + i) for i, label in enumerate(labels)]
+    table = pa.table({"image": pa.array(images), "label": pa.array(labels, pa.int64())})
+    features = {"image": {"_type": "Image"}, "label": {"names": NAMES, "_type": "ClassLabel"}}
+    info = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(info), os.path.join(here, name), compression=compression, row_group_size=5)
+
+
+# The layout on the hub: shards below data/.
+write("data/train-00000-of-00002.parquet", [0, 1, 2] * 4, "snappy")
+write("data/train-00001-of-00002.parquet", [2, 1, 0] * 2, "zstd", 40)
+write("data/test-00000-of-00001.parquet", [0, 1, 2] * 2, "gzip", 80)
+
+# Texts and splits in columns, bytes without a struct, nulls, what is no image, a split that is none.
+images = [image(i % 2, i)["bytes"] for i in range(14)]
+images[3] = None
+images[4] = b"no image"
+labels = ["left", "right"] * 7
+labels[6] = None
+splits = ["train"] * 10 + ["test", "validation", "test", "other"]
+columns = {"picture": pa.array(images, pa.binary()), "kind": labels, "part": splits, "id": list(range(14))}
+for name, compression in (("columns", "lz4"), ("brotli", "brotli")):
+    pq.write_table(pa.table(columns), os.path.join(here, f"{name}.parquet"), compression=compression)
+
+# Lists are no columns of one value an image.
+pq.write_table(pa.table({"image.bytes": [[b"x"]], "label": [1]}), os.path.join(here, "lists.parquet"))
