@@ -181,7 +181,7 @@ fn decode_untrusted(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
         return Err("no pixels".into());
     }
     // The JPEG decoder fills what is missing with grey and reports success.
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+    if format == ImageFormat::Jpeg && !complete_jpeg(bytes) {
         return Err("truncated".into());
     }
     limits.reserve(decoder.total_bytes()).map_err(reason)?;
@@ -200,7 +200,7 @@ fn decode_untrusted(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
 }
 
 /// Whether a JPEG's markers lead to its end marker. Searching for the last FF D9 would not do: thumbnails hold one.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
+pub(super) fn complete_jpeg(bytes: &[u8]) -> bool {
     let mut at = 2;
     loop {
         // Whatever is not a marker here is entropy-coded data: FF 00 is a data byte, D0 to D7 are restarts inside it.

@@ -15,6 +15,7 @@ mod parquet;
 pub mod preprocess;
 mod presets;
 mod records;
+mod reduced;
 mod resample;
 mod scan;
 mod source;

@@ -4,7 +4,9 @@
 use super::archive::Archive;
 use super::decode::{Pixels, guarded, look, open, read};
 use super::parquet::Rows;
+use super::preprocess::{Layout, Preprocessing, preprocess};
 use super::records::Part;
+use super::reduced;
 use sha2::{Digest, Sha256};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -131,6 +133,14 @@ impl Source {
         .map(Content::File)
     }
 
+    /// The values of the image at `path`, as [`Content::values`] gives them.
+    ///
+    /// # Errors
+    /// A short reason when it cannot be read, does not decode, or cannot be preprocessed.
+    pub fn values(&self, path: &str, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
+        self.content(path)?.values(p, layout, out)
+    }
+
     /// Reads the image at `path`; with its opacity where `alpha` says so and it has any. See [`super::decode_bytes`].
     ///
     /// # Errors
@@ -159,6 +169,19 @@ impl Content<'_> {
             Content::File(bytes) => guarded(&bytes, alpha),
             Content::Record(part, values) => part.pixels(values),
         }
+    }
+
+    /// Writes the model's input for the image into `out`, as [`preprocess`] does. A JPEG file that is far larger than what it
+    /// becomes is decoded at a smaller size.
+    ///
+    /// # Errors
+    /// A short reason when it does not decode, or those of [`preprocess`].
+    pub fn values(self, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
+        let small = match &self {
+            Content::File(bytes) => reduced::decode(bytes, p),
+            Content::Record(..) => None,
+        };
+        preprocess(&small.map_or_else(|| self.decode(p.color.has_alpha()), Ok)?, p, layout, out)
     }
 
     /// SHA-256 of all that the pixels depend on.

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::cache::{ContentHash, Shelf};
 use super::kept::{Keeper, KeptRows};
-use crate::data::{Layout, Preprocessing, Skipped, Source, preprocess};
+use crate::data::{Layout, Preprocessing, Skipped, Source};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
@@ -243,7 +243,7 @@ fn load<S: AsRef<str> + Sync>(source: &Source, chunk: &[S], start: usize, p: &Pr
     let one = |(path, out): (&S, &mut [f32])| {
         let content = source.content(path.as_ref())?;
         let hash = content.hash();
-        preprocess(&content.decode(p.color.has_alpha())?, p, layout, out)?;
+        content.values(p, layout, out)?;
         Ok(hash)
     };
     let results: Vec<std::result::Result<_, String>> =

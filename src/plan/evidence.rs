@@ -3,7 +3,7 @@
 
 use super::preprocessing::{Sourced, parsed};
 use super::{Activation, Plan, available_threads};
-use crate::data::{Color, Dataset, Item, Layout, Preprocessing, Split, preprocess};
+use crate::data::{Color, Dataset, Item, Layout, Preprocessing, Split};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::separation::{information, nearest_agree, probe_agrees};
@@ -292,14 +292,13 @@ fn plain(p: &Preprocessing) -> Preprocessing {
 /// An image's bytes, channel after channel; none where it cannot be read.
 fn pixels(data: &Dataset, item: &Item, plain: &Preprocessing) -> Vec<u8> {
     let mut values = vec![0.; plain.shape(1, Layout::Nchw).iter().product()];
-    let read = data.source.decode(&item.path, false);
-    match read.and_then(|image| preprocess(&image, plain, Layout::Nchw, &mut values)) {
+    match data.source.values(&item.path, plain, Layout::Nchw, &mut values) {
         Ok(()) => values.into_iter().map(|value| value as u8).collect(),
         Err(_) => Vec::new(),
     }
 }
 
-/// The input's values, as [`preprocess`] gives them.
+/// The input's values, as `data` gives them.
 fn values(pixels: &[u8], p: &Preprocessing, layout: Layout) -> Vec<f32> {
     let (channels, plane) = (p.channels(), pixels.len() / p.channels());
     let mut out = vec![0.; pixels.len()];

@@ -1,7 +1,7 @@
 //! Three images of a run with what they become, so that anybody can see whether another stack does the same: `golden/`.
 
 use super::{SMALLEST, compare, tolerance};
-use crate::data::{Layout, Preprocessing, Source, preprocess};
+use crate::data::{Layout, Preprocessing, Source};
 use crate::engine::Backend;
 use crate::error::{Error, Result};
 use crate::plan::{Activation, EngineInfo, Plan, Trained};
@@ -112,7 +112,7 @@ pub fn write(
 /// An image as the model takes it.
 fn values(source: &Source, path: &str, p: &Preprocessing, layout: Layout) -> std::result::Result<Vec<f32>, String> {
     let mut values = vec![0.; p.shape(1, layout).iter().product()];
-    preprocess(&source.decode(path, p.color.has_alpha())?, p, layout, &mut values)?;
+    source.values(path, p, layout, &mut values)?;
     Ok(values)
 }
 

@@ -1,7 +1,7 @@
 //! Images for training: what the trained part of a network takes, batch by batch.
 
 use crate::data::augment::{self, Augment, Level};
-use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, each_image, preprocess};
+use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, each_image};
 use crate::engine::{Extractor, KeptRows};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -78,10 +78,10 @@ impl Feed<'_> {
 
     fn image(&self, path: &str, change: Change, slot: &mut [f32]) -> Result<()> {
         let mut made = || {
-            let pixels = self.source.decode(path, self.preprocessing.color.has_alpha())?;
             if change.augment.level == Level::None {
-                return preprocess(&pixels, self.preprocessing, self.layout, slot);
+                return self.source.values(path, self.preprocessing, self.layout, slot);
             }
+            let pixels = self.source.decode(path, self.preprocessing.color.has_alpha())?;
             let key = augment::Key { seed: change.seed, epoch: change.epoch, path };
             augment::preprocess_changed(&pixels, self.preprocessing, self.layout, change.augment, key, slot)
         };
