@@ -1,11 +1,16 @@
 //! What stands against training inside, or against using an output, is told by name, the same by every command.
 
 use super::inside::classes;
+use super::parts::inspected;
 use super::support::Place;
 use crate::common::golden;
 use adapt::onnx::Model;
-use adapt::onnx::schema::{GraphProto, NodeProto, data_type};
-use adapt::onnx::tensor::initializer;
+use adapt::onnx::schema::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorType, TypeProto, ValueInfoProto, data_type,
+};
+use adapt::onnx::surgery::tensor_type;
+use adapt::onnx::tensor::{initializer, integers};
+use serde_json::json;
 
 fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     let texts = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
@@ -13,11 +18,24 @@ fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto { op_type, name, input: texts(inputs), output: texts(&[output]), ..Default::default() }
 }
 
+fn attribute(name: &str, graph: GraphProto) -> AttributeProto {
+    AttributeProto { name: Some(name.into()), r#type: Some(5), g: Some(graph), ..Default::default() }
+}
+
 /// `tiny.onnx`, edited.
 fn edit(place: &Place, change: impl FnOnce(&mut GraphProto)) {
     let mut model = Model::open(golden("tiny.onnx")).unwrap();
     change(model.proto.graph.as_mut().unwrap());
     place.write("tiny.onnx", model.to_bytes().unwrap());
+}
+
+/// The image goes through these nodes first; the last makes `ahead`.
+fn ahead(place: &Place, nodes: Vec<NodeProto>, stored: Vec<TensorProto>) {
+    edit(place, |graph| {
+        graph.node.iter_mut().find(|node| node.is("Conv")).unwrap().input[0] = "ahead".into();
+        graph.node.splice(0..0, nodes);
+        graph.initializer.extend(stored);
+    });
 }
 
 /// All large, and nothing when they are added up: what comes out is what the order of the sum leaves of it.
@@ -41,4 +59,128 @@ fn a_program_that_computes_something_else_is_refused_before_training() {
         place.refuses(&format!("--train {part} --epochs 1"), 1, &words);
     }
     place.main("--train head").succeeds();
+}
+
+#[test]
+fn weights_that_are_stored_quantized_are_not_trained() {
+    let place = classes();
+    let bytes = |count| TensorProto {
+        raw_data: Some((0..count).map(|i| (i % 9) as u8).collect::<Vec<_>>().into()),
+        ..Default::default()
+    };
+    let dims = vec![6, 6, 1, 1];
+    let stored =
+        || TensorProto { name: Some("q".into()), dims: dims.clone(), data_type: Some(data_type::INT8), ..bytes(36) };
+    let scale = || initializer("s", &[], [0.02], data_type::FLOAT);
+    let layer = |input: &str, output: &str| {
+        vec![node("DequantizeLinear", &["q", "s"], "dq"), node("Conv", &[input, "dq"], output)]
+    };
+    // Behind the float layer, then ahead of it.
+    edit(&place, |graph| {
+        let pool = graph.node.iter().position(|node| node.input[0] == "relu").unwrap();
+        graph.node[pool].input[0] = "rounded".into();
+        graph.node.splice(pool..pool, layer("relu", "rounded"));
+        graph.initializer.extend([stored(), scale()]);
+    });
+    let why = "node 'rounded' (Conv): its weights are stored quantized, and rounded values cannot be trained";
+    let found = inspected(&place, "tiny.onnx");
+    assert_eq!(found["training"]["inside"], json!("nothing"));
+    let text = place.adapt("inspect tiny.onnx").succeeds().out;
+    assert!(text.contains(why) && text.contains("The network in front of it cannot be trained"), "{text}");
+    for part in ["all", "last:1", "last:2"] {
+        place.refuses(&format!("--train {part}"), 1, &[why, "--train head"]);
+    }
+    place.main("--train head").succeeds();
+    place.main("--train head --engine candle --force").succeeds();
+    std::fs::remove_dir_all(place.path("out")).unwrap();
+    let narrow = initializer("narrow", &[6, 3, 1, 1], [0.2; 18], data_type::FLOAT);
+    let wide = initializer("wide", &[3, 6, 1, 1], [0.3; 18], data_type::FLOAT);
+    let mut nodes = vec![node("Conv", &["x", "narrow"], "six")];
+    nodes.extend(layer("six", "rounded"));
+    nodes.push(node("Conv", &["rounded", "wide"], "ahead"));
+    ahead(&place, nodes, vec![stored(), scale(), narrow, wide]);
+    place.refuses("--train all", 1, &[why, "what comes behind 'rounded' can be trained: --train rounded"]);
+    assert_eq!(inspected(&place, "tiny.onnx")["training"]["inside"], json!({ "from": "rounded" }));
+    place.main("--train rounded --epochs 1").succeeds();
+}
+
+/// Nobody but the engine tells the shapes behind them.
+#[test]
+fn what_comes_behind_loops_sequences_and_choices_can_be_trained() {
+    let value = |name: &str| ValueInfoProto { name: Some(name.into()), ..Default::default() };
+    let graph = |nodes: Vec<NodeProto>, inputs: &[&str], outputs: &[&str]| GraphProto {
+        name: Some("inner".into()),
+        node: nodes,
+        input: inputs.iter().copied().map(value).collect(),
+        output: outputs.iter().copied().map(value).collect(),
+        ..Default::default()
+    };
+    let typed = |name: &str, kind: i32| {
+        let tensor_type = Some(TensorType { elem_type: Some(kind), shape: None });
+        ValueInfoProto { r#type: Some(TypeProto { tensor_type, ..Default::default() }), ..value(name) }
+    };
+    let mut body = graph(vec![node("Identity", &["on"], "go"), node("Relu", &["v"], "next")], &[], &["go", "next"]);
+    let scalar = |name: &str, kind: i32| ValueInfoProto { r#type: Some(tensor_type(kind, vec![])), ..value(name) };
+    body.input = vec![scalar("i", data_type::INT64), scalar("on", data_type::BOOL), typed("v", data_type::FLOAT)];
+    body.output = vec![scalar("go", data_type::BOOL), typed("next", data_type::FLOAT)];
+    let mut rounds = node("Loop", &["three", "yes", "x"], "ahead");
+    rounds.attribute.push(attribute("body", body));
+    let mut choice = node("If", &["condition"], "ahead");
+    choice.attribute.push(attribute("then_branch", graph(vec![node("Relu", &["x"], "t")], &[], &["t"])));
+    choice.attribute.push(attribute("else_branch", graph(vec![node("Neg", &["x"], "e")], &[], &["e"])));
+    let mut condition = node("Cast", &["most"], "condition");
+    condition.attribute.push(AttributeProto {
+        name: Some("to".into()),
+        i: Some(9),
+        r#type: Some(2),
+        ..Default::default()
+    });
+    let mut most = node("ReduceMax", &["x"], "most");
+    most.attribute.push(AttributeProto {
+        name: Some("keepdims".into()),
+        i: Some(0),
+        r#type: Some(2),
+        ..Default::default()
+    });
+    let sequence = vec![node("SequenceConstruct", &["x"], "list"), node("SequenceAt", &["list", "zero"], "ahead")];
+    let yes = TensorProto { raw_data: Some(vec![1].into()), ..initializer("yes", &[], [], data_type::BOOL) };
+    let one = |name: &str, number| TensorProto { dims: vec![], ..integers(name, &[number]) };
+    for (nodes, operator) in
+        [(vec![rounds], "Loop"), (sequence, "SequenceConstruct"), (vec![most, condition, choice], "If")]
+    {
+        let place = classes();
+        ahead(&place, nodes, vec![yes.clone(), one("three", 3), one("zero", 0)]);
+        let found = inspected(&place, "tiny.onnx");
+        assert_eq!(found["training"]["inside"], json!({ "from": "ahead" }), "{operator}: {found}");
+        assert_eq!(
+            (&found["training"]["parameters"], &found["training"]["obstacles"][0]["operator"]),
+            (&json!(168), &json!(operator))
+        );
+        place.refuses(
+            "--train all",
+            1,
+            &[&format!("({operator}): training"), "behind 'ahead' can be trained: --train ahead"],
+        );
+        place.main("--train ahead --epochs 1").succeeds();
+    }
+}
+
+#[test]
+fn weights_in_constant_nodes_are_counted() {
+    let place = classes();
+    edit(&place, |graph| {
+        let stored: Vec<TensorProto> = std::mem::take(&mut graph.initializer);
+        let constant = |tensor: TensorProto| {
+            let value = AttributeProto {
+                name: Some("value".into()),
+                r#type: Some(4),
+                t: Some(tensor.clone()),
+                ..Default::default()
+            };
+            NodeProto { attribute: vec![value], ..node("Constant", &[], tensor.name()) }
+        };
+        graph.node.splice(0..0, stored.into_iter().map(constant));
+    });
+    let found = inspected(&place, "tiny.onnx");
+    assert_eq!((&found["parameters"], &found["training"]["parameters"]), (&json!(168 + 28), &json!(168)));
 }
