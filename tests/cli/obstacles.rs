@@ -38,6 +38,16 @@ fn ahead(place: &Place, nodes: Vec<NodeProto>, stored: Vec<TensorProto>) {
     });
 }
 
+/// The output is what these nodes make of `logits`.
+fn behind(place: &Place, nodes: Vec<NodeProto>, r#type: Option<TypeProto>, stored: Vec<TensorProto>) {
+    edit(place, |graph| {
+        let name = nodes.last().unwrap().output.first().cloned();
+        graph.output = vec![ValueInfoProto { name, r#type, ..Default::default() }];
+        graph.node.extend(nodes);
+        graph.initializer.extend(stored);
+    });
+}
+
 /// All large, and nothing when they are added up: what comes out is what the order of the sum leaves of it.
 #[test]
 fn a_program_that_computes_something_else_is_refused_before_training() {
@@ -163,6 +173,85 @@ fn what_comes_behind_loops_sequences_and_choices_can_be_trained() {
         );
         place.main("--train ahead --epochs 1").succeeds();
     }
+}
+
+#[test]
+fn outputs_that_are_no_rows_of_numbers() {
+    let place = classes();
+    let list = |element: TypeProto| TypeProto {
+        sequence_type: Some(Box::new(adapt::onnx::schema::Wrapped { elem_type: Some(Box::new(element)) })),
+        ..Default::default()
+    };
+    let floats = tensor_type(data_type::FLOAT, vec![]);
+    behind(&place, vec![node("SequenceConstruct", &["logits"], "list")], Some(list(floats.clone())), vec![]);
+    let words = "its output 'list' is no tensor";
+    place.refuses("", 2, &["tiny.onnx", words, "--cut"]);
+    let ran = place.adapt("inspect tiny.onnx");
+    assert!(ran.code == Some(2) && ran.out.contains(words), "{}{}", ran.out, ran.err);
+    // All in one row: what it was made of has a row for each image.
+    edit(&place, |graph| {
+        graph.node.retain(|node| node.output[0] != "logits" && !node.is("Flatten"));
+        graph.node.push(node("Reshape", &["pool", "flat"], "y"));
+        graph.initializer.push(integers("flat", &[-1]));
+        graph.output = vec![ValueInfoProto { name: Some("y".into()), r#type: Some(floats), ..Default::default() }];
+        graph.node.retain(|node| !node.is("ArgMax"));
+    });
+    let found = inspected(&place, "tiny.onnx");
+    assert_eq!((&found["cut"]["tensor"], &found["problems"]), (&json!("pool"), &json!([])));
+    place.main("").succeeds();
+    std::fs::remove_dir_all(place.path("out")).unwrap();
+    place.refuses("--cut y", 2, &["'y' has shape [6] for one image"]);
+    // A mean over the images is nothing of theirs.
+    edit(&place, |graph| {
+        let mut mean = node("ReduceMean", &["features"], "y");
+        mean.attribute.push(AttributeProto {
+            name: Some("axes".into()),
+            ints: vec![0],
+            r#type: Some(7),
+            ..Default::default()
+        });
+        mean.attribute.push(AttributeProto {
+            name: Some("keepdims".into()),
+            i: Some(0),
+            r#type: Some(2),
+            ..Default::default()
+        });
+        graph.node.push(mean);
+        graph.output = vec![ValueInfoProto { name: Some("y".into()), ..graph.output[0].clone() }];
+    });
+    let ran = place.adapt("inspect tiny.onnx");
+    assert!(ran.code == Some(2) && ran.out.contains("'y' has shape [6]: no row for each image"), "{}", ran.out);
+}
+
+/// Values listed by the classes' names, as converters of other libraries' models do.
+#[test]
+fn a_list_by_names_becomes_a_value_for_each_class() {
+    let place = classes();
+    let mut zip = node("ZipMap", &["p"], "list");
+    zip.domain = Some("ai.onnx.ml".into());
+    let names = ["cat", "dog", "cow", "hen"].map(|name| name.as_bytes().to_vec().into()).into();
+    zip.attribute.push(AttributeProto {
+        name: Some("classlabels_strings".into()),
+        strings: names,
+        r#type: Some(8),
+        ..Default::default()
+    });
+    let mut model = Model::open(golden("tiny.onnx")).unwrap();
+    let version = adapt::onnx::schema::OperatorSetIdProto { domain: Some("ai.onnx.ml".into()), version: Some(1) };
+    model.proto.opset_import.push(version);
+    let graph = model.proto.graph.as_mut().unwrap();
+    graph.node.extend([node("Softmax", &["logits"], "p"), zip]);
+    graph.output =
+        vec![ValueInfoProto { name: Some("list".into()), r#type: Some(TypeProto::default()), ..Default::default() }];
+    place.write("tiny.onnx", model.to_bytes().unwrap());
+    let found = inspected(&place, "tiny.onnx");
+    assert_eq!((&found["cut"]["tensor"], &found["problems"]), (&json!("features"), &json!([])));
+    place.main("").succeeds();
+    let run = place.json("out/run.json");
+    assert_eq!((&run["plan"]["cut"], &run["plan"]["output"]), (&json!("features"), &json!("list")));
+    assert!(run["plan"]["notes"].to_string().contains("'list' gave a list with names"), "{run}");
+    place.adapt("predict out/model.onnx data/a/0.png").succeeds();
+    place.adapt("predict tiny.onnx data/a/0.png").fails(2, &["'list' holds a list with names"]);
 }
 
 #[test]

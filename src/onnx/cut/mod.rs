@@ -111,7 +111,8 @@ pub fn find(graph: &GraphProto, output: Option<&str>, at: Option<&str>) -> Resul
             let data_type = float_type(graph, at).unwrap_or(cut.data_type);
             let tail = tail.into_iter().filter(|node| frozen.binary_search(node).is_err()).collect();
             let decided = cut.decided;
-            cut = Cut { data_type, decided, classes: cut.classes, tail, ..embedding(&index, name, at) };
+            let classes = cut.classes;
+            cut = Cut { tensor: at.into(), data_type, decided, classes, tail, ..embedding(&index, name, at) };
             cut.classifier = Classifier::Chosen;
         }
         if best.as_ref().is_none_or(|(other, _)| rank > *other) {
