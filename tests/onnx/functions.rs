@@ -133,8 +133,10 @@ fn functions_of_older_operator_sets_are_written_out_where_these_say_the_same() {
         model.proto.functions = vec![function("Head", &["a", "w"], &["r"], body, &[("", version)])];
         model
     };
-    after(functions::inline, &of("Relu", 11), &[2, 4]);
-    for (operator, version) in [("Softmax", 11), ("Relu", 18)] {
+    for (operator, version) in [("Relu", 11), ("Softmax", 13), ("ReduceMean", 13)] {
+        after(functions::inline, &of(operator, version), &[2, 4]);
+    }
+    for (operator, version) in [("Softmax", 11), ("ReduceSum", 12), ("Relu", 18), ("Unknown", 13)] {
         let error = functions::inline(&mut of(operator, version).proto).unwrap_err();
         assert!(error.contains(&format!("'Head' is of opset {version}, the model of")), "{error}");
     }

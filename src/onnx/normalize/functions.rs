@@ -2,6 +2,7 @@
 
 use super::super::graph::Names;
 use super::super::schema::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
+use super::opsets::means_the_same;
 use super::{inner, node, opset};
 use prost::Message;
 use std::collections::HashMap;
@@ -13,16 +14,6 @@ const MOST_BYTES: usize = 64 << 20;
 const MOST_GROWTH: usize = 8;
 /// What the attributes that functions hand to their nodes may take, all copies together: they are numbers and short lists.
 const MOST_COPIED: usize = 64 << 20;
-
-/// Operators of which every operator set since 7 says the same, but for types that it takes: nodes of them mean in any what
-/// they mean in their own.
-#[rustfmt::skip]
-const LASTING: [&str; 44] = [
-    "Abs", "Add", "Ceil", "Concat", "Constant", "Conv", "ConvTranspose", "Cos", "Div", "Elu", "Erf", "Exp", "Flatten", "Floor",
-    "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization",
-    "LayerNormalization", "LeakyRelu", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "PRelu", "Pow", "Reciprocal", "Relu",
-    "Selu", "Sigmoid", "Sin", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Transpose", "Where",
-];
 
 /// A function's domain, name and overload.
 pub(in crate::onnx) type Key = (String, String, String);
@@ -161,10 +152,8 @@ impl Inliner<'_> {
     /// The nodes that a call stands for.
     fn body(&mut self, function: &FunctionProto, call: &NodeProto) -> Result<Vec<NodeProto>, String> {
         let own = function.opset_import.iter().find(|o| matches!(o.domain(), "" | "ai.onnx")).map(|o| o.version());
-        let lasting = |node: &NodeProto| !matches!(node.domain(), "" | "ai.onnx") || LASTING.contains(&node.op_type());
-        if let Some(own) =
-            own.filter(|own| *own > self.version || *own < self.version && !function.node.iter().all(lasting))
-        {
+        let lasting = |own: &i64| function.node.iter().all(|node| means_the_same(node, *own, self.version));
+        if let Some(own) = own.filter(|own| *own != self.version && !lasting(own)) {
             let (name, version) = (function.name(), self.version);
             return Err(format!("the function '{name}' is of opset {own}, the model of {version}; give both the same"));
         }

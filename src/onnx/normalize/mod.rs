@@ -10,6 +10,7 @@ pub mod functions;
 pub mod halves;
 pub mod identities;
 pub mod names;
+pub mod opsets;
 pub mod softmax;
 pub mod unread;
 pub mod upsample;
