@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
 use crate::onnx::normalize::{branches, functions, halves, names, softmax};
-use crate::onnx::schema::ModelProto;
+use crate::onnx::schema::{ModelProto, TypeProto};
 use crate::onnx::{Model, surgery};
 
 /// What the file and the user's wishes decide, and what it took.
@@ -68,7 +68,7 @@ pub fn settle(
 /// Whether an output is a tensor, as far as the file says.
 pub(super) fn is_tensor(model: &Model, output: &str) -> bool {
     let declared = model.graph().output.iter().find(|o| o.name() == output).and_then(|o| o.r#type.as_ref());
-    declared.is_none_or(|declared| declared.tensor_type.is_some())
+    declared.is_none_or(|declared| declared.tensor_type.is_some() || *declared == TypeProto::default())
 }
 
 /// [`cut::find`], in the nodes of functions and of stored conditions' branches too where the graph itself shows no classifier:

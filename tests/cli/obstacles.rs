@@ -6,7 +6,7 @@ use super::support::Place;
 use crate::common::golden;
 use adapt::onnx::Model;
 use adapt::onnx::schema::{
-    AttributeProto, GraphProto, NodeProto, TensorProto, TensorType, TypeProto, ValueInfoProto, data_type,
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorType, TypeProto, ValueInfoProto, Wrapped, data_type,
 };
 use adapt::onnx::surgery::tensor_type;
 use adapt::onnx::tensor::{initializer, integers};
@@ -175,13 +175,14 @@ fn what_comes_behind_loops_sequences_and_choices_can_be_trained() {
     }
 }
 
+fn list(element: TypeProto) -> TypeProto {
+    let elem_type = Some(Box::new(element));
+    TypeProto { sequence_type: Some(Box::new(Wrapped { elem_type })), ..Default::default() }
+}
+
 #[test]
 fn outputs_that_are_no_rows_of_numbers() {
     let place = classes();
-    let list = |element: TypeProto| TypeProto {
-        sequence_type: Some(Box::new(adapt::onnx::schema::Wrapped { elem_type: Some(Box::new(element)) })),
-        ..Default::default()
-    };
     let floats = tensor_type(data_type::FLOAT, vec![]);
     behind(&place, vec![node("SequenceConstruct", &["logits"], "list")], Some(list(floats.clone())), vec![]);
     let words = "its output 'list' is no tensor";
@@ -241,8 +242,11 @@ fn a_list_by_names_becomes_a_value_for_each_class() {
     model.proto.opset_import.push(version);
     let graph = model.proto.graph.as_mut().unwrap();
     graph.node.extend([node("Softmax", &["logits"], "p"), zip]);
-    graph.output =
-        vec![ValueInfoProto { name: Some("list".into()), r#type: Some(TypeProto::default()), ..Default::default() }];
+    graph.output = vec![ValueInfoProto {
+        name: Some("list".into()),
+        r#type: Some(list(TypeProto::default())),
+        ..Default::default()
+    }];
     place.write("tiny.onnx", model.to_bytes().unwrap());
     let found = inspected(&place, "tiny.onnx");
     assert_eq!((&found["cut"]["tensor"], &found["problems"]), (&json!("features"), &json!([])));

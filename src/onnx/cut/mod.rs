@@ -46,7 +46,8 @@ pub struct Cut {
     /// What the tensor's bytes stand for, where it is one of a graph quantised in the QOperator format; surgery puts a
     /// `DequantizeLinear` behind it.
     pub dequantize: Option<Dequantize>,
-    /// The output was the choice that the classifier made (`ArgMax`, `TopK`), and becomes what it was made from.
+    /// The output was the choice that the classifier made (`ArgMax`, `TopK`), or a list of its values by names (`ZipMap`),
+    /// and becomes what it was made from.
     pub decided: bool,
     /// Nodes between the old classifier and the output that are kept (places in `graph.node`, in order of execution): a
     /// final activation, casts and identities.
