@@ -37,8 +37,8 @@ pub(super) struct Session {
     at_once: usize,
 }
 
-/// Values that one tensor may have for all images of a run together: 512 MiB.
-const MOST_VALUES: usize = 1 << 27;
+/// Values that one tensor may have for all images of a run together: 256 MiB. Several of them are live at a time.
+const MOST_VALUES: usize = 1 << 26;
 
 impl Session {
     pub(super) fn open(environment: &Environment, version: &str, model: &Model, threads: usize) -> Result<Session> {
