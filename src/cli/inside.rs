@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 
 /// The share of a budget that training may take; the rest is for features, validation and the proof.
 const SHARE_OF_BUDGET: f64 = 0.8;
+/// How much further scores may differ before training than the proof allows: a head drawn by chance has smaller ones, without
+/// a bias, and what training makes of the network is not known. What differs by more is no rounding any more.
+const FAR: f64 = 30.;
 /// Bytes of memory for what a frozen part gives.
 const CACHE_LIMIT: u64 = 2 << 30;
 
@@ -111,7 +114,7 @@ impl Job {
     }
 
     /// Compares what training's program gives for a few images with what the engine that proves the result does, before any
-    /// step: a program that differs by more than the proof allows would fail there, after all the work.
+    /// step: a program that differs by far more than the proof allows would fail there, after all the work.
     fn agrees(&self, work: &Work, data: &Dataset) -> Result<()> {
         let plan = work.plan;
         let images: Vec<&str> = data.split(Split::Train).map(|item| item.path.as_str()).collect();
@@ -126,7 +129,7 @@ impl Job {
         }
         let items = (read, vec![0; theirs.places.len()]);
         let ours = self.network(&self.inside.program, &HashMap::new())?.logits(&self.feed(work, data, &items, None))?;
-        let (far, allowed) = (difference(theirs.rows.view(), ours.view()), tolerance(plan));
+        let (far, allowed) = (difference(theirs.rows.view(), ours.view()), FAR * tolerance(plan));
         if far <= allowed {
             return Ok(());
         }
