@@ -177,6 +177,10 @@ fn operands(node: &NodeProto, inputs: &[Value]) -> Checked<()> {
     if let Some(axis) = numbers(axes).iter().find(|n| n.saturating_abs() > AXES) {
         return Err(format!("there is no axis {axis}"));
     }
+    // tract reads it all the same, from nowhere.
+    if node.is("If") && inputs.first().and_then(|condition| condition.shape.as_deref()).is_some_and(|s| count(s) == 0) {
+        return Err("its condition holds no value".into());
+    }
     let target = match node.op_type() {
         "ConstantOfShape" => 0,
         "Reshape" | "Expand" | "Tile" => 1,

@@ -71,7 +71,9 @@ fn broadcast(inputs: &[Value]) -> Option<Vec<i64>> {
             all.insert(0, 1);
         }
         let behind = all.len() - shape.len();
-        all[behind..].iter_mut().zip(shape).for_each(|(all, &d)| *all = (*all).max(d));
+        // A single row repeats as often as there are others, also not at all.
+        let others = all[behind..].iter_mut().zip(shape).filter(|(_, d)| **d != 1);
+        others.for_each(|(all, &d)| *all = if *all == 1 { d } else { (*all).max(d) });
     }
     Some(all)
 }

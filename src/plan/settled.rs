@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
 use crate::onnx::normalize::{branches, functions, halves, names, softmax};
-use crate::onnx::schema::{ModelProto, TypeProto};
+use crate::onnx::schema::TypeProto;
+use crate::onnx::validate::validate;
 use crate::onnx::{Model, surgery};
 
 /// What the file and the user's wishes decide, and what it took.
@@ -88,7 +89,7 @@ pub(super) fn find(
         return Ok((cut, false));
     }
     let mut flat = model.clone();
-    let inner = flatten(&mut flat.proto).and_then(|()| cut::find(flat.graph(), output, None));
+    let inner = flatten(&mut flat).and_then(|()| cut::find(flat.graph(), output, None));
     match inner {
         Ok(inner) if inner.classifier != Classifier::None => {
             *model = flat;
@@ -98,14 +99,16 @@ pub(super) fn find(
     }
 }
 
-/// Functions' nodes, and those of the branches that stored conditions choose, become the graph's own.
-fn flatten(proto: &mut ModelProto) -> std::result::Result<(), String> {
-    functions::inline(proto)?;
-    if proto.graph.iter().flat_map(|graph| &graph.node).any(|node| node.is("If")) {
-        names::unique(proto)?;
-        branches::take(proto)?;
+/// Functions' nodes, and those of the branches that stored conditions choose, become the graph's own. What they read of each
+/// other was nobody's to check before.
+fn flatten(model: &mut Model) -> std::result::Result<(), String> {
+    functions::inline(&mut model.proto)?;
+    if model.graph().node.iter().any(|node| node.is("If")) {
+        names::unique(&mut model.proto)?;
+        branches::take(&mut model.proto)?;
     }
-    proto.graph.iter_mut().for_each(softmax::join);
+    validate(model).map_err(|error| error.to_string())?;
+    model.proto.graph.iter_mut().for_each(softmax::join);
     Ok(())
 }
 

@@ -118,6 +118,21 @@ fn functions_are_written_out() {
     assert_eq!(difference(&run(&RUNTIME, &model, &shape), &run(&RUNTIME, &passing, &shape)), 0.0);
 }
 
+/// Nothing looks at what a function reads before it is written out.
+#[test]
+fn a_function_that_waits_for_itself_is_no_place_for_a_cut() {
+    let mut g = Graph::new(4);
+    g.input(&[1, 3, 8, 8]);
+    let mut model = g.model("out");
+    model.proto.opset_import.push(OperatorSetIdProto { domain: Some("local".into()), version: Some(1) });
+    graph(&mut model).node.push(local(node("Wait", &["x"], "out", vec![])));
+    let body = vec![node("Add", &["a", "r"], "r", vec![])];
+    model.proto.functions = vec![function("Wait", &["a"], &["r"], body, &[("", 17)])];
+    let options = adapt::plan::PlanOptions::default();
+    let settled = adapt::plan::settle(&mut model, &options, |_, _, _| true).unwrap();
+    assert_eq!(settled.cut.tensor, "out");
+}
+
 /// Nodes that mean in every operator set what they mean in the function's; newer ones need not be known in the model's.
 #[test]
 fn functions_of_older_operator_sets_are_written_out_where_these_say_the_same() {
