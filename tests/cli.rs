@@ -21,6 +21,7 @@ mod cli {
     mod models;
     mod names;
     mod new;
+    mod obstacles;
     mod outputs;
     mod parts;
     mod ready;

@@ -6,6 +6,8 @@ use adapt::Error;
 use adapt::engine::runtime::{self, Found, Places};
 use adapt::engine::{Backend, Choice, Engine};
 use adapt::onnx::Model;
+use adapt::onnx::schema::NodeProto;
+use adapt::onnx::tensor::integers;
 use adapt::progress::{Event, silent};
 use common::{golden, onnx_runtime, tract};
 use ndarray::{Array2, ArrayD, Axis, Slice, concatenate};
@@ -135,6 +137,20 @@ fn bad_models_and_inputs_are_one_line() {
         let missing = Model::open("no/such.onnx").unwrap_err();
         assert!(one_line(missing).starts_with("no/such.onnx"));
     }
+}
+
+#[test]
+fn fewer_images_at_once_where_a_model_makes_large_tensors_of_one() {
+    let backend = onnx_runtime();
+    let mut model = Model::open(golden("tiny.onnx")).unwrap();
+    assert_eq!(backend.open(&model, &[], 1).unwrap().at_once(), 8);
+    // A map of 6 x 2008 x 2008 values behind the padding.
+    let graph = model.proto.graph.as_mut().unwrap();
+    graph.initializer.push(integers("pads", &[0, 0, 1000, 1000, 0, 0, 1000, 1000]));
+    graph.node[0].input[0] = "wide".into();
+    let (op_type, input, output) = (Some("Pad".into()), vec!["x".into(), "pads".into()], vec!["wide".into()]);
+    graph.node.insert(0, NodeProto { op_type, input, output, ..Default::default() });
+    assert_eq!(backend.open(&model, &[], 1).unwrap().at_once(), 2);
 }
 
 #[test]

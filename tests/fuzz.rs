@@ -35,7 +35,7 @@ use adapt::graph::{self, Gradients, Program, Wanted};
 use adapt::onnx::pooling::Pooling;
 use adapt::onnx::schema::ModelProto;
 use adapt::onnx::{batch, cut, surgery, weights};
-use adapt::plan::{input::Declared, labels, preprocessing};
+use adapt::plan::{self, PlanOptions, input::Declared, labels, preprocessing};
 use build::{Graph, Rng};
 use candle_core::{Device, Tensor};
 use prost::Message;
@@ -86,6 +86,7 @@ fn everything(bytes: Vec<u8>, tract: &adapt::Backend) -> bool {
         let _ = (adapted.to_bytes(), batch::free(&adapted, "x", 1, &Default::default(), 1).to_bytes());
     }
     let shape = [None, Some(3), Some(16), Some(16)];
+    let _ = plan::settle(&mut model.clone(), &PlanOptions::default(), |_, _, _| true);
     let _ = (batch::shapes_of(&model, "x"), graph::trainable(&model, &shape), tract.open(&model, &shape, 1));
     let Ok(program) = Program::import(&model, &shape) else { return false };
     for images in [1, 2] {

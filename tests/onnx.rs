@@ -30,6 +30,8 @@ mod sources;
 mod support;
 #[path = "onnx/trials.rs"]
 mod trials;
+#[path = "onnx/written.rs"]
+mod written;
 
 use adapt::onnx::Model;
 use common::golden;

@@ -4,22 +4,26 @@ use super::made::Work;
 use super::resume::Recipe;
 use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
-use adapt::engine::{Extractor, KeptRows};
+use adapt::engine::{BATCH, Extractor, KeptRows};
 use adapt::graph::{Extent, Program, Wanted};
 use adapt::onnx::statistics;
-use adapt::plan::{self, Inside};
+use adapt::plan::{self, Inside, available_threads};
 use adapt::report::Adapted;
 use adapt::train::LinearHead;
 use adapt::train::loss::{Loss, LossKind};
 use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Task, Tuned, Tuning};
+use adapt::verify::{difference, tolerance};
 use adapt::{Error, Result};
-use ndarray::{Array1, Array2};
+use ndarray::Array2;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The share of a budget that training may take; the rest is for features, validation and the proof.
 const SHARE_OF_BUDGET: f64 = 0.8;
+/// How much further scores may differ before training than the proof allows: a head drawn by chance has smaller ones, without
+/// a bias, and what training makes of the network is not known. What differs by more is no rounding any more.
+const FAR: f64 = 30.;
 /// Bytes of memory for what a frozen part gives.
 const CACHE_LIMIT: u64 = 2 << 30;
 
@@ -50,8 +54,8 @@ impl Job {
         spent: Duration,
     ) -> Result<Job> {
         let (plan, classes) = (work.plan, data.classes.len());
-        let nothing = LinearHead { weight: Array2::zeros((classes, plan.features)), bias: Array1::zeros(classes) };
-        let adapted = Adapted::new(work.model, plan, &nothing)?;
+        let adapted =
+            Adapted::new(work.model, plan, &LinearHead::by_chance(classes, plan.features, work.options.seed))?;
         let mut inside = Inside::open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
         if let Some(batch) = inside.program.batch().filter(|batch| *batch > 1) {
             let what = format!("its graph takes {batch} images at once, whatever the step; train a head: --train head");
@@ -92,6 +96,7 @@ impl Job {
             job.recipe = (!recipe.counted).then(|| recipe.clone());
             return Ok(job);
         }
+        job.agrees(work, data)?;
         let mut recipe = Recipe::new(work.model, plan, data, &job.settings)?;
         if job.settings.steps > 0 {
             let seconds = job.try_step(classes)?;
@@ -106,6 +111,32 @@ impl Job {
         recipe.write(work.out)?;
         job.recipe = Some(recipe);
         Ok(job)
+    }
+
+    /// Compares what training's program gives for a few images with what the engine that proves the result does, before any
+    /// step: a program that differs by far more than the proof allows would fail there, after all the work.
+    fn agrees(&self, work: &Work, data: &Dataset) -> Result<()> {
+        let plan = work.plan;
+        let images: Vec<&str> = data.split(Split::Train).map(|item| item.path.as_str()).collect();
+        let few: Vec<&str> = images.iter().step_by(images.len().div_ceil(BATCH).max(1)).copied().collect();
+        let prover = work.options.engine.prover(work.backend, work.progress);
+        let engine = prover.open(&self.adapted.scores(), &plan.input.axes(), available_threads())?;
+        let mut extractor = Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout);
+        let theirs = extractor.run(&data.source, &few, "comparing engines", work.progress)?;
+        let read: Vec<String> = theirs.places.iter().map(|&place| few[place].to_owned()).collect();
+        if read.is_empty() {
+            return Ok(());
+        }
+        let items = (read, vec![0; theirs.places.len()]);
+        let ours = self.network(&self.inside.program, &HashMap::new())?.logits(&self.feed(work, data, &items, None))?;
+        let (far, allowed) = (difference(theirs.rows.view(), ours.view()), FAR * tolerance(plan));
+        if far <= allowed {
+            return Ok(());
+        }
+        let (engine, images) = (prover.name(), items.1.len());
+        let what = format!("training would compute something else than {engine}: for {images} of the images");
+        let what = format!("{what} their scores differ by {far:.1e} of their scale (allowed {allowed:.0e})");
+        Err(Error::model(&work.model.path, format!("{what}; train a head on the frozen network: --train head")))
     }
 
     /// The tensor behind which all that is trained lies, if the rest is frozen.

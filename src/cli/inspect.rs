@@ -4,6 +4,7 @@ mod text;
 
 use super::{InspectOptions, print};
 use adapt::data::Preprocessing;
+use adapt::engine::{Backend, Choice};
 use adapt::graph::{Obstacle, Part, Trainable, trainable};
 use adapt::onnx::cut::{self, Cut};
 use adapt::onnx::graph::Index;
@@ -11,6 +12,7 @@ use adapt::onnx::schema::{GraphProto, NodeProto, TensorProto, ValueInfoProto, da
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, tensor};
 use adapt::plan::{self, Input, PlanOptions, Settled, labels, preprocessing};
+use adapt::progress::silent;
 use adapt::report::json;
 use adapt::{Error, Result};
 use serde::Serialize;
@@ -91,10 +93,14 @@ fn inspect(mut model: Model, options: &InspectOptions) -> (Inspection, Vec<Error
     let settled = plan::settle(&mut model, &wanted, runs).map_err(&mut keep).ok();
     let classes = labels::find(&model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
     let headed = surgery::takes_a_head(&model).map_err(|what| keep(Error::model(&model.path, what))).is_ok();
-    let told = settled.as_ref().map(|settled| look(&model, &settled.cut, &settled.input));
+    let told = settled.as_ref().map(|settled| {
+        let backend = || Backend::resolve(Choice::Ort, None, true, &silent).ok();
+        plan::trainable(&surgery::backbone(&model, &settled.cut, &Pooling::None), &settled.input, backend)
+    });
     let known = settled.as_ref().zip(told.as_ref());
-    let notes = known.map(|(settled, told)| notes(&file, &wanted, settled, told)).unwrap_or_default();
-    let candidates = known.map(|(settled, told)| candidates(&file, settled, told)).unwrap_or_default();
+    known.and_then(|(settled, told)| rowless(&model, settled, told)).into_iter().for_each(&mut keep);
+    let notes = known.map(|(settled, told)| notes(&model, &wanted, settled, told)).unwrap_or_default();
+    let candidates = known.map(|(settled, told)| candidates(&model, settled, told)).unwrap_or_default();
     // What can be told of the input is worth telling, whatever else is wrong.
     let alone = || preprocessing::resolve(&file, wanted.preprocess.as_ref(), wanted.size).ok();
     let (cut, resolved) = match settled {
@@ -110,7 +116,7 @@ fn inspect(mut model: Model, options: &InspectOptions) -> (Inspection, Vec<Error
         opset: file.opset(),
         ir_version: file.proto.ir_version(),
         producer: format!("{} {}", file.proto.producer_name(), file.proto.producer_version()).trim().into(),
-        parameters: graph.initializer.iter().map(floats).sum(),
+        parameters: graph.initializer.iter().chain(graph.node.iter().filter_map(constant)).map(floats).sum(),
         nodes: graph.node.len(),
         inputs: file.inputs().map(ValueInfoProto::shown).collect(),
         outputs: graph.output.iter().map(ValueInfoProto::shown).collect(),
@@ -135,10 +141,20 @@ fn inspect(mut model: Model, options: &InspectOptions) -> (Inspection, Vec<Error
     (found, problems)
 }
 
+/// What stands against the cut where its tensor is known not to have a row for each image.
+fn rowless(model: &Model, settled: &Settled, told: &Trainable) -> Option<Error> {
+    let (tensor, images) = (&settled.cut.tensor, settled.input.batch.unwrap_or(1));
+    let shape = told.shapes.get(tensor)?;
+    let other = shape.first()?.parse().is_ok_and(|first: usize| first != images && first != 1);
+    let what = format!("the tensor '{tensor}' has shape [{}]: no row for each image", shape.join(", "));
+    let what = format!("{}: {what}; choose another --cut", model.path.display());
+    (other || shape.len() < 2).then_some(Error::Usage(what))
+}
+
 /// What a plan would note, as far as it can be told without an engine.
-fn notes(file: &Model, wanted: &PlanOptions, settled: &Settled, told: &Trainable) -> Vec<String> {
-    let mut notes = settled.notes(file);
-    if !fits(&settled.cut, told) && plan::size_is_open(file, wanted) {
+fn notes(model: &Model, wanted: &PlanOptions, settled: &Settled, told: &Trainable) -> Vec<String> {
+    let mut notes = settled.notes(model);
+    if !fits(&settled.cut, told) && plan::size_is_open(model, wanted) {
         notes.push("the file leaves the size of images open: adapting finds one that fits, or give --size".into());
     }
     notes
@@ -163,8 +179,8 @@ fn operators(graph: &GraphProto) -> BTreeMap<String, usize> {
     operators
 }
 
-fn candidates(file: &Model, settled: &Settled, told: &Trainable) -> Vec<Candidate> {
-    let index = Index::new(file.graph());
+fn candidates(model: &Model, settled: &Settled, told: &Trainable) -> Vec<Candidate> {
+    let index = Index::new(model.graph());
     let all = |cut: Cut| Candidate {
         shape: shape(&index, &cut.tensor, &told.shapes)
             .filter(|shape| holds(shape, &cut))
@@ -172,7 +188,7 @@ fn candidates(file: &Model, settled: &Settled, told: &Trainable) -> Vec<Candidat
         parameters_behind: parameters_behind(&index, &cut),
         cut,
     };
-    cut::candidates(file.graph(), &settled.cut.output).into_iter().map(all).collect()
+    cut::candidates(model.graph(), &settled.cut.output).into_iter().map(all).collect()
 }
 
 /// Whether a layer that takes the cut's features can take them from a tensor of this shape.
@@ -208,9 +224,13 @@ fn parameters_behind(index: &Index, cut: &Cut) -> u64 {
     let (nodes, values) = index.ancestors(&[&cut.output]);
     let stored = index.graph.initializer.iter().filter(|t| values.contains(t.name()) && !ahead.1.contains(t.name()));
     let inside = nodes.iter().filter(|place| ahead.0.binary_search(place).is_err());
-    let constants = inside.map(|&place| &index.graph.node[place]).filter(|node| node.is("Constant"));
-    let constants = constants.filter_map(|node| node.attr("value")?.t.as_ref());
+    let constants = inside.filter_map(|&place| constant(&index.graph.node[place]));
     stored.chain(constants).map(floats).sum()
+}
+
+/// The tensor of a `Constant` node.
+fn constant(node: &NodeProto) -> Option<&TensorProto> {
+    node.attr("value").filter(|_| node.is("Constant"))?.t.as_ref()
 }
 
 /// How many values a float tensor has; none for others.

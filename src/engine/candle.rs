@@ -5,8 +5,8 @@ use super::{Engine, Port};
 use crate::error::{Error, Result};
 use crate::graph::Program;
 use crate::graph::attempts::{Purpose, import};
-use crate::onnx::Model;
 use crate::onnx::port::Kind;
+use crate::onnx::{Model, normalize};
 use candle_core::{DType, Device, Tensor};
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
@@ -16,7 +16,11 @@ pub(super) const NAME: &str = "candle";
 /// The version in Cargo.lock, which a test compares.
 pub(super) const VERSION: &str = "0.11.1";
 
-const RUN: Purpose = Purpose { cannot: "candle cannot run it", instead: "choose --engine ort or tract" };
+const RUN: Purpose = Purpose {
+    cannot: "candle cannot run it",
+    instead: "choose --engine ort or tract",
+    refuses: |_, node| normalize::no_gradient(node),
+};
 
 pub(super) struct Session {
     program: Program,

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 /// Images in one run of the engine. Fixed, so that results do not depend on the machine: more gain nothing on a CPU and
-/// cost memory. Very large images go in smaller batches.
+/// cost memory. Very large images go in smaller batches, and so do those of which a model makes very large tensors.
 pub const BATCH: usize = 8;
 /// Values that the images of one batch may have together: 64 MiB.
 const MOST_VALUES: usize = 1 << 24;
@@ -173,7 +173,7 @@ impl Extractor {
         let (preprocessing, layout, pixels) = (self.preprocessing.clone(), self.layout, self.pixels);
         let (height, width) = preprocessing.size();
         let values_of_one = preprocessing.channels() * height as usize * width as usize;
-        let batch = (MOST_VALUES / values_of_one.max(1)).clamp(1, BATCH);
+        let batch = (MOST_VALUES / values_of_one.max(1)).clamp(1, self.engine.at_once());
         // Images of different sizes fit into no batch.
         let batch = if pixels { 1 } else { batch };
         // A model that takes a fixed number at once gets whole numbers of it, not mostly filling.

@@ -55,6 +55,11 @@ pub trait Engine: Send {
     /// The names of the model's outputs, in order.
     fn outputs(&self) -> &[String];
 
+    /// Images that a run should have at most, so that the tensors inside do not take too much memory.
+    fn at_once(&self) -> usize {
+        BATCH
+    }
+
     /// Runs a batch of images and gives the outputs of the given indices, in the order given.
     ///
     /// `input` is `[images, …]` as the model's input has it (a model with a fixed batch is run several times). Each

@@ -8,7 +8,7 @@
 
 use super::messages::in_short;
 use super::port::{Named, in_pieces};
-use super::{Engine, Kind, Port, refused};
+use super::{BATCH, Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::guard::quietly;
@@ -34,12 +34,17 @@ pub(super) struct Session {
     version: String,
     /// The model's file, for errors.
     path: PathBuf,
+    at_once: usize,
 }
+
+/// Values that one tensor may have for all images of a run together: 256 MiB. Several of them are live at a time.
+const MOST_VALUES: usize = 1 << 26;
 
 impl Session {
     pub(super) fn open(environment: &Environment, version: &str, model: &Model, threads: usize) -> Result<Session> {
-        graph::room(model).map_err(|what| Error::model(&model.path, what))?;
-        Self::open_within(environment, version, model, threads, MAX_PROTO)
+        let largest = graph::room(model).map_err(|what| Error::model(&model.path, what))?;
+        let session = Self::open_within(environment, version, model, threads, MAX_PROTO)?;
+        Ok(Session { at_once: (MOST_VALUES / largest.max(1)).clamp(1, BATCH), ..session })
     }
 
     /// Larger weights are handed over one by one where the model has more than `limit` bytes.
@@ -67,7 +72,8 @@ impl Session {
         let inner = made.map_err(|what| refused(model, format!("ONNX Runtime cannot run it: {what}")))?;
         let port = port(&inner).map_err(|what| refused(model, what))?;
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
-        Ok(Session { inner, port, outputs, version: version.to_owned(), path: model.path.clone() })
+        let (version, path) = (version.to_owned(), model.path.clone());
+        Ok(Session { inner, port, outputs, version, path, at_once: BATCH })
     }
 }
 
@@ -137,6 +143,10 @@ impl Engine for Session {
 
     fn input(&self) -> &Port {
         &self.port
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
     }
 
     fn outputs(&self) -> &[String] {

@@ -5,8 +5,10 @@ use super::import::{Builder, chain, decode, trainer, typed};
 use super::{Program, stable};
 use crate::error::{Error, Result};
 use crate::guard::{gave_up, quietly};
+use crate::onnx::graph::Index;
 use crate::onnx::parameters::{self, Parameter};
 use crate::onnx::port::Port;
+use crate::onnx::schema::NodeProto;
 use crate::onnx::statistics::follow;
 use crate::onnx::{Model, normalize, shapes};
 use std::collections::HashSet;
@@ -16,11 +18,14 @@ use std::fmt::Display;
 pub(crate) struct Purpose {
     pub(crate) cannot: &'static str,
     pub(crate) instead: &'static str,
+    /// Whether a node is refused, by what it is and what it reads.
+    pub(crate) refuses: fn(&Index, &NodeProto) -> Option<&'static str>,
 }
 
 pub(super) const INSIDE: Purpose = Purpose {
     cannot: "it cannot be trained inside",
     instead: "train a head behind it, or cut the model so that it stays in the frozen part",
+    refuses: normalize::no_training,
 };
 
 /// The program of a model, its chains as single steps.
@@ -57,10 +62,11 @@ fn import_with(
     purpose: &Purpose,
     inputs: impl FnOnce(&Model) -> Result<(Model, Vec<Parameter>)>,
 ) -> Result<Program> {
-    let Purpose { cannot, instead } = purpose;
+    let Purpose { cannot, instead, refuses } = purpose;
     let refused = |what: String| Error::model(&model.path, what);
     let port = Port::of(model, shape).map_err(refused)?;
-    if let Some((node, why)) = model.graph().node.iter().find_map(|node| Some((node, normalize::no_gradient(node)?))) {
+    let index = Index::new(model.graph());
+    if let Some((node, why)) = model.graph().node.iter().find_map(|node| Some((node, refuses(&index, node)?))) {
         return Err(refused(format!("{cannot}: node {}: {why}; {instead}", node.label())));
     }
     let (changed, parameters) = inputs(model)?;

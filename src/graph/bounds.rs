@@ -40,17 +40,29 @@ pub(super) fn check(model: &Model) -> Checked<()> {
         attributes(node)?;
         operands(node, inputs)
     })
+    .map(drop)
 }
 
-/// As for an import, for engines that need no more than room: a text naming the node that makes a tensor which no image
-/// model has.
-pub(crate) fn room(model: &Model) -> Checked<()> {
-    walk(model, &mut |_, _| Ok(()))
+/// As for an import, for engines that need no more than room: how many values the largest tensor has for one image.
+///
+/// # Errors
+/// A text naming the node that makes a tensor which no image model has.
+pub(crate) fn room(model: &Model) -> Checked<usize> {
+    walk(model, &mut |_, _| Ok(())).map(|made| made.largest as usize)
+}
+
+/// Values that nodes make.
+#[derive(Default)]
+struct Made {
+    /// All together that are made of fewer, or of those, without the image.
+    swollen: i64,
+    /// The most in one tensor.
+    largest: i64,
 }
 
 type Look<'a> = &'a mut dyn FnMut(&NodeProto, &[Value]) -> Checked<()>;
 
-fn walk(model: &Model, look: Look) -> Checked<()> {
+fn walk(model: &Model, look: Look) -> Checked<Made> {
     let graph = model.graph();
     let mut values: HashMap<&str, Value> = HashMap::new();
     let mut empty = graph.initializer.iter().filter(|tensor| tensor.dims.contains(&0));
@@ -68,7 +80,9 @@ fn walk(model: &Model, look: Look) -> Checked<()> {
         }
         values.insert(input.name(), Value::of_shape(dims));
     }
-    follow(graph, &mut values, &mut 0, look)
+    let mut made = Made::default();
+    follow(graph, &mut values, &mut made, look)?;
+    Ok(made)
 }
 
 /// ONNX wants each value made before it is read; what is not could not be followed.
@@ -86,8 +100,8 @@ fn in_order(graph: &GraphProto) -> Checked<()> {
     Ok(())
 }
 
-/// Follows the nodes in order; `made` is how many values have been made of fewer, or of those, without the image.
-fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made: &mut i64, look: Look) -> Checked<()> {
+/// Follows the nodes in order.
+fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made: &mut Made, look: Look) -> Checked<()> {
     for node in &graph.node {
         let refused = |what: String| format!("node {}: {what}", node.label());
         let known = |name: &String| match name.as_str() {
@@ -102,8 +116,9 @@ fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made:
         if let Some(shape) = &output.shape {
             let most = inputs.iter().filter_map(|input| input.shape.as_deref()).map(extent).max().unwrap_or(0);
             output.swollen = fixed && (extent(shape) > most || inputs.iter().any(|input| input.swollen));
-            *made = made.saturating_add(if output.swollen { extent(shape) } else { 0 });
-            if extent(shape) > LARGEST || *made > SWOLLEN {
+            made.swollen = made.swollen.saturating_add(if output.swollen { extent(shape) } else { 0 });
+            made.largest = made.largest.max(extent(shape));
+            if extent(shape) > LARGEST || made.swollen > SWOLLEN {
                 return Err(refused(format!("it makes a tensor of shape {shape:?}, which is too large")));
             }
         }
@@ -161,6 +176,10 @@ fn operands(node: &NodeProto, inputs: &[Value]) -> Checked<()> {
     };
     if let Some(axis) = numbers(axes).iter().find(|n| n.saturating_abs() > AXES) {
         return Err(format!("there is no axis {axis}"));
+    }
+    // tract reads it all the same, from nowhere.
+    if node.is("If") && inputs.first().and_then(|condition| condition.shape.as_deref()).is_some_and(|s| count(s) == 0) {
+        return Err("its condition holds no value".into());
     }
     let target = match node.op_type() {
         "ConstantOfShape" => 0,

@@ -71,7 +71,9 @@ fn broadcast(inputs: &[Value]) -> Option<Vec<i64>> {
             all.insert(0, 1);
         }
         let behind = all.len() - shape.len();
-        all[behind..].iter_mut().zip(shape).for_each(|(all, &d)| *all = (*all).max(d));
+        // A single row repeats as often as there are others, also not at all.
+        let others = all[behind..].iter_mut().zip(shape).filter(|(_, d)| **d != 1);
+        others.for_each(|(all, &d)| *all = if *all == 1 { d } else { (*all).max(d) });
     }
     Some(all)
 }
@@ -135,6 +137,10 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
         "MatMul" => of_shape(shape(0).zip(shape(1)).and_then(|(a, b)| product(&a, &b))),
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Where" | "Equal" | "Mod" | "And" | "Or" | "Less"
         | "Greater" | "Sum" | "Mean" => Value::with(broadcast(inputs), arithmetic(node, inputs)),
+        "Conv" => of_shape(shape(0).zip(shape(1)).and_then(|(x, w)| windows(node, &x, w.get(2..)?, *w.first()?))),
+        "MaxPool" | "AveragePool" | "LpPool" => of_shape(
+            shape(0).zip(node.attr("kernel_shape")).and_then(|(x, kernel)| windows(node, &x, &kernel.ints, *x.get(1)?)),
+        ),
         "Identity" => inputs.first().cloned().unwrap_or_default(),
         "Transpose" if shape(0).is_some_and(|dims| dims.len() < 2) => inputs.first().cloned().unwrap_or_default(),
         "Cast" => {
@@ -143,8 +149,34 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
         }
         // Where a tensor stands for a shape its own axes do not matter, only how many values it has.
         "Unsqueeze" | "Squeeze" => Value::with(numbers(0).map(|numbers| vec![numbers.len() as i64]), numbers(0)),
-        "Relu" | "Sigmoid" | "Tanh" | "Exp" | "Log" | "Sqrt" | "Neg" | "Abs" | "Clip" | "Softmax" | "Erf" | "Floor"
-        | "Ceil" | "Reciprocal" | "Sin" | "Cos" | "Not" => of_shape(shape(0)),
+        "Relu"
+        | "Sigmoid"
+        | "Tanh"
+        | "Exp"
+        | "Log"
+        | "Sqrt"
+        | "Neg"
+        | "Abs"
+        | "Clip"
+        | "Softmax"
+        | "Erf"
+        | "Floor"
+        | "Ceil"
+        | "Reciprocal"
+        | "Sin"
+        | "Cos"
+        | "Not"
+        | "BatchNormalization"
+        | "InstanceNormalization"
+        | "LeakyRelu"
+        | "PRelu"
+        | "HardSwish"
+        | "HardSigmoid"
+        | "Elu"
+        | "Gelu"
+        | "Mish"
+        | "Softplus"
+        | "Dropout" => of_shape(shape(0)),
         _ => Value::default(),
     }
 }
@@ -176,6 +208,29 @@ fn resized(node: &NodeProto, inputs: &[Value]) -> Value {
         scaled(shape, scales, |size, scale| ((i128::from(size) * i128::from(scale)) >> 16).min(1 << 62) as i64)
     });
     Value::of_shape(sizes)
+}
+
+/// What windows over a map of known size give: sizes that are open count as 1, and tell nothing.
+fn windows(node: &NodeProto, x: &[i64], kernel: &[i64], channels: i64) -> Option<Vec<i64>> {
+    let (sides, count) = (x.get(2..)?, kernel.len());
+    if sides.len() != count || sides.iter().any(|&side| side < 2) {
+        return None;
+    }
+    let list = |name: &str, default: i64, length: usize| {
+        let given = node.attr(name).map(|a| a.ints.clone()).filter(|ints| ints.len() == length);
+        given.unwrap_or_else(|| vec![default; length])
+    };
+    let (strides, dilations, pads) =
+        (list("strides", 1, count), list("dilations", 1, count), list("pads", 0, 2 * count));
+    let same = node.attr("auto_pad").is_some_and(|kind| kind.s().starts_with(b"SAME"));
+    let side = |i: usize| {
+        let reach = dilations[i].saturating_mul(kernel[i].saturating_sub(1)).saturating_add(1);
+        let width = sides[i].saturating_add(pads[i]).saturating_add(pads[count + i]);
+        let steps = if same { sides[i].saturating_sub(1) } else { width.saturating_sub(reach) };
+        Some(steps.checked_div(strides[i])?.max(0).saturating_add(1))
+    };
+    let sides = (0..count).map(side).collect::<Option<Vec<i64>>>()?;
+    Some([x[0], channels].into_iter().chain(sides).collect())
 }
 
 fn padded(node: &NodeProto, shape: Option<Vec<i64>>, pads: Option<Vec<i64>>) -> Option<Vec<i64>> {

@@ -86,6 +86,16 @@ struct Found {
     weights: HashMap<String, u64>,
 }
 
+impl Trainable {
+    /// The tensors of `graph` through which everything goes and behind which nothing is known to stand against training; none
+    /// where it could not be told where something does.
+    pub fn starts<'a>(&self, graph: &'a GraphProto) -> Vec<&'a str> {
+        let places: Option<HashSet<usize>> = self.obstacles.iter().map(|o| o.place).collect();
+        let tensors = places.map(|places| narrow(graph, &places)).unwrap_or_default();
+        tensors.into_iter().filter(|tensor| *tensor != graph.output[0].name()).collect()
+    }
+}
+
 impl Found {
     fn nothing(self) -> Trainable {
         Trainable { part: Part::Nothing, parameters: 0, obstacles: self.obstacles, shapes: self.shapes }
@@ -99,7 +109,11 @@ impl Found {
         let inside = inside.iter().filter(|place| ahead.binary_search(place).is_err());
         let read: HashSet<&str> = inside.flat_map(|&place| reads(&graph.node[place])).collect();
         let parameters = read.iter().filter_map(|name| self.weights.get(*name)).sum();
-        let part = from.map_or(Part::All, |tensor| Part::From(tensor.into()));
+        let part = match from {
+            _ if parameters == 0 => Part::Nothing,
+            Some(tensor) => Part::From(tensor.into()),
+            None => Part::All,
+        };
         Trainable { part, parameters, ..self.nothing() }
     }
 }
@@ -124,7 +138,7 @@ fn title(graph: &GraphProto, place: usize) -> &str {
 }
 
 fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
-    let graph = model.graph();
+    let (graph, index) = (model.graph(), Index::new(model.graph()));
     let onnx = import::trainer();
     let local = |node: &NodeProto| {
         let same = |f: &FunctionProto| (f.domain(), f.name()) == (node.domain(), node.op_type());
@@ -133,7 +147,7 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
     let hopeless = |place: usize| {
         let node = &graph.node[place];
         let missing = !onnx.op_register.0.contains_key(node.op_type()) && !local(node);
-        let why = normalize::no_gradient(node).or(missing.then_some("training does not know this operator"))?;
+        let why = normalize::no_training(&index, node).or(missing.then_some("training does not know this operator"))?;
         Some(Obstacle::at(graph, place, why.into()))
     };
     let mut obstacles: Vec<Obstacle> = (0..graph.node.len()).filter_map(hopeless).collect();
@@ -220,8 +234,11 @@ fn import_once(
         let graph = model.graph();
         let places: HashMap<&str, usize> = (0..graph.node.len()).map(|place| (title(graph, place), place)).collect();
         let mut obstacles: Vec<Obstacle> = Vec::new();
+        // tract forgets what the node was called.
+        let choice = changed.graph().node.iter().find(|node| node.is("If")).and_then(|node| node.output.first());
+        let choice = choice.and_then(|output| graph.node.iter().position(|node| node.output.first() == Some(output)));
         let built = Builder::new(&typed, port, batch, parameters)?.build_past(&images, |node, why| {
-            let place = origin(&places, &node.name);
+            let place = origin(&places, &node.name).or(choice.filter(|_| node.op.name() == "IfThenElse"));
             let unknown = || Obstacle::unknown(format!("{} ({}): {why}", node.name, node.op.name()));
             let obstacle = place.map_or_else(unknown, |place| Obstacle::at(graph, place, why.clone()));
             if obstacles.last().is_none_or(|last| last.place != place || place.is_none()) {

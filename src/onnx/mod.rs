@@ -207,6 +207,7 @@ impl schema::NodeProto {
     pub fn computes(&self) -> &str {
         let name = self.op_type();
         match self.domain() {
+            "ai.onnx.ml" if name == "ZipMap" => name,
             "" | "ai.onnx" => name.strip_prefix("QLinear").unwrap_or(name),
             "com.microsoft" if name == "QGemm" => "Gemm",
             "com.microsoft" => name.strip_prefix("QLinear").unwrap_or_default(),

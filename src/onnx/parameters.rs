@@ -62,13 +62,30 @@ pub fn by_node<'a>(index: &Index<'a>) -> Vec<Vec<&'a str>> {
     index.graph.node.iter().map(of_node).collect()
 }
 
+/// Whether a node reads a weight that the file stores quantized: its values are rounded, so that nothing can be trained there.
+pub fn reads_quantized(index: &Index, node: &NodeProto) -> bool {
+    let quantized = |name: &String| {
+        let mut value = name;
+        for _ in 0..MOST_STEPS {
+            match index.producer(value).filter(|_| index.is_fixed(value)) {
+                Some(node) if node.is("DequantizeLinear") => return true,
+                Some(NodeProto { input, .. }) if !input.is_empty() => value = &input[0],
+                _ => return false,
+            }
+        }
+        false
+    };
+    places(node).iter().filter_map(|&place| node.input.get(place)).any(quantized)
+}
+
+/// Real weights are computed in a few steps.
+const MOST_STEPS: usize = 32;
+
 /// The stored tensors that a computed weight is made of: another layout of one, a standardised one (NF-ResNet's, BiT's), one
 /// times its gain. Single numbers belong to the formula.
 fn made_of<'a>(index: &Index<'a>, weight: &str) -> Vec<&'a str> {
-    // Real ones are made in a few steps.
-    const MOST: usize = 32;
     let (mut open, mut found) = (vec![weight], Vec::new());
-    for _ in 0..MOST {
+    for _ in 0..MOST_STEPS {
         let Some(node) = open.pop().and_then(|value| index.producer(value)) else { return found };
         let data = match node.op_type() {
             "Reshape" | "Transpose" | "Unsqueeze" | "Squeeze" | "Flatten" | "Cast" | "BatchNormalization" => 1,

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
 /// Checks names, stored tensors and outputs of the main graph, and puts its nodes into an order in which each value is made
-/// before it is read, as ONNX wants it; one that is in such an order stays in it. A batch of 0 becomes a free one.
+/// before it is read, as ONNX wants it; one that is in such an order stays in it. Sizes of 0 become free ones.
 ///
 /// # Errors
 /// [`Error::Model`] naming the node or tensor.

@@ -4,7 +4,7 @@ use super::probe::probe;
 use super::{Input, available_threads};
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
-use crate::graph::{self, Extent, Part, Program, tail};
+use crate::graph::{self, Extent, Obstacle, Part, Program, Trainable, tail};
 use crate::onnx::Model;
 use crate::onnx::cut::Cut;
 use crate::onnx::schema::{ValueInfoProto, data_type};
@@ -107,17 +107,45 @@ fn behind(model: &Model, start: &str, backend: &Backend, input: &Input) -> Resul
     Ok(Some((tail, program, frozen, shape.to_vec())))
 }
 
+/// What can be trained on the way to a model's first output, as [`graph::trainable`] finds it. Where shapes alone tell of
+/// nothing, an engine is asked for them.
+pub fn trainable(model: &Model, input: &Input, backend: impl FnOnce() -> Option<Backend>) -> Trainable {
+    let told = graph::trainable(model, &input.axes());
+    if told.part != Part::Nothing || told.obstacles.is_empty() {
+        return told;
+    }
+    let mut starts: Vec<String> = told.starts(model.graph()).into_iter().map(String::from).collect();
+    if starts.is_empty() {
+        starts = tail(model, &Extent::Last(1)).map(|tail| tail.starts).unwrap_or_default();
+    }
+    starts.truncate(MOST_TRIED);
+    let backend = if starts.is_empty() { None } else { backend() };
+    let Some(backend) = backend else { return told };
+    for start in starts {
+        let Ok(Some((_, program, ..))) = behind(model, &start, &backend, input) else { continue };
+        let parameters = program.parameters().iter().map(|p| p.values.len() as u64).sum();
+        if parameters > 0 {
+            return Trainable { part: Part::From(start), parameters, ..told };
+        }
+    }
+    told
+}
+
 /// What can be trained of a model that cannot be trained as it was asked for.
 fn advise(model: &Model, error: Error, backend: &Backend, input: &Input) -> Error {
     let Error::Model { path, what } = error else { return error };
-    let opens = |start: String| behind(model, &start, backend, input).is_ok_and(|opened| opened.is_some());
-    let advice = match graph::trainable(model, &input.axes()).part {
-        Part::From(tensor) => format!("what comes behind '{tensor}' can be trained: --train {tensor}"),
-        // What shapes alone do not tell, the engine does.
-        _ if tail(model, &Extent::Last(1)).is_ok_and(|tail| tail.starts.into_iter().take(MOST_TRIED).any(opens)) => {
-            "the last block can be trained: --train last:1".into()
-        }
-        Part::All | Part::Nothing => "a head on the frozen network can be trained: --train head".into(),
+    // The head has two weights of its own.
+    let more = |tensor: &String| tail(model, &Extent::Behind(tensor.clone())).is_ok_and(|tail| tail.depths.len() > 2);
+    let told = trainable(model, input, || Some(backend.clone()));
+    // In the importer's words or ours: as `inspect` has it.
+    let is_told = |o: &&Obstacle| what.contains(&o.node) || what.contains(&format!("'{}' (", o.operator));
+    let named = told.obstacles.iter().filter(|o| !o.node.is_empty()).find(is_told);
+    let what = named.map_or(what.clone(), |Obstacle { node, operator, why, .. }| {
+        format!("it cannot be trained inside: node '{node}' ({operator}): {why}")
+    });
+    let advice = match told.part {
+        Part::From(tensor) if more(&tensor) => format!("what comes behind '{tensor}' can be trained: --train {tensor}"),
+        _ => "a head on the frozen network can be trained: --train head".into(),
     };
     Error::model(path, format!("{what}; {advice}"))
 }

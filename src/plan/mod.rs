@@ -23,7 +23,7 @@ use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
 pub use evidence::Evidence;
 pub use input::Input;
-pub use inside::Inside;
+pub use inside::{Inside, trainable};
 use opener::Opener;
 pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;

@@ -5,7 +5,9 @@ use super::{Input, PlanOptions, extra, size};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
-use crate::onnx::normalize::{functions, halves};
+use crate::onnx::normalize::{branches, functions, halves, names, softmax};
+use crate::onnx::schema::TypeProto;
+use crate::onnx::validate::validate;
 use crate::onnx::{Model, surgery};
 
 /// What the file and the user's wishes decide, and what it took.
@@ -29,7 +31,7 @@ struct Changes {
 }
 
 /// Settles it. `model` comes back with further inputs stored, `bfloat16` widened, and without
-/// functions where the classifier is in one. `runs` tells whether the part up to
+/// functions where the classifier is in one, or in a branch. `runs` tells whether the part up to
 /// a cut runs with images of a size; it is only asked where the size is open.
 ///
 /// # Errors
@@ -50,6 +52,10 @@ pub fn settle(
         let tensor = &cut.tensor;
         return Err(usage(format!("the tensor '{tensor}' does not depend on the image; choose another one to cut at")));
     }
+    if !is_tensor(model, &cut.tensor) {
+        let (what, instead) = (&cut.tensor, "choose a tensor before it with --cut, or another --output");
+        return Err(usage(format!("its output '{what}' is no tensor, and nothing of it can be features; {instead}")));
+    }
     let search = || size::search(model, options, &input, |trial, input| runs(trial, &cut, input));
     let mut sized = None;
     if let Some((other, sourced)) = if open { search() } else { None } {
@@ -60,19 +66,30 @@ pub fn settle(
     Ok(Settled { input, preprocessing, cut, changes: Changes { widened, inlined, sized, stored } })
 }
 
-/// [`cut::find`], in the functions' nodes too where the graph itself shows no classifier: `model` is then, and where `true`
-/// says so, a graph without functions.
+/// Whether an output is a tensor, as far as the file says.
+pub(super) fn is_tensor(model: &Model, output: &str) -> bool {
+    let declared = model.graph().output.iter().find(|o| o.name() == output).and_then(|o| o.r#type.as_ref());
+    declared.is_none_or(|declared| declared.tensor_type.is_some() || *declared == TypeProto::default())
+}
+
+/// [`cut::find`], in the nodes of functions and of stored conditions' branches too where the graph itself shows no classifier:
+/// `model` is then, and where `true` says so, a graph without those. A softmax that is written out at its end becomes one node.
 pub(super) fn find(
     model: &mut Model,
     output: Option<&str>,
     at: Option<&str>,
 ) -> std::result::Result<(Cut, bool), String> {
+    if let Some(graph) = model.proto.graph.as_mut().filter(|_| at.is_none()) {
+        softmax::join(graph);
+    }
     let cut = cut::find(model.graph(), output, at)?;
-    if cut.classifier != Classifier::None || at.is_some() || model.proto.functions.is_empty() {
+    let branches = model.graph().node.iter().any(|node| node.is("If"));
+    let plain = model.proto.functions.is_empty() && !branches;
+    if cut.classifier != Classifier::None || at.is_some() || plain {
         return Ok((cut, false));
     }
     let mut flat = model.clone();
-    let inner = functions::inline(&mut flat.proto).and_then(|()| cut::find(flat.graph(), output, None));
+    let inner = flatten(&mut flat).and_then(|()| cut::find(flat.graph(), output, None));
     match inner {
         Ok(inner) if inner.classifier != Classifier::None => {
             *model = flat;
@@ -82,12 +99,26 @@ pub(super) fn find(
     }
 }
 
+/// Functions' nodes, and those of the branches that stored conditions choose, become the graph's own. What they read of each
+/// other was nobody's to check before.
+fn flatten(model: &mut Model) -> std::result::Result<(), String> {
+    functions::inline(&mut model.proto)?;
+    if model.graph().node.iter().any(|node| node.is("If")) {
+        names::unique(&mut model.proto)?;
+        branches::take(&mut model.proto)?;
+    }
+    validate(model).map_err(|error| error.to_string())?;
+    model.proto.graph.iter_mut().for_each(softmax::join);
+    Ok(())
+}
+
 impl Settled {
     /// What was changed or chosen so that the model can run, a line each.
     pub fn changes(&self) -> impl Iterator<Item = &str> {
         let widened = "the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU";
         let widened = self.changes.widened.then_some(widened);
-        let inlined = "the classifier lies inside a function: the exported file has the functions' nodes in its graph";
+        let inlined =
+            "the classifier lies inside a function or a branch: the exported file has the nodes of those in its graph";
         let inlined = self.changes.inlined.then_some(inlined);
         widened
             .into_iter()
@@ -108,18 +139,20 @@ impl Settled {
             notes.push(format!("of the outputs only '{}' is adapted; dropped: {}", cut.output, others.join(", ")));
         }
         if cut.decided {
-            notes.push(format!(
-                "the output '{}' gave the choice alone: it now gives a value for each class",
-                cut.output
-            ));
+            let gave = if is_tensor(model, &cut.output) { "the choice alone" } else { "a list with names" };
+            notes.push(format!("the output '{}' gave {gave}: it now gives a value for each class", cut.output));
         }
         if cut.heads > 1 {
             let which = if cut.tokens.is_empty() { String::new() } else { format!(", tokens {:?}", cut.tokens) };
             notes.push(format!("one head on '{}'{which} takes the place of {} joined ones", cut.tensor, cut.heads));
         }
         if cut.classifier == Classifier::None {
-            let what = if cut.tensor == cut.output { "the output" } else { "ahead of the final activation," };
-            notes.push(format!("no classifier was found: {what} '{}' is taken as the features", cut.tensor));
+            let what = match () {
+                _ if cut.tensor == cut.output => "the output ",
+                _ if cut.tail.is_empty() => "",
+                _ => "ahead of the final activation, ",
+            };
+            notes.push(format!("no classifier was found: {what}'{}' is taken as the features", cut.tensor));
         }
         if let Some(name) = surgery::renamed(model.graph(), cut) {
             notes.push(format!("the tensor '{}' is kept: the adapted model's output is called '{name}'", cut.output));

@@ -17,6 +17,7 @@ use std::path::Path;
 
 const FEATURES: &str = "features";
 const CHOICE: &str = "the choice alone, no value for each class";
+const LIST: &str = "a list with names, no tensor";
 const UNKNOWN: &str = "no classifier's values, as far as can be seen (a labels.txt with its class names beside it says \
                        otherwise)";
 
@@ -67,6 +68,7 @@ impl Trained {
             _ if ours => None,
             _ if contract["task"] == "features" => Some(FEATURES),
             true => Some(UNKNOWN),
+            false if !settled::is_tensor(&model, &found.output) => Some(LIST),
             false => found.decided.then_some(CHOICE),
         };
         Ok(Trained { output: found.output, model, input, preprocessing, activation, classes, ours, baked, other })

@@ -37,6 +37,11 @@ pub struct Parity {
 /// Images that are compared; more prove no more, and cost time.
 pub const IMAGES: usize = 64;
 
+/// How far outputs may differ, relative to their scale: 1e-3, and 1e-2 for float16 heads. Rounding alone makes 1e-4 at most.
+pub fn tolerance(plan: &Plan) -> f64 {
+    if plan.surgery.data_type == data_type::FLOAT { 1e-3 } else { 1e-2 }
+}
+
 /// What training saw.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
@@ -183,6 +188,12 @@ impl<S: AsRef<str> + Sync> Written<'_, S> {
         let head = self.model.graph().node.iter().rev().find(|n| n.is("Gemm"))?;
         head.output.first().cloned()
     }
+}
+
+/// The largest difference of scores `[images, classes]`, relative to the scale of those expected; infinite where a value is
+/// not a number, or the shapes differ.
+pub fn difference(expected: ArrayView2<f32>, found: ArrayView2<f32>) -> f64 {
+    compare(expected, found, SMALLEST).0
 }
 
 /// The least scale of outputs that differences are relative to: classes whose logits are all smaller are equally

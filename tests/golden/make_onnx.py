@@ -185,7 +185,7 @@ def outputs():
     case("embedding_mobile", join(trunk(), mobile), "features", classifier="none", classes=None, features=7, outputs=[("features", 2)], adapted="logits")
     norm = [tensor(n, 4) for n in ("scale", "shift", "mean")] + [numpy_helper.from_array(np.ones(4, np.float32), "var")]
     norm = ([node("BatchNormalization", ["embedding", "scale", "shift", "mean", "var"], ["normed"])], norm)
-    case("embedding_face", join(pooled(), gemm("embedding"), norm), "normed", classifier="none", features=4, classes=None, outputs=[("normed", 2)], adapted="logits")
+    case("scores_normed", join(pooled(), gemm("embedding"), norm), "features", outputs=[("normed", 2)])
 
 
 def alone():
@@ -300,6 +300,9 @@ def trials():
     extra("qdq", join(pooled(), (head + pair, weights)))
     turned = [node("DequantizeLinear", ["q", "s", "z"], ["ht"]), node("Transpose", ["ht"], ["h"], perm=[1, 0]), node("Gemm", ["features", "h"], ["logits"], transB=1)]
     extra("qdq_transposed", join(pooled(), (turned, weights)))
+    norm = [tensor(n, 16) for n in ("scale", "shift", "mean")] + [numpy_helper.from_array(np.ones(16, np.float32), "var")]
+    norm = ([node("BatchNormalization", ["embedding", "scale", "shift", "mean", "var"], ["normed"])], norm)
+    case("embedding_face", join(pooled(), gemm("embedding", k=16), norm), "normed", classifier="none", features=16, classes=None, outputs=[("normed", 2)], adapted="logits")
 
 
 def main():

@@ -101,6 +101,24 @@ fn what_is_not_known_stays() {
     assert!(inner.node.iter().all(|node| !node.is("If")) && inner.node.iter().any(|node| node.is("Neg")));
 }
 
+/// Stored, or made by repeating something no times.
+#[test]
+fn a_condition_without_a_value_is_refused() {
+    let empty = TensorProto { dims: vec![0], raw_data: Some(Default::default()), ..truth("nothing", true) };
+    let expanded = vec![node("Expand", &["yes", "none"], "nothing", vec![]), choice("nothing", "out", both())];
+    let cases = [(vec![choice("nothing", "out", both())], empty), (expanded, integers("none", &[0]))];
+    for (nodes, stored) in cases {
+        let mut model = model(13, nodes);
+        graph(&mut model).initializer.push(stored);
+        let shape = [None, Some(3), Some(1)];
+        let refused = [Program::import(&model, &shape).map(drop), tract().open(&model, &shape, 1).map(drop)];
+        for result in refused {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("its condition holds no value"), "{error}");
+        }
+    }
+}
+
 /// As older exporters have them around a squeeze and a reshape.
 #[test]
 fn several_are_imported() {

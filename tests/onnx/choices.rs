@@ -116,6 +116,7 @@ fn candidates_are_listed_from_the_output_inwards() {
     let linear = |tensor: &str| (tensor.to_string(), Classifier::Linear);
     assert_eq!(list("mlp"), [linear("active"), linear("features")]);
     assert_eq!(list("embedding_face"), [("normed".into(), Classifier::None), linear("features")]);
+    assert_eq!(list("scores_normed"), [linear("features")]);
     assert_eq!(list("embedding_mobile"), [("features".into(), Classifier::None), ("map".into(), Classifier::Conv)]);
     assert_eq!(list("feature_map"), [("map".into(), Classifier::None)]);
 }

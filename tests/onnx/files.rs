@@ -2,6 +2,7 @@
 
 use crate::common::golden;
 use crate::open;
+use adapt::onnx::schema::dimension::Value::DimValue;
 use adapt::onnx::schema::{ModelProto, StringStringEntryProto, TensorProto};
 use adapt::onnx::weights::Merged;
 use adapt::onnx::{Model, metadata, weights};
@@ -44,17 +45,18 @@ fn nodes_in_any_order_are_put_into_one_that_onnx_allows() {
 }
 
 #[test]
-fn a_batch_of_zero_is_any() {
+fn sizes_of_zero_are_any() {
     let mut proto = ModelProto::decode(&fs::read(golden("tiny_batch1.onnx")).unwrap()[..]).unwrap();
     let graph = proto.graph.as_mut().unwrap();
     for value in graph.input.iter_mut().chain(&mut graph.output) {
         let shape = value.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap();
-        shape.dim[0].value = Some(adapt::onnx::schema::dimension::Value::DimValue(0));
+        shape.dim.iter_mut().step_by(2).for_each(|dim| dim.value = Some(DimValue(0)));
     }
     let model = Model::from_bytes("<test>", proto.encode_to_vec()).unwrap();
     for value in model.graph().input.iter().chain(&model.graph().output) {
         assert_eq!(value.dimensions().unwrap()[0], "N", "{}", value.name());
     }
+    assert_eq!(model.graph().input[0].dimensions().unwrap(), ["N", "3", "?", "8"]);
 }
 
 /// A copy of tiny_external.onnx, with one entry of where its weights lie replaced.

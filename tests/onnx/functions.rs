@@ -116,10 +116,45 @@ fn functions_are_written_out() {
     nodes[3].input[1] = "same".into();
     functions::inline(&mut passing.proto).unwrap();
     assert_eq!(difference(&run(&RUNTIME, &model, &shape), &run(&RUNTIME, &passing, &shape)), 0.0);
-    let mut other = model.clone();
-    other.proto.functions[0].opset_import[0].version = Some(13);
-    let error = functions::inline(&mut other.proto).unwrap_err();
-    assert!(error.contains("'Block' is of opset 13, the model of 17"), "{error}");
+}
+
+/// Nothing looks at what a function reads before it is written out.
+#[test]
+fn a_function_that_waits_for_itself_is_no_place_for_a_cut() {
+    let mut g = Graph::new(4);
+    g.input(&[1, 3, 8, 8]);
+    let mut model = g.model("out");
+    model.proto.opset_import.push(OperatorSetIdProto { domain: Some("local".into()), version: Some(1) });
+    graph(&mut model).node.push(local(node("Wait", &["x"], "out", vec![])));
+    let body = vec![node("Add", &["a", "r"], "r", vec![])];
+    model.proto.functions = vec![function("Wait", &["a"], &["r"], body, &[("", 17)])];
+    let options = adapt::plan::PlanOptions::default();
+    let settled = adapt::plan::settle(&mut model, &options, |_, _, _| true).unwrap();
+    assert_eq!(settled.cut.tensor, "out");
+}
+
+/// Nodes that mean in every operator set what they mean in the function's; newer ones need not be known in the model's.
+#[test]
+fn functions_of_older_operator_sets_are_written_out_where_these_say_the_same() {
+    let mut g = Graph::new(4);
+    g.input(&[1, 4]);
+    let weight = g.weight(&[4, 3]);
+    let mut model = g.model("out");
+    model.proto.opset_import.push(OperatorSetIdProto { domain: Some("local".into()), version: Some(1) });
+    graph(&mut model).node.push(local(node("Head", &["x", &weight], "out", vec![])));
+    let of = |operator: &str, version| {
+        let body = vec![node("Gemm", &["a", "w"], "g", vec![]), node(operator, &["g"], "r", vec![])];
+        let mut model = model.clone();
+        model.proto.functions = vec![function("Head", &["a", "w"], &["r"], body, &[("", version)])];
+        model
+    };
+    for (operator, version) in [("Relu", 11), ("Softmax", 13), ("ReduceMean", 13)] {
+        after(functions::inline, &of(operator, version), &[2, 4]);
+    }
+    for (operator, version) in [("Softmax", 11), ("ReduceSum", 12), ("Relu", 18), ("Unknown", 13)] {
+        let error = functions::inline(&mut of(operator, version).proto).unwrap_err();
+        assert!(error.contains(&format!("'Head' is of opset {version}, the model of")), "{error}");
+    }
 }
 
 #[test]

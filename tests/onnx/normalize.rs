@@ -252,9 +252,12 @@ fn halves_are_widened_for_import() {
 #[test]
 fn a_quantized_graph_says_why_it_cannot_be_trained_inside() {
     let reason = |name| open(name).graph().node.iter().find_map(normalize::no_gradient);
-    // Stored weights that are quantized are constants as others are.
+    // What is stored quantized can be computed with, and not be trained.
     assert!(reason("qdq_transposed").is_none());
-    Program::import(&open("qdq_transposed"), &[]).map(drop).unwrap();
+    let error = Program::import(&open("qdq_transposed"), &[]).map(drop).unwrap_err().to_string();
+    assert!(error.contains("node Gemm -> logits: its weights are stored quantized"), "{error}");
+    let candle = Backend::resolve(Choice::Candle, None, true, &silent).unwrap();
+    candle.open(&open("qdq_transposed"), &[], 1).map(drop).unwrap_or_else(|error| panic!("{error}"));
     assert!(reason("qdq").is_some());
     let mut g = Graph::new(2);
     g.input(&[1, 4]);

@@ -87,12 +87,16 @@ pub fn fix(model: &Model, input: &str) -> Model {
     model
 }
 
-/// Lets a batch that is declared as 0 be any: MXNet's exporter means that.
+/// Lets a batch that is declared as 0 be any, and other sizes of inputs: MXNet's exporter means that.
 pub fn free_zero(graph: &mut GraphProto) {
+    let zero = Some(dimension::Value::DimValue(0));
+    let shapes = graph.input.iter_mut().filter_map(|value| value.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut());
+    let sizes = shapes.flat_map(|shape| shape.dim.iter_mut().skip(1));
+    sizes.filter(|size| size.value == zero).for_each(|size| size.value = None);
     let declared = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
     let shapes = declared.filter_map(|value| value.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut());
     let firsts = shapes.filter_map(|shape| shape.dim.first_mut());
-    firsts.filter(|first| first.value == Some(dimension::Value::DimValue(0))).for_each(|first| *first = symbol("N"));
+    firsts.filter(|first| first.value == zero).for_each(|first| *first = symbol("N"));
 }
 
 fn free_first(value: &mut ValueInfoProto, fixed: usize) {

@@ -46,7 +46,8 @@ pub struct Cut {
     /// What the tensor's bytes stand for, where it is one of a graph quantised in the QOperator format; surgery puts a
     /// `DequantizeLinear` behind it.
     pub dequantize: Option<Dequantize>,
-    /// The output was the choice that the classifier made (`ArgMax`, `TopK`), and becomes what it was made from.
+    /// The output was the choice that the classifier made (`ArgMax`, `TopK`), or a list of its values by names (`ZipMap`),
+    /// and becomes what it was made from.
     pub decided: bool,
     /// Nodes between the old classifier and the output that are kept (places in `graph.node`, in order of execution): a
     /// final activation, casts and identities.
@@ -111,7 +112,8 @@ pub fn find(graph: &GraphProto, output: Option<&str>, at: Option<&str>) -> Resul
             let data_type = float_type(graph, at).unwrap_or(cut.data_type);
             let tail = tail.into_iter().filter(|node| frozen.binary_search(node).is_err()).collect();
             let decided = cut.decided;
-            cut = Cut { data_type, decided, classes: cut.classes, tail, ..embedding(&index, name, at) };
+            let classes = cut.classes;
+            cut = Cut { tensor: at.into(), data_type, decided, classes, tail, ..embedding(&index, name, at) };
             cut.classifier = Classifier::Chosen;
         }
         if best.as_ref().is_none_or(|(other, _)| rank > *other) {

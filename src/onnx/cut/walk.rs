@@ -7,8 +7,8 @@ use super::{Classifier, Cut, bytes, joined};
 
 pub(super) const ACTIVATIONS: [&str; 3] = ["Softmax", "LogSoftmax", "Sigmoid"];
 pub(super) const SHAPE_ONLY: [&str; 5] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"];
-/// Choices made from the scores.
-const DECISIONS: [&str; 2] = ["ArgMax", "TopK"];
+/// Choices made from the scores, and lists of them by the classes' names.
+const DECISIONS: [&str; 3] = ["ArgMax", "TopK", "ZipMap"];
 /// The data comes first; what else they take may be computed.
 const FIRST: [&str; 4] = ["ArgMax", "TopK", "Slice", "Gather"];
 /// Kept behind the new head.
@@ -55,6 +55,8 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
     let mut found: Vec<Cut> = Vec::new();
     let (mut tail, mut value, mut tokens) = (Vec::new(), output, Vec::new());
     let (mut activated, mut pooled, mut hidden, mut bare, mut decided) = (false, false, false, true, false);
+    // Nothing behind the layer but what leaves scores scores, and batch norms.
+    let mut normed = true;
     let mut ahead = None;
     let map = is_map(index, output);
     while let Some(place) = index.producer_index(value).filter(|_| found.len() < MOST) {
@@ -66,7 +68,7 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
                 activated |= !cut.tail.is_empty();
                 tail.extend(&cut.tail);
             }
-            if found.is_empty() && hidden && !activated {
+            if found.is_empty() && hidden && !activated && !(normed && has_odd_width(&cut)) {
                 found.push(embedding(index, output, output));
             }
             if cut.tokens.is_empty() {
@@ -94,8 +96,10 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
         tokens.extend(joined::token(index, node).filter(|_| found.is_empty() && tokens.is_empty()));
         pooled |= is_any(node, &POOLS);
         hidden |= is_any(node, &HIDDEN);
-        bare &=
+        let light =
             [&HARMLESS[..], &SHAPE_ONLY, &CARRIED, &ACTIVATIONS, &DECISIONS].iter().any(|names| is_any(node, names));
+        bare &= light;
+        normed &= light || node.is("BatchNormalization");
         value = input;
     }
     if found.is_empty() {
@@ -110,6 +114,13 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
         }
     }
     Walk { found, tail }
+}
+
+/// Whether a linear layer gives as many values as classes are, and no embedding is wide: 10, 100, 1000, 21841.
+fn has_odd_width(cut: &Cut) -> bool {
+    const OF_EMBEDDINGS: usize = 16;
+    let odd = |classes: usize| !classes.is_multiple_of(OF_EMBEDDINGS);
+    cut.classifier == Classifier::Linear && cut.classes.is_some_and(odd)
 }
 
 /// The head, or the layer of one, that a node completes, if it does, and the value to go on from; `None` where the walk
@@ -161,8 +172,12 @@ fn may_follow(node: &NodeProto) -> bool {
     is_any(node, &POOLS) || is_any(node, &PASSED) || is_any(node, &HIDDEN)
 }
 
-/// A value as features, where no layer is known that the new head replaces.
-pub(super) fn embedding<'a>(index: &Index<'a>, output: &str, tensor: &'a str) -> Cut {
+/// A value as features, where no layer is known that the new head replaces. What puts the images of a batch into one row
+/// is no part of them.
+pub(super) fn embedding<'a>(index: &Index<'a>, output: &str, mut tensor: &'a str) -> Cut {
+    while let Some(node) = index.producer(tensor).filter(|node| joins_images(index, node)) {
+        tensor = &node.input[0];
+    }
     let declared = float_type(index.graph, tensor).or_else(|| float_type(index.graph, output));
     Cut {
         output: output.into(),
@@ -170,6 +185,21 @@ pub(super) fn embedding<'a>(index: &Index<'a>, output: &str, tensor: &'a str) ->
         data_type: declared.unwrap_or(data_type::FLOAT),
         dequantize: bytes::made(index, tensor),
         ..Cut::at(tensor)
+    }
+}
+
+/// Whether a node leaves no axis to the images: files that were made for one image end so.
+fn joins_images(index: &Index, node: &NodeProto) -> bool {
+    let numbers = |name: &str| {
+        let stored = node.input.get(1).and_then(|value| index.integers(value));
+        stored.or_else(|| node.attr(name).map(|a| a.ints.clone())).unwrap_or_default()
+    };
+    match node.op_type() {
+        _ if node.input.is_empty() || !is_any(node, &SHAPE_ONLY) => false,
+        "Reshape" => numbers("shape").len() == 1,
+        "Squeeze" => node.input.len() < 2 && numbers("axes").is_empty() || numbers("axes").contains(&0),
+        "Flatten" => node.int("axis", 1) == 0,
+        _ => false,
     }
 }
 

@@ -10,11 +10,14 @@ pub mod functions;
 pub mod halves;
 pub mod identities;
 pub mod names;
+pub mod opsets;
+pub mod softmax;
 pub mod unread;
 pub mod upsample;
 
 use super::Model;
-use super::graph::Names;
+use super::graph::{Index, Names};
+use super::parameters::reads_quantized;
 use super::schema::{GraphProto, ModelProto, NodeProto};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -63,6 +66,12 @@ pub fn no_gradient(node: &NodeProto) -> Option<&'static str> {
     let recurrent = ["LSTM", "GRU", "RNN"].iter().any(|op| node.is(op));
     let why = "it is quantized, and rounded values have no gradient (those of the float model have)";
     quantized.then_some(why).or(recurrent.then_some("it is recurrent, and recurrent layers cannot be trained inside"))
+}
+
+/// As [`no_gradient`], and why nothing can be trained of what a node reads.
+pub fn no_training(index: &Index, node: &NodeProto) -> Option<&'static str> {
+    let why = "its weights are stored quantized, and rounded values cannot be trained (those of the float model can)";
+    no_gradient(node).or(reads_quantized(index, node).then_some(why))
 }
 
 /// The version of the default operator set.
