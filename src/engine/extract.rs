@@ -1,13 +1,14 @@
 //! Images from disk through an engine, one row of values an image: features of a frozen part, or logits of a model.
 
 use super::Engine;
-use super::cache::{ContentHash, Shelf};
+use super::cache::Shelf;
 use super::kept::{Keeper, KeptRows};
+use super::load::{Batch, load, load_pixels};
+use super::table::{Table, recall};
 use crate::data::{Layout, Preprocessing, Skipped, Source};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
-use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
@@ -40,16 +41,6 @@ pub struct Rows {
     /// Images that could not be read, and why.
     pub skipped: Vec<Skipped>,
 }
-
-struct Batch {
-    input: ArrayD<f32>,
-    places: Vec<usize>,
-    hashes: Vec<ContentHash>,
-    skipped: Vec<Skipped>,
-}
-
-/// Images that are looked up in the cache between two words to the caller.
-const LOOKED_UP: usize = 256;
 
 impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
@@ -95,7 +86,7 @@ impl Extractor {
         stage: &str,
         progress: Progress,
     ) -> Result<Rows> {
-        let mut table = Table { images: paths.len(), width: 0, values: Vec::new(), places: Vec::new() };
+        let mut table = Table::new(paths.len());
         let mut shelf = self.shelf.take();
         let left = match &shelf {
             Some(shelf) if !shelf.is_empty() => recall(shelf, source, paths, &mut table, progress)?,
@@ -234,107 +225,4 @@ impl Extractor {
         }
         Ok(Some(output))
     }
-}
-
-/// One batch of the images that can be read. `start` is the chunk's place in the whole list.
-fn load<S: AsRef<str> + Sync>(source: &Source, chunk: &[S], start: usize, p: &Preprocessing, layout: Layout) -> Batch {
-    let size: usize = p.shape(1, layout).iter().product();
-    let mut input = vec![0f32; size * chunk.len()];
-    let one = |(path, out): (&S, &mut [f32])| {
-        let content = source.content(path.as_ref())?;
-        let hash = content.hash();
-        content.values(p, layout, out)?;
-        Ok(hash)
-    };
-    let results: Vec<std::result::Result<_, String>> =
-        chunk.par_iter().zip(input.par_chunks_mut(size)).map(one).collect();
-    let (mut places, mut hashes, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, result) in results.into_iter().enumerate() {
-        match result {
-            Ok(hash) => {
-                // Rows of unreadable images are closed up.
-                input.copy_within(i * size..(i + 1) * size, places.len() * size);
-                places.push(start + i);
-                hashes.push(hash);
-            }
-            Err(reason) => skipped.push(Skipped { path: chunk[i].as_ref().into(), reason }),
-        }
-    }
-    input.truncate(places.len() * size);
-    let shape = p.shape(places.len(), layout).to_vec();
-    let input = ArrayD::from_shape_vec(shape, input).expect("as many values as the shape says");
-    Batch { input, places, hashes, skipped }
-}
-
-/// One image as it is decoded.
-fn load_pixels(source: &Source, path: &str, start: usize) -> Batch {
-    let decoded = source.content(path).and_then(|content| Ok((content.hash(), content.decode(false)?.to_rgb())));
-    let (image, hashes, skipped) = match decoded {
-        Ok((hash, image)) => (image, vec![hash], Vec::new()),
-        Err(reason) => (Default::default(), Vec::new(), vec![Skipped { path: path.into(), reason }]),
-    };
-    let shape = vec![hashes.len(), image.height() as usize, image.width() as usize, 3];
-    let values = image.into_raw().into_iter().map(f32::from).collect();
-    let input = ArrayD::from_shape_vec(shape, values).expect("as many values as the shape says");
-    Batch { input, places: (start..start + hashes.len()).collect(), hashes, skipped }
-}
-
-/// Rows that come in any order.
-struct Table {
-    images: usize,
-    width: usize,
-    /// Those of all images, once one is known.
-    values: Vec<f32>,
-    places: Vec<usize>,
-}
-
-impl Table {
-    fn put(&mut self, place: usize, row: &[f32]) -> Result<()> {
-        if self.places.is_empty() {
-            self.width = row.len();
-            self.values = vec![0.; self.images * row.len()];
-        }
-        if row.len() != self.width {
-            return Err(Error::Engine("the model's output has a different size from batch to batch".into()));
-        }
-        self.values[place * self.width..(place + 1) * self.width].copy_from_slice(row);
-        self.places.push(place);
-        Ok(())
-    }
-
-    fn done(mut self, skipped: Vec<Skipped>) -> Rows {
-        self.places.sort_unstable();
-        // Rows of unreadable images are closed up.
-        for (to, &from) in self.places.iter().enumerate() {
-            self.values.copy_within(from * self.width..(from + 1) * self.width, to * self.width);
-        }
-        self.values.truncate(self.places.len() * self.width);
-        let rows = Array2::from_shape_vec((self.places.len(), self.width), self.values).expect("rows of one width");
-        Rows { rows, places: self.places, skipped }
-    }
-}
-
-/// Puts the rows that are known into `table`; answers the places of the other images.
-fn recall<S: AsRef<str> + Sync>(
-    shelf: &Shelf,
-    source: &Source,
-    paths: &[S],
-    table: &mut Table,
-    progress: Progress,
-) -> Result<Vec<usize>> {
-    emit(progress, Event::Stage { name: "features from the cache", total: paths.len() as u64 })?;
-    let mut left = Vec::new();
-    let find = |path: &S| source.content(path.as_ref()).ok().and_then(|content| shelf.get(&content.hash()));
-    for (chunk, start) in paths.chunks(LOOKED_UP).zip((0..).step_by(LOOKED_UP)) {
-        let found: Vec<Option<Vec<f32>>> = chunk.par_iter().map(find).collect();
-        let before = left.len();
-        for (place, row) in (start..).zip(found) {
-            match row {
-                Some(row) => table.put(place, &row)?,
-                None => left.push(place),
-            }
-        }
-        emit(progress, Event::Advance((chunk.len() - (left.len() - before)) as u64))?;
-    }
-    Ok(left)
 }

@@ -7,10 +7,12 @@ pub mod cache;
 pub(crate) mod candle;
 mod extract;
 mod kept;
+mod load;
 mod messages;
 mod onnxruntime;
 mod port;
 pub mod runtime;
+mod table;
 mod tract;
 
 use crate::error::{Error, Result};

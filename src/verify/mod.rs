@@ -143,11 +143,6 @@ pub fn verify_baked(
     Err(Error::Parity(format!("{}: {what}", file.display())))
 }
 
-/// What outputs may be off by, relative to their scale.
-fn tolerance(plan: &Plan) -> f64 {
-    if plan.surgery.data_type == data_type::FLOAT { 1e-3 } else { 1e-2 }
-}
-
 /// The file as it was read again, and the images to try it on.
 struct Written<'a, S> {
     model: &'a Model,

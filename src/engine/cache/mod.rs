@@ -6,17 +6,20 @@
 //! whole under another name and renamed: a killed run leaves at most an unfinished file, which nobody reads, and runs at the
 //! same time do not meet. Every row has a checksum; what is damaged is computed again.
 
+mod rows;
+
 use super::Engine;
 use crate::data::{Layout, Preprocessing};
 use crate::error::{Error, Result};
 use crate::onnx::Model;
 use etcetera::BaseStrategy;
+pub use rows::ContentHash;
+use rows::{RowFile, write};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Bytes that the cache may take; what was not used for longest goes first.
@@ -26,10 +29,7 @@ const WIDEST: usize = 1 << 14;
 /// To be raised when the same preprocessing, or the same engine as it is set up here, comes to give other values.
 const CODE: u32 = 1;
 
-const MAGIC: &[u8; 8] = b"adaptft1";
 const EXTENSION: &str = "rows";
-const HASH: usize = 32;
-const CHECK: usize = 8;
 /// New rows are written when they are so many bytes, or so old: a killed run loses no more.
 const FULL: usize = 16 << 20;
 const OLD: Duration = Duration::from_secs(20);
@@ -151,9 +151,6 @@ fn is_rows(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
-/// The SHA-256 of an image's content.
-pub type ContentHash = [u8; HASH];
-
 /// Rows of one frozen part. What cannot be read or written counts as not there: no run fails for its cache.
 pub struct Shelf {
     cache: Cache,
@@ -238,89 +235,4 @@ impl Drop for Shelf {
             let _ = self.cache.prune(LIMIT);
         }
     }
-}
-
-/// A file of rows.
-struct RowFile {
-    file: Mutex<(File, bool)>,
-    width: usize,
-    digests: Vec<ContentHash>,
-}
-
-impl RowFile {
-    /// Reads which images are in it; `None` where it is damaged.
-    fn open(path: &Path) -> Option<RowFile> {
-        let mut file = File::options().read(true).open(path).ok()?;
-        let size = file.metadata().ok()?.len();
-        let mut head = [0; MAGIC.len() + 8];
-        file.read_exact(&mut head).ok()?;
-        let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap_or_default()) as usize;
-        let (width, count) = (number(MAGIC.len()), number(MAGIC.len() + 4));
-        let whole =
-            width > 0 && width <= WIDEST && size == (head.len() + count * HASH + CHECK + count * stride(width)) as u64;
-        if &head[..MAGIC.len()] != MAGIC || !whole {
-            return None;
-        }
-        let mut table = vec![0; count * HASH + CHECK];
-        file.read_exact(&mut table).ok()?;
-        let (digests, sum) = table.split_at(count * HASH);
-        (check(&[&head, digests]) == sum).then(|| RowFile {
-            file: Mutex::new((file, false)),
-            width,
-            digests: digests.as_chunks().0.to_vec(),
-        })
-    }
-
-    /// A row; `None` where it is damaged.
-    fn read(&self, row: usize) -> Option<Vec<f32>> {
-        let start = MAGIC.len() + 8 + self.digests.len() * HASH + CHECK + row * stride(self.width);
-        let mut bytes = vec![0; stride(self.width)];
-        {
-            let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            let (file, used) = &mut *guard;
-            if !std::mem::replace(used, true) {
-                // Only for the order in which files go.
-                let _ = file.set_modified(SystemTime::now());
-            }
-            file.seek(SeekFrom::Start(start as u64)).and_then(|_| file.read_exact(&mut bytes)).ok()?;
-        }
-        let (values, sum) = bytes.split_at(self.width * size_of::<f32>());
-        let sound = check(&[&self.digests[row], values]) == sum;
-        sound.then(|| values.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
-    }
-}
-
-/// Bytes of a row with its checksum.
-fn stride(width: usize) -> usize {
-    width * size_of::<f32>() + CHECK
-}
-
-fn check(parts: &[&[u8]]) -> [u8; CHECK] {
-    let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    *hash.finalize().first_chunk().expect("a hash is longer")
-}
-
-/// Magic, width and count; the images' hashes and a checksum of all this; the rows, each with its own.
-fn write(folder: &Path, new: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let mut head = MAGIC.to_vec();
-    for number in [new[0].1.len(), new.len()] {
-        head.extend((number as u32).to_le_bytes());
-    }
-    new.iter().for_each(|(digest, _)| head.extend(digest));
-    head.extend(check(&[&head]));
-    let mut file = tempfile::Builder::new().prefix(".new").tempfile_in(folder)?;
-    let mut writer = io::BufWriter::new(file.as_file_mut());
-    writer.write_all(&head)?;
-    for (digest, row) in new {
-        let values: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
-        writer.write_all(&values)?;
-        writer.write_all(&check(&[digest, &values]))?;
-    }
-    writer.flush()?;
-    drop(writer);
-    let name = file.path().file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned());
-    let target = folder.join(name.unwrap_or_default()).with_extension(EXTENSION);
-    file.persist_noclobber(target).map(|_| ()).map_err(|e| e.error)
 }

@@ -1,15 +1,9 @@
-//! Images in Parquet files, as Hugging Face data sets have them: a row an image, its file in the column.
-//!
-//! A row cannot be read without all before it, so the images are copied once, when they are listed, into a temporary file
-//! without a name, which is gone when the data set is.
+//! One Parquet file: its columns, and what is in them.
 
-use super::decode::{MAX_BYTES, io_reason};
-use super::records::MOST_IMAGES;
-use super::scan::{Listing, has_extension, split_of};
-use super::table::{Columns, LABELS, PATHS, SPLITS};
-use super::{Skipped, Split};
-use crate::error::{Error, Result};
-use crate::guard::quietly;
+use super::{Cells, ROWS, Rows};
+use crate::data::decode::io_reason;
+use crate::data::records::MOST_IMAGES;
+use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
 use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
@@ -17,157 +11,10 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-
-/// Rows that are decoded at once.
-const ROWS: usize = 64;
-
-/// The images of one data set's files, one behind the other.
-#[derive(Debug)]
-pub(super) struct Rows {
-    prefix: String,
-    file: Mutex<File>,
-    /// Where each image begins and how long it is.
-    places: Vec<(u64, u32)>,
-}
-
-/// What a row holds beside its image.
-#[derive(Debug, Default, Clone, PartialEq)]
-struct Cells {
-    label: Option<String>,
-    split: Option<String>,
-}
-
-/// The Parquet files that `place` is, or holds (or its folder `data`), in order of their names.
-fn find(place: &Path) -> Vec<PathBuf> {
-    let is = |path: &Path| has_extension(path, &["parquet"]) && path.is_file();
-    if is(place) {
-        return vec![place.into()];
-    }
-    let within = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut files: Vec<PathBuf> = entries.filter(|path| is(path)).collect();
-        files.sort();
-        files
-    };
-    Some(within(place)).filter(|files| !files.is_empty()).unwrap_or_else(|| within(&place.join("data")))
-}
-
-impl Rows {
-    /// The path of an image: `row-000123`.
-    pub(super) fn path(&self, number: usize) -> String {
-        format!("{}row-{number:06}", self.prefix)
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.places.len()
-    }
-
-    fn place(&self, path: &str) -> Option<(u64, u32)> {
-        let digits = path.strip_prefix(&self.prefix)?.strip_prefix("row-")?;
-        let number = digits.parse().ok()?;
-        self.places.get(number).copied().filter(|_| self.path(number) == path)
-    }
-
-    /// Whether a path stands for a row.
-    pub(super) fn has(&self, path: &str) -> bool {
-        self.place(path).is_some()
-    }
-
-    /// The image file in the row that a path stands for.
-    pub(super) fn read(&self, path: &str) -> std::result::Result<Vec<u8>, String> {
-        let (start, length) = self.place(path).ok_or("no such row")?;
-        let mut bytes = vec![0; length as usize];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(io_reason)?;
-        match bytes.is_empty() {
-            true => Err("the row has no image in it".into()),
-            false => Ok(bytes),
-        }
-    }
-
-    fn add(&mut self, end: &mut u64, bytes: &[u8]) -> std::io::Result<()> {
-        // A longer one is no image that is read, either.
-        let bytes = if bytes.len() as u64 > MAX_BYTES { &[] } else { bytes };
-        self.file.get_mut().unwrap_or_else(PoisonError::into_inner).write_all(bytes)?;
-        self.places.push((*end, bytes.len() as u32));
-        *end += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-/// The images that `place` is or holds, without labels; `None` where it has no Parquet file.
-///
-/// # Errors
-/// [`Error::Data`] for a damaged file, or one without images.
-pub(super) fn images(place: &Path, prefix: String, columns: &Columns) -> Result<Option<Rows>> {
-    Ok(copy(place, prefix, columns, false)?.map(|(rows, _, _)| rows))
-}
-
-/// The labelled images; `None` where `place` has no Parquet file.
-///
-/// # Errors
-/// As [`images`], and where it cannot be told which column holds the labels.
-pub(super) fn read(place: &Path, columns: &Columns) -> Result<Option<(Rows, Listing)>> {
-    let Some((rows, cells, order)) = copy(place, String::new(), columns, true)? else { return Ok(None) };
-    let mut listing = Listing { order, ..Listing::default() };
-    for (number, (file, cells)) in cells.into_iter().enumerate() {
-        let path = rows.path(number);
-        let mut skip = |reason: String| listing.skipped.push(Skipped { path: path.clone(), reason });
-        let split = match &cells.split {
-            Some(split) => split_of(split),
-            None => Some(file),
-        };
-        match (split, cells.label) {
-            (None, _) => {
-                let split = cells.split.unwrap_or_default();
-                skip(format!("'{}' is no split; give train, val or test", split.escape_debug()));
-            }
-            (_, None) => skip("no label".into()),
-            (Some(split), Some(label)) => {
-                listing.split_form |= split != Split::Train;
-                listing.splits.entry(split).or_default().entry(label).or_default().push(path);
-            }
-        }
-    }
-    if listing.order.is_empty() {
-        listing.order = super::table::in_order(&listing);
-    }
-    Ok(Some((rows, listing)))
-}
-
-type Copied = (Rows, Vec<(Split, Cells)>, Vec<String>);
-
-/// Copies the images of all files, and reads what stands beside them.
-fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Result<Option<Copied>> {
-    let files = find(place);
-    if files.is_empty() {
-        return Ok(None);
-    }
-    let file = tempfile::tempfile().map_err(Error::io(std::env::temp_dir()))?;
-    let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
-    let (mut cells, mut order, mut end) = (Vec::new(), Vec::new(), 0);
-    for path in &files {
-        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        // Of one file alone everything is for training, whatever it is called.
-        let split = split_of(name.split(['-', '_', '.']).next().unwrap_or_default());
-        let split = split.filter(|_| !place.is_file()).unwrap_or(Split::Train);
-        let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end));
-        // A reader that fails on what strangers wrote is no bug of ours.
-        let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));
-        let (own, names) = read.map_err(|what| Error::data(path, what))?;
-        cells.extend(own.into_iter().map(|cells| (split, cells)));
-        if order.is_empty() {
-            order = names;
-        }
-    }
-    Ok(Some((rows, cells, order)))
-}
+use std::path::Path;
 
 /// A file with the places of its columns among the leaves of its schema.
-struct Table {
+pub(super) struct Table {
     reader: SerializedFileReader<File>,
     image: usize,
     label: Option<usize>,
@@ -181,7 +28,7 @@ fn damaged(error: impl std::fmt::Display) -> String {
 }
 
 impl Table {
-    fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, String> {
+    pub fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, String> {
         let reader = SerializedFileReader::new(File::open(path).map_err(io_reason)?).map_err(damaged)?;
         let file = reader.metadata().file_metadata();
         if file.num_rows() as u64 > MOST_IMAGES {
@@ -223,7 +70,7 @@ impl Table {
     }
 
     /// Copies the images behind those of `rows`; gives what stands beside each, and the classes' names in their order.
-    fn copy(self, rows: &mut Rows, end: &mut u64) -> std::result::Result<(Vec<Cells>, Vec<String>), String> {
+    pub fn copy(self, rows: &mut Rows, end: &mut u64) -> std::result::Result<(Vec<Cells>, Vec<String>), String> {
         let mut cells = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(damaged)?;

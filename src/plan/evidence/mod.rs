@@ -1,19 +1,23 @@
 //! Preprocessing decided from the user's images, where nothing tells it: the conventions that people use are tried on a
 //! sample, and compared by how well features separate the classes and how much the old head tells.
 
+mod images;
+mod scores;
+
 use super::preprocessing::{Sourced, parsed};
 use super::{Activation, Plan, available_threads};
-use crate::data::{Color, Dataset, Item, Layout, Preprocessing, Split};
+use crate::data::{Dataset, Item, Preprocessing};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::separation::{information, nearest_agree, probe_agrees};
 use crate::onnx::cut::Classifier;
 use crate::onnx::{Model, surgery};
 use crate::progress::{Event, Progress, emit};
+use images::{pixels, plain, sample, values};
 use ndarray::{Array2, ArrayD};
 use rayon::prelude::*;
+use scores::{Scores, best, choose, difference, mean};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// Conventions for colour images, the commonest first.
 const COLOUR: [&str; 12] = [
@@ -33,8 +37,6 @@ const COLOUR: [&str; 12] = [
 const GREY: [&str; 4] = ["imagenet,color=gray", "raw01,color=gray", "inception,color=gray", "raw255,color=gray"];
 /// Images that are looked at, first by all conventions, then by those that can still be the best.
 const IMAGES: [usize; 2] = [64, 200];
-/// Classes among them.
-const CLASSES: usize = 40;
 /// Fewer tell nothing.
 const LEAST: usize = 24;
 /// Conventions that are so many standard errors worse on the first images are out.
@@ -77,12 +79,6 @@ struct Trial {
     preprocessing: Preprocessing,
     features: Vec<f32>,
     old: Vec<f32>,
-}
-
-/// Scores of a trial's images.
-struct Scores {
-    candidate: Candidate,
-    each: Vec<f64>,
 }
 
 /// Decides the preprocessing of `plan` by the training images of `data` where it is a guess. Gives the extractor with it.
@@ -168,7 +164,7 @@ impl<'a> Tester<'a> {
             Some(engine) => engine,
             None => open(&surgery::backbone(model, cut, &plan.pooling))?,
         };
-        Ok(Tester { plan, data, items: sample(data), engine, old })
+        Ok(Tester { plan, data, items: sample(data, IMAGES[1]), engine, old })
     }
 
     /// `None` where nothing can be told.
@@ -268,82 +264,4 @@ impl<'a> Tester<'a> {
         };
         Scores { candidate, each }
     }
-}
-
-/// Training images, spread over the classes; which ones depends on their paths alone.
-fn sample(data: &Dataset) -> Vec<&Item> {
-    let hash = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
-    let mut classes: Vec<Vec<&Item>> = data.classes.iter().map(|_| Vec::new()).collect();
-    data.split(Split::Train).for_each(|item| classes[item.label].push(item));
-    classes.sort_by_cached_key(|items| items.first().map(|item| hash(&data.classes[item.label])));
-    classes.truncate(CLASSES);
-    classes.iter_mut().for_each(|items| items.sort_by_cached_key(|item| hash(&item.path)));
-    let rounds = classes.iter().map(Vec::len).max().unwrap_or(0);
-    let turns = (0..rounds).flat_map(|round| classes.iter().filter_map(move |items| items.get(round).copied()));
-    turns.take(IMAGES[1]).collect()
-}
-
-/// The same geometry, with pixels left as they are.
-fn plain(p: &Preprocessing) -> Preprocessing {
-    let color = if p.channels() == 1 { p.color } else { Color::Rgb };
-    Preprocessing { color, scale: 1., mean: vec![0.; p.channels()], std: vec![1.; p.channels()], ..p.clone() }
-}
-
-/// An image's bytes, channel after channel; none where it cannot be read.
-fn pixels(data: &Dataset, item: &Item, plain: &Preprocessing) -> Vec<u8> {
-    let mut values = vec![0.; plain.shape(1, Layout::Nchw).iter().product()];
-    match data.source.values(&item.path, plain, Layout::Nchw, &mut values) {
-        Ok(()) => values.into_iter().map(|value| value as u8).collect(),
-        Err(_) => Vec::new(),
-    }
-}
-
-/// The input's values, as `data` gives them.
-fn values(pixels: &[u8], p: &Preprocessing, layout: Layout) -> Vec<f32> {
-    let (channels, plane) = (p.channels(), pixels.len() / p.channels());
-    let mut out = vec![0.; pixels.len()];
-    for channel in 0..channels {
-        let source = if p.color == Color::Bgr { channels - 1 - channel } else { channel };
-        let (mean, std) = (p.mean[source], p.std[source]);
-        let (start, step) = if layout == Layout::Nchw { (channel * plane, 1) } else { (channel, channels) };
-        let places = out[start..].iter_mut().step_by(step);
-        for (out, &pixel) in places.zip(&pixels[source * plane..(source + 1) * plane]) {
-            *out = (f32::from(pixel) * p.scale - mean) / std;
-        }
-    }
-    out
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-fn best(scores: &[Scores]) -> Option<usize> {
-    let score = |i: &usize| scores[*i].candidate.score;
-    // Of equals the first, which is the commonest.
-    (0..scores.len()).rev().max_by(|a, b| score(a).total_cmp(&score(b)))
-}
-
-/// How far `other` is behind `one` on the same images, and the standard error of that.
-fn difference(one: &Scores, other: &Scores) -> (f64, f64) {
-    let each: Vec<f64> = one.each.iter().zip(&other.each).map(|(a, b)| a - b).collect();
-    let (mean, count) = (mean(&each), each.len() as f64);
-    let square: f64 = each.iter().map(|d| (d - mean).powi(2)).sum();
-    (mean, (square / (count - 1.).max(1.) / count.max(1.)).sqrt())
-}
-
-/// The commonest of those that are not worse than the best by more than noise.
-fn choose(scores: Vec<Scores>, images: usize) -> Option<Evidence> {
-    let best = best(&scores)?;
-    let near = |other: &Scores| {
-        let (behind, error) = difference(&scores[best], other);
-        behind <= error
-    };
-    let chosen = scores.iter().position(near).unwrap_or(best);
-    let others = (0..scores.len()).filter(|&i| i != chosen);
-    let score = |i: &usize| scores[*i].candidate.score;
-    let runner_up = others.max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or(chosen);
-    let margin = difference(&scores[chosen], &scores[runner_up]).into();
-    let candidates = scores.into_iter().map(|scores| scores.candidate).collect();
-    Some(Evidence { images, candidates, chosen, margin, runner_up })
 }
