@@ -1,18 +1,17 @@
 //! Nearest neighbours by cosine: exact, block by block, in memory that does not grow with the square of the images.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::random;
+use candle_core::{Device, Tensor};
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-/// Rows of one product: fixed, so that the sums do not depend on the number of threads.
-const QUERIES: usize = 128;
-const BASE: usize = 2048;
-/// Blocks of queries between two words to the caller.
-const BLOCKS: usize = 16;
+/// Rows of one product, whose result then takes 16 MiB.
+const QUERIES: usize = 1024;
+const BASE: usize = 4096;
 /// Multiplications that a search may take; with more, rows are projected to fewer values first.
-const MOST_WORK: f64 = 2e13;
+const MOST_WORK: f64 = 4e12;
 const FEWEST_VALUES: usize = 32;
 
 /// A neighbour.
@@ -30,18 +29,18 @@ pub struct Neighbour {
 /// angles up to a small error (Johnson and Lindenstrauss, 1984).
 ///
 /// # Errors
-/// [`crate::error::Error::Interrupted`].
+/// [`Error::Interrupted`].
 pub fn nearest(rows: ArrayView2<f32>, k: usize, stage: &str, progress: Progress) -> Result<Vec<Vec<Neighbour>>> {
     let images = rows.nrows() as f64;
     let values = ((MOST_WORK / (images * images).max(1.)) as usize).max(FEWEST_VALUES);
-    let rows = if values < rows.ncols() { unit(project(rows, values).view()) } else { unit(rows) };
-    find(rows.view(), rows.view(), k, true, stage, progress)
+    let rows = if values < rows.ncols() { unit(project(rows, values).view())? } else { unit(rows)? };
+    find(&rows, &rows, k, true, stage, progress)
 }
 
 /// The `k` rows of `base` that are nearest to each row of `queries`, nearest first.
 ///
 /// # Errors
-/// [`crate::error::Error::Interrupted`].
+/// [`Error::Interrupted`].
 pub fn nearest_in(
     queries: ArrayView2<f32>,
     base: ArrayView2<f32>,
@@ -49,64 +48,65 @@ pub fn nearest_in(
     stage: &str,
     progress: Progress,
 ) -> Result<Vec<Vec<Neighbour>>> {
-    let (queries, base) = (unit(queries), unit(base));
-    find(queries.view(), base.view(), k, false, stage, progress)
+    find(&unit(queries)?, &unit(base)?, k, false, stage, progress)
+}
+
+fn failed(e: candle_core::Error) -> Error {
+    Error::Engine(format!("comparing images: {e}"))
 }
 
 /// Where `own`, both are the same rows, and none is its own neighbour.
 fn find(
-    queries: ArrayView2<f32>,
-    base: ArrayView2<f32>,
+    queries: &Tensor,
+    base: &Tensor,
     k: usize,
     own: bool,
     stage: &str,
     progress: Progress,
 ) -> Result<Vec<Vec<Neighbour>>> {
-    emit(progress, Event::Stage { name: stage, total: queries.nrows() as u64 })?;
-    let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERIES).zip((0..).step_by(QUERIES)).collect();
-    let mut found = Vec::with_capacity(queries.nrows());
-    for some in blocks.chunks(BLOCKS) {
-        let lists = some.par_iter().map(|(block, start)| search(*block, own.then_some(*start), base, k));
-        let lists: Vec<_> = lists.collect();
-        let before = found.len();
-        found.extend(lists.into_iter().flatten());
-        emit(progress, Event::Advance((found.len() - before) as u64))?;
+    let [count, all] = [queries, base].map(|rows| rows.dims()[0]);
+    emit(progress, Event::Stage { name: stage, total: count as u64 })?;
+    let mut found = Vec::with_capacity(count);
+    for start in (0..count).step_by(QUERIES) {
+        let length = QUERIES.min(count - start);
+        let block = queries.narrow(0, start, length).map_err(failed)?;
+        let mut lists = vec![Vec::with_capacity(k + 1); length];
+        for first in (0..all).step_by(BASE) {
+            let part = base.narrow(0, first, BASE.min(all - first)).and_then(|part| part.t()).map_err(failed)?;
+            let cosines = block.matmul(&part).and_then(|product| product.flatten_all()?.to_vec1::<f32>());
+            let cosines = cosines.map_err(failed)?;
+            let rows = lists.par_iter_mut().zip(cosines.par_chunks(BASE.min(all - first)));
+            rows.enumerate().for_each(|(i, (list, row))| keep(list, row, first, own.then_some(start + i), k));
+        }
+        found.extend(lists);
+        emit(progress, Event::Advance(length as u64))?;
     }
     Ok(found)
 }
 
-/// The neighbours of a block of rows; `start` is its place, where it is one of `base`.
-fn search(block: ArrayView2<f32>, start: Option<usize>, base: ArrayView2<f32>, k: usize) -> Vec<Vec<Neighbour>> {
-    let mut lists = vec![Vec::with_capacity(k + 1); block.nrows()];
-    for (base, first) in base.axis_chunks_iter(Axis(0), BASE).zip((0..).step_by(BASE)) {
-        let cosines = block.dot(&base.t());
-        for (i, (list, cosines)) in lists.iter_mut().zip(cosines.rows()).enumerate() {
-            let own = start.map(|start| start + i);
-            for (&cosine, place) in cosines.iter().zip(first..) {
-                let far = list.len() == k && list.last().is_none_or(|last: &Neighbour| cosine <= last.cosine);
-                if far || Some(place) == own {
-                    continue;
-                }
-                let rank = list.partition_point(|other: &Neighbour| other.cosine >= cosine);
-                list.insert(rank, Neighbour { place, cosine });
-                list.truncate(k);
-            }
+/// Keeps the `k` nearest of a list and a row of cosines to the places from `first` on, without the place `own`.
+fn keep(list: &mut Vec<Neighbour>, cosines: &[f32], first: usize, own: Option<usize>, k: usize) {
+    for (&cosine, place) in cosines.iter().zip(first..) {
+        let far = list.len() == k && list.last().is_none_or(|last| cosine <= last.cosine);
+        if far || Some(place) == own {
+            continue;
         }
+        let rank = list.partition_point(|other| other.cosine >= cosine);
+        list.insert(rank, Neighbour { place, cosine });
+        list.truncate(k);
     }
-    lists
 }
 
 /// Rows of length 1; those of zeros stay.
-fn unit(rows: ArrayView2<f32>) -> Array2<f32> {
-    let mut rows = rows.as_standard_layout().into_owned();
-    let width = rows.ncols().max(1);
-    let values = rows.as_slice_mut().expect("it is in the standard layout");
-    values.par_chunks_mut(width).for_each(|row| {
+fn unit(rows: ArrayView2<f32>) -> Result<Tensor> {
+    let (count, width) = rows.dim();
+    let mut values: Vec<f32> = rows.iter().copied().collect();
+    values.par_chunks_mut(width.max(1)).for_each(|row| {
         let length = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
         let scale = if length > 0. { 1. / length } else { 0. };
         row.iter_mut().for_each(|v| *v = (f64::from(*v) * scale) as f32);
     });
-    rows
+    Tensor::from_vec(values, (count, width), &Device::Cpu).map_err(failed)
 }
 
 /// Each row times a matrix of random signs: `[images, values]`.

@@ -39,7 +39,7 @@ impl Work<'_> {
         let all = [Drop::Duplicates, Drop::Leaks].iter().any(|kind| drop.contains(kind));
         let views = parts.each_ref();
         let found = if all { all_copies } else { quick_copies }(data, &views, self.progress)?;
-        self.warn(&found)?;
+        self.warn(&found, if all { "" } else { "at least " })?;
         self.leave_out(&found, data, &mut parts[0])?;
         let fit = self.fit(&parts[0], data)?;
         let found = wrong_labels(&parts[0], &fit, &data.classes);
@@ -58,18 +58,19 @@ impl Work<'_> {
     }
 
     /// Tells what copies there are.
-    fn warn(&self, found: &[Finding]) -> Result<()> {
+    fn warn(&self, found: &[Finding], least: &str) -> Result<()> {
         let of = |kind: Kind| found.iter().filter(move |finding| finding.kind == kind && finding.split == Split::Train);
         if let Some(first) = of(Kind::Leak).next() {
             let (count, path, other) = (of(Kind::Leak).count(), &first.path, &first.suggestion);
-            let what =
-                format!("training images that are copies of validation or test images: {count}, as {path} of {other}");
+            let what = format!(
+                "training images that are copies of validation or test images: {least}{count}, as {path} of {other}"
+            );
             emit(self.progress, Event::Warning(&format!("{what}; figures flatter (--drop leaks)")))?;
         }
         let (copies, conflicts) = (of(Kind::Duplicate).count(), of(Kind::Conflict).count());
         if copies + conflicts > 0 {
             let what = format!(
-                "training images that are copies of others: {copies}; with copies of another label: {conflicts}"
+                "training images that are copies of others: {least}{copies}; with copies of another label: {conflicts}"
             );
             self.reporter.say(&format!("audit    {what}"));
         }
