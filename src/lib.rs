@@ -22,6 +22,7 @@
 //! # Example
 #![doc = concat!("```no_run\n", include_str!("../examples/adapt.rs"), "\n```")]
 
+pub mod audit;
 pub mod data;
 pub mod engine;
 pub mod error;

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Some(cli::Command::Embed(options)) => cli::embed::run(&options),
         Some(cli::Command::Cut(options)) => cli::cut::run(&options),
         Some(cli::Command::Data(options)) => cli::data::run(&options),
+        Some(cli::Command::Audit(options)) => cli::audit::run(&options),
         Some(cli::Command::Verify(options)) => cli::verify::run(&options),
         Some(cli::Command::Cache(options)) => cli::cache::run(&options),
         Some(cli::Command::Merge(options)) => cli::merge::run(&options),

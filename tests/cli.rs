@@ -9,6 +9,7 @@ mod cli {
     pub mod support;
 
     mod arguments;
+    mod audit;
     mod baked;
     mod cache;
     mod datasets;

@@ -46,14 +46,11 @@ pub struct Made {
 /// A new head on frozen features.
 pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &mut Clock) -> Result<Made> {
     // All before the training, so that an image that cannot be read costs no more time than it must.
-    let train = work.features(data, Split::Train, &mut extractor)?;
-    clock.lap(|seconds| &mut seconds.extract_train);
-    let val = work.features(data, Split::Val, &mut extractor)?;
-    let test = work.features(data, Split::Test, &mut extractor)?;
+    let mut parts = work.all_features(data, &mut extractor, clock)?;
     // With large models the session's memory is needed again.
     drop(extractor);
-    clock.lap(|seconds| &mut seconds.extract_eval);
-    let fit = work.fit(&train, data)?;
+    let fit = work.screened(&mut parts, data)?;
+    let [train, val, test] = parts;
     clock.lap(|seconds| &mut seconds.train);
     let adapted = Adapted::new(work.model, work.plan, &fit.head)?;
     let sample = Features::sample([&test, &val, &train], IMAGES);
@@ -78,7 +75,12 @@ pub fn inside(
 ) -> Result<Made> {
     let options = &work.options.training;
     let (mut probe, mut unseen) = (None, &Split::ALL[..]);
-    if options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On {
+    let probing = options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On;
+    if !work.options.drop.is_empty() {
+        let mut parts = work.all_features(data, &mut extractor, clock)?;
+        probe = Some(work.screened(&mut parts, data)?).filter(|_| probing);
+        unseen = &[];
+    } else if probing {
         let features = work.features(data, Split::Train, &mut extractor)?;
         clock.lap(|seconds| &mut seconds.extract_train);
         probe = Some(work.fit(&features, data)?);
@@ -118,7 +120,17 @@ impl Work<'_> {
         Features::extract(data, split, extractor, self.progress)
     }
 
-    fn fit(&self, features: &Features, data: &Dataset) -> Result<Fit> {
+    /// Those of all splits, in order.
+    fn all_features(&self, data: &mut Dataset, extractor: &mut Extractor, clock: &mut Clock) -> Result<[Features; 3]> {
+        let train = self.features(data, Split::Train, extractor)?;
+        clock.lap(|seconds| &mut seconds.extract_train);
+        let val = self.features(data, Split::Val, extractor)?;
+        let test = self.features(data, Split::Test, extractor)?;
+        clock.lap(|seconds| &mut seconds.extract_eval);
+        Ok([train, val, test])
+    }
+
+    pub fn fit(&self, features: &Features, data: &Dataset) -> Result<Fit> {
         let fitting = Options { seed: self.options.seed, ..Options::default() };
         let fit = fit_softmax(features.rows.view(), &features.labels, data.classes.len(), &fitting, self.progress)?;
         if self.options.verbosity.verbose {

@@ -1,6 +1,7 @@
 //! Arguments, and one file for each command.
 
 pub mod adapt;
+pub mod audit;
 pub mod cache;
 pub mod cut;
 pub mod data;
@@ -17,6 +18,7 @@ pub mod predict;
 pub mod progress;
 pub mod resume;
 pub mod runtime;
+pub mod screen;
 pub mod tables;
 pub mod training;
 pub mod verify;
@@ -68,6 +70,8 @@ pub enum Command {
     New(new::NewOptions),
     /// Shows what a data set holds, or writes its images as files
     Data(data::DataOptions),
+    /// Lists what is wrong with a data set: copies, leaks, wrong labels, images that show nothing
+    Audit(Box<audit::AuditOptions>),
     /// Checks on this machine, in any engine, what a run's model makes of three of its images
     Verify(verify::VerifyOptions),
     /// Shows or empties the cache of features
@@ -105,6 +109,9 @@ pub struct AdaptOptions {
     /// Decides the split and the folds
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Training")]
     pub seed: u64,
+    /// Leave training images out: copies of other ones; copies of images to validate or test; labels that look wrong
+    #[arg(long, value_enum, value_name = "KIND,…", value_delimiter = ',', help_heading = "Training")]
+    pub drop: Vec<screen::Drop>,
     /// Where the head is trained
     #[arg(long, value_enum, default_value = "cpu", help_heading = "Training")]
     pub device: Device,

@@ -61,15 +61,18 @@ impl EngineOptions {
 
 #[derive(Args)]
 pub struct CacheOptions {
-    /// Where features are kept from run to run, or off [default: adapt in the user's cache folder]
-    #[arg(long, value_name = "DIR|off", env = "ADAPT_CACHE", global = true, help_heading = "Engine")]
+    /// Where features are kept from run to run, or off [env: ADAPT_CACHE] [default: adapt in the user's cache folder]
+    // Not by clap, for which a variable that is set is an option that was given: --resume takes none.
+    #[arg(long, value_name = "DIR|off", global = true, help_heading = "Engine")]
     pub cache: Option<PathBuf>,
 }
 
 impl CacheOptions {
     /// The cache, unless it is off.
     pub fn open(&self) -> Option<Cache> {
-        Cache::open(self.cache.as_deref()).filter(|_| self.cache.as_deref() != Some(Path::new("off")))
+        let variable = || std::env::var_os("ADAPT_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let named = self.cache.clone().or_else(variable);
+        Cache::open(named.as_deref()).filter(|_| named.as_deref() != Some(Path::new("off")))
     }
 }
 

@@ -162,7 +162,7 @@ impl Dataset {
         self.items.iter().filter(move |item| item.split == split)
     }
 
-    /// Moves the images that could not be read from the items to the skipped.
+    /// Moves images that could not be read, or are not wanted, from the items to the skipped.
     pub fn remove_unreadable(&mut self, unreadable: Vec<Skipped>) {
         let paths: std::collections::HashSet<&str> = unreadable.iter().map(|s| s.path.as_str()).collect();
         self.items.retain(|item| !paths.contains(item.path.as_str()));

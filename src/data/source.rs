@@ -160,6 +160,17 @@ pub enum Content<'a> {
 }
 
 impl Content<'_> {
+    /// The format, from the content itself.
+    ///
+    /// # Errors
+    /// A short reason when it is no image.
+    pub fn format(&self) -> Result<String, String> {
+        match self {
+            Content::File(bytes) => look(Cursor::new(bytes)).map(|(format, _)| format),
+            Content::Record(..) => Ok("raw".into()),
+        }
+    }
+
     /// The pixels; see [`Source::decode`].
     ///
     /// # Errors

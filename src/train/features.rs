@@ -60,6 +60,14 @@ impl Features {
         Ok(Features { split, rows: found.rows, labels, paths })
     }
 
+    /// Keeps the images whose paths `keep` takes.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let places: Vec<usize> = (0..self.paths.len()).filter(|&place| keep(&self.paths[place])).collect();
+        self.rows = self.rows.select(Axis(0), &places);
+        self.labels = places.iter().map(|&place| self.labels[place]).collect();
+        self.paths = places.iter().map(|&place| std::mem::take(&mut self.paths[place])).collect();
+    }
+
     /// The same images with a head's scores as their rows.
     ///
     /// # Errors

@@ -93,6 +93,9 @@ pub struct Fit {
     pub iterations: usize,
     /// The minimum found: mean cross-entropy over the training images + l2/2·‖W‖², W on standardised features.
     pub objective: f64,
+    /// Every image's probabilities at that strength by the model that did not learn from it: [images, classes]; [0, classes]
+    /// when the strength was given.
+    pub out_of_fold: Array2<f32>,
 }
 
 /// How to fit.
@@ -135,14 +138,14 @@ pub fn fit_softmax(
     let scaler = Scaler::new(features);
     let rows = Rows::new(scaler.apply(features), labels, classes, &options.device)?;
     let mut model = rows.model(vec![true; labels.len()]);
-    let (l2, folds, candidates) = match options.l2 {
-        Some(l2) => (l2, 0, Vec::new()),
+    let (l2, folds, candidates, out_of_fold) = match options.l2 {
+        Some(l2) => (l2, 0, Vec::new(), Array2::zeros((0, classes))),
         None => {
             let folds = options.folds.min(smallest).max(2);
             let fold = folds::stratified(labels, folds, options.seed);
             let choice = path::cross_validate(&rows, &fold, folds, progress)?;
             model.parameters = choice.start;
-            (choice.l2, folds, choice.candidates)
+            (choice.l2, folds, choice.candidates, choice.out_of_fold)
         }
     };
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
@@ -153,7 +156,7 @@ pub fn fit_softmax(
     if !head.weight.iter().chain(&head.bias).all(|v| v.is_finite()) {
         return Err(Error::Train("the head overflowed; the features span too many orders of magnitude".into()));
     }
-    Ok(Fit { head, l2, folds, candidates, iterations: model.iterations, objective: model.loss })
+    Ok(Fit { head, l2, folds, candidates, iterations: model.iterations, objective: model.loss, out_of_fold })
 }
 
 /// The objective that [`fit_softmax`] minimises, and its gradient by weight and bias, at `head`. Unlike there, the

@@ -3,7 +3,9 @@
 use super::Candidate;
 use super::softmax::{Model, Rows};
 use crate::error::Result;
+use crate::metrics::softmax;
 use crate::progress::{Event, Progress, emit};
+use ndarray::Array2;
 
 /// A ranking needs no more precision than this (relative objective), nor more steps at one strength.
 const TOLERANCE: f64 = 1e-3;
@@ -23,6 +25,8 @@ pub(super) struct Choice {
     pub(super) l2: f64,
     /// The mean of the folds' parameters there: a good start for the final head.
     pub(super) start: Vec<f32>,
+    /// Every image's probabilities there, by the model that did not learn from it: [images, classes].
+    pub(super) out_of_fold: Array2<f32>,
 }
 
 /// Walks from strong to weak, each strength starting where the last one ended, and chooses the lowest out-of-fold
@@ -32,7 +36,8 @@ pub(super) fn cross_validate(rows: &Rows, fold: &[usize], folds: usize, progress
     emit(progress, Event::Stage { name: "choosing the strength", total: STRENGTHS as u64 })?;
     let n = fold.len() as f64;
     let mut models: Vec<Model> = (0..folds).map(|f| rows.model(fold.iter().map(|&g| g != f).collect())).collect();
-    let mut choice = Choice { candidates: Vec::new(), l2: 0.0, start: Vec::new() };
+    let none = Array2::zeros((0, rows.classes));
+    let mut choice = Choice { candidates: Vec::new(), l2: 0.0, start: Vec::new(), out_of_fold: none };
     let (mut best, mut worse) = (f64::INFINITY, 0);
     for i in 0..STRENGTHS {
         let l2 = rows.features as f64 / (n * FIRST * 10f64.powf(0.5 * f64::from(i)));
@@ -43,6 +48,7 @@ pub(super) fn cross_validate(rows: &Rows, fold: &[usize], folds: usize, progress
         if candidate.log_loss < best {
             best = candidate.log_loss;
             (choice.l2, choice.start) = (l2, mean(&models));
+            choice.out_of_fold = rows.out_of_fold(&models, fold);
         }
         choice.candidates.push(candidate);
         emit(progress, Event::Advance(1))?;
@@ -62,6 +68,13 @@ fn mean(models: &[Model]) -> Vec<f32> {
 }
 
 impl Rows<'_> {
+    /// Every image's probabilities under the model that did not learn from it.
+    fn out_of_fold(&self, models: &[Model], fold: &[usize]) -> Array2<f32> {
+        let k = self.classes;
+        let logits = |i: usize, class: usize| models[fold[i]].logits[i * k + class] as f32;
+        softmax(Array2::from_shape_fn((fold.len(), k), |(i, class)| logits(i, class)).view())
+    }
+
     /// Every image's loss and hit under the model that did not learn from it.
     fn judge(&self, models: &[Model], fold: &[usize], l2: f64) -> Candidate {
         let k = self.classes;

@@ -3,8 +3,9 @@
 use super::support::Place;
 use std::fs;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "config.json",
+    "golden",
     "labels.txt",
     "metrics.json",
     "model.onnx",

@@ -1,0 +1,110 @@
+//! From what was measured to what may be wrong with which image.
+
+use super::facts::Facts;
+use super::near::{BLANK, Pair};
+use super::neighbours::Neighbour;
+use super::suspects::Judgement;
+use super::{Finding, Kind};
+use crate::data::{Item, Split};
+use std::collections::BTreeMap;
+
+/// Images with a shorter side below this show next to nothing, …
+const TINY: u32 = 8;
+/// … and so do those whose shorter side is this many times below the usual.
+const SMALLER: u32 = 8;
+/// Deviations from the usual from which on an image is like no other.
+const FAR: f64 = 3.;
+
+pub(super) fn finding(classes: &[String], item: &Item, kind: Kind, score: f32, suggestion: String) -> Finding {
+    let (path, label) = (item.path.clone(), classes[item.label].clone());
+    Finding { path, label, split: item.split, kind, score, suggestion }
+}
+
+/// What copies mean: a leak where one image is there to train and the other is not, a conflict where labels differ, else a
+/// duplicate (of two splits that do not train, the one of `val`). One finding of each kind an image, of its nearest copy.
+pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Finding> {
+    // The copy of each image and kind, and how far it is.
+    let mut nearest: BTreeMap<(usize, Kind), (f32, usize)> = BTreeMap::new();
+    let mut put = |place: usize, kind: Kind, distance: f32, other: usize| {
+        let best = nearest.entry((place, kind)).or_insert((distance, other));
+        if distance < best.0 {
+            *best = (distance, other);
+        }
+    };
+    for pair in pairs.iter().filter(|pair| pair.is_copy()) {
+        let ([a, b], distance) = (pair.places, pair.distance());
+        let trains = |place: usize| items[place].split == Split::Train;
+        let differ = items[a].label != items[b].label;
+        if differ {
+            put(a, Kind::Conflict, distance, b);
+            put(b, Kind::Conflict, distance, a);
+        }
+        match (trains(a), trains(b)) {
+            (true, false) => put(a, Kind::Leak, distance, b),
+            (false, true) => put(b, Kind::Leak, distance, a),
+            _ if differ => {}
+            // Of images to validate and to test, the one to test is not to go.
+            _ if items[a].split < items[b].split => put(a, Kind::Duplicate, distance, b),
+            _ if items[b].split < items[a].split => put(b, Kind::Duplicate, distance, a),
+            _ => put(b, Kind::Duplicate, distance, a),
+        }
+    }
+    let named = |((place, kind), (distance, other)): ((usize, Kind), (f32, usize))| {
+        finding(classes, items[place], kind, 1. - distance, items[other].path.clone())
+    };
+    nearest.into_iter().map(named).collect()
+}
+
+/// Labels that are probably wrong, with the likelier one.
+pub fn mislabelled(classes: &[String], items: &[&Item], judgement: &Judgement) -> Vec<Finding> {
+    let named = |&place: &usize| {
+        let other = classes[judgement.other[place]].clone();
+        finding(classes, items[place], Kind::Suspect, 1. - judgement.quality[place], other)
+    };
+    judgement.suspects.iter().map(named).collect()
+}
+
+/// Images that are one colour all over, or too small to show anything.
+pub fn showing_nothing(classes: &[String], items: &[&Item], facts: &[Facts]) -> Vec<Finding> {
+    let side = |facts: &Facts| facts.size[0].min(facts.size[1]);
+    let mut sides: Vec<u32> = facts.iter().map(side).collect();
+    sides.sort_unstable();
+    let usual = sides.get(sides.len() / 2).copied().unwrap_or(0);
+    let limit = TINY.max(usual.div_ceil(SMALLER));
+    let mut found = Vec::new();
+    for (item, facts) in items.iter().zip(facts) {
+        if facts.spread() < BLANK {
+            found.push(finding(classes, item, Kind::Blank, 1. - facts.spread() / BLANK, "one colour all over".into()));
+        }
+        if side(facts) < limit {
+            let size = format!("{}x{} pixels", facts.size[0], facts.size[1]);
+            found.push(finding(classes, item, Kind::Tiny, 1. - side(facts) as f32 / limit as f32, size));
+        }
+    }
+    found
+}
+
+/// Images that are far from all others: the logarithm of the mean distance (1 − cosine) to the neighbours is more than three
+/// deviations above the usual, both robust (median, and median absolute deviation times 1.4826).
+pub fn outliers(classes: &[String], items: &[&Item], near: &[Vec<Neighbour>]) -> Vec<Finding> {
+    let distance = |list: &Vec<Neighbour>| {
+        let sum: f64 = list.iter().map(|other| f64::from(1. - other.cosine)).sum();
+        // Copies have none, up to rounding.
+        (sum / list.len().max(1) as f64).max(1e-6).ln()
+    };
+    let distances: Vec<f64> = near.iter().map(distance).collect();
+    let usual = median(distances.clone());
+    let deviation = 1.4826 * median(distances.iter().map(|distance| (distance - usual).abs()).collect());
+    let far = items.iter().zip(&distances).map(|(item, distance)| (item, (distance - usual) / deviation.max(1e-3)));
+    let far = far.filter(|(_, far)| *far > FAR);
+    let named = |(item, far): (&&Item, f64)| {
+        let reason = format!("{far:.1} deviations farther from all others than usual");
+        finding(classes, item, Kind::Outlier, (1. - 1. / far) as f32, reason)
+    };
+    far.map(named).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.)
+}

@@ -1,0 +1,117 @@
+//! What the main job finds wrong with its images on the way, and what it leaves out where it is told to.
+
+use super::made::Work;
+use super::tables::quoted;
+use adapt::Result;
+use adapt::audit::{Finding, Kind, all_copies, mislabelled, quick_copies, suspects};
+use adapt::data::{Dataset, Item, Skipped, Split};
+use adapt::error::printable;
+use adapt::progress::{Event, emit};
+use adapt::train::{Features, Fit};
+use std::collections::HashSet;
+
+/// What is left out of the training images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Drop {
+    /// Copies of other training images but the first; all of them where their labels differ
+    Duplicates,
+    /// Copies of images to validate or test
+    Leaks,
+    /// Images whose labels are probably wrong
+    Suspects,
+}
+
+impl Drop {
+    fn takes(self, kind: Kind) -> bool {
+        match self {
+            Drop::Duplicates => matches!(kind, Kind::Duplicate | Kind::Conflict),
+            Drop::Leaks => kind == Kind::Leak,
+            Drop::Suspects => kind == Kind::Suspect,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Looks for copies, leaves out those that are not wanted, trains a head, leaves out what it shows to be labelled
+    /// wrongly where that is wanted, and trains it again then.
+    pub fn screened(&self, parts: &mut [Features; 3], data: &mut Dataset) -> Result<Fit> {
+        let drop = &self.options.drop;
+        let all = [Drop::Duplicates, Drop::Leaks].iter().any(|kind| drop.contains(kind));
+        let views = parts.each_ref();
+        let found = if all { all_copies } else { quick_copies }(data, &views, self.progress)?;
+        self.warn(&found, if all { "" } else { "at least " })?;
+        self.leave_out(&found, data, &mut parts[0])?;
+        let fit = self.fit(&parts[0], data)?;
+        let found = wrong_labels(&parts[0], &fit, &data.classes);
+        if !found.is_empty() {
+            let (count, share) = (found.len(), 100. * found.len() as f64 / parts[0].paths.len() as f64);
+            let what = format!(
+                "training images that look like another class, wrongly labelled or hard: {count} ({share:.1} %)"
+            );
+            let data = quoted(&data.source.place().display().to_string());
+            self.reporter.say(&format!("audit    {what}: adapt audit --data {} lists them", printable(&data)));
+        }
+        match self.leave_out(&found, data, &mut parts[0])? {
+            0 => Ok(fit),
+            _ => self.fit(&parts[0], data),
+        }
+    }
+
+    /// Tells what copies there are.
+    fn warn(&self, found: &[Finding], least: &str) -> Result<()> {
+        let of = |kind: Kind| found.iter().filter(move |finding| finding.kind == kind && finding.split == Split::Train);
+        if let Some(first) = of(Kind::Leak).next() {
+            let (count, path, other) = (of(Kind::Leak).count(), &first.path, &first.suggestion);
+            let what = format!(
+                "training images that are copies of validation or test images: {least}{count}, as {path} of {other}"
+            );
+            emit(self.progress, Event::Warning(&format!("{what}; figures flatter (--drop leaks)")))?;
+        }
+        let (copies, conflicts) = (of(Kind::Duplicate).count(), of(Kind::Conflict).count());
+        if copies + conflicts > 0 {
+            let what = format!(
+                "training images that are copies of others: {least}{copies}; with copies of another label: {conflicts}"
+            );
+            self.reporter.say(&format!("audit    {what}"));
+        }
+        Ok(())
+    }
+
+    /// Leaves training images out; answers how many.
+    fn leave_out(&self, found: &[Finding], data: &mut Dataset, train: &mut Features) -> Result<usize> {
+        let mut seen = HashSet::new();
+        let skipped: Vec<Skipped> = found
+            .iter()
+            .filter(|finding| finding.split == Split::Train)
+            .filter(|finding| self.options.drop.iter().any(|drop| drop.takes(finding.kind)))
+            .filter(|finding| seen.insert(finding.path.clone()))
+            .map(|finding| Skipped { path: finding.path.clone(), reason: reason(finding) })
+            .collect();
+        if skipped.is_empty() {
+            return Ok(0);
+        }
+        train.retain(|path| !seen.contains(path));
+        self.reporter.say(&format!("audit    training images left out: {}, listed in run.json", skipped.len()));
+        data.remove_unreadable(skipped);
+        data.check_classes()?;
+        Ok(seen.len())
+    }
+}
+
+fn reason(finding: &Finding) -> String {
+    let Finding { label, suggestion, .. } = finding;
+    match finding.kind {
+        Kind::Leak => format!("a copy of {suggestion}, which validates or tests (--drop leaks)"),
+        Kind::Conflict => format!("a copy of {suggestion}, which has another label (--drop duplicates)"),
+        Kind::Suspect => format!("labelled {label}, looks like {suggestion} (--drop suspects)"),
+        _ => format!("a copy of {suggestion} (--drop duplicates)"),
+    }
+}
+
+/// Training images whose labels are probably wrong, by what cross-validation said of them.
+fn wrong_labels(train: &Features, fit: &Fit, classes: &[String]) -> Vec<Finding> {
+    let judgement = suspects::judge(fit.out_of_fold.view(), &train.labels);
+    let item = |(path, &label): (&String, &usize)| Item { path: path.clone(), label, split: Split::Train };
+    let items: Vec<Item> = train.paths.iter().zip(&train.labels).map(item).collect();
+    mislabelled(classes, &items.iter().collect::<Vec<_>>(), &judgement)
+}

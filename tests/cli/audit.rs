@@ -1,0 +1,121 @@
+//! The audit through the command line, and what the main job leaves out.
+
+use super::support::Place;
+use adapt::random::{stream, uniform};
+use image::imageops::{FilterType, resize};
+use image::{Rgb, RgbImage};
+use std::fs;
+
+/// Two classes of images that all differ, with `copies` of test images and of each other among those to train.
+fn place() -> Place {
+    let place = Place::usual();
+    for (split, count) in [("train", 12), ("test", 4)] {
+        for (class, name) in ["a", "b"].iter().enumerate() {
+            let folder = place.path(format!("set/{split}/{name}"));
+            fs::create_dir_all(&folder).unwrap();
+            for i in 0..count {
+                let mut random = stream(class as u64, split, 0, i);
+                let coarse =
+                    RgbImage::from_fn(6, 6, |_, _| Rgb([0; 3].map(|_: u8| (uniform(&mut random) * 180.) as u8)));
+                let mut image = resize(&coarse, 24, 24, FilterType::CatmullRom);
+                image.pixels_mut().for_each(|pixel| pixel[2] = 60 + 100 * class as u8);
+                image.save(folder.join(format!("{i:02}.png"))).unwrap();
+            }
+        }
+    }
+    let copy =
+        |from: &str, to: &str| fs::copy(place.path("set").join(from), place.path("set").join(to)).map(|_| ()).unwrap();
+    copy("test/a/01.png", "train/a/leak.png");
+    copy("train/a/03.png", "train/a/twin.png");
+    copy("train/b/05.png", "train/a/other.png");
+    place
+}
+
+#[test]
+fn the_audit_lists_what_was_planted() {
+    let place = place();
+    let audit = |more: &str| place.adapt(&format!("audit --data set --onnx tiny.onnx --val 0 {more}")).succeeds();
+    let table = audit("");
+    assert!(table.out.contains("set: 35 images: 1 leak, 2 conflicts"), "{}", table.out);
+    assert!(table.out.contains("train/a/leak.png") && table.out.contains("alone tells"), "{}", table.out);
+    let found: serde_json::Value = serde_json::from_str(&audit("--json").out).unwrap();
+    let findings = found["findings"].as_array().unwrap();
+    let of = |kind: &str| -> Vec<(&str, &str)> {
+        let own = findings.iter().filter(|finding| finding["kind"] == kind);
+        own.map(|f| (f["path"].as_str().unwrap(), f["suggestion"].as_str().unwrap())).collect()
+    };
+    assert_eq!(of("leak"), [("train/a/leak.png", "test/a/01.png")]);
+    assert_eq!(of("duplicate"), [("train/a/twin.png", "train/a/03.png")]);
+    assert_eq!(of("conflict"), [("train/a/other.png", "train/b/05.png"), ("train/b/05.png", "train/a/other.png")]);
+    assert_eq!((&found["images"], &found["counts"]["leak"]), (&35.into(), &1.into()));
+
+    // The CSV has every image, and is a data set where they lie.
+    let csv = audit("--csv").out;
+    let lines: Vec<_> = csv.lines().collect();
+    assert!(lines.len() == 36 && lines[1].starts_with("train/a/leak.png,a,train,leak"), "{csv}");
+    assert_eq!(lines[0], "path,label,split,kind,score,suggestion");
+    let edited: Vec<_> = lines.iter().filter(|line| !line.contains("leak.png,")).copied().collect();
+    place.write("set/audit.csv", edited.join("\n"));
+    place.adapt("--data set/audit.csv --onnx tiny.onnx --out listed").succeeds();
+    let counts = place.json("listed/run.json")["data"]["counts"].clone();
+    assert_eq!((counts["test"][0].as_u64(), counts["val"].is_array()), (Some(4), true), "{counts}");
+}
+
+#[test]
+fn the_main_job_warns_and_leaves_out() {
+    let place = place();
+    let run = |out: &str, more: &str| {
+        let ran = place.adapt(&format!("--data set --onnx tiny.onnx --val 0 --out {out} {more}")).succeeds();
+        let run = place.json(&format!("{out}/run.json"));
+        let skipped = run["data"]["skipped"].as_array().unwrap().clone();
+        let skipped: Vec<String> = skipped
+            .iter()
+            .map(|s| format!("{}: {}", s["path"].as_str().unwrap(), s["reason"].as_str().unwrap()))
+            .collect();
+        (ran.err, skipped, run["data"]["counts"]["train"].clone())
+    };
+    let (told, skipped, counts) = run("plain", "");
+    let leak = "warning: training images that are copies of validation or test images: at least 1, as train/a/leak.png of test/a/01.png";
+    assert!(told.contains(leak) && skipped.is_empty() && counts == serde_json::json!([15, 12]), "{told}");
+    let (told, skipped, counts) = run("fewer", "--drop leaks,duplicates");
+    assert!(told.contains("training images left out: 4") && counts == serde_json::json!([12, 11]), "{told}");
+    let reasons = [
+        "train/a/leak.png: a copy of test/a/01.png, which validates or tests (--drop leaks)",
+        "train/a/other.png: a copy of train/b/05.png, which has another label (--drop duplicates)",
+        "train/a/twin.png: a copy of train/a/03.png (--drop duplicates)",
+    ];
+    assert!(reasons.iter().all(|reason| skipped.iter().any(|s| s == reason)), "{skipped:?}");
+    let (told, skipped, _) = run("sure", "--drop suspects");
+    assert!(skipped.iter().all(|s| s.ends_with("(--drop suspects)")), "{told}{skipped:?}");
+    assert!(told.contains(leak), "{told}");
+    // Training inside leaves out the same.
+    let (_, inside, counts) = run("inside", "--drop leaks,duplicates --train all --epochs 1");
+    assert!(inside.len() == 4 && counts == serde_json::json!([12, 11]), "{inside:?}");
+    // The same bytes again.
+    run("again", "--drop leaks,duplicates");
+    assert_eq!(place.read_bytes("fewer/model.onnx"), place.read_bytes("again/model.onnx"));
+}
+
+#[test]
+fn odd_data_is_refused_or_listed() {
+    let place = Place::usual();
+    place.adapt("audit --data missing --onnx tiny.onnx").fails(2, &["missing"]);
+    place.adapt("audit --data data --onnx data/a/0.png").fails(1, &["0.png"]);
+    place.write("bad/a/0.png", "x");
+    place.write("bad/a/1.png", "x");
+    place.write("bad/b/0.png", "x");
+    place.write("bad/b/1.png", "x");
+    place.adapt("audit --data bad --onnx tiny.onnx").fails(1, &["bad", "none of the images could be read"]);
+    // One class is left with a single image, and one with none.
+    place.images("odd/a", 0, 5);
+    place.images("odd/b", 1, 5);
+    (1..5).for_each(|i| place.write(&format!("odd/b/{i}.png"), ""));
+    place.write("odd/c/0.png", "");
+    place.write("odd/c/1.png", "");
+    let ran = place.adapt("audit --data odd --onnx tiny.onnx --val 0 --json").succeeds();
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(found["counts"]["unreadable"], 6);
+    let alone = place.adapt("audit --data data --onnx tiny.onnx --csv --json");
+    assert_eq!(alone.code, Some(2));
+    place.refuses("--drop everything", 2, &["everything"]);
+}
