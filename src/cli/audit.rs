@@ -1,7 +1,6 @@
 //! What is wrong with a data set.
 
 use super::options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, Verbosity};
-use super::predict::warn_of_a_guess;
 use super::progress::Reporter;
 use super::tables::{quoted, table};
 use super::{print, tell_skipped};
@@ -10,7 +9,7 @@ use adapt::audit::{Audit, Kind};
 use adapt::data::{Dataset, ReadOptions};
 use adapt::error::printable;
 use adapt::onnx::Model;
-use adapt::plan::{Plan, PlanOptions, preprocessing};
+use adapt::plan::{Plan, PlanOptions, evidence, preprocessing};
 use adapt::progress::Event;
 use adapt::report::{csv, json};
 use clap::Args;
@@ -22,7 +21,7 @@ const MOST: usize = 10;
 
 #[derive(Args)]
 pub struct AuditOptions {
-    /// Labelled images: a folder, a zip file, a list (.csv, .tsv), or MNIST's or CIFAR's files
+    /// Labelled images: a folder, a zip file, a list (.csv, .tsv), Parquet, or MNIST's or CIFAR's files
     #[arg(long, value_name = "DIR|FILE")]
     pub data: PathBuf,
     /// The model whose features are compared [default: the embedded EfficientNet-Lite0]
@@ -63,11 +62,12 @@ pub fn run(options: &AuditOptions) -> Result<()> {
     let read = ReadOptions { val: options.val, seed: options.seed, columns: options.columns.columns() };
     let data = Dataset::read(&options.data, &read, &progress)?;
     let input = &options.model;
-    warn_of_a_guess(&reporter, &preprocessing::resolve(&model, input.preprocess.as_ref(), input.size)?.1);
     let backend = options.engine.resolve(&progress)?;
     let (preprocess, cut) = (input.preprocess.clone(), options.cut.clone());
     let wanted = PlanOptions { preprocess, cut, size: input.size, ..PlanOptions::default() };
-    let (plan, extractor) = Plan::prepare(&mut model, &backend, &wanted, &progress)?;
+    let (mut plan, extractor) = Plan::prepare(&mut model, &backend, &wanted, &progress)?;
+    let extractor = evidence::decide(&mut plan, &model, &backend, &data, extractor, &progress)?;
+    plan.notes.iter().filter(|note| note.contains("preprocessing")).for_each(|note| reporter.say(note));
     let mut extractor = plan.cached(extractor, &model, options.cache.open().as_ref());
     let audit = Audit::of(&data, &mut extractor, options.seed, &progress)?;
     reporter.finish();

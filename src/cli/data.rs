@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct DataOptions {
-    /// Labelled images: a folder, a zip file, a list (.csv, .tsv), or MNIST's or CIFAR's files
+    /// Labelled images: a folder, a zip file, a list (.csv, .tsv), Parquet, or MNIST's or CIFAR's files
     pub data: PathBuf,
     /// Writes the images into this new folder, at the paths that predictions.csv calls them by
     #[arg(long, value_name = "DIR")]

@@ -85,7 +85,7 @@ pub enum Command {
 #[derive(Args)]
 pub struct AdaptOptions {
     /// Labelled images: DIR/<class>/*, or DIR/{train,val,test}/<class>/*; a zip file of either; a list (.csv, .tsv) of
-    /// paths and labels; or MNIST's or CIFAR's files in DIR
+    /// paths and labels; Parquet with images in it; or MNIST's or CIFAR's files in DIR
     #[arg(long, value_name = "DIR|FILE", required_unless_present = "resume", help_heading = "Main")]
     pub data: Option<PathBuf>,
     /// The pretrained model [default: the embedded EfficientNet-Lite0]
@@ -183,7 +183,7 @@ pub struct EvalOptions {
     /// A model that adapt wrote, or any classifier whose class names are known
     pub model: PathBuf,
     /// Labelled images: DIR/<class>/*, or DIR/test/<class>/* (DIR/val where there is no test folder); a zip file of
-    /// either; a list (.csv, .tsv) of paths and labels; or MNIST's or CIFAR's files in DIR
+    /// either; a list (.csv, .tsv) of paths and labels; Parquet with images in it; or MNIST's or CIFAR's files in DIR
     #[arg(long, value_name = "DIR|FILE")]
     pub data: PathBuf,
     #[command(flatten)]

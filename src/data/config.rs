@@ -185,7 +185,11 @@ fn geometry(map: &Map<String, Value>, default_size: Option<(u32, u32)>) -> Resul
             let crop = crop.ok_or("size has only shortest_edge, and nothing crops the image to a fixed size")?;
             Ok((Resize::Shortest(n), Some(crop)))
         }
-        Size::Longest(n) => Ok((Resize::Longest(n), Some(crop.or(default_size).unwrap_or((n, n))))),
+        Size::Longest(n) => {
+            let crop = crop.or(default_size);
+            let crop = crop.ok_or("size has only longest_edge, and nothing brings the image to a fixed size")?;
+            Ok((Resize::Longest(n), Some(crop)))
+        }
     }
 }
 

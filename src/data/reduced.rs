@@ -11,9 +11,9 @@ use image::{DynamicImage, GrayImage, ImageDecoder, RgbImage};
 use jpeg_decoder::{Decoder, PixelFormat};
 use std::io::Cursor;
 
-/// What is decoded stays so many times as large as what it is resized to: the filter then still averages several pixels for
-/// each, and hides what a block's corners lack (Pillow's `reducing_gap` means the same).
-const GAP: u64 = 2;
+/// What is decoded stays so many times as large as what it is resized to (Pillow's `reducing_gap` means the same): what the
+/// image becomes is then off by 0.1 to 0.4 levels in the mean and 5 at most, at hard edges; with 2 it would be 12.
+const GAP: u64 = 4;
 
 /// The image, smaller; `None` where it is no such file, would not be made much smaller, or had better be decoded in full.
 pub(super) fn decode(bytes: &[u8], p: &Preprocessing) -> Option<Pixels> {

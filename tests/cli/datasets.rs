@@ -220,6 +220,6 @@ fn zip_files_and_lists() {
     let ran = place.adapt("data all.zip --extract files").succeeds();
     assert!(ran.out == "files: 18 images\n" && place.path("files/photos/b/3.png").is_file(), "{}", ran.out);
     place.adapt("data all.zip --extract files").fails(2, &["files: exists already"]);
-    place.adapt("data data --label-column label").fails(2, &["data: not a list of images"]);
+    place.adapt("data data --label-column label").fails(2, &["data: neither a list of images"]);
     main("data/list.csv --label-column kind").fails(1, &["list.csv", "no column 'kind' (--label-column)"]);
 }

@@ -36,7 +36,7 @@ fn interruptions_leave_nothing_behind() {
         }
         let kept = earlier.then(|| fs::read(place.path("out/model.onnx")).unwrap());
         let mut command = place.command();
-        command.args(["--data", "slow", "--onnx", "tiny.onnx", "--out", "out", "--force"]);
+        command.args(["--data", "slow", "--onnx", "tiny.onnx", "--out", "out", "--force", "--preprocess", "imagenet"]);
         let running = place.start(&mut command);
         wait_for_extraction(&running);
         assert!(place.path("out.partial").is_dir());

@@ -26,7 +26,7 @@ fn pixel(label: usize, number: u32, x: u32, y: u32, c: usize) -> u8 {
 
 #[test]
 fn the_layout_of_the_hub() {
-    let data = read(&golden("parquet"), Columns::GUESSED).unwrap();
+    let data = read(&golden("parquet/hub"), Columns::GUESSED).unwrap();
     assert_eq!(data.classes, ["zebra", "ant", "cow"], "in the order of their numbers");
     assert_eq!((data.counts(Split::Train), data.counts(Split::Test)), (vec![6, 6, 6], vec![2, 2, 2]));
     // Shards in order of their names: test, then train; the second one's images begin at 40.
@@ -43,7 +43,7 @@ fn the_layout_of_the_hub() {
         }
     }
     // One file alone is for training.
-    let one = read(&golden("parquet/data/test-00000-of-00001.parquet"), Columns::GUESSED).unwrap();
+    let one = read(&golden("parquet/hub/data/test-00000-of-00001.parquet"), Columns::GUESSED).unwrap();
     assert_eq!(one.counts(Split::Train), [2, 2, 2]);
 }
 
@@ -73,7 +73,7 @@ fn columns_nulls_and_what_is_no_image() {
 
 #[test]
 fn rows_for_a_model_that_is_ready() {
-    let file = golden("parquet/data/test-00000-of-00001.parquet");
+    let file = golden("parquet/hub/data/test-00000-of-00001.parquet");
     let (source, paths) = images_below(std::slice::from_ref(&file)).unwrap();
     assert_eq!(paths.len(), 6);
     assert_eq!(paths[2], format!("{}/row-000002", file.display()));

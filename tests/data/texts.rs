@@ -83,7 +83,7 @@ fn configs_of_old_and_new_processors_are_read() {
         ("{}", "no size"),
         (r#"{"size":0}"#, "outside 1 to 8192"),
         (r#"{"size":-3}"#, "size must be a number of pixels"),
-        (r#"{"size":{"longest_edge":3}}"#, "shortest_edge"),
+        (r#"{"size":{"longest_edge":3}}"#, "only longest_edge"),
         (r#"{"size":{"shortest_edge":224}}"#, "only shortest_edge"),
         (r#"{"size":224,"image_mean":[0,0,0],"image_std":[1,0,1]}"#, "std must not be 0"),
         (r#"{"size":224,"image_mean":[0,0],"image_std":[1,1,1]}"#, "mean has 2 values"),

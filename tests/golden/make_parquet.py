@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parquet")
-os.makedirs(os.path.join(here, "data"), exist_ok=True)
+os.makedirs(os.path.join(here, "hub", "data"), exist_ok=True)
 NAMES = ["zebra", "ant", "cow"]
 
 
@@ -32,9 +32,9 @@ def write(name, labels, compression, first=0):
 
 
 # The layout on the hub: shards below data/.
-write("data/train-00000-of-00002.parquet", [0, 1, 2] * 4, "snappy")
-write("data/train-00001-of-00002.parquet", [2, 1, 0] * 2, "zstd", 40)
-write("data/test-00000-of-00001.parquet", [0, 1, 2] * 2, "gzip", 80)
+write("hub/data/train-00000-of-00002.parquet", [0, 1, 2] * 4, "snappy")
+write("hub/data/train-00001-of-00002.parquet", [2, 1, 0] * 2, "zstd", 40)
+write("hub/data/test-00000-of-00001.parquet", [0, 1, 2] * 2, "gzip", 80)
 
 # Texts and splits in columns, bytes without a struct, nulls, what is no image, a split that is none.
 images = [image(i % 2, i)["bytes"] for i in range(14)]

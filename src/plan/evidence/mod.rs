@@ -105,7 +105,7 @@ pub fn decide(
     }
     let total = (specs.len() * IMAGES[0].min(tester.items.len())) as u64;
     emit(progress, Event::Stage { name: "comparing preprocessings", total })?;
-    let values = tester.compare(specs.iter().map(|spec| spec.to_string()).collect(), progress)?;
+    let values = tester.compare(specs.iter().map(|spec| spec.to_string()).collect(), false, progress)?;
     let Some(values) = values else { return Ok(extractor) };
     let best = values.candidates[values.chosen].spec.clone();
     let side = plan.input.height;
@@ -113,7 +113,7 @@ pub fn decide(
     if plan.input.height == plan.input.width {
         shapes.push(format!("{best},resize=long:{side},crop={side}x{side}"));
     }
-    let shapes = tester.compare(shapes, progress)?.unwrap_or_else(|| values.clone());
+    let shapes = tester.compare(shapes, true, progress)?.unwrap_or_else(|| values.clone());
     let spec = shapes.candidates[shapes.chosen].spec.clone();
     let preprocessing = parsed(&spec)?.resolve(plan.input.height, plan.input.width)?;
     let extractor = extractor.with_preprocessing(preprocessing.clone());
@@ -167,12 +167,17 @@ impl<'a> Tester<'a> {
         Ok(Tester { plan, data, items: sample(data, IMAGES[1]), engine, old })
     }
 
-    /// `None` where nothing can be told.
-    fn compare(&mut self, specs: Vec<String>, progress: Progress) -> Result<Option<Evidence>> {
+    /// Compares conventions in their values, or in their geometry. `None` where nothing can be told.
+    fn compare(&mut self, specs: Vec<String>, geometry: bool, progress: Progress) -> Result<Option<Evidence>> {
         let (height, width) = (self.plan.input.height, self.plan.input.width);
-        let mut trials = Vec::new();
+        let mut trials: Vec<Trial> = Vec::new();
         for spec in specs {
-            let preprocessing = parsed(&spec)?.resolve(height, width)?;
+            let mut preprocessing = parsed(&spec)?.resolve(height, width)?;
+            // Conventions for values differ in their filters, too, which is of no weight, but costs a pass over the images.
+            if let Some(first) = trials.first().filter(|_| !geometry) {
+                let Preprocessing { resize, filter, crop, .. } = first.preprocessing;
+                preprocessing = Preprocessing { resize, filter, crop, ..preprocessing };
+            }
             trials.push(Trial { spec, preprocessing, features: Vec::new(), old: Vec::new() });
         }
         let mut done = 0;
