@@ -61,7 +61,7 @@ fn two_runs_do_not_share_a_folder() {
     let place = Place::usual();
     slow(&place);
     let mut command = place.command();
-    command.args(["--data", "slow", "--onnx", "tiny.onnx", "--out", "out"]);
+    command.args(["--data", "slow", "--onnx", "tiny.onnx", "--out", "out", "--preprocess", "imagenet"]);
     let mut running = place.start(&mut command);
     wait_for_extraction(&running);
     place.main("").fails(2, &["out: another run is writing there", "choose another --out"]);
