@@ -236,8 +236,14 @@ pub fn tell(text: &str) {
 
 /// Lists images that could not be read.
 pub fn tell_skipped<'a>(skipped: impl IntoIterator<Item = &'a Skipped>) {
-    for s in skipped {
+    const MOST: usize = 10;
+    let mut skipped = skipped.into_iter();
+    for s in skipped.by_ref().take(MOST) {
         tell(&format!("warning: {}: {}", printable(&s.path), printable(&s.reason)));
+    }
+    match skipped.count() {
+        0 => {}
+        more => tell(&format!("warning: and {more} more (--json lists all)")),
     }
 }
 

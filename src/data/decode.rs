@@ -200,7 +200,7 @@ fn decode_untrusted(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
 }
 
 /// Whether a JPEG's markers lead to its end marker. Searching for the last FF D9 would not do: thumbnails hold one.
-pub(super) fn complete_jpeg(bytes: &[u8]) -> bool {
+fn complete_jpeg(bytes: &[u8]) -> bool {
     let mut at = 2;
     loop {
         // Whatever is not a marker here is entropy-coded data: FF 00 is a data byte, D0 to D7 are restarts inside it.

@@ -15,7 +15,6 @@ mod parquet;
 pub mod preprocess;
 mod presets;
 mod records;
-mod reduced;
 mod resample;
 mod scan;
 mod source;

@@ -111,7 +111,7 @@ fn convolved(image: &Pixels, filter: Filter, y: Axis, x: Axis) -> Result<Vec<u8>
 }
 
 /// Height and width after resizing. The longer side is truncated, as torchvision's Resize does.
-pub(super) fn resized(resize: Resize, height: u32, width: u32) -> (u64, u64) {
+fn resized(resize: Resize, height: u32, width: u32) -> (u64, u64) {
     let (h, w) = (u64::from(height), u64::from(width));
     match resize {
         Resize::None => (h, w),

@@ -6,7 +6,6 @@ use super::decode::{Pixels, guarded, look, open, read};
 use super::parquet::Rows;
 use super::preprocess::{Layout, Preprocessing, preprocess};
 use super::records::Part;
-use super::reduced;
 use sha2::{Digest, Sha256};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -182,17 +181,12 @@ impl Content<'_> {
         }
     }
 
-    /// Writes the model's input for the image into `out`, as [`preprocess`] does. A JPEG file that is far larger than what it
-    /// becomes is decoded at a smaller size.
+    /// Writes the model's input for the image into `out`, as [`preprocess`] does.
     ///
     /// # Errors
     /// A short reason when it does not decode, or those of [`preprocess`].
     pub fn values(self, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
-        let small = match &self {
-            Content::File(bytes) => reduced::decode(bytes, p),
-            Content::Record(..) => None,
-        };
-        preprocess(&small.map_or_else(|| self.decode(p.color.has_alpha()), Ok)?, p, layout, out)
+        preprocess(&self.decode(p.color.has_alpha())?, p, layout, out)
     }
 
     /// SHA-256 of all that the pixels depend on.

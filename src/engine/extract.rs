@@ -99,12 +99,15 @@ impl Extractor {
                 let width = rows.len() / batch.places.len();
                 for (i, row) in rows.chunks_exact(width.max(1)).enumerate() {
                     table.put(left[batch.places[i]], row)?;
-                    if let Some(shelf) = &mut shelf {
-                        shelf.add(batch.hashes[i], row);
+                    if let Some(why) = shelf.as_mut().and_then(|shelf| shelf.add(batch.hashes[i], row)) {
+                        emit(progress, Event::Warning(&why))?;
                     }
                 }
                 Ok(())
             })?;
+        }
+        if let Some(why) = shelf.as_mut().and_then(Shelf::flush) {
+            emit(progress, Event::Warning(&why))?;
         }
         self.shelf = shelf;
         Ok(table.done(skipped))

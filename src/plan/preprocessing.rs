@@ -37,6 +37,10 @@ impl Sourced {
 pub fn resolve(model: &Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> Result<(Input, Sourced)> {
     let declared = Declared::of(model)?;
     if let Some(spec) = spec {
+        if is_baked(model) {
+            let what = "its preprocessing is in its graph; leave --preprocess out";
+            return Err(Error::Usage(format!("{}: {what}", model.path.display())));
+        }
         let input = declared.settle(size, spec.size().or(size_in_metadata(model)))?;
         let preprocessing = spec.resolve(input.height, input.width)?;
         return finish(model, input, preprocessing, "--preprocess".into(), false);

@@ -1,7 +1,7 @@
 //! What is decided before anything is tried with the frozen part: the size of images, their preprocessing, the cut.
 
 use super::preprocessing::{self, Sourced};
-use super::{Input, PlanOptions, extra, size};
+use super::{Input, PlanOptions, evidence, extra, size};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
@@ -132,7 +132,12 @@ impl Settled {
         let Settled { cut, preprocessing: known, .. } = self;
         let mut notes = Vec::new();
         if known.guessed {
-            notes.push(format!("{} ({}); give --preprocess if you know better", Sourced::GUESS, known.source));
+            notes.push(format!(
+                "{} ({}); {} training images or more decide it when the model is adapted, --preprocess settles it",
+                Sourced::GUESS,
+                known.source,
+                evidence::LEAST
+            ));
         }
         let others: Vec<_> = model.graph().output.iter().map(|o| o.name()).filter(|o| *o != cut.output).collect();
         if !others.is_empty() {

@@ -210,7 +210,8 @@ pub fn check(run: &Path, backend: &Backend, progress: Progress) -> Result<Checke
         extractor.rows(stored.input.view())?
     };
     let (max_rel_diff, class_agreement) = compare(stored.output.view(), found.view(), SMALLEST);
-    let tolerance = if trained.baked { BAKED_LOGITS } else { stored.golden.tolerance };
+    // No run writes a larger one.
+    let tolerance = if trained.baked { BAKED_LOGITS } else { stored.golden.tolerance.min(1e-2) };
     let engine = EngineInfo { name: extractor.engine().name(), version: extractor.engine().version().into() };
     let images = stored.golden.images.len();
     let wrong = if let Some(steps) = input_steps.filter(|steps| *steps > STEPS) {

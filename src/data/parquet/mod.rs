@@ -142,7 +142,11 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Resu
     if files.is_empty() {
         return Ok(None);
     }
-    let file = tempfile::tempfile().map_err(Error::io(std::env::temp_dir()))?;
+    let temporary = |e: std::io::Error| {
+        let what = format!("its images cannot be copied into the temporary folder ({e}); set TMPDIR to another one");
+        Error::data(place, what)
+    };
+    let file = tempfile::tempfile().map_err(temporary)?;
     let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
     let (mut cells, mut order, mut end) = (Vec::new(), Vec::new(), 0);
     for path in &files {

@@ -53,10 +53,15 @@ impl Table {
         };
         let embedded = || leaves.iter().position(|(name, _, single)| *single && name.ends_with(".bytes"));
         let image = asked(&columns.path, "--path-column")?.or_else(embedded).or_else(|| known(&PATHS));
-        let image = image.filter(bytes);
-        let image = image.ok_or_else(|| format!("no column holds images; give --path-column (it has: {})", shown()))?;
+        let image = image.filter(bytes).ok_or_else(|| match &columns.path {
+            Some(name) => format!("the column '{}' (--path-column) holds no images", name.escape_debug()),
+            None => format!("no column holds images; give --path-column (it has: {})", shown()),
+        })?;
+        if !labelled {
+            return Ok(Table { image, label: None, split: None, names: Vec::new(), reader });
+        }
         let label = asked(&columns.label, "--label-column")?.or_else(|| known(&LABELS)).filter(|at| *at != image);
-        if label.is_none() && labelled {
+        if label.is_none() {
             return Err(format!(
                 "it cannot be told which column holds the labels; give --label-column (it has: {})",
                 shown()
@@ -87,7 +92,12 @@ impl Table {
             while rows.count() < before + count {
                 let wanted = ROWS.min(before + count - rows.count());
                 for image in values(&mut images, wanted)? {
-                    rows.add(end, image.as_ref().map_or(&[], |image| image.data())).map_err(io_reason)?;
+                    let bytes = image.as_ref().map_or(&[][..], |image| image.data());
+                    rows.add(end, bytes).map_err(|e| {
+                        format!(
+                            "its images cannot be copied into the temporary folder ({e}); set TMPDIR to another one"
+                        )
+                    })?;
                 }
                 if rows.count() as u64 > MOST_IMAGES {
                     return Err(format!("more than {MOST_IMAGES} rows"));

@@ -161,6 +161,7 @@ pub struct Shelf {
     new: Vec<(ContentHash, Vec<f32>)>,
     since: Instant,
     wrote: bool,
+    failed: Option<String>,
 }
 
 impl Shelf {
@@ -172,6 +173,7 @@ impl Shelf {
             new: Vec::new(),
             since: Instant::now(),
             wrote: false,
+            failed: None,
             folder,
         };
         let mut paths: Vec<PathBuf> =
@@ -204,33 +206,41 @@ impl Shelf {
         self.files[*file].read(*row)
     }
 
-    /// Keeps an image's row.
-    pub(super) fn add(&mut self, digest: ContentHash, row: &[f32]) {
+    /// Keeps an image's row; see [`Shelf::flush`].
+    pub(super) fn add(&mut self, digest: ContentHash, row: &[f32]) -> Option<String> {
         if row.len() > WIDEST || row.is_empty() {
-            return;
+            return None;
         }
         if self.new.is_empty() {
             self.since = Instant::now();
         }
         self.new.push((digest, row.to_vec()));
         if self.new.len() * row.len() * size_of::<f32>() >= FULL || self.since.elapsed() >= OLD {
-            self.flush();
+            return self.flush();
         }
+        None
     }
 
-    /// Writes what is new.
-    fn flush(&mut self) {
+    /// Writes what is new. Gives the reason where that does not work, the first time.
+    pub(super) fn flush(&mut self) -> Option<String> {
         let new = std::mem::take(&mut self.new);
-        if !new.is_empty() {
-            self.wrote |= write(&self.folder, &new).is_ok();
+        if !new.is_empty() && self.failed.is_none() {
+            match write(&self.folder, &new) {
+                Ok(()) => self.wrote = true,
+                Err(e) => {
+                    self.failed = Some(format!("features are not kept for later runs: {}: {e}", self.folder.display()))
+                }
+            }
+            return self.failed.clone();
         }
+        None
     }
 }
 
 impl Drop for Shelf {
     /// However the work ended: what was computed is right.
     fn drop(&mut self) {
-        self.flush();
+        let _ = self.flush();
         if self.wrote {
             let _ = self.cache.prune(LIMIT);
         }

@@ -6,7 +6,7 @@ mod scores;
 
 use super::preprocessing::{Sourced, parsed};
 use super::{Activation, Plan, available_threads};
-use crate::data::{Dataset, Item, Preprocessing};
+use crate::data::{Dataset, Item, Preprocessing, Split};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::separation::{information, nearest_agree, probe_agrees};
@@ -38,7 +38,9 @@ const GREY: [&str; 4] = ["imagenet,color=gray", "raw01,color=gray", "inception,c
 /// Images that are looked at, first by all conventions, then by those that can still be the best.
 const IMAGES: [usize; 2] = [64, 200];
 /// Fewer tell nothing.
-const LEAST: usize = 24;
+pub(super) const LEAST: usize = 24;
+/// How much better than the commonest class neighbours or a probe must be.
+const CHANCE: f64 = 0.1;
 /// Conventions that are so many standard errors worse on the first images are out.
 const HOPELESS: f64 = 3.;
 const BATCH: usize = 8;
@@ -100,12 +102,10 @@ pub fn decide(
         _ => return Ok(extractor),
     };
     let mut tester = Tester::new(plan, model, backend, data)?;
-    if tester.items.len() < LEAST {
-        return Ok(extractor);
-    }
-    let total = (specs.len() * IMAGES[0].min(tester.items.len())) as u64;
-    emit(progress, Event::Stage { name: "comparing preprocessings", total })?;
-    let values = tester.compare(specs.iter().map(|spec| spec.to_string()).collect(), false, progress)?;
+    let grey = tester.are_grey()?;
+    // The order of equal channels is nobody's concern.
+    let specs = specs.iter().filter(|spec| !grey || plan.input.channels == 1 || !spec.contains("color="));
+    let values = tester.compare(specs.map(|spec| spec.to_string()).collect(), false, progress)?;
     let Some(values) = values else { return Ok(extractor) };
     let best = values.candidates[values.chosen].spec.clone();
     let side = plan.input.height;
@@ -118,7 +118,7 @@ pub fn decide(
     let preprocessing = parsed(&spec)?.resolve(plan.input.height, plan.input.width)?;
     let extractor = extractor.with_preprocessing(preprocessing.clone());
     plan.preprocessing = preprocessing;
-    plan.preprocessing_source = format!("{} of the images, on which '{spec}' fits the model best", values.images);
+    plan.preprocessing_source = format!("trying conventions on {} of the images: '{spec}'", values.images);
     plan.notes.retain(|note| !note.starts_with(Sourced::GUESS));
     plan.notes.extend([&values, &shapes].map(Evidence::told));
     plan.evidence = vec![values, shapes];
@@ -130,15 +130,17 @@ impl Evidence {
         let [chosen, other] = [self.chosen, self.runner_up].map(|place| &self.candidates[place]);
         let [margin, error] = self.margin;
         let percent = |share: f64| format!("{:.0} %", 100. * share);
-        let near = if margin > error { "" } else { ", within noise: the commoner convention is taken" };
+        let near = if margin > error { "" } else { ", within noise" };
+        let side = if margin < 0. { "ahead" } else { "behind" };
         format!(
-            "preprocessing '{}' by evidence: nearest neighbours agree for {}, a linear probe for {} of {} images; '{}' is \
-             next, {margin:.3} ± {error:.3} behind{near}",
+            "preprocessing '{}' was chosen by trying it on {} of the images: nearest neighbours are right for {}, a linear \
+             probe for {}; '{}' is {:.3} ± {error:.3} {side}{near}",
             chosen.spec,
+            self.images,
             percent(chosen.neighbours),
             percent(chosen.probe),
-            self.images,
-            other.spec
+            other.spec,
+            margin.abs()
         )
     }
 }
@@ -188,11 +190,13 @@ impl<'a> Tester<'a> {
                 break;
             }
             done += items.len();
+            let total = (items.len() * trials.len()) as u64;
+            emit(progress, Event::Stage { name: "comparing preprocessings", total })?;
             let read = self.run(&items, &mut trials, progress)?;
             labels.extend(read);
             trials.retain(|trial| !trial.features.is_empty());
             let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
-            let Some(best) = best(&scores) else { return Ok(None) };
+            let Some(best) = best(&scores).filter(|_| labels.len() >= LEAST) else { return Ok(None) };
             if count == IMAGES[0] && self.items.len() > count {
                 let hopeless = |other: &Scores| {
                     let (behind, error) = difference(&scores[best], other);
@@ -203,7 +207,22 @@ impl<'a> Tester<'a> {
             }
         }
         let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
-        Ok(choose(scores, labels.len()))
+        // Features that tell no classes apart tell nothing of what they are made of.
+        let most = self.data.counts(Split::Train).into_iter().max().unwrap_or(0);
+        let chance = most as f64 / self.data.split(Split::Train).count().max(1) as f64;
+        let told = choose(scores, labels.len());
+        Ok(told.filter(|told| told.candidates.iter().any(|one| one.probe.max(one.neighbours) > chance + CHANCE)))
+    }
+
+    /// Whether the first images have three equal channels.
+    fn are_grey(&self) -> Result<bool> {
+        let p = parsed("raw255")?.resolve(self.plan.input.height, self.plan.input.width)?;
+        let grey = |item: &&Item| {
+            let values = pixels(self.data, item, &p);
+            let plane = values.len() / 3;
+            values[..plane] == values[plane..2 * plane] && values[..plane] == values[2 * plane..]
+        };
+        Ok(self.items.iter().take(LEAST).collect::<Vec<_>>().par_iter().all(|item| grey(item)))
     }
 
     /// Adds what each trial makes of these images; gives the labels of those that can be read.

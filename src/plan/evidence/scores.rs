@@ -2,6 +2,10 @@
 
 use super::{Candidate, Evidence};
 
+/// What is behind by less than so many standard errors counts as equal. With a whole one, conventions that are common but
+/// wrong win too often.
+const NOISE: f64 = 0.5;
+
 /// Scores of a trial's images.
 pub(super) struct Scores {
     pub candidate: Candidate,
@@ -26,15 +30,17 @@ pub(super) fn difference(one: &Scores, other: &Scores) -> (f64, f64) {
     (mean, (square / (count - 1.).max(1.) / count.max(1.)).sqrt())
 }
 
-/// The commonest of those that are not worse than the best by more than noise.
+/// The commonest of those that are not worse than the best by more than [`NOISE`].
 pub(super) fn choose(scores: Vec<Scores>, images: usize) -> Option<Evidence> {
     let best = best(&scores)?;
     let near = |other: &Scores| {
         let (behind, error) = difference(&scores[best], other);
-        behind <= error
+        behind <= NOISE * error
     };
     let chosen = scores.iter().position(near).unwrap_or(best);
-    let others = (0..scores.len()).filter(|&i| i != chosen);
+    // What scores the same for each image is the same thing.
+    let differs = |&i: &usize| i != chosen && scores[i].each != scores[chosen].each;
+    let others = (0..scores.len()).filter(differs);
     let score = |i: &usize| scores[*i].candidate.score;
     let runner_up = others.max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or(chosen);
     let margin = difference(&scores[chosen], &scores[runner_up]).into();
