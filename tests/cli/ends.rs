@@ -27,7 +27,8 @@ fn what_is_kept_in_a_file_trains_alike() {
 #[test]
 fn a_loss_that_blows_up_is_told_though_it_is_finite() {
     let place = classes();
-    let ran = place.main("--train all --lr 300 --optimizer sgd --schedule constant --epochs 9 --val 0");
+    let ran =
+        place.main("--train all --lr 300 --optimizer sgd --schedule constant --epochs 9 --val 0 --preprocess imagenet");
     let words = ["the epoch's mean loss is", "lower --lr (it is 3e2)", "best weights so far are in out"];
     assert!(ran.code == Some(1) && words.iter().all(|word| ran.err.contains(word)), "{}", ran.err);
     place.adapt("predict out/model.onnx data").succeeds();

@@ -57,9 +57,11 @@ fn the_model_s_own_convention_is_found() {
     let chosen = values[evidence[0]["chosen"].as_u64().unwrap() as usize]["spec"].as_str().unwrap();
     assert_eq!(chosen, "raw255", "{evidence}");
     assert_eq!(evidence[0]["images"], 60);
-    assert!(run["plan"]["preprocessing_source"].as_str().unwrap().starts_with("60 of the images"));
+    assert!(
+        run["plan"]["preprocessing_source"].as_str().unwrap().starts_with("trying conventions on 60 of the images")
+    );
     let notes = run["plan"]["notes"].to_string();
-    assert!(notes.contains("by evidence") && !notes.contains("is a guess"), "{notes}");
+    assert!(notes.contains("was chosen by trying") && !notes.contains("is a guess"), "{notes}");
     // What the user says is not asked of the images.
     let told = [job, "--force --preprocess imagenet"].join(" ");
     place.run(place.command().args(told.split(' '))).succeeds();
