@@ -36,13 +36,13 @@ const COLOUR: [&str; 12] = [
 ];
 const GREY: [&str; 4] = ["imagenet,color=gray", "raw01,color=gray", "inception,color=gray", "raw255,color=gray"];
 /// Images that are looked at, first by all conventions, then by those that can still be the best.
-const IMAGES: [usize; 2] = [64, 200];
+const IMAGES: [usize; 3] = [64, 200, 600];
 /// Fewer tell nothing.
 pub(super) const LEAST: usize = 24;
 /// How much better than the commonest class neighbours or a probe must be.
 const CHANCE: f64 = 0.1;
-/// Conventions that are so many standard errors worse on the first images are out.
-const HOPELESS: f64 = 3.;
+/// Conventions that are so many standard errors worse on these images are out.
+const HOPELESS: [f64; 3] = [3., 1.5, f64::MAX];
 const BATCH: usize = 8;
 
 /// What the images say.
@@ -166,7 +166,7 @@ impl<'a> Tester<'a> {
             Some(engine) => engine,
             None => open(&surgery::backbone(model, cut, &plan.pooling))?,
         };
-        Ok(Tester { plan, data, items: sample(data, IMAGES[1]), engine, old })
+        Ok(Tester { plan, data, items: sample(data, IMAGES[2]), engine, old })
     }
 
     /// Compares conventions in their values, or in their geometry. `None` where nothing can be told.
@@ -184,7 +184,7 @@ impl<'a> Tester<'a> {
         }
         let mut done = 0;
         let mut labels = Vec::new();
-        for count in IMAGES {
+        for (count, hopeless) in IMAGES.into_iter().zip(HOPELESS) {
             let items: Vec<&Item> = self.items.iter().take(count).skip(done).copied().collect();
             if items.is_empty() {
                 break;
@@ -197,13 +197,17 @@ impl<'a> Tester<'a> {
             trials.retain(|trial| !trial.features.is_empty());
             let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
             let Some(best) = best(&scores).filter(|_| labels.len() >= LEAST) else { return Ok(None) };
-            if count == IMAGES[0] && self.items.len() > count {
-                let hopeless = |other: &Scores| {
+            if done < self.items.len() {
+                let near = |other: &Scores| {
                     let (behind, error) = difference(&scores[best], other);
-                    behind > HOPELESS * error
+                    behind <= hopeless * error
                 };
-                let mut keep = scores.iter().map(|other| !hopeless(other)).collect::<Vec<_>>().into_iter();
-                trials.retain(|_| keep.next().unwrap_or(true));
+                let near: Vec<bool> = scores.iter().map(near).collect();
+                if near.iter().filter(|&&near| near).count() < 2 {
+                    break;
+                }
+                let mut near = near.into_iter();
+                trials.retain(|_| near.next().unwrap_or(true));
             }
         }
         let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
