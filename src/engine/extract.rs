@@ -95,11 +95,13 @@ impl Extractor {
         let mut skipped = Vec::new();
         if !left.is_empty() || paths.is_empty() {
             let paths: Vec<&str> = left.iter().map(|&place| paths[place].as_ref()).collect();
-            skipped = self.each(source, &paths, stage, progress, &mut |batch, rows| {
+            skipped = self.each(source, &paths, stage, shelf.is_some(), progress, &mut |batch, rows| {
                 let width = rows.len() / batch.places.len();
                 for (i, row) in rows.chunks_exact(width.max(1)).enumerate() {
                     table.put(left[batch.places[i]], row)?;
-                    if let Some(why) = shelf.as_mut().and_then(|shelf| shelf.add(batch.hashes[i], row)) {
+                    if let Some(why) =
+                        shelf.as_mut().zip(batch.hashes.get(i)).and_then(|(shelf, hash)| shelf.add(*hash, row))
+                    {
                         emit(progress, Event::Warning(&why))?;
                     }
                 }
@@ -140,7 +142,7 @@ impl Extractor {
         progress: Progress,
     ) -> Result<KeptRows> {
         let (mut keeper, mut values) = (Keeper::new(width, folder)?, 0);
-        let skipped = self.each(source, paths, stage, progress, &mut |_, rows| {
+        let skipped = self.each(source, paths, stage, false, progress, &mut |_, rows| {
             values += rows.len();
             keeper.add(rows)
         })?;
@@ -153,12 +155,14 @@ impl Extractor {
         keeper.done()
     }
 
-    /// Hands each batch and its values to `take`; answers the images that could not be read.
+    /// Hands each batch, with the images' hashes where `hashed`, and its values to `take`; answers the images that could not be
+    /// read.
     fn each<S: AsRef<str> + Sync>(
         &mut self,
         source: &Source,
         paths: &[S],
         stage: &str,
+        hashed: bool,
         progress: Progress,
         take: &mut dyn FnMut(&Batch, &[f32]) -> Result<()>,
     ) -> Result<Vec<Skipped>> {
@@ -185,7 +189,7 @@ impl Extractor {
                     // The receiver is gone when the engine failed or the user stopped: nobody wants more.
                     let batch = match pixels {
                         true => load_pixels(source, chunk[0].as_ref(), start),
-                        false => load(source, chunk, start, &preprocessing, layout),
+                        false => load(source, chunk, start, &preprocessing, layout, hashed),
                     };
                     if sender.send(batch).is_err() {
                         return;

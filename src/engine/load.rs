@@ -9,23 +9,25 @@ use rayon::prelude::*;
 pub(super) struct Batch {
     pub input: ArrayD<f32>,
     pub places: Vec<usize>,
+    /// Of the images, where they are asked for.
     pub hashes: Vec<ContentHash>,
     pub skipped: Vec<Skipped>,
 }
 
-/// One batch of the images that can be read. `start` is the chunk's place in the whole list.
+/// One batch of the images that can be read, with their hashes where `hashed`. `start` is the chunk's place in the whole list.
 pub(super) fn load<S: AsRef<str> + Sync>(
     source: &Source,
     chunk: &[S],
     start: usize,
     p: &Preprocessing,
     layout: Layout,
+    hashed: bool,
 ) -> Batch {
     let size: usize = p.shape(1, layout).iter().product();
     let mut input = vec![0f32; size * chunk.len()];
     let one = |(path, out): (&S, &mut [f32])| {
         let content = source.content(path.as_ref())?;
-        let hash = content.hash();
+        let hash = hashed.then(|| content.hash());
         content.values(p, layout, out)?;
         Ok(hash)
     };
@@ -38,7 +40,7 @@ pub(super) fn load<S: AsRef<str> + Sync>(
                 // Rows of unreadable images are closed up.
                 input.copy_within(i * size..(i + 1) * size, places.len() * size);
                 places.push(start + i);
-                hashes.push(hash);
+                hashes.extend(hash);
             }
             Err(reason) => skipped.push(Skipped { path: chunk[i].as_ref().into(), reason }),
         }
@@ -51,13 +53,13 @@ pub(super) fn load<S: AsRef<str> + Sync>(
 
 /// One image as it is decoded.
 pub(super) fn load_pixels(source: &Source, path: &str, start: usize) -> Batch {
-    let decoded = source.content(path).and_then(|content| Ok((content.hash(), content.decode(false)?.to_rgb())));
-    let (image, hashes, skipped) = match decoded {
-        Ok((hash, image)) => (image, vec![hash], Vec::new()),
+    let (image, places, skipped) = match source.decode(path, false) {
+        Ok(image) => (image.to_rgb(), vec![start], Vec::new()),
         Err(reason) => (Default::default(), Vec::new(), vec![Skipped { path: path.into(), reason }]),
     };
-    let shape = vec![hashes.len(), image.height() as usize, image.width() as usize, 3];
+    let shape = vec![places.len(), image.height() as usize, image.width() as usize, 3];
     let values = image.into_raw().into_iter().map(f32::from).collect();
     let input = ArrayD::from_shape_vec(shape, values).expect("as many values as the shape says");
-    Batch { input, places: (start..start + hashes.len()).collect(), hashes, skipped }
+    // Features are never taken of such a model.
+    Batch { input, places, hashes: Vec::new(), skipped }
 }

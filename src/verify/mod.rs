@@ -127,14 +127,9 @@ pub fn verify_baked(
     let found = trained.extractor(backend)?.run(source, paths, "verifying the preprocessing in it", progress)?;
     let expected = trained.activation.probabilities(trained.activation.apply(logits).view());
     let found = trained.activation.probabilities(found.rows.view());
-    let (largest, class_agreement) = match expected.dim() == found.dim() {
-        true => {
-            let pairs = expected.iter().zip(&found);
-            let agree = expected.rows().into_iter().zip(found.rows()).filter(|(a, b)| argmax(*a) == argmax(*b)).count();
-            (pairs.fold(0f32, |most, (a, b)| most.max((a - b).abs())), agree as f64 / found.nrows().max(1) as f64)
-        }
-        false => (f32::INFINITY, 0.),
-    };
+    // Relative to 1, which no probability exceeds.
+    let (largest, class_agreement) = compare(expected.view(), found.view(), 1.);
+    let largest = largest as f32;
     if largest <= BAKED {
         return Ok(Baked { images: paths.len(), max_probability_diff: largest, class_agreement });
     }

@@ -18,6 +18,10 @@ fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto { op_type, name, input: texts(inputs), output: texts(&[output]), ..Default::default() }
 }
 
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: Some(name.into()), i: Some(value), r#type: Some(2), ..Default::default() }
+}
+
 fn attribute(name: &str, graph: GraphProto) -> AttributeProto {
     AttributeProto { name: Some(name.into()), r#type: Some(5), g: Some(graph), ..Default::default() }
 }
@@ -139,19 +143,9 @@ fn what_comes_behind_loops_sequences_and_choices_can_be_trained() {
     choice.attribute.push(attribute("then_branch", graph(vec![node("Relu", &["x"], "t")], &[], &["t"])));
     choice.attribute.push(attribute("else_branch", graph(vec![node("Neg", &["x"], "e")], &[], &["e"])));
     let mut condition = node("Cast", &["most"], "condition");
-    condition.attribute.push(AttributeProto {
-        name: Some("to".into()),
-        i: Some(9),
-        r#type: Some(2),
-        ..Default::default()
-    });
+    condition.attribute.push(int("to", 9));
     let mut most = node("ReduceMax", &["x"], "most");
-    most.attribute.push(AttributeProto {
-        name: Some("keepdims".into()),
-        i: Some(0),
-        r#type: Some(2),
-        ..Default::default()
-    });
+    most.attribute.push(int("keepdims", 0));
     let sequence = vec![node("SequenceConstruct", &["x"], "list"), node("SequenceAt", &["list", "zero"], "ahead")];
     let yes = TensorProto { raw_data: Some(vec![1].into()), ..initializer("yes", &[], [], data_type::BOOL) };
     let one = |name: &str, number| TensorProto { dims: vec![], ..integers(name, &[number]) };
@@ -211,12 +205,7 @@ fn outputs_that_are_no_rows_of_numbers() {
             r#type: Some(7),
             ..Default::default()
         });
-        mean.attribute.push(AttributeProto {
-            name: Some("keepdims".into()),
-            i: Some(0),
-            r#type: Some(2),
-            ..Default::default()
-        });
+        mean.attribute.push(int("keepdims", 0));
         graph.node.push(mean);
         graph.output = vec![ValueInfoProto { name: Some("y".into()), ..graph.output[0].clone() }];
     });

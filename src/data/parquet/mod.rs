@@ -134,6 +134,10 @@ pub(super) fn read(place: &Path, columns: &Columns) -> Result<Option<(Rows, List
     Ok(Some((rows, listing)))
 }
 
+fn not_copied(error: std::io::Error) -> String {
+    format!("its images cannot be copied into the temporary folder ({error}); set TMPDIR to another one")
+}
+
 type Copied = (Rows, Vec<(Split, Cells)>, Vec<String>);
 
 /// Copies the images of all files, and reads what stands beside them.
@@ -142,11 +146,7 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Resu
     if files.is_empty() {
         return Ok(None);
     }
-    let temporary = |e: std::io::Error| {
-        let what = format!("its images cannot be copied into the temporary folder ({e}); set TMPDIR to another one");
-        Error::data(place, what)
-    };
-    let file = tempfile::tempfile().map_err(temporary)?;
+    let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
     let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
     let (mut cells, mut order, mut end) = (Vec::new(), Vec::new(), 0);
     for path in &files {

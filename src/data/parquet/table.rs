@@ -1,6 +1,6 @@
 //! One Parquet file: its columns, and what is in them.
 
-use super::{Cells, ROWS, Rows};
+use super::{Cells, ROWS, Rows, not_copied};
 use crate::data::decode::io_reason;
 use crate::data::records::MOST_IMAGES;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
@@ -93,11 +93,7 @@ impl Table {
                 let wanted = ROWS.min(before + count - rows.count());
                 for image in values(&mut images, wanted)? {
                     let bytes = image.as_ref().map_or(&[][..], |image| image.data());
-                    rows.add(end, bytes).map_err(|e| {
-                        format!(
-                            "its images cannot be copied into the temporary folder ({e}); set TMPDIR to another one"
-                        )
-                    })?;
+                    rows.add(end, bytes).map_err(not_copied)?;
                 }
                 if rows.count() as u64 > MOST_IMAGES {
                     return Err(format!("more than {MOST_IMAGES} rows"));

@@ -11,7 +11,7 @@ mod rows;
 use super::Engine;
 use crate::data::{Layout, Preprocessing};
 use crate::error::{Error, Result};
-use crate::onnx::Model;
+use crate::onnx::{Model, hex};
 use etcetera::BaseStrategy;
 pub use rows::ContentHash;
 use rows::{RowFile, write};
@@ -67,10 +67,8 @@ impl Cache {
 
     /// The rows that `frozen` gives in `engine` for images that are preprocessed so.
     pub fn shelf(&self, frozen: &Model, p: &Preprocessing, layout: Layout, engine: &dyn Engine) -> Shelf {
-        let mut hash = Sha256::new();
         let settings = serde_json::json!([CODE, frozen.fingerprint(), p, layout, engine.name(), engine.version()]);
-        hash.update(settings.to_string());
-        let name: String = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&Sha256::digest(settings.to_string())[..16]);
         Shelf::open(self.clone(), self.folder.join(name))
     }
 

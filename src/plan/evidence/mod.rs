@@ -101,10 +101,14 @@ pub fn decide(
         1 => &GREY,
         _ => return Ok(extractor),
     };
-    let mut tester = Tester::new(plan, model, backend, data)?;
-    let grey = tester.are_grey()?;
+    let items = sample(data, IMAGES[2]);
+    if items.len() < LEAST {
+        return Ok(extractor);
+    }
+    let mut tester = Tester::new(plan, model, backend, data, items)?;
     // The order of equal channels is nobody's concern.
-    let specs = specs.iter().filter(|spec| !grey || plan.input.channels == 1 || !spec.contains("color="));
+    let equal = plan.input.channels == 3 && tester.are_grey()?;
+    let specs = specs.iter().filter(|spec| !equal || !spec.contains("color="));
     let values = tester.compare(specs.map(|spec| spec.to_string()).collect(), false, progress)?;
     let Some(values) = values else { return Ok(extractor) };
     let best = values.candidates[values.chosen].spec.clone();
@@ -156,7 +160,13 @@ struct Tester<'a> {
 }
 
 impl<'a> Tester<'a> {
-    fn new(plan: &'a Plan, model: &Model, backend: &Backend, data: &'a Dataset) -> Result<Tester<'a>> {
+    fn new(
+        plan: &'a Plan,
+        model: &Model,
+        backend: &Backend,
+        data: &'a Dataset,
+        items: Vec<&'a Item>,
+    ) -> Result<Tester<'a>> {
         let open = |model: &Model| backend.open(model, &plan.input.axes(), available_threads());
         let cut = &plan.surgery;
         let whole = !matches!(cut.classifier, Classifier::None | Classifier::Chosen) && !cut.decided;
@@ -166,7 +176,7 @@ impl<'a> Tester<'a> {
             Some(engine) => engine,
             None => open(&surgery::backbone(model, cut, &plan.pooling))?,
         };
-        Ok(Tester { plan, data, items: sample(data, IMAGES[2]), engine, old })
+        Ok(Tester { plan, data, items, engine, old })
     }
 
     /// Compares conventions in their values, or in their geometry. `None` where nothing can be told.
@@ -182,8 +192,7 @@ impl<'a> Tester<'a> {
             }
             trials.push(Trial { spec, preprocessing, features: Vec::new(), old: Vec::new() });
         }
-        let mut done = 0;
-        let mut labels = Vec::new();
+        let (mut done, mut labels, mut scores) = (0, Vec::new(), Vec::new());
         for (count, hopeless) in IMAGES.into_iter().zip(HOPELESS) {
             let items: Vec<&Item> = self.items.iter().take(count).skip(done).copied().collect();
             if items.is_empty() {
@@ -195,7 +204,7 @@ impl<'a> Tester<'a> {
             let read = self.run(&items, &mut trials, progress)?;
             labels.extend(read);
             trials.retain(|trial| !trial.features.is_empty());
-            let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
+            scores = trials.iter().map(|trial| self.scores(trial, &labels)).collect::<Vec<Scores>>();
             let Some(best) = best(&scores).filter(|_| labels.len() >= LEAST) else { return Ok(None) };
             if done < self.items.len() {
                 let near = |other: &Scores| {
@@ -210,7 +219,6 @@ impl<'a> Tester<'a> {
                 trials.retain(|_| near.next().unwrap_or(true));
             }
         }
-        let scores: Vec<Scores> = trials.iter().map(|trial| self.scores(trial, &labels)).collect();
         // Features that tell no classes apart tell nothing of what they are made of.
         let most = self.data.counts(Split::Train).into_iter().max().unwrap_or(0);
         let chance = most as f64 / self.data.split(Split::Train).count().max(1) as f64;
