@@ -15,6 +15,7 @@ mod cli {
     mod datasets;
     mod ends;
     mod evidence;
+    mod explain;
     mod graphs;
     mod inside;
     mod inspect;
@@ -25,6 +26,7 @@ mod cli {
     mod obstacles;
     mod outputs;
     mod parts;
+    mod rank;
     mod ready;
     mod resume;
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may use. Every room may use `error`, `progress`, `guard` and `random`; nobody may use `cli`.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("kernels", &[]),
     ("graph", &["onnx", "kernels"]),
     ("onnx", &[]),
@@ -14,6 +14,8 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("engine", &["onnx", "graph", "data"]),
     ("train", &["onnx", "data", "graph", "engine", "metrics"]),
     ("plan", &["onnx", "data", "graph", "metrics", "engine"]),
+    ("explain", &["onnx", "data", "graph", "engine", "metrics", "plan"]),
+    ("rank", &["onnx", "data", "engine", "metrics", "train", "plan"]),
     ("audit", &["data", "engine", "metrics", "train"]),
     ("verify", &["onnx", "data", "engine", "metrics", "train", "plan"]),
     ("report", &["onnx", "data", "engine", "metrics", "train", "plan", "verify"]),

@@ -5,7 +5,7 @@ use super::made::{Clock, Work, head, inside};
 use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
-use super::{AdaptOptions, print, tables};
+use super::{AdaptOptions, print, rank, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
 use adapt::metrics::Classification;
 use adapt::onnx::Model;
@@ -108,10 +108,14 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 
 /// The model, the images, and the folder for results.
 fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> Result<(Model, Dataset, OutDir)> {
-    let model = match &options.onnx {
-        Some(path) => Model::open(path)?,
-        None => preprocessing::builtin()?,
+    let one = match &options.onnx[..] {
+        [] => Some(preprocessing::builtin()?),
+        [path] => Some(Model::open(path)?),
+        _ => None,
     };
+    if one.is_some() && options.limits.any() {
+        return Err(Error::Usage("--max-ms and --max-mb choose among several models: name them behind --onnx".into()));
+    }
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
     let read = ReadOptions { val: options.val, seed: options.seed, columns: options.columns.columns() };
     let data = Dataset::read(folder, &read, progress)?;
@@ -119,6 +123,7 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
         Some(target) => OutDir::resume(target, options.force)?,
         None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,
     };
+    let model = one.map_or_else(|| rank::choose(options, plan_options(options), &data, progress), Ok)?;
     Ok((model, data, out))
 }
 

@@ -8,14 +8,17 @@ pub mod data;
 pub mod embed;
 pub mod epochs;
 pub mod eval;
+pub mod explain;
 pub mod inside;
 pub mod inspect;
 pub mod made;
+pub mod measure;
 pub mod merge;
 pub mod new;
 pub mod options;
 pub mod predict;
 pub mod progress;
+pub mod rank;
 pub mod resume;
 pub mod runtime;
 pub mod screen;
@@ -36,6 +39,7 @@ const EXAMPLES: &str = "\
 Examples:
   adapt --data photos/                            a new head on the embedded EfficientNet-Lite0
   adapt --onnx resnet50.onnx --data photos/       the same on your own model
+  adapt rank *.onnx --data photos/                which model suits the images, and what it costs
   adapt --data labels.csv                         images and classes from a list
   adapt --data photos/ --out runs/birds --val 0   all images for training, no validation split
   adapt inspect resnet50.onnx                     what the model is, and where it would be cut
@@ -62,6 +66,8 @@ pub enum Command {
     Predict(PredictOptions),
     /// Measures a model on a labelled folder
     Eval(EvalOptions),
+    /// Shows where in images a model sees the class that it names
+    Explain(explain::ExplainOptions),
     /// Writes images' features: what a model gives at the cut
     Embed(embed::EmbedOptions),
     /// Writes a model's part up to a tensor as a model of its own
@@ -72,6 +78,10 @@ pub enum Command {
     Data(data::DataOptions),
     /// Lists what is wrong with a data set: copies, leaks, wrong labels, images that show nothing
     Audit(Box<audit::AuditOptions>),
+    /// Compares models by what their features tell of labelled images, and by what they cost
+    Rank(Box<rank::RankOptions>),
+    #[command(hide = true)]
+    Measure(measure::MeasureOptions),
     /// Checks on this machine, in any engine, what a run's model makes of three of its images
     Verify(verify::VerifyOptions),
     /// Shows or empties the cache of features
@@ -88,9 +98,9 @@ pub struct AdaptOptions {
     /// paths and labels; Parquet with images in it; or MNIST's or CIFAR's files in DIR
     #[arg(long, value_name = "DIR|FILE", required_unless_present = "resume", help_heading = "Main")]
     pub data: Option<PathBuf>,
-    /// The pretrained model [default: the embedded EfficientNet-Lite0]
-    #[arg(long, value_name = "FILE", help_heading = "Main")]
-    pub onnx: Option<PathBuf>,
+    /// The pretrained model; of several the one that adapt rank puts first [default: the embedded EfficientNet-Lite0]
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Main")]
+    pub onnx: Vec<PathBuf>,
     /// Where the result goes [default: runs/adapt-1, then -2, …]
     #[arg(long, value_name = "DIR", help_heading = "Main")]
     pub out: Option<PathBuf>,
@@ -124,6 +134,8 @@ pub struct AdaptOptions {
     pub training: TrainingOptions,
     #[command(flatten)]
     pub model: ModelOptions,
+    #[command(flatten)]
+    pub limits: rank::LimitOptions,
     /// The tensor that becomes the features [default: the last linear layer's input]
     #[arg(long, value_name = "TENSOR", help_heading = "Model")]
     pub cut: Option<String>,

@@ -1,6 +1,9 @@
 //! What scikit-learn calls metrics, for classification into several classes.
 
+pub mod correlation;
 pub mod separation;
+mod spectrum;
+pub mod transfer;
 
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView1, ArrayView2};

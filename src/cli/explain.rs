@@ -1,0 +1,174 @@
+//! Where a classifier sees what it says of images.
+
+use super::predict::warn_of_a_guess;
+use super::progress::Reporter;
+use super::{RunOptions, print, tables, tell_skipped, vacant};
+use adapt::data::{Skipped, images_below};
+use adapt::explain::{Explained, Explainer, Method, overlay};
+use adapt::onnx::cut::nearest;
+use adapt::plan::Trained;
+use adapt::progress::{Event, emit};
+use adapt::report::json;
+use adapt::{Error, Result};
+use image::imageops::FilterType;
+use image::{ImageFormat, RgbImage};
+use serde::Serialize;
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Smaller images are written larger, so that the shorter side has so many pixels.
+const SHORTEST: u32 = 224;
+
+#[derive(clap::Args)]
+pub struct ExplainOptions {
+    /// A model that adapt wrote, or any classifier
+    pub model: PathBuf,
+    /// Images and folders of images
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// The folder for PNG files, one an image: what the model sees of it, and over it in yellow where it sees the class
+    #[arg(short, long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Replace existing files
+    #[arg(long)]
+    pub force: bool,
+    /// The class that is looked for, by name or number from 0 [default: the predicted one]
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub class: Option<String>,
+    /// cam: exact, for heads that are a global average and a linear layer; gradcam: gradients at a map; occlusion: patches
+    /// over the image, the slowest [default: the first of them that the model has]
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
+    /// The tensor that gradients are taken at, a map or tokens [default: the last one before the head]
+    #[arg(long, value_name = "TENSOR")]
+    pub at: Option<String>,
+    /// Compare each map with occlusion
+    #[arg(long)]
+    pub check: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub run: RunOptions,
+}
+
+/// A row of the result.
+#[derive(Serialize)]
+struct Row {
+    path: String,
+    /// The class that was looked for, and its probability.
+    class: String,
+    probability: f32,
+    predicted: String,
+    /// Spearman's correlation of the map with occlusion's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<f64>,
+    overlay: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Found<'a> {
+    method: Method,
+    tensor: Option<&'a str>,
+    images: &'a [Row],
+    skipped: &'a [Skipped],
+}
+
+pub fn run(options: &ExplainOptions) -> Result<()> {
+    options.run.engine.limit_threads();
+    if options.at.is_some() && options.method.is_some_and(|method| method != Method::GradCam) {
+        return Err(Error::Usage("--at names where gradients are taken: give --method gradcam, or none".into()));
+    }
+    let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
+    let progress = |event: Event| reporter.event(event);
+    let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
+    let (source, paths) = images_below(&options.paths)?;
+    let files = files(&options.out, &paths);
+    if options.out.is_dir() {
+        files.iter().try_for_each(|file| vacant(file, options.force))?;
+    }
+    let backend = options.run.engine.resolve(&progress)?;
+    let mut explainer = Explainer::open(&trained, &backend, options.method, options.at.as_deref())?;
+    let names = trained.names(explainer.classes())?;
+    let class = options.class.as_deref().map(|class| number(class, &names)).transpose()?;
+    warn_of_a_guess(&reporter, &trained.preprocessing);
+    if !options.out.is_dir() {
+        fs::create_dir(&options.out).map_err(Error::io(&options.out))?;
+    }
+    emit(&progress, Event::Stage { name: "explaining", total: paths.len() as u64 })?;
+    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    for (path, file) in paths.iter().zip(files) {
+        match explainer.image(&source, path) {
+            Ok((shown, values)) => {
+                let explained = explainer.explain(values.view(), class)?;
+                let agreement = options.check.then(|| explainer.check(values.view(), &explained)).transpose()?;
+                save(&shown, &explained, &file)?;
+                let [class, predicted] = [explained.class, explained.predicted].map(|class| names[class].clone());
+                let (path, probability) = (path.clone(), explained.probability);
+                rows.push(Row { path, class, probability, predicted, agreement, overlay: file });
+            }
+            Err(reason) => skipped.push(Skipped { path: path.clone(), reason }),
+        }
+        emit(&progress, Event::Advance(1))?;
+    }
+    reporter.finish();
+    tell_skipped(&skipped);
+    if let Some(first) = skipped.first().filter(|_| rows.is_empty()) {
+        return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
+    }
+    let (method, tensor) = (explainer.method(), explainer.tensor());
+    match options.json {
+        true => print(&json(&Found { method, tensor, images: &rows, skipped: &skipped })?),
+        false => print(&text(method, tensor, rows)),
+    }
+}
+
+/// Writes the map over the image.
+fn save(shown: &RgbImage, explained: &Explained, file: &Path) -> Result<()> {
+    let factor = SHORTEST.div_ceil(shown.width().min(shown.height()).max(1));
+    let larger = image::imageops::resize(shown, shown.width() * factor, shown.height() * factor, FilterType::Nearest);
+    let saved = overlay(&larger, &explained.map).save_with_format(file, ImageFormat::Png);
+    saved.map_err(|e| Error::data(file, format!("{e}; choose another --out")))
+}
+
+/// The class that is called so, or has that number.
+fn number(class: &str, names: &[String]) -> Result<usize> {
+    let by_name = names.iter().position(|name| name == class);
+    by_name.or_else(|| class.parse().ok().filter(|number| *number < names.len())).ok_or_else(|| {
+        let near = nearest(class, names.iter().map(String::as_str));
+        let what = format!("the model has no class '{class}'{near}");
+        Error::Usage(format!("--class: {what}; give one of its {} names, or a number from 0", names.len()))
+    })
+}
+
+/// `OUT/<name>.png` for each image; those of one name get numbers.
+fn files(out: &Path, paths: &[String]) -> Vec<PathBuf> {
+    let mut taken = HashSet::new();
+    let name = |path: &String| {
+        let stem = Path::new(path).file_stem().map_or("image".into(), |stem| stem.to_string_lossy().into_owned());
+        let numbered = (2..).map(|number| format!("{stem}-{number}"));
+        let free = std::iter::once(stem.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
+        out.join(free.unwrap_or(stem) + ".png")
+    };
+    paths.iter().map(name).collect()
+}
+
+fn text(method: Method, tensor: Option<&str>, rows: Vec<Row>) -> String {
+    let at = tensor.map_or(String::new(), |tensor| format!(" at '{}'", adapt::error::printable(tensor)));
+    let how = match method {
+        Method::Cam => "exact class activation maps",
+        Method::GradCam => "maps by gradients (Grad-CAM)",
+        Method::Occlusion => "occlusion by grey patches",
+    };
+    let checked = rows.iter().any(|row| row.agreement.is_some());
+    let mut header = vec!["path", "overlay", "class", "predicted", "probability"];
+    header.extend(checked.then_some("agreement"));
+    let cells = rows.into_iter().map(|row| {
+        let overlay = row.overlay.display().to_string();
+        let mut cells = vec![row.path, overlay, row.class, row.predicted, format!("{:.4}", row.probability)];
+        cells.extend(row.agreement.map(|agreement| format!("{agreement:.2}")));
+        cells
+    });
+    format!("{how}{at}\n{}", tables::table(&header, 4, cells))
+}

@@ -1,0 +1,143 @@
+//! Class activation maps by gradients, through the part of the network behind a map.
+
+use super::grid::{Grid, weighted};
+use super::open;
+use crate::engine::{Backend, Engine};
+use crate::error::{Error, Result};
+use crate::graph::{self, Extent, Program, Wanted};
+use crate::onnx::Model;
+use crate::onnx::cut::Cut;
+use crate::onnx::graph::Index;
+use crate::onnx::schema::{ValueInfoProto, data_type};
+use crate::onnx::surgery::{self, Pooling, size, symbol, tensor_type};
+use crate::plan::{Trained, probe};
+use candle_core::{DType, Device, Tensor};
+use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
+
+/// Tensors before the head that are looked at.
+const MOST_SEEN: usize = 48;
+/// Maps among them that are tried.
+const MOST_TRIED: usize = 4;
+
+/// The part of the network behind a map.
+pub(super) struct GradCam {
+    pub tensor: String,
+    grid: Grid,
+    program: Program,
+    parameters: Vec<Tensor>,
+}
+
+impl GradCam {
+    /// Behind `at`, or behind the last map on whose places the scores depend.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a tensor that is not there or no map, [`Error::Model`] where there is none, or where what comes
+    /// behind cannot be run backwards.
+    pub fn open(
+        trained: &Trained,
+        cut: &Cut,
+        backend: &Backend,
+        at: Option<&str>,
+    ) -> Result<(Box<dyn Engine>, GradCam)> {
+        let model = &trained.model;
+        let scores = surgery::backbone(model, &Cut::at(&logits(trained, cut)), &Pooling::None);
+        let path = model.path.display();
+        if let Some(at) = at {
+            let index = Index::new(scores.graph());
+            let made = index.producer(at).is_some() && at != trained.output;
+            if !made || !index.ancestors(&[scores.graph().output[0].name()]).1.contains(at) {
+                let what = "is no tensor on the way to the scores (adapt inspect lists tensors)";
+                return Err(Error::Usage(format!("{path}: --at {at}: {what}")));
+            }
+        }
+        let starts = match at {
+            Some(at) => vec![at.to_owned()],
+            None => graph::tail(&scores, &Extent::Last(0))?.starts,
+        };
+        let starts: Vec<&str> = starts.iter().take(MOST_SEEN).map(String::as_str).collect();
+        let values = open(trained, &starts, backend)?.run(probe(&trained.input, 1).view())?;
+        let image = (trained.input.height, trained.input.width);
+        let mut refused = None;
+        let maps = starts.iter().zip(&values).filter_map(|(start, value)| {
+            let last = Pooling::channels_last(model.graph(), start).unwrap_or(false);
+            Some((*start, value, Grid::of(value.shape(), last, image)?))
+        });
+        for (start, value, grid) in maps.take(MOST_TRIED) {
+            let found = GradCam::behind(trained, &scores, start, value, grid);
+            match found.and_then(|tail| Ok((tail.depends(value)?, tail))) {
+                Ok((true, tail)) => return Ok((open(trained, &[start], backend)?, tail)),
+                Ok((false, _)) => {}
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(match (refused, at) {
+            (Some(error), _) => error,
+            (None, Some(at)) => {
+                let what = "no map of four axes, or tokens of three, on whose places the scores depend";
+                Error::Usage(format!("{path}: --at {at}: {what}"))
+            }
+            (None, None) => Error::model(
+                &model.path,
+                "no map lies before its head that all goes through; choose one with --at, or --method occlusion",
+            ),
+        })
+    }
+
+    fn behind(trained: &Trained, scores: &Model, start: &str, value: &ArrayD<f32>, grid: Grid) -> Result<GradCam> {
+        let batch = trained.input.batch.map_or_else(|| symbol("N"), |batch| size(batch as i64));
+        let dims = std::iter::once(batch).chain(value.shape()[1..].iter().map(|&n| size(n as i64))).collect();
+        let r#type = Some(tensor_type(data_type::FLOAT, dims));
+        let info = ValueInfoProto { name: Some(start.into()), r#type, ..Default::default() };
+        let none = || Error::model(&trained.model.path, "it has no graph behind the map");
+        let program = Program::import(&graph::behind(scores, info).ok_or_else(none)?, &[])?;
+        let parameters = program.initial()?;
+        Ok(GradCam { tensor: start.into(), grid, program, parameters })
+    }
+
+    /// Whether any score depends on the map's places: a classifier that reads one token does not depend on the others behind
+    /// the last attention.
+    fn depends(&self, value: &ArrayD<f32>) -> Result<bool> {
+        Ok(self.gradient(value, 0)?.is_some_and(|gradient| gradient.iter().any(|&value| value != 0.)))
+    }
+
+    /// Σ over the channels of the channel times its gradient's mean over all places.
+    pub fn map(&self, value: &ArrayD<f32>, class: usize) -> Result<Array2<f32>> {
+        let changed = || Error::Engine(format!("the tensor '{}' changed its size", self.tensor));
+        let planes = self.grid.planes(value.view()).ok_or_else(changed)?;
+        let Some(gradient) = self.gradient(value, class)? else { return Ok(weighted(&planes, std::iter::empty())) };
+        Ok(weighted(&planes, gradient.outer_iter().map(|plane| plane.mean().unwrap_or(0.))))
+    }
+
+    /// The gradient of a class's score by the map, `[channels, height, width]`; `None` where it is zero throughout.
+    fn gradient(&self, value: &ArrayD<f32>, class: usize) -> Result<Option<Array3<f32>>> {
+        let failed = |e: candle_core::Error| Error::Engine(format!("candle: {e}"));
+        // A graph for a fixed number of images gets as many copies.
+        let copies = self.program.batch().unwrap_or(1);
+        let (mut shape, one) = (value.shape().to_vec(), value.iter().copied().collect::<Vec<f32>>());
+        shape[0] = copies;
+        let input = Tensor::from_vec(one.repeat(copies), shape.as_slice(), &Device::Cpu).map_err(failed)?;
+        let wanted = Wanted { parameters: vec![false; self.parameters.len()], input: true };
+        let (outputs, tape) = self.program.forward_saving(&input, &self.parameters, &wanted)?;
+        let scores = &outputs[0];
+        let mut seed = vec![0f32; scores.elem_count()];
+        let each = seed.len() / copies;
+        if class >= each {
+            return Err(Error::Engine(format!("there are {each} scores, none of number {class}")));
+        }
+        seed[class] = 1.;
+        let seed = Tensor::from_vec(seed, scores.dims(), &Device::Cpu).map_err(failed)?;
+        let Some(found) = self.program.backward(tape, &[Some(seed)])?.input else { return Ok(None) };
+        let values = found.to_dtype(DType::F32).and_then(|found| found.flatten_all()?.to_vec1::<f32>());
+        let found = ArrayD::from_shape_vec(IxDyn(&shape), values.map_err(failed)?);
+        let found = found.map_err(|e| Error::Engine(e.to_string()))?;
+        Ok(self.grid.planes(found.slice_axis(Axis(0), (0..1).into())))
+    }
+}
+
+/// The tensor that holds the scores before any softmax or sigmoid, whose gradients vanish where it is sure.
+fn logits(trained: &Trained, cut: &Cut) -> String {
+    let nodes = cut.tail.iter().map(|&place| &trained.model.graph().node[place]);
+    let mut activations = nodes.filter(|node| ["Softmax", "LogSoftmax", "Sigmoid"].contains(&node.computes()));
+    let input = activations.next().and_then(|node| node.input.first());
+    input.unwrap_or(&trained.output).clone()
+}

@@ -1,0 +1,215 @@
+//! Where in an image a classifier sees the class that it names: a map of relevance over the image.
+//!
+//! [`Explainer::open`] chooses how for a model, [`Explainer::image`] reads an image, [`Explainer::explain`] makes its map, and
+//! [`overlay()`] shows it.
+
+mod cam;
+mod gradcam;
+mod grid;
+mod occlusion;
+mod overlay;
+
+use crate::data::Source;
+use crate::engine::{Backend, Engine};
+use crate::error::{Error, Result};
+use crate::metrics::argmax;
+use crate::metrics::correlation::spearman;
+use crate::onnx::cut::{self, Cut};
+use crate::onnx::schema::ValueInfoProto;
+use crate::onnx::surgery;
+use crate::plan::{Trained, available_threads, probe};
+use cam::Cam;
+use gradcam::GradCam;
+use image::RgbImage;
+use ndarray::{Array2, ArrayD, ArrayViewD};
+pub use overlay::overlay;
+use serde::Serialize;
+
+/// How a map is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lower")]
+pub enum Method {
+    /// The channels of the last map, each times the class's weight for it: what the score is the mean of. For heads that are
+    /// a global average and a linear layer (Zhou et al. 2016, arXiv 1512.04150).
+    Cam,
+    /// The channels of a map, each times the mean of the score's gradient by it (Selvaraju et al. 2017, arXiv 1610.02391).
+    GradCam,
+    /// How much less probable the class is with a grey patch on the place (Zeiler and Fergus 2014, arXiv 1311.2901).
+    Occlusion,
+}
+
+/// What a classifier says of an image, and where it sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// The class that is explained.
+    pub class: usize,
+    /// Its probability.
+    pub probability: f32,
+    /// The most probable class.
+    pub predicted: usize,
+    /// Relevance for the class, 0 or more, in rows from the image's top: `[height, width]` of the tensor that it is made from,
+    /// which covers the whole image.
+    pub map: Array2<f32>,
+}
+
+/// A classifier that is ready to explain what it says.
+pub struct Explainer<'a> {
+    trained: &'a Trained,
+    /// Gives the map's tensor, where there is one, and the scores.
+    engine: Box<dyn Engine>,
+    way: Way,
+    classes: usize,
+}
+
+enum Way {
+    Cam(Cam),
+    GradCam(Box<GradCam>),
+    Occlusion,
+}
+
+impl<'a> Explainer<'a> {
+    /// Opens `trained` for a method; the first that works where it is `None`: exact maps, then gradients, then occlusion. `at`
+    /// names the tensor that gradients are taken at; where it is `None` the last map or tokens before the head.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a model whose output is no label or that preprocesses in its graph, and for a tensor that is not
+    /// there or no map; [`Error::Model`] where the method does not suit the model.
+    pub fn open(
+        trained: &'a Trained,
+        backend: &Backend,
+        method: Option<Method>,
+        at: Option<&str>,
+    ) -> Result<Explainer<'a>> {
+        trained.labels()?;
+        if trained.baked {
+            let what = "its preprocessing is in its graph (--bake-preprocessing), and a map would have no place; adapt without";
+            return Err(Error::model(&trained.model.path, what));
+        }
+        let path = &trained.model.path;
+        let cut =
+            cut::find(trained.model.graph(), Some(&trained.output), None).map_err(|what| Error::model(path, what))?;
+        let exact = || Cam::open(trained, &cut, backend).map(|(engine, cam)| (engine, Way::Cam(cam)));
+        let gradients =
+            || GradCam::open(trained, &cut, backend, at).map(|(engine, tail)| (engine, Way::GradCam(Box::new(tail))));
+        let occlusion = || Ok((trained.open_in(backend)?, Way::Occlusion));
+        let (engine, way) = match method {
+            Some(Method::Cam) => exact()?,
+            Some(Method::GradCam) => gradients()?,
+            Some(Method::Occlusion) => occlusion()?,
+            None if at.is_some() => gradients()?,
+            None => exact().or_else(|_| gradients()).or_else(|_| occlusion())?,
+        };
+        let mut explainer = Explainer { trained, engine, way, classes: 0 };
+        let output = explainer.output();
+        let scores = explainer.engine.run_outputs(probe(&trained.input, 1).view(), &[output])?;
+        explainer.classes = scores[0].len();
+        Ok(explainer)
+    }
+
+    /// How many classes the model has.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// How maps are made.
+    pub fn method(&self) -> Method {
+        match self.way {
+            Way::Cam(_) => Method::Cam,
+            Way::GradCam(_) => Method::GradCam,
+            Way::Occlusion => Method::Occlusion,
+        }
+    }
+
+    /// The tensor that maps are made from; the image itself where `None`.
+    pub fn tensor(&self) -> Option<&str> {
+        match &self.way {
+            Way::Cam(cam) => Some(&cam.tensor),
+            Way::GradCam(tail) => Some(&tail.tensor),
+            Way::Occlusion => None,
+        }
+    }
+
+    /// An image's pixels as the model sees them, resized and cropped, and its values as the model takes them.
+    ///
+    /// # Errors
+    /// A short reason where it cannot be read.
+    pub fn image(&self, source: &Source, path: &str) -> std::result::Result<(RgbImage, ArrayD<f32>), String> {
+        let (p, layout) = (&self.trained.preprocessing.preprocessing, self.trained.input.layout);
+        let shape = p.shape(1, layout);
+        let mut values = vec![0.; shape.iter().product()];
+        source.values(path, p, layout, &mut values)?;
+        let values = ArrayD::from_shape_vec(shape.to_vec(), values).map_err(|e| e.to_string())?;
+        Ok((overlay::seen(source, path, p)?, values))
+    }
+
+    /// Explains a class, or the most probable one, for one image: `[1, …]` as the model takes it.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] where the engine fails; [`Error::Usage`] for a class that the model does not have.
+    pub fn explain(&mut self, image: ArrayViewD<f32>, class: Option<usize>) -> Result<Explained> {
+        let (output, maps) = (self.output(), usize::from(self.tensor().is_some()));
+        let values = self.engine.run_outputs(image.view(), &[output, 0][..1 + maps])?;
+        let probabilities = self.probabilities(&values[0])?;
+        let predicted = argmax(probabilities.row(0));
+        let class = class.unwrap_or(predicted);
+        let Some(&probability) = probabilities.row(0).get(class) else {
+            return Err(Error::Usage(format!(
+                "the model has {} classes, none of number {class}",
+                probabilities.ncols()
+            )));
+        };
+        let map = match &self.way {
+            Way::Cam(cam) => cam.map(&values[1], class)?,
+            Way::GradCam(tail) => tail.map(&values[1], class)?,
+            Way::Occlusion => self.occluded(image, class, probability)?,
+        };
+        Ok(Explained { class, probability, predicted, map: map.mapv(|value| value.max(0.)) })
+    }
+
+    /// How well a map agrees with occlusion: Spearman's correlation of the two over the places of the latter, from −1 to 1.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] where the engine fails.
+    pub fn check(&mut self, image: ArrayViewD<f32>, explained: &Explained) -> Result<f64> {
+        let drops = self.occluded(image, explained.class, explained.probability)?.mapv(|drop| drop.max(0.));
+        let (height, width) = drops.dim();
+        let map = grid::resized(&explained.map, height, width);
+        Ok(spearman(&map.into_raw_vec_and_offset().0, &drops.into_raw_vec_and_offset().0))
+    }
+
+    fn occluded(&mut self, image: ArrayViewD<f32>, class: usize, before: f32) -> Result<Array2<f32>> {
+        let (p, layout) = (&self.trained.preprocessing.preprocessing, self.trained.input.layout);
+        let patches = occlusion::Patches::of(p);
+        let mut drops = Vec::new();
+        let (output, most) = (self.output(), self.engine.at_once());
+        for batch in patches.images(image, p, layout).chunks(most.max(1)) {
+            let views: Vec<_> = batch.iter().map(|image| image.view()).collect();
+            let batch = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Engine(e.to_string()))?;
+            let scores = self.engine.run_outputs(batch.view(), &[output])?.swap_remove(0);
+            drops.extend(self.probabilities(&scores)?.column(class).iter().map(|after| before - after));
+        }
+        Ok(patches.map(&drops))
+    }
+
+    /// The place of the classifier's output among the engine's: behind the map's tensor, or where the file has it.
+    fn output(&self) -> usize {
+        self.engine.outputs().iter().position(|name| *name == self.trained.output).unwrap_or(0)
+    }
+
+    fn probabilities(&self, scores: &ArrayD<f32>) -> Result<Array2<f32>> {
+        let images = scores.shape().first().copied().unwrap_or(0).max(1);
+        let rows = scores.view().into_shape_with_order((images, scores.len() / images));
+        let rows = rows.map_err(|_| Error::Engine("the model does not give one row an image".into()))?;
+        Ok(self.trained.probabilities(rows))
+    }
+}
+
+/// The model in an engine, with `tensors` as its outputs before the classifier's.
+fn open(trained: &Trained, tensors: &[&str], backend: &Backend) -> Result<Box<dyn Engine>> {
+    let mut model = surgery::backbone(&trained.model, &Cut::at(&trained.output), &surgery::Pooling::None);
+    let graph = model.proto.graph.as_mut().expect("it has one");
+    let info = |name: &&str| ValueInfoProto { name: Some((*name).to_owned()), ..Default::default() };
+    graph.output.splice(0..0, tensors.iter().map(info));
+    backend.open(&model, &trained.input.axes(), available_threads())
+}

@@ -1,0 +1,225 @@
+//! Which of several models suits a data set: each one's features of a sample once, and what tells of them without adapting
+//! the model.
+
+mod cost;
+mod sample;
+
+use crate::data::Dataset;
+use crate::engine::{Backend, Cache};
+use crate::error::{Error, Result};
+use crate::metrics::argmax;
+use crate::metrics::separation::{nearest_agree, probe_agrees};
+use crate::metrics::transfer::{h_score, logme};
+use crate::onnx::graph::graph_tensors;
+use crate::onnx::schema::data_type;
+use crate::onnx::{Model, surgery};
+use crate::plan::{Plan, PlanOptions, evidence, preprocessing};
+use crate::progress::{Event, Progress, emit, silent};
+use crate::train::{Options, fit_softmax};
+pub use cost::{Cost, Meter};
+use ndarray::{Array2, Axis};
+use prost::Message;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Weights of a head, features times classes, up to which the probe is a softmax regression: beyond, it would take minutes.
+const LARGEST_HEAD: usize = 400_000;
+
+/// A model and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ranked {
+    /// Its file, or the embedded model's name.
+    pub model: String,
+    /// Size of the file in bytes, external data included.
+    pub bytes: u64,
+    /// Numbers among its stored tensors: weights, and the statistics of batch norms.
+    pub parameters: u64,
+    /// None where it could not be judged.
+    #[serde(flatten)]
+    pub judged: Option<Judged>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What a model's features tell of the classes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judged {
+    /// Images of the sample that could be read.
+    pub images: usize,
+    /// Features an image.
+    pub features: usize,
+    /// How the preprocessing was found.
+    pub preprocessing: String,
+    /// The share of images whose nearest other one (cosine) has their class.
+    pub neighbours: f64,
+    /// The share of images that a linear probe gives their class which has not seen them.
+    pub probe: f64,
+    /// The standard error of that share.
+    pub probe_error: f64,
+    /// What the probe is.
+    pub probe_kind: Probe,
+    /// See [`logme`].
+    pub logme: f64,
+    /// See [`h_score`].
+    pub h_score: f64,
+    /// What running it takes.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// A linear classifier on frozen features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// Softmax regression in five folds, each judged by the others', its strength that of the lowest loss.
+    Softmax,
+    /// Ridge regression on the classes' indicators, each image left out in closed form: for the largest heads.
+    Ridge,
+}
+
+/// What models are ranked by.
+pub struct Ranking<'a> {
+    /// Its training images are used.
+    pub data: &'a Dataset,
+    /// Who runs the models.
+    pub backend: &'a Backend,
+    /// Where features are kept.
+    pub cache: Option<&'a Cache>,
+    /// What is decided for all models alike.
+    pub options: PlanOptions,
+    /// Images at most, spread over the classes as all are.
+    pub images: usize,
+    /// Chooses them, and the folds.
+    pub seed: u64,
+    /// Measures what running a frozen part takes, given how its images are shaped: [`Meter`] does, best in a process of its own.
+    pub measure: &'a dyn Fn(&Model, &Plan) -> Result<Cost>,
+    /// Hears of all of it.
+    pub progress: Progress<'a>,
+}
+
+/// What a model may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Limits {
+    /// Milliseconds an image.
+    pub ms: Option<f64>,
+    /// Megabytes (10⁶ bytes) of the file.
+    pub mb: Option<f64>,
+}
+
+impl Limits {
+    /// Whether a model was judged and stays within them.
+    pub fn allow(&self, ranked: &Ranked) -> bool {
+        let within = |limit: Option<f64>, value: f64| limit.is_none_or(|limit| value <= limit);
+        let cheap = |judged: &Judged| within(self.ms, judged.cost.ms) && within(self.mb, ranked.bytes as f64 / 1e6);
+        ranked.judged.as_ref().is_some_and(cheap)
+    }
+}
+
+impl Ranking<'_> {
+    /// Judges these models (the embedded one where there is no file), the best probe first; of equal ones the smaller file. Those that cannot be judged come last, each with its reason.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where fewer than two classes have training images, and [`Error::Interrupted`].
+    pub fn rank(&self, files: &[Option<PathBuf>]) -> Result<Vec<Ranked>> {
+        let items = sample::sample(self.data, self.images, self.seed);
+        let first = items.first().map(|item| item.label);
+        if items.iter().all(|item| Some(item.label) == first) {
+            let what = "all training images are of one class: there is nothing to tell apart";
+            return Err(Error::data(self.data.source.place(), what));
+        }
+        let mut ranked = Vec::new();
+        for file in files {
+            let name = file.as_ref().map_or(preprocessing::BUILTIN.into(), |file| file.display().to_string());
+            let mut one = Ranked { model: name, bytes: 0, parameters: 0, judged: None, error: None };
+            let judged = file.as_ref().map_or_else(preprocessing::builtin, Model::open).and_then(|model| {
+                one.bytes = model.proto.encoded_len() as u64;
+                one.parameters = parameters(&model);
+                self.judge(model, &one.model, &items)
+            });
+            match judged {
+                Ok(judged) => one.judged = Some(judged),
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) => one.error = Some(error.to_string()),
+            }
+            ranked.push(one);
+        }
+        // Not by time, which is another in every run.
+        let worth =
+            |one: &Ranked| (one.judged.as_ref().map_or(-1., |judged| judged.probe), std::cmp::Reverse(one.bytes));
+        ranked.sort_by(|a, b| worth(b).partial_cmp(&worth(a)).unwrap_or(std::cmp::Ordering::Equal));
+        Ok(ranked)
+    }
+
+    fn judge(&self, mut model: Model, name: &str, items: &[&crate::data::Item]) -> Result<Judged> {
+        let (mut plan, extractor) = Plan::make(&mut model, self.backend, &self.options, self.progress)?;
+        let extractor = evidence::decide(&mut plan, &model, self.backend, self.data, extractor, self.progress)?;
+        let mut extractor = plan.cached(extractor, &model, self.cache);
+        let paths: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
+        let stage = format!("features of {}", name.rsplit(['/', '\\']).next().unwrap_or(name));
+        let found = extractor.run(&self.data.source, &paths, &stage, self.progress)?;
+        drop(extractor);
+        let labels = found.places.iter().map(|&place| items[place].label).collect();
+        let (rows, labels, classes) = several(found.rows, labels);
+        if classes < 2 {
+            return Err(Error::data(self.data.source.place(), "too few images can be read, none or of one class"));
+        }
+        emit(self.progress, Event::Stage { name: "judging features", total: 0 })?;
+        let (kind, agree) = self.probe(&rows, &labels, classes)?;
+        let share = |agree: &[bool]| agree.iter().filter(|&&agrees| agrees).count() as f64 / agree.len() as f64;
+        let probe = share(&agree);
+        let near = share(&nearest_agree(rows.view(), &labels));
+        let (logme, h_score) = (logme(rows.view(), &labels, classes), h_score(rows.view(), &labels, classes));
+        emit(self.progress, Event::Stage { name: "measuring", total: 0 })?;
+        let cost = (self.measure)(&surgery::backbone(&model, &plan.surgery, &plan.pooling), &plan);
+        // An interruption reaches whoever measures, too.
+        emit(self.progress, Event::Advance(0))?;
+        Ok(Judged {
+            images: labels.len(),
+            features: rows.ncols(),
+            preprocessing: plan.preprocessing_source,
+            neighbours: near,
+            probe,
+            probe_error: (probe * (1. - probe) / labels.len() as f64).sqrt(),
+            probe_kind: kind,
+            logme,
+            h_score,
+            cost: cost?,
+        })
+    }
+
+    /// Whether each image gets its class by a probe that has not seen it.
+    fn probe(&self, rows: &Array2<f32>, labels: &[usize], classes: usize) -> Result<(Probe, Vec<bool>)> {
+        if rows.ncols() * classes > LARGEST_HEAD {
+            return Ok((Probe::Ridge, probe_agrees(rows.view(), labels, classes)));
+        }
+        let options = Options { seed: self.seed, ..Options::default() };
+        // Its two short stages would be told for each model.
+        let poll = |event: Event| match event {
+            Event::Stage { .. } => silent(event),
+            event => (self.progress)(event),
+        };
+        let fit = fit_softmax(rows.view(), labels, classes, &options, &poll)?;
+        let given = fit.out_of_fold.rows().into_iter().map(argmax);
+        Ok((Probe::Softmax, given.zip(labels).map(|(given, label)| given == *label).collect()))
+    }
+}
+
+/// The images of classes with two or more, and their classes numbered anew: one image alone tells nothing of its class.
+fn several(rows: Array2<f32>, labels: Vec<usize>) -> (Array2<f32>, Vec<usize>, usize) {
+    let mut counts = vec![0; labels.iter().max().map_or(0, |most| most + 1)];
+    labels.iter().for_each(|&label| counts[label] += 1);
+    let mut numbers = vec![None; counts.len()];
+    let kept = (0..counts.len()).filter(|&class| counts[class] > 1);
+    let classes = kept.enumerate().map(|(number, class)| numbers[class] = Some(number)).count();
+    let places: Vec<usize> = (0..labels.len()).filter(|&place| numbers[labels[place]].is_some()).collect();
+    let labels = labels.iter().filter_map(|&label| numbers[label]).collect();
+    (rows.select(Axis(0), &places), labels, classes)
+}
+
+fn parameters(model: &Model) -> u64 {
+    use data_type::{BFLOAT16, DOUBLE, FLOAT, FLOAT16, INT8, UINT8};
+    let numbers = graph_tensors(model.graph())
+        .filter(|tensor| [FLOAT, FLOAT16, BFLOAT16, DOUBLE, INT8, UINT8].contains(&tensor.data_type()));
+    numbers.map(|tensor| tensor.dims.iter().map(|&size| size.max(0) as u64).product::<u64>()).sum()
+}

@@ -1,0 +1,109 @@
+//! Several models on one data set, and the best of them for the main job.
+
+use super::support::Place;
+use crate::common::golden;
+use serde_json::Value;
+use std::fs;
+
+/// Three models, of which one knows no colours: a constant stands in for its features.
+fn place() -> Place {
+    let place = Place::usual();
+    for name in ["pooled", "convs"] {
+        fs::copy(golden(&format!("explain/{name}.onnx")), place.path(format!("{name}.onnx"))).unwrap();
+    }
+    place.write("broken.onnx", "no model\n");
+    place
+}
+
+fn ranked(place: &Place, arguments: &str) -> Value {
+    let ran = place.adapt(&format!("rank --data data --json --no-builtin {arguments}")).succeeds();
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+#[test]
+fn models_are_rows_and_failures_are_rows_with_a_reason() {
+    let place = place();
+    let found = ranked(&place, "tiny.onnx broken.onnx pooled.onnx missing.onnx");
+    let models = found["models"].as_array().unwrap();
+    assert_eq!(models.len(), 4);
+    for model in &models[..2] {
+        assert!(model["error"].is_null(), "{model}");
+        assert_eq!(model["images"], 18);
+        let value = |key: &str| model[key].as_f64().unwrap_or_else(|| panic!("{key}: {model}"));
+        assert!((0. ..=1.).contains(&value("probe")) && (0. ..=1.).contains(&value("neighbours")), "{model}");
+        assert!(value("ms") > 0. && value("logme").is_finite() && value("h_score") >= 0., "{model}");
+        assert!(!cfg!(target_os = "linux") || value("memory_bytes") > 1e5, "{model}");
+    }
+    assert!(models[0]["probe"].as_f64() >= models[1]["probe"].as_f64());
+    let tiny = models.iter().find(|model| model["model"] == "tiny.onnx").unwrap();
+    assert_eq!((&tiny["features"], &tiny["parameters"]), (&6.into(), &(6 * 27 + 6 + 24 + 4).into()));
+    assert_eq!(tiny["bytes"], fs::metadata(place.path("tiny.onnx")).unwrap().len());
+    for (name, words) in [("broken.onnx", "not an ONNX model"), ("missing.onnx", "no such file")] {
+        let model = models.iter().find(|model| model["model"] == name).unwrap();
+        assert!(model["error"].as_str().unwrap().contains(words) && model.get("probe").is_none(), "{model}");
+    }
+    assert_eq!(found["best"], models[0]["model"]);
+    assert!(found.get("best_within_limits").is_none());
+    // But for the time, the same again, in whatever order they are named.
+    let again = ranked(&place, "pooled.onnx missing.onnx tiny.onnx broken.onnx");
+    let judged =
+        |found: &Value| ["model", "probe", "logme", "h_score", "neighbours"].map(|key| found["models"][0][key].clone());
+    assert_eq!(judged(&again), judged(&found));
+}
+
+#[test]
+fn the_table_names_the_best_and_the_best_within_limits() {
+    let place = place();
+    let ran = place.adapt("rank --data data --no-builtin tiny.onnx pooled.onnx broken.onnx --max-mb 0.001").succeeds();
+    for words in ["probe", "LogME", "ms an image", "not ranked: broken.onnx", "best: ", "best within 0.001 MB: "] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let bytes = |name: &str| fs::metadata(place.path(name)).unwrap().len();
+    assert!(bytes("tiny.onnx") > 1000 && bytes("pooled.onnx") > 1000);
+    assert!(ran.out.contains("best within 0.001 MB: none"), "{}", ran.out);
+    let found = ranked(&place, "tiny.onnx pooled.onnx --max-mb 0.002 --max-ms 1000");
+    assert!(bytes("tiny.onnx") < 2000 && bytes("pooled.onnx") > 2000);
+    assert_eq!(found["best_within_limits"], "tiny.onnx");
+}
+
+#[test]
+fn what_cannot_be_ranked_is_refused() {
+    let place = place();
+    place.adapt("rank --data data --no-builtin").fails(2, &["no model to rank"]);
+    place
+        .adapt("rank --data data --no-builtin missing.onnx broken.onnx")
+        .fails(1, &["none of the models", "missing.onnx"]);
+    place.adapt("rank --data nothing tiny.onnx").fails(2, &["nothing"]);
+    fs::create_dir(place.path("empty")).unwrap();
+    place.adapt("rank --data empty tiny.onnx").fails(1, &["empty"]);
+    place.images("one/only", 0, 6);
+    place.adapt("rank --data one tiny.onnx").fails(1, &["one", "class"]);
+    for class in ["a", "b"] {
+        place.write(&format!("bad/{class}/1.png"), "no image");
+        place.write(&format!("bad/{class}/2.png"), "no image");
+    }
+    place.adapt("rank --data bad --no-builtin tiny.onnx").fails(1, &["too few images can be read"]);
+    place.adapt("rank --data data tiny.onnx --max-ms 0").fails(2, &["--max-ms", "above 0"]);
+}
+
+#[test]
+fn the_main_job_adapts_the_best_of_several() {
+    let place = place();
+    let best = ranked(&place, "tiny.onnx pooled.onnx");
+    let best = best["best"].as_str().unwrap();
+    // Validation images are not looked at, but these few say the same without them.
+    let ran = place.adapt("--onnx tiny.onnx pooled.onnx broken.onnx --data data --val 0 --out out").succeeds();
+    assert_eq!(place.json("out/run.json")["model"]["path"], best);
+    assert!(ran.err.contains("LogME") && ran.err.contains("not ranked: broken.onnx"), "{}", ran.err);
+    let limited = "--onnx tiny.onnx pooled.onnx --data data --val 0 --out out --force --max-mb 0.002";
+    place.adapt(limited).succeeds();
+    assert_eq!(place.json("out/run.json")["model"]["path"], "tiny.onnx");
+    fs::remove_dir_all(place.path("out")).unwrap();
+    let refuses = |arguments: &str, code: i32, words: &[&str]| {
+        place.adapt(&format!("--data data --out out {arguments}")).fails(code, words);
+        assert_eq!(place.outputs(), [""; 0], "{arguments}");
+    };
+    refuses("--onnx tiny.onnx pooled.onnx --max-mb 0.001", 2, &["--onnx", "0.001 MB"]);
+    refuses("--onnx broken.onnx missing.onnx", 1, &["none of the models", "broken.onnx"]);
+    refuses("--onnx tiny.onnx --max-ms 5", 2, &["--max-ms", "several"]);
+}
