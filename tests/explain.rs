@@ -65,6 +65,21 @@ fn the_first_method_that_suits_is_taken() {
 }
 
 #[test]
+fn scores_that_are_mixed_behind_the_layer_are_not_explained_by_its_weights() {
+    let backend = backend(Choice::Auto);
+    // One leaves the first class away, the other normalises scores.
+    for name in ["background", "scores_normed"] {
+        let trained = Trained::open(&common::golden(&format!("onnx/{name}.onnx")), None, None).unwrap();
+        assert_eq!(Explainer::open(&trained, &backend, None, None).unwrap().method(), Method::GradCam, "{name}");
+    }
+    // Bias, activation and shape do not mix them.
+    for name in ["matmul_add", "conv_squeeze", "logsoftmax"] {
+        let trained = Trained::open(&common::golden(&format!("onnx/{name}.onnx")), None, None).unwrap();
+        assert_eq!(Explainer::open(&trained, &backend, None, None).unwrap().method(), Method::Cam, "{name}");
+    }
+}
+
+#[test]
 fn exact_maps_are_those_of_gradients_times_the_places() {
     let (trained, backend) = (trained("pooled"), backend(Choice::Auto));
     let mut exact = Explainer::open(&trained, &backend, Some(Method::Cam), None).unwrap();
@@ -81,9 +96,10 @@ fn exact_maps_are_those_of_gradients_times_the_places() {
 fn occlusion_finds_what_is_looked_at() {
     let (trained, backend) = (trained("corner"), backend(Choice::Auto));
     let mut explainer = Explainer::open(&trained, &backend, Some(Method::Occlusion), None).unwrap();
-    // The image of one brightness: grey in place of it is a change throughout, which only the corner tells.
+    // The image of one brightness: grey in place of it is a change throughout, which only the corner tells. Less of it makes
+    // this class less probable (and the predicted one more, at the cost of this).
     let image = ArrayD::from_elem(vec![1, 3, 16, 16], 3f32);
-    let found = explainer.explain(image.view(), None).unwrap();
+    let found = explainer.explain(image.view(), Some(3)).unwrap();
     let largest = found.map.iter().copied().fold(0f32, f32::max);
     assert!(largest > 0.);
     for ((y, x), &drop) in found.map.indexed_iter() {

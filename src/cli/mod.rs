@@ -44,6 +44,7 @@ Examples:
   adapt --data photos/ --out runs/birds --val 0   all images for training, no validation split
   adapt inspect resnet50.onnx                     what the model is, and where it would be cut
   adapt predict runs/adapt-1/model.onnx new/      label and confidence of every image in a folder
+  adapt explain runs/adapt-1/model.onnx new/ -o maps   where in each image it sees its class
   adapt embed resnet50.onnx new/ -o features.npy  one row of features for each of them
 
 photos/ holds one folder a class, or train/, val/ and test/ with one folder a class in each.";

@@ -19,7 +19,7 @@ use adapt::{Error, Result};
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Images of the sample: the probe's standard error is then 0.01 at most.
 const IMAGES: usize = 2000;
@@ -39,7 +39,7 @@ pub struct RankOptions {
     #[command(flatten)]
     pub limits: LimitOptions,
     /// Training images that are looked at, at most
-    #[arg(long, value_name = "N", default_value_t = IMAGES as u32, value_parser = clap::value_parser!(u32).range(2..=20_000))]
+    #[arg(long, value_name = "N", default_value_t = IMAGES as u32, value_parser = clap::value_parser!(u32).range(2..=4000))]
     pub images: u32,
     /// Decides which these are, and the folds
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
@@ -158,14 +158,15 @@ pub fn choose(options: &AdaptOptions, plan: PlanOptions, data: &Dataset, progres
     let ranked = job.rank(&files)?;
     let limits = options.limits.limits();
     let best = ranked.iter().find(|one| limits.allow(one));
+    let file = |best: &Ranked| options.onnx.iter().find(|file| file.display().to_string() == best.model);
     if !options.verbosity.quiet {
         tell(&shown(&ranked));
     }
-    let Some(best) = best else {
+    let Some(file) = best.and_then(file) else {
         let what = format!("none of the models of --onnx takes at most {}", options.limits.shown());
         return Err(Error::Usage(format!("{what}; allow more, or name others")));
     };
-    Model::open(Path::new(&best.model))
+    Model::open(file)
 }
 
 /// Ranking with an engine of its own, and each model measured in a process of its own.
@@ -236,7 +237,9 @@ fn shown(ranked: &[Ranked]) -> String {
     text += &scatter::scatter(&points);
     for one in ranked {
         if let Some(error) = &one.error {
-            let _ = writeln!(text, "not ranked: {}: {}", printable(&one.model), printable(error));
+            // Most name the file.
+            let model = if error.starts_with(&one.model) { "" } else { &format!("{}: ", one.model) };
+            let _ = writeln!(text, "not ranked: {}{}", printable(model), printable(error));
         }
     }
     text

@@ -22,6 +22,9 @@ pub(super) struct Cam {
 /// Nodes that leave averages what they are.
 const SHAPES_ALONE: [&str; 7] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"];
 
+/// What may stand between the scores and the output.
+pub(super) const ACTIVATIONS: [&str; 3] = ["Softmax", "LogSoftmax", "Sigmoid"];
+
 impl Cam {
     /// # Errors
     /// [`Error::Model`] where the head is another.
@@ -65,27 +68,38 @@ impl Cam {
     }
 }
 
-/// The weights of the linear layer behind a cut, where they are stored as floats.
+/// The weights of the linear layer that a cut is before, where they are stored as floats and nothing mixes the scores behind.
 fn weights(index: &Index, cut: &Cut) -> Option<Array2<f32>> {
-    let reads = |node: &&NodeProto| node.input.first().is_some_and(|input| *input == cut.tensor);
-    let mut layers = index.graph.node.iter().filter(reads);
-    let weight = |node: &NodeProto| {
-        let stored = index.constant(node.input.get(1)?)?;
-        let sizes: Vec<usize> = stored.dims.iter().map(|&size| size as usize).collect();
-        let values = tensor::floats(stored)?;
-        let matrix = |rows, columns| Array2::from_shape_vec((rows, columns), values).ok();
-        match (node.op_type(), &sizes[..]) {
-            ("Gemm", &[rows, columns]) if node.int("transA", 0) == 0 => {
-                let scale = node.attr("alpha").map_or(1., |alpha| alpha.f());
-                let matrix = matrix(rows, columns)?.mapv(|weight| weight * scale);
-                Some(if node.int("transB", 0) == 0 { matrix.reversed_axes() } else { matrix })
-            }
-            ("MatMul", &[rows, columns]) => matrix(rows, columns).map(Array2::reversed_axes),
-            ("Conv", &[classes, channels, 1, 1]) if node.int("group", 1) == 1 => matrix(classes, channels),
-            _ => None,
+    let node = scoring(index, &cut.output).filter(|node| node.input.first() == Some(&cut.tensor))?;
+    let stored = index.constant(node.input.get(1)?)?;
+    let sizes: Vec<usize> = stored.dims.iter().map(|&size| size as usize).collect();
+    let values = tensor::floats(stored)?;
+    let matrix = |rows, columns| Array2::from_shape_vec((rows, columns), values).ok();
+    match (node.op_type(), &sizes[..]) {
+        ("Gemm", &[rows, columns]) if node.int("transA", 0) == 0 => {
+            let scale = node.attr("alpha").map_or(1., |alpha| alpha.f());
+            let matrix = matrix(rows, columns)?.mapv(|weight| weight * scale);
+            Some(if node.int("transB", 0) == 0 { matrix.reversed_axes() } else { matrix })
         }
-    };
-    layers.find_map(weight)
+        ("MatMul", &[rows, columns]) => matrix(rows, columns).map(Array2::reversed_axes),
+        ("Conv", &[classes, channels, 1, 1]) if node.int("group", 1) == 1 => matrix(classes, channels),
+        _ => None,
+    }
+}
+
+/// The node that makes the scores of an output, before bias and activation.
+fn scoring<'a>(index: &Index<'a>, output: &'a str) -> Option<&'a NodeProto> {
+    let mut value = output;
+    loop {
+        let node = index.producer(value)?;
+        let known = SHAPES_ALONE.contains(&node.op_type()) || ACTIVATIONS.contains(&node.op_type());
+        value = match &node.input[..] {
+            [scores, bias] if node.is("Add") && index.is_fixed(bias) => scores,
+            [bias, scores] if node.is("Add") && index.is_fixed(bias) => scores,
+            [scores, ..] if known => scores,
+            _ => return Some(node),
+        };
+    }
 }
 
 /// A tensor that is averaged over these axes, and the window where the node states one.

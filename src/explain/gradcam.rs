@@ -1,5 +1,6 @@
 //! Class activation maps by gradients, through the part of the network behind a map.
 
+use super::cam::ACTIVATIONS;
 use super::grid::{Grid, weighted};
 use super::open;
 use crate::engine::{Backend, Engine};
@@ -137,7 +138,7 @@ impl GradCam {
 /// The tensor that holds the scores before any softmax or sigmoid, whose gradients vanish where it is sure.
 fn logits(trained: &Trained, cut: &Cut) -> String {
     let nodes = cut.tail.iter().map(|&place| &trained.model.graph().node[place]);
-    let mut activations = nodes.filter(|node| ["Softmax", "LogSoftmax", "Sigmoid"].contains(&node.computes()));
+    let mut activations = nodes.filter(|node| ACTIVATIONS.contains(&node.computes()));
     let input = activations.next().and_then(|node| node.input.first());
     input.unwrap_or(&trained.output).clone()
 }

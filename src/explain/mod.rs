@@ -21,9 +21,13 @@ use crate::plan::{Trained, available_threads, probe};
 use cam::Cam;
 use gradcam::GradCam;
 use image::RgbImage;
-use ndarray::{Array2, ArrayD, ArrayViewD};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, concatenate};
+use occlusion::Patches;
 pub use overlay::overlay;
 use serde::Serialize;
+
+/// Values that the images of one run may have together: 64 MiB.
+const MOST_VALUES: usize = 1 << 24;
 
 /// How a map is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -180,12 +184,14 @@ impl<'a> Explainer<'a> {
 
     fn occluded(&mut self, image: ArrayViewD<f32>, class: usize, before: f32) -> Result<Array2<f32>> {
         let (p, layout) = (&self.trained.preprocessing.preprocessing, self.trained.input.layout);
-        let patches = occlusion::Patches::of(p);
-        let mut drops = Vec::new();
-        let (output, most) = (self.output(), self.engine.at_once());
-        for batch in patches.images(image, p, layout).chunks(most.max(1)) {
-            let views: Vec<_> = batch.iter().map(|image| image.view()).collect();
-            let batch = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Engine(e.to_string()))?;
+        let patches = Patches::of(p);
+        let (output, mut drops) = (self.output(), Vec::new());
+        let most = (MOST_VALUES / image.len().max(1)).clamp(1, self.engine.at_once());
+        for corners in patches.corners().collect::<Vec<_>>().chunks(most) {
+            let covered: Vec<ArrayD<f32>> =
+                corners.iter().map(|&corner| patches.covered(image.view(), corner, p, layout)).collect();
+            let covered: Vec<_> = covered.iter().map(|image| image.view()).collect();
+            let batch = concatenate(Axis(0), &covered).map_err(|e| Error::Engine(e.to_string()))?;
             let scores = self.engine.run_outputs(batch.view(), &[output])?.swap_remove(0);
             drops.extend(self.probabilities(&scores)?.column(class).iter().map(|after| before - after));
         }

@@ -1,7 +1,7 @@
 //! Grey patches over an image, and what becomes of a probability.
 
-use crate::data::{Layout, Preprocessing};
-use ndarray::{Array2, ArrayD, ArrayViewD};
+use crate::data::{Color, Layout, Preprocessing};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, Slice};
 
 /// Places along a side, and those that a patch covers: a bit more than a fifth of the side.
 const PLACES: usize = 14;
@@ -24,32 +24,31 @@ impl Patches {
     }
 
     /// The first places of each patch, row after row.
-    fn corners(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn corners(&self) -> impl Iterator<Item = (usize, usize)> {
         let last = |places: usize| places.saturating_sub(COVERED);
         let (rows, columns) = (last(self.places.0), last(self.places.1));
         (0..=rows).flat_map(move |row| (0..=columns).map(move |column| (row, column)))
     }
 
-    /// The image under each patch, in the order of the corners.
-    pub fn images(&self, image: ArrayViewD<f32>, p: &Preprocessing, layout: Layout) -> Vec<ArrayD<f32>> {
-        let pixel = |place: usize, size: usize, places: usize| place.min(places) * size / places;
-        let grey = greys(p);
-        let covered = |(row, column): (usize, usize)| {
-            let mut image = image.to_owned();
-            for y in pixel(row, self.size.0, self.places.0)..pixel(row + COVERED, self.size.0, self.places.0) {
-                for x in pixel(column, self.size.1, self.places.1)..pixel(column + COVERED, self.size.1, self.places.1)
-                {
-                    for (channel, &grey) in grey.iter().enumerate() {
-                        match layout {
-                            Layout::Nchw => image[[0, channel, y, x]] = grey,
-                            Layout::Nhwc => image[[0, y, x, channel]] = grey,
-                        }
-                    }
-                }
-            }
-            image
+    /// The image under a patch.
+    pub fn covered(
+        &self,
+        image: ArrayViewD<f32>,
+        (row, column): (usize, usize),
+        p: &Preprocessing,
+        layout: Layout,
+    ) -> ArrayD<f32> {
+        let range = |place: usize, size: usize, places: usize| {
+            let pixel = |place: usize| place.min(places) * size / places;
+            Slice::from(pixel(place)..pixel(place + COVERED))
         };
-        self.corners().map(covered).collect()
+        let (rows, columns) = (range(row, self.size.0, self.places.0), range(column, self.size.1, self.places.1));
+        let (channels, first) = if layout == Layout::Nchw { (1, 2) } else { (3, 1) };
+        let mut image = image.to_owned();
+        let mut patch = image.slice_axis_mut(Axis(first), rows);
+        patch.slice_axis_inplace(Axis(first + 1), columns);
+        patch.axis_iter_mut(Axis(channels)).zip(greys(p)).for_each(|(mut channel, grey)| channel.fill(grey));
+        image
     }
 
     /// For each place the mean of what patches on it took, `[rows, columns]`.
@@ -69,7 +68,6 @@ impl Patches {
 
 /// The values of a grey pixel, in the order of the model's channels; opacity is left as it is.
 fn greys(p: &Preprocessing) -> Vec<f32> {
-    use crate::data::Color;
     let mut greys: Vec<f32> = p.mean.iter().zip(&p.std).map(|(mean, std)| (GREY * p.scale - mean) / std).collect();
     if p.color.has_alpha() {
         greys.pop();

@@ -5,7 +5,7 @@ use crate::common::golden;
 use serde_json::Value;
 use std::fs;
 
-/// Three models, of which one knows no colours: a constant stands in for its features.
+/// With three models, and one that is none.
 fn place() -> Place {
     let place = Place::usual();
     for name in ["pooled", "convs"] {
@@ -91,7 +91,6 @@ fn the_main_job_adapts_the_best_of_several() {
     let place = place();
     let best = ranked(&place, "tiny.onnx pooled.onnx");
     let best = best["best"].as_str().unwrap();
-    // Validation images are not looked at, but these few say the same without them.
     let ran = place.adapt("--onnx tiny.onnx pooled.onnx broken.onnx --data data --val 0 --out out").succeeds();
     assert_eq!(place.json("out/run.json")["model"]["path"], best);
     assert!(ran.err.contains("LogME") && ran.err.contains("not ranked: broken.onnx"), "{}", ran.err);
