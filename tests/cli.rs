@@ -16,6 +16,7 @@ mod cli {
     mod ends;
     mod evidence;
     mod graphs;
+    mod heads;
     mod inside;
     mod inspect;
     mod interrupts;

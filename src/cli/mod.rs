@@ -8,6 +8,7 @@ pub mod data;
 pub mod embed;
 pub mod epochs;
 pub mod eval;
+pub mod heads;
 pub mod inside;
 pub mod inspect;
 pub mod made;
@@ -120,6 +121,8 @@ pub struct AdaptOptions {
     pub strict: bool,
     #[command(flatten)]
     pub columns: ColumnOptions,
+    #[command(flatten)]
+    pub heads: heads::HeadOptions,
     #[command(flatten)]
     pub training: TrainingOptions,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
 use adapt::report::Run;
-use adapt::train::Fit;
+use adapt::train::heads::{Chosen, Metric};
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
@@ -87,14 +87,26 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> St
     text.trim_end().into()
 }
 
-/// The cross-validation of the head's strength.
-pub fn strengths(fit: &Fit) -> String {
-    let rows = fit.candidates.iter().map(|c| {
-        let mark = if c.l2 == fit.l2 { "chosen" } else { "" };
-        let figures = [format!("{:.4}", c.log_loss), format!("{:.4}", c.std_err), format!("{:.4}", c.accuracy)];
-        [vec![format!("{:.2e}", c.l2)], figures.to_vec(), vec![mark.into()]].concat()
+/// The heads that were compared.
+pub fn heads(chosen: &Chosen, metric: Metric) -> String {
+    let rows = chosen.compared.iter().enumerate().map(|(place, c)| {
+        let mark = if place == chosen.place { "chosen" } else { "" };
+        let name = format!("{}{}", c.kind, if c.adjusted { ", classes alike" } else { "" });
+        let behind = match c.behind {
+            [0., _] => "best".into(),
+            [mean, error] => format!("{:.4} ± {error:.4}", -mean),
+        };
+        let figures = [c.macro_f1, c.accuracy, c.log_loss].map(|v| format!("{v:.4}"));
+        [vec![name, c.taps.to_string(), c.features.to_string()], figures.to_vec(), vec![behind, mark.into()]].concat()
     });
-    table(&["L2", "log-loss", "error", "accuracy", ""], 1, rows)
+    let name = match metric {
+        Metric::MacroF1 => "by macro-F1",
+        Metric::Accuracy => "by accuracy",
+        Metric::LogLoss => "by log-loss",
+    };
+    let text = table(&["head", "taps", "features", "macro-F1", "accuracy", "log-loss", name, ""], 1, rows);
+    let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
+    format!("{text}in {} folds{times}; temperature {:.2}", chosen.folds, chosen.temperature)
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {
