@@ -101,6 +101,7 @@ impl Work<'_> {
             metric: options.metric(),
             folds: options.cv.unwrap_or(Wishes::default().folds),
             balanced: inside.balanced,
+            curve: true,
             budget: inside.budget,
         };
         self.choose_by(features, &self.plan.columns(), data, &wishes)

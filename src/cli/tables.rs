@@ -8,7 +8,7 @@ use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
 use adapt::report::Run;
-use adapt::train::heads::{Chosen, Metric};
+use adapt::train::heads::{Chosen, Metric, Point};
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
@@ -106,7 +106,15 @@ pub fn heads(chosen: &Chosen, metric: Metric) -> String {
     };
     let text = table(&["head", "taps", "features", "macro-F1", "accuracy", "log-loss", name, ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
-    format!("{text}in {} folds{times}; temperature {:.2}", chosen.folds, chosen.temperature)
+    let mut text = format!("{text}in {} folds{times}; temperature {:.2}", chosen.folds, chosen.temperature);
+    if let Some(curve) = &chosen.curve {
+        let point = |p: &Point| format!("{:.3} with {}", p.accuracy, p.images);
+        let points = curve.points.iter().map(point).collect::<Vec<_>>().join(", ");
+        let expected = |p: &Point| format!("{:.3} ± {:.3} with {}", p.accuracy, p.std_err, p.images);
+        let expected = curve.expected.iter().map(expected).collect::<Vec<_>>().join(", ");
+        let _ = write!(text, "\naccuracy by training images: {points}; expected: {expected}");
+    }
+    text
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::metrics::Classification;
 use crate::plan::{Input, Plan};
-use crate::train::heads::{Chosen, Compared};
+use crate::train::heads::{Chosen, Compared, Curve};
 use crate::train::tune::{Epoch, Settings, Tuned};
 pub use crate::verify::Baked;
 use crate::verify::Parity;
@@ -106,6 +106,9 @@ pub struct HeadInfo {
     pub chosen: usize,
     /// What the logits were divided by, to be as sure as they are right.
     pub temperature: f64,
+    /// How its accuracy grows with the number of images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_curve: Option<Curve>,
     /// Figures of the chosen one on images that it did not learn from: the mean over the folds, and the standard deviation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cross_validation: Option<BTreeMap<&'static str, [f64; 2]>>,
@@ -139,6 +142,7 @@ impl HeadInfo {
             compared: chosen.compared.clone(),
             chosen: chosen.place,
             temperature: chosen.temperature,
+            learning_curve: chosen.curve.clone(),
             cross_validation: (chosen.folds > 0)
                 .then(|| folds.into_iter().map(|(name, values)| (name, spread(values))).collect()),
         })

@@ -9,7 +9,7 @@ use super::{Compared, Kind};
 use crate::error::Result;
 use crate::progress::{Event, Progress, emit};
 use candle_core::Device;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView2};
 
 /// The shrinkages that are tried, the strongest first, until the log-loss rises.
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
@@ -86,7 +86,7 @@ impl Judge<'_> {
 
     /// Softmax regression on a basis, at its best strength.
     pub(super) fn regression(&self, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
-        let rows = rows(basis, self.labels, self.classes)?;
+        let rows = rows(basis.rows.view(), self.labels, self.classes)?;
         let mut strength = None;
         let mut logits = Vec::new();
         for fold in self.deals {
@@ -172,6 +172,6 @@ impl Judge<'_> {
 }
 
 /// A basis' rows for softmax regression.
-pub(super) fn rows<'a>(basis: &Basis, labels: &'a [usize], classes: usize) -> Result<Rows<'a>> {
-    Rows::new(basis.rows.iter().copied().collect(), labels, classes, &Device::Cpu)
+pub(super) fn rows<'a>(rows: ArrayView2<f32>, labels: &'a [usize], classes: usize) -> Result<Rows<'a>> {
+    Rows::new(rows.iter().copied().collect(), labels, classes, &Device::Cpu)
 }

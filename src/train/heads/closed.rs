@@ -135,11 +135,16 @@ impl<'a> Parted<'a> {
 }
 
 /// The discriminants of all images.
-pub(super) fn discriminants(basis: &Basis, labels: &[usize], classes: usize, strength: f64) -> Result<Linear> {
-    Sums::new(basis.rows.view(), labels, classes).solve(strength, basis.features)
+pub(super) fn discriminants(
+    (rows, features): (ArrayView2<f32>, usize),
+    labels: &[usize],
+    classes: usize,
+    strength: f64,
+) -> Result<Linear> {
+    Sums::new(rows, labels, classes).solve(strength, features)
 }
 
 /// The nearest class mean of all images.
-pub(super) fn nearest_mean(basis: &Basis, labels: &[usize], classes: usize) -> Linear {
-    Sums::new(basis.rows.view(), labels, classes).nearest_mean()
+pub(super) fn nearest_mean(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> Linear {
+    Sums::new(rows, labels, classes).nearest_mean()
 }

@@ -3,6 +3,7 @@
 mod basis;
 mod candidates;
 mod closed;
+mod curve;
 mod judge;
 
 use super::{LIMIT, LinearHead, TOLERANCE, check, folds, path, whole};
@@ -12,6 +13,7 @@ use crate::progress::{Event, Progress, emit};
 use basis::{Bases, Basis};
 use candidates::{Candidate, Judge, rows};
 use closed::{Linear, discriminants, nearest_mean};
+pub use curve::{Curve, Point};
 pub use judge::Metric;
 use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,8 @@ pub struct Wishes {
     pub folds: usize,
     /// Whether rare classes are to be chosen as readily as others: logits are adjusted by the classes' shares.
     pub balanced: bool,
+    /// Whether a learning curve is wanted.
+    pub curve: bool,
     /// After this time no further candidate is begun.
     pub budget: Option<Duration>,
 }
@@ -69,7 +73,7 @@ pub struct Wishes {
 impl Default for Wishes {
     /// Seed 0, the best kind by macro-F1 in 5 folds, in any time.
     fn default() -> Self {
-        Wishes { seed: 0, kind: None, metric: Metric::MacroF1, folds: 5, balanced: false, budget: None }
+        Wishes { seed: 0, kind: None, metric: Metric::MacroF1, folds: 5, balanced: false, curve: false, budget: None }
     }
 }
 
@@ -122,6 +126,8 @@ pub struct Chosen {
     pub uncalibrated: Array2<f32>,
     /// Each image's fold, the first time.
     pub fold: Vec<usize>,
+    /// How its accuracy grows with the number of images.
+    pub curve: Option<Curve>,
 }
 
 impl Chosen {
@@ -200,13 +206,18 @@ pub fn choose(
     let candidate = &candidates[place];
     let basis = Bases::new(features).first(columns[candidate.taps])?;
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
-    let mut linear = fit(&basis, labels, classes, candidate.kind, candidate.strength, progress)?;
+    let (kind, strength, view) = (candidate.kind, candidate.strength, (basis.rows.view(), basis.features));
+    let mut linear = fit(view, labels, classes, kind, strength, progress)?;
     emit(progress, Event::Advance(1))?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
     linear.weight *= candidate.sharpness;
     linear.bias *= candidate.sharpness;
+    let curve = match wishes.curve && in_time() {
+        true => curve::curve(&basis, (labels, classes), (kind, strength), &deals[0], wishes.seed, progress)?,
+        false => None,
+    };
     let sharp = candidate.logits[0].mapv(|z| z * candidate.sharpness as f32);
     Ok(Chosen {
         head: whole(basis.head(&linear.weight, &linear.bias))?,
@@ -219,6 +230,7 @@ pub fn choose(
         out_of_fold: softmax(sharp.view()),
         uncalibrated: softmax(candidate.logits[0].view()),
         fold: deals[0].clone(),
+        curve,
     })
 }
 
@@ -230,9 +242,10 @@ fn shares(labels: &[usize], classes: usize, wanted: bool) -> Option<Array1<f32>>
     (wanted || most > UNBALANCED * least).then(|| counts.mapv(|n| (n / labels.len() as f32).ln()))
 }
 
-/// A head of a kind on a basis' coordinates. Without a strength it is one that suits few images.
+/// A head of a kind on rows of a basis, and how many features those stand for. Without a strength it is one that suits few
+/// images.
 fn fit(
-    basis: &Basis,
+    (coordinates, features): (ArrayView2<f32>, usize),
     labels: &[usize],
     classes: usize,
     kind: Kind,
@@ -240,12 +253,12 @@ fn fit(
     progress: Progress,
 ) -> Result<Linear> {
     match kind {
-        Kind::Ncm => Ok(nearest_mean(basis, labels, classes)),
-        Kind::Lda => discriminants(basis, labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
+        Kind::Ncm => Ok(nearest_mean(coordinates, labels, classes)),
+        Kind::Lda => discriminants((coordinates, features), labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
         Kind::Softmax => {
-            let rows = rows(basis, labels, classes)?;
+            let rows = rows(coordinates, labels, classes)?;
             let mut model = rows.model(vec![true; labels.len()]);
-            let l2 = strength.unwrap_or_else(|| path::strength(basis.features, labels.len(), FEW_STEP));
+            let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
             let poll = || emit(progress, Event::Advance(0));
             rows.solve(std::slice::from_mut(&mut model), |_| l2, TOLERANCE, LIMIT, poll)?;
             let head = super::head(&model, classes)?;
@@ -257,7 +270,7 @@ fn fit(
 /// Nothing to compare by: a class has one image only.
 fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
-    let linear = fit(basis, labels, classes, kind, None, progress)?;
+    let linear = fit((basis.rows.view(), basis.features), labels, classes, kind, None, progress)?;
     Ok(Chosen {
         head: whole(basis.head(&linear.weight, &linear.bias))?,
         kind,
@@ -269,5 +282,6 @@ fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, 
         out_of_fold: Array2::zeros((0, classes)),
         uncalibrated: Array2::zeros((0, classes)),
         fold: Vec::new(),
+        curve: None,
     })
 }
