@@ -5,6 +5,7 @@ use super::inside::Job;
 use adapt::data::{Dataset, Resize, Skipped, Split};
 use adapt::error::printable;
 use adapt::metrics::Classification;
+use adapt::metrics::bootstrap::Interval;
 use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
 use adapt::report::Run;
@@ -117,11 +118,34 @@ pub fn heads(chosen: &Chosen, metric: Metric) -> String {
     text
 }
 
+/// `0.8050 (0.75–0.86)`
+pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
+    let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
+    format!("{value:.4}{}", interval.unwrap_or_default())
+}
+
 fn headline(name: &str, m: &Classification) -> Vec<String> {
-    let figures = [m.accuracy, m.balanced_accuracy, m.macro_precision, m.macro_recall, m.macro_f1, m.log_loss];
+    let figures = [
+        ("accuracy", m.accuracy),
+        ("", m.balanced_accuracy),
+        ("", m.macro_precision),
+        ("", m.macro_recall),
+        ("macro_f1", m.macro_f1),
+        ("", m.log_loss),
+    ];
     let mut row = vec![name.to_string(), m.n.to_string()];
-    row.extend(figures.map(|v| format!("{v:.4}")));
+    row.extend(figures.map(|(name, v)| with_interval(v, m.intervals.get(name))));
     row
+}
+
+/// What the figures are to be compared with.
+fn baseline(m: &Classification) -> String {
+    let b = &m.baseline;
+    let class = printable(&b.class);
+    format!(
+        "in brackets: 95 % intervals; always '{class}' would have accuracy {:.4}, macro-F1 {:.4}\n",
+        b.accuracy, b.macro_f1
+    )
 }
 
 /// Figures of splits, a row each, and the classes of the last.
@@ -130,7 +154,7 @@ pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Classification
     let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
     let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
     if let Some((name, m)) = splits.last() {
-        let _ = write!(text, "\n{}\n{}", by_class(name, m), confusion(m));
+        let _ = write!(text, "{}\n{}\n{}", baseline(m), by_class(name, m), confusion(m));
     }
     text
 }

@@ -128,7 +128,8 @@ fn power_law(points: &[Point], images: f64) -> f64 {
             points.iter().zip(&errors).map(|(p, error)| ((p.images as f64).ln(), (error - asymptote).ln())).collect();
         let count = line.len() as f64;
         let (x, y) = (line.iter().map(|p| p.0).sum::<f64>() / count, line.iter().map(|p| p.1).sum::<f64>() / count);
-        let (up, down) = line.iter().fold((0., 0.), |(up, down), p| (up + (p.0 - x) * (p.1 - y), down + (p.0 - x).powi(2)));
+        let (up, down) =
+            line.iter().fold((0., 0.), |(up, down), p| (up + (p.0 - x) * (p.1 - y), down + (p.0 - x).powi(2)));
         let slope = (up / down).min(0.);
         let at = |images: f64| asymptote + (y + slope * (images.ln() - x)).exp();
         let far: f64 = points.iter().zip(&errors).map(|(p, error)| (at(p.images as f64) - error).powi(2)).sum();
