@@ -17,6 +17,7 @@ mod cli {
     mod evidence;
     mod explain;
     mod graphs;
+    mod heads;
     mod inside;
     mod inspect;
     mod interrupts;

@@ -48,7 +48,7 @@ fn gradients_give_the_maps_of_pytorch() {
                 let wanted: Vec<Vec<f32>> = serde_json::from_value(GOLDEN[name]["maps"][class].clone()).unwrap();
                 let wanted = Array2::from_shape_vec((places, places), wanted.concat()).unwrap();
                 let far = far(&found.map, &wanted);
-                assert!(far < 1e-3, "{name}, class {class} at {:?}: {far}", explainer.tensor());
+                assert!(far < 1e-3, "{name}, class {class} at {:?}: {far}", explainer.tensors());
                 assert_eq!((found.class, found.predicted), (class, 2), "{name}");
             }
         }
@@ -84,11 +84,23 @@ fn exact_maps_are_those_of_gradients_times_the_places() {
     let (trained, backend) = (trained("pooled"), backend(Choice::Auto));
     let mut exact = Explainer::open(&trained, &backend, Some(Method::Cam), None).unwrap();
     let mut gradients = Explainer::open(&trained, &backend, Some(Method::GradCam), None).unwrap();
-    assert_eq!(exact.tensor(), gradients.tensor());
+    assert_eq!(exact.tensors(), gradients.tensors());
     for class in 0..CLASSES {
         let [exact, gradients] = [&mut exact, &mut gradients].map(|e| e.explain(image().view(), Some(class)).unwrap());
         assert!(far(&exact.map, &(gradients.map * 64.)) < 1e-4);
         assert_eq!(exact.probability, gradients.probability);
+    }
+}
+
+#[test]
+fn means_and_deviations_of_several_maps_have_exact_maps_too() {
+    let (trained, backend) = (trained("depths"), backend(Choice::Auto));
+    let mut explainer = Explainer::open(&trained, &backend, None, None).unwrap();
+    assert_eq!((explainer.method(), explainer.tensors().len()), (Method::Cam, 2));
+    for class in 0..CLASSES {
+        let found = explainer.explain(image().view(), Some(class)).unwrap();
+        let wanted: Vec<Vec<f32>> = serde_json::from_value(GOLDEN["depths"]["maps"][class].clone()).unwrap();
+        assert!(far(&found.map, &Array2::from_shape_vec((16, 16), wanted.concat()).unwrap()) < 1e-4);
     }
 }
 
@@ -119,7 +131,7 @@ fn what_cannot_be_explained_says_so() {
         let error = Explainer::open(&trained, &backend, method, at).err().unwrap().to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     };
-    refuses("convs", Some(Method::Cam), None, &["global average", "gradcam"]);
+    refuses("convs", Some(Method::Cam), None, &["global averages", "gradcam"]);
     refuses("convs", None, Some("nothing"), &["--at nothing", "adapt inspect"]);
     // A tensor, but one that has no places.
     refuses("convs", None, Some("/head/head.0/Gemm_output_0"), &["--at", "no map"]);

@@ -1,8 +1,36 @@
 //! The metrics against scikit-learn's (tests/golden/make_sklearn.py) and on what cannot be judged.
 
+#[path = "metrics/bootstrap.rs"]
+mod bootstrap;
+#[path = "metrics/others.rs"]
+mod others;
+
 use adapt::metrics::{Classification, separation, softmax};
 use ndarray::{Array2, array};
 use serde_json::Value;
+
+const FIGURES: [&str; 20] = [
+    "accuracy",
+    "balanced_accuracy",
+    "top5_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "micro_precision",
+    "micro_recall",
+    "micro_f1",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+    "log_loss",
+    "brier",
+    "roc_auc",
+    "average_precision",
+    "cohen_kappa",
+    "mcc",
+    "ece",
+    "n",
+];
 
 fn numbers(v: &Value) -> Vec<f64> {
     v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
@@ -15,7 +43,7 @@ fn names(n: usize) -> Vec<String> {
 #[test]
 fn as_scikit_learn() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("golden/metrics.json")).unwrap();
-    assert_eq!(cases.len(), 7);
+    assert_eq!(cases.len(), 11);
     for case in cases {
         let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
         let k = case["classes"].as_u64().unwrap() as usize;
@@ -26,13 +54,32 @@ fn as_scikit_learn() {
         let near = |name: &str, a: f64, b: f64| {
             assert!((a - b).abs() < 1e-12, "{}: {name} is {a}, not {b}", case["name"]);
         };
-        for key in ["accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss"] {
-            near(key, json[key].as_f64().unwrap(), case[key].as_f64().unwrap());
-        }
+        // A figure that is not defined is null in both.
+        let same = |name: &str, a: &Value, b: &Value| match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => near(name, a, b),
+            _ => assert!(a.is_null() && b.is_null(), "{}: {name} is {a}, not {b}", case["name"]),
+        };
+        FIGURES.iter().for_each(|key| same(key, &json[key], &case[key]));
         for key in ["precision", "recall", "f1", "support"] {
             for (class, want) in json["per_class"].as_array().unwrap().iter().zip(numbers(&case[key])) {
                 near(key, class[key].as_f64().unwrap(), want);
             }
+        }
+        for key in ["roc_auc", "average_precision"] {
+            let want = case[&format!("per_{key}")].as_array().unwrap();
+            assert_eq!(want.len(), k);
+            want.iter().enumerate().for_each(|(i, want)| same(key, &json["per_class"][i][key], want));
+        }
+        for (bin, want) in got.reliability.iter().zip(case["reliability"].as_array().unwrap()) {
+            let own = [bin.n as f64, bin.confidence, bin.accuracy];
+            own.iter().zip(numbers(want)).for_each(|(&a, b)| near("reliability", a, b));
+        }
+        for (key, want) in case["baseline"].as_object().unwrap() {
+            same(key, &json["baseline"][key], want);
+        }
+        for (key, [low, high]) in &got.intervals {
+            let own = json[key].as_f64().unwrap();
+            assert!(low <= &own && &own <= high, "{}: {key} {own} is not in {low} to {high}", case["name"]);
         }
         assert_eq!(json["confusion"], case["confusion"], "{}", case["name"]);
         assert_eq!(serde_json::from_value::<Classification>(json).unwrap().confusion, got.confusion);

@@ -6,13 +6,16 @@ mod common;
 mod zoo;
 
 use adapt::graph::{Program, Wanted};
-use adapt::onnx::cut::{self, Classifier};
+use adapt::onnx::cut::{self, Classifier, Cut};
 use adapt::onnx::parameters::{Parameter, untie, with_values};
+use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::tensor::floats;
-use adapt::plan::{Input, preprocessing};
-use adapt::{Backend, Model};
+use adapt::plan::{Input, PlanOptions, preprocessing};
+use adapt::progress::silent;
+use adapt::train::LinearHead;
+use adapt::{Adapted, Backend, Model, Plan};
 use candle_core::{DType, Device, Tensor};
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, s};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -184,6 +187,47 @@ impl Whole {
             assert!(far <= 1e-4f32.min(change / 10.), "with another {} outputs differ by {far}", parameter.name);
         }
     }
+
+    /// What the plan finds before the cut, against means and deviations of what ONNX Runtime gives for those tensors; and a
+    /// head on all of it, in the adapted file.
+    fn depths_give_features(&self) {
+        let mut model = self.model.clone();
+        let (mut plan, plain) = Plan::make(&mut model, &RUNTIME, &PlanOptions::default(), &silent).unwrap();
+        let mut extractor = plan.deepen(&model, &RUNTIME, 1000, plain);
+        assert!(plan.taps.len() >= 2, "{:?}", plan.taps);
+        let images = zoo::photos(&self.input, 40, plan.input.batch.unwrap_or(2));
+        let rows = extractor.rows(images.view()).unwrap();
+        for (tap, &end) in plan.taps.iter().zip(&plan.columns()[1..]) {
+            let part = surgery::backbone(&model, &Cut::at(&tap.tensor), &Pooling::None);
+            let mut maps =
+                RUNTIME.open(&part, &plan.input.axes(), 1).unwrap().run(images.view()).unwrap().swap_remove(0);
+            let axes: Vec<usize> = tap.axes.iter().map(|&axis| axis as usize).collect();
+            let means = |maps: &ArrayD<f32>| {
+                axes.iter().rev().fold(maps.mapv(f64::from), |maps, &axis| maps.mean_axis(Axis(axis)).unwrap())
+            };
+            let mean = means(&maps);
+            let mut kept = mean.clone();
+            axes.iter().for_each(|&axis| kept.insert_axis_inplace(Axis(axis)));
+            maps.zip_mut_with(&kept.broadcast(maps.raw_dim()).unwrap(), |value, mean| {
+                *value = ((f64::from(*value) - mean).powi(2)) as f32;
+            });
+            let deviation = means(&maps).mapv(f64::sqrt);
+            let parts = if tap.mean { vec![mean.clone(), deviation] } else { vec![deviation] };
+            for (i, want) in parts.iter().rev().enumerate() {
+                let found = rows.slice(s![.., end - (i + 1) * tap.channels..end - i * tap.channels]);
+                let scale = want.iter().chain(&mean).fold(1e-9f64, |scale, v| scale.max(v.abs()));
+                let far = found.iter().zip(want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0., f64::max) / scale;
+                assert!(far < 1e-4, "{tap:?}: {far}");
+            }
+        }
+        let deep = plan.with_taps(plan.taps.len());
+        let adapted = Adapted::new(&model, &deep, &LinearHead::by_chance(3, deep.features, 1)).unwrap();
+        let mut engine = RUNTIME.open(&adapted.scores(), &plan.input.axes(), 1).unwrap();
+        let found = engine.run(images.view()).unwrap().swap_remove(0);
+        let want = adapted.head.logits(rows.view()).unwrap().into_dyn();
+        let far = zoo::difference(&found, &want);
+        assert!(far < 1e-4, "the head on {} features: {far}", deep.features);
+    }
 }
 
 /// Each value moved by up to three times their root mean square (or 1 where all are zero), up or down as if by chance.
@@ -202,6 +246,7 @@ macro_rules! whole_models {
             whole.agrees_with_onnx_runtime();
             whole.chains_change_nothing();
             whole.names_are_tied_to_weights();
+            whole.depths_give_features();
         }
     )*};
 }

@@ -11,8 +11,8 @@ use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, PlanOptions, evidence, preprocessing};
 use adapt::progress::{Event, Progress};
-use adapt::report::{Adapted, HeadInfo, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, json};
-use adapt::train::{Features, Fit, Prediction};
+use adapt::report::{Adapted, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, json};
+use adapt::train::{Features, Prediction};
 use adapt::verify::{Expected, golden, verify, verify_baked};
 use adapt::{Error, Result};
 use std::collections::BTreeMap;
@@ -31,6 +31,9 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
     options.training.check(&options.train)?;
+    if let Some(option) = options.heads.given().filter(|_| options.train != Train::Head) {
+        return Err(Error::Usage(format!("{option} chooses between heads on frozen features; add --train head")));
+    }
     options.engine.limit_threads();
     let mut clock = Clock::start();
 
@@ -42,6 +45,10 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         bake::can_bake(&model, &plan.preprocessing, &options.engine.prover(&backend, &progress))?;
     }
     let extractor = evidence::decide(&mut plan, &model, &backend, &data, extractor, &progress)?;
+    let extractor = match options.train {
+        Train::Head => options.heads.ready(&mut plan, (&model, &backend), &data, extractor),
+        Train::Inside(_) => extractor,
+    };
     let extractor = plan.cached(extractor.strict(options.strict), &model, options.cache.open().as_ref());
     let (model, plan) = (&model, &plan);
     let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };
@@ -60,6 +67,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         None => head(&work, &mut data, extractor, &mut clock)?,
         Some(job) => inside(&work, job, &mut data, extractor, &mut clock)?,
     };
+    let plan = &made.plan;
     let (metrics, predictions) = evaluate(&made.scores, &data.classes)?;
     made.adapted.describe(plan, &data.classes, &metrics);
     out.write_model(&made.adapted, plan, &data.classes)?;
@@ -86,7 +94,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         command: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
         seed: options.seed,
         model: model_info(model, plan, &made.adapted),
-        head: made.fit.map(head_info),
+        head: made.head,
         training: made.training,
         data: (&data).into(),
         plan: plan.clone(),
@@ -172,10 +180,6 @@ fn model_info(model: &Model, plan: &Plan, adapted: &Adapted) -> ModelInfo {
         input: InputInfo::from(&plan.input),
         output: OutputInfo { name: adapted.output.clone() },
     }
-}
-
-fn head_info(fit: Fit) -> HeadInfo {
-    HeadInfo { l2: fit.l2, folds: fit.folds, iterations: fit.iterations, candidates: fit.candidates }
 }
 
 /// What the listing already skipped.

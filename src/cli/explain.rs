@@ -4,6 +4,7 @@ use super::predict::warn_of_a_guess;
 use super::progress::Reporter;
 use super::{RunOptions, print, tables, tell_skipped, vacant};
 use adapt::data::{Skipped, images_below};
+use adapt::error::printable;
 use adapt::explain::{Explained, Explainer, Method, overlay};
 use adapt::onnx::cut::nearest;
 use adapt::plan::Trained;
@@ -70,7 +71,7 @@ struct Row {
 #[derive(Serialize)]
 struct Found<'a> {
     method: Method,
-    tensor: Option<&'a str>,
+    tensors: Vec<&'a str>,
     images: &'a [Row],
     skipped: &'a [Skipped],
 }
@@ -117,10 +118,10 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     if let Some(first) = skipped.first().filter(|_| rows.is_empty()) {
         return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
     }
-    let (method, tensor) = (explainer.method(), explainer.tensor());
+    let (method, tensors) = (explainer.method(), explainer.tensors());
     match options.json {
-        true => print(&json(&Found { method, tensor, images: &rows, skipped: &skipped })?),
-        false => print(&text(method, tensor, rows)),
+        true => print(&json(&Found { method, tensors, images: &rows, skipped: &skipped })?),
+        false => print(&text(method, &tensors, rows)),
     }
 }
 
@@ -154,8 +155,9 @@ fn files(out: &Path, paths: &[String]) -> Vec<PathBuf> {
     paths.iter().map(name).collect()
 }
 
-fn text(method: Method, tensor: Option<&str>, rows: Vec<Row>) -> String {
-    let at = tensor.map_or(String::new(), |tensor| format!(" at '{}'", adapt::error::printable(tensor)));
+fn text(method: Method, tensors: &[&str], rows: Vec<Row>) -> String {
+    let quoted: Vec<String> = tensors.iter().map(|tensor| format!("'{}'", printable(tensor))).collect();
+    let at = if tensors.is_empty() { String::new() } else { format!(" at {}", quoted.join(", ")) };
     let how = match method {
         Method::Cam => "exact class activation maps",
         Method::GradCam => "maps by gradients (Grad-CAM)",

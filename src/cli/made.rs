@@ -12,9 +12,9 @@ use adapt::engine::{Backend, Extractor};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::Progress;
-use adapt::report::{Adapted, OutDir, Seconds, TrainingInfo, csv};
+use adapt::report::{Adapted, HeadInfo, OutDir, Seconds, TrainingInfo, csv};
+use adapt::train::Features;
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
-use adapt::train::{Features, Fit, Options, fit_softmax};
 use adapt::verify::IMAGES;
 use ndarray::Array2;
 use std::time::Instant;
@@ -39,7 +39,9 @@ pub struct Made {
     pub sample: Vec<String>,
     pub expected: Array2<f32>,
     pub features: Option<Array2<f32>>,
-    pub fit: Option<Fit>,
+    pub head: Option<HeadInfo>,
+    /// With what training decided.
+    pub plan: Plan,
     pub training: Option<TrainingInfo>,
 }
 
@@ -49,17 +51,21 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     let mut parts = work.all_features(data, &mut extractor, clock)?;
     // With large models the session's memory is needed again.
     drop(extractor);
-    let fit = work.screened(&mut parts, data)?;
+    let chosen = work.screened(&mut parts, data, Work::choose)?;
+    let taps = chosen.taps();
+    let plan = Plan { head: chosen.name(), ..work.plan.with_taps(taps) };
+    parts.iter_mut().for_each(|part| part.keep_columns(plan.features));
     let [train, val, test] = parts;
     clock.lap(|seconds| &mut seconds.train);
-    let adapted = Adapted::new(work.model, work.plan, &fit.head)?;
+    let adapted = Adapted::new(work.model, &plan, &chosen.head)?;
     let sample = Features::sample([&test, &val, &train], IMAGES);
     Ok(Made {
         scores: [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?],
         expected: adapted.head.logits(sample.rows.view())?,
         sample: sample.paths,
         features: Some(sample.rows),
-        fit: Some(fit),
+        head: Some(HeadInfo::new(&chosen, &train.labels, &data.classes)?),
+        plan,
         adapted,
         training: None,
     })
@@ -78,12 +84,13 @@ pub fn inside(
     let probing = options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On;
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
-        probe = Some(work.screened(&mut parts, data)?).filter(|_| probing);
+        let chosen = work.screened(&mut parts, data, Work::probe)?;
+        probe = Some((chosen, std::mem::take(&mut parts[0].labels))).filter(|_| probing);
         unseen = &[];
     } else if probing {
         let features = work.features(data, Split::Train, &mut extractor)?;
         clock.lap(|seconds| &mut seconds.extract_train);
-        probe = Some(work.fit(&features, data)?);
+        probe = Some((work.probe(&features, data)?, features.labels));
         unseen = &[Split::Val, Split::Test];
     }
     drop(extractor);
@@ -96,7 +103,7 @@ pub fn inside(
         told.push(epoch.clone());
         work.out.write("results.csv", &csv(&told)?)
     };
-    let tuned = job.train(work, data, probe.as_ref().map(|fit| &fit.head), &mut row).inspect_err(|_| {
+    let tuned = job.train(work, data, probe.as_ref().map(|(chosen, _)| &chosen.head), &mut row).inspect_err(|_| {
         if work.out.path(CHECKPOINT).is_file() {
             let target = quoted(&work.out.target().display().to_string());
             work.reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
@@ -112,7 +119,9 @@ pub fn inside(
     let expected = job.logits(work, data, &sample, &tuned)?;
     clock.lap(|seconds| &mut seconds.extract_eval);
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
-    Ok(Made { adapted: job.adapted, scores, sample, expected, features: None, fit: probe, training })
+    let head = probe.map(|(chosen, labels)| HeadInfo::new(&chosen, &labels, &data.classes)).transpose()?;
+    let (adapted, plan) = (job.adapted, work.plan.clone());
+    Ok(Made { adapted, scores, sample, expected, features: None, head, plan, training })
 }
 
 impl Work<'_> {
@@ -128,15 +137,6 @@ impl Work<'_> {
         let test = self.features(data, Split::Test, extractor)?;
         clock.lap(|seconds| &mut seconds.extract_eval);
         Ok([train, val, test])
-    }
-
-    pub fn fit(&self, features: &Features, data: &Dataset) -> Result<Fit> {
-        let fitting = Options { seed: self.options.seed, ..Options::default() };
-        let fit = fit_softmax(features.rows.view(), &features.labels, data.classes.len(), &fitting, self.progress)?;
-        if self.options.verbosity.verbose {
-            self.reporter.say(&super::tables::strengths(&fit));
-        }
-        Ok(fit)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod embed;
 pub mod epochs;
 pub mod eval;
 pub mod explain;
+pub mod heads;
 pub mod inside;
 pub mod inspect;
 pub mod made;
@@ -131,6 +132,8 @@ pub struct AdaptOptions {
     pub strict: bool,
     #[command(flatten)]
     pub columns: ColumnOptions,
+    #[command(flatten)]
+    pub heads: heads::HeadOptions,
     #[command(flatten)]
     pub training: TrainingOptions,
     #[command(flatten)]

@@ -7,7 +7,8 @@ use adapt::audit::{Finding, Kind, all_copies, mislabelled, quick_copies, suspect
 use adapt::data::{Dataset, Item, Skipped, Split};
 use adapt::error::printable;
 use adapt::progress::{Event, emit};
-use adapt::train::{Features, Fit};
+use adapt::train::Features;
+use adapt::train::heads::Chosen;
 use std::collections::HashSet;
 
 /// What is left out of the training images.
@@ -34,15 +35,20 @@ impl Drop {
 impl Work<'_> {
     /// Looks for copies, leaves out those that are not wanted, trains a head, leaves out what it shows to be labelled
     /// wrongly where that is wanted, and trains it again then.
-    pub fn screened(&self, parts: &mut [Features; 3], data: &mut Dataset) -> Result<Fit> {
+    pub fn screened(
+        &self,
+        parts: &mut [Features; 3],
+        data: &mut Dataset,
+        fit: impl Fn(&Self, &Features, &Dataset) -> Result<Chosen>,
+    ) -> Result<Chosen> {
         let drop = &self.options.drop;
         let all = [Drop::Duplicates, Drop::Leaks].iter().any(|kind| drop.contains(kind));
         let views = parts.each_ref();
         let found = if all { all_copies } else { quick_copies }(data, &views, self.progress)?;
         self.warn(&found, if all { "" } else { "at least " })?;
         self.leave_out(&found, data, &mut parts[0])?;
-        let fit = self.fit(&parts[0], data)?;
-        let found = wrong_labels(&parts[0], &fit, &data.classes);
+        let chosen = fit(self, &parts[0], data)?;
+        let found = wrong_labels(&parts[0], &chosen, &data.classes);
         if !found.is_empty() {
             let (count, share) = (found.len(), 100. * found.len() as f64 / parts[0].paths.len() as f64);
             let what = format!(
@@ -52,8 +58,8 @@ impl Work<'_> {
             self.reporter.say(&format!("audit    {what}: adapt audit --data {} lists them", printable(&data)));
         }
         match self.leave_out(&found, data, &mut parts[0])? {
-            0 => Ok(fit),
-            _ => self.fit(&parts[0], data),
+            0 => Ok(chosen),
+            _ => fit(self, &parts[0], data),
         }
     }
 
@@ -109,8 +115,11 @@ fn reason(finding: &Finding) -> String {
 }
 
 /// Training images whose labels are probably wrong, by what cross-validation said of them.
-fn wrong_labels(train: &Features, fit: &Fit, classes: &[String]) -> Vec<Finding> {
-    let judgement = suspects::judge(fit.out_of_fold.view(), &train.labels);
+fn wrong_labels(train: &Features, chosen: &Chosen, classes: &[String]) -> Vec<Finding> {
+    if chosen.folds == 0 {
+        return Vec::new();
+    }
+    let judgement = suspects::judge(chosen.out_of_fold.view(), &train.labels);
     let item = |(path, &label): (&String, &usize)| Item { path: path.clone(), label, split: Split::Train };
     let items: Vec<Item> = train.paths.iter().zip(&train.labels).map(item).collect();
     mislabelled(classes, &items.iter().collect::<Vec<_>>(), &judgement)

@@ -5,10 +5,11 @@ use super::inside::Job;
 use adapt::data::{Dataset, Resize, Skipped, Split};
 use adapt::error::printable;
 use adapt::metrics::Classification;
+use adapt::metrics::bootstrap::Interval;
 use adapt::onnx::Model;
 use adapt::plan::{Input, Plan, preprocessing::colour_name};
 use adapt::report::Run;
-use adapt::train::Fit;
+use adapt::train::heads::{Chosen, Metric, Point};
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
@@ -87,21 +88,64 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> St
     text.trim_end().into()
 }
 
-/// The cross-validation of the head's strength.
-pub fn strengths(fit: &Fit) -> String {
-    let rows = fit.candidates.iter().map(|c| {
-        let mark = if c.l2 == fit.l2 { "chosen" } else { "" };
-        let figures = [format!("{:.4}", c.log_loss), format!("{:.4}", c.std_err), format!("{:.4}", c.accuracy)];
-        [vec![format!("{:.2e}", c.l2)], figures.to_vec(), vec![mark.into()]].concat()
+/// The heads that were compared.
+pub fn heads(chosen: &Chosen, metric: Metric) -> String {
+    let rows = chosen.compared.iter().enumerate().map(|(place, c)| {
+        let mark = if place == chosen.place { "chosen" } else { "" };
+        let name = format!("{}{}", c.kind, if c.adjusted { ", classes alike" } else { "" });
+        let behind = match c.behind {
+            [0., _] => "best".into(),
+            [mean, error] => format!("{:.4} ± {error:.4}", -mean),
+        };
+        let figures = [c.macro_f1, c.accuracy, c.log_loss].map(|v| format!("{v:.4}"));
+        [vec![name, c.taps.to_string(), c.features.to_string()], figures.to_vec(), vec![behind, mark.into()]].concat()
     });
-    table(&["L2", "log-loss", "error", "accuracy", ""], 1, rows)
+    let name = match metric {
+        Metric::MacroF1 => "by macro-F1",
+        Metric::Accuracy => "by accuracy",
+        Metric::LogLoss => "by log-loss",
+    };
+    let text = table(&["head", "taps", "features", "macro-F1", "accuracy", "log-loss", name, ""], 1, rows);
+    let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
+    let mut text = format!("{text}in {} folds{times}; temperature {:.2}", chosen.folds, chosen.temperature);
+    if let Some(curve) = &chosen.curve {
+        let point = |p: &Point| format!("{:.3} with {}", p.accuracy, p.images);
+        let points = curve.points.iter().map(point).collect::<Vec<_>>().join(", ");
+        let expected = |p: &Point| format!("{:.3} ± {:.3} with {}", p.accuracy, p.std_err, p.images);
+        let expected = curve.expected.iter().map(expected).collect::<Vec<_>>().join(", ");
+        let _ = write!(text, "\naccuracy by training images: {points}; expected: {expected}");
+    }
+    text
+}
+
+/// `0.8050 (0.75–0.86)`
+pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
+    let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
+    format!("{value:.4}{}", interval.unwrap_or_default())
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {
-    let figures = [m.accuracy, m.balanced_accuracy, m.macro_precision, m.macro_recall, m.macro_f1, m.log_loss];
+    let figures = [
+        ("accuracy", m.accuracy),
+        ("", m.balanced_accuracy),
+        ("", m.macro_precision),
+        ("", m.macro_recall),
+        ("macro_f1", m.macro_f1),
+        ("", m.log_loss),
+    ];
     let mut row = vec![name.to_string(), m.n.to_string()];
-    row.extend(figures.map(|v| format!("{v:.4}")));
+    row.extend(figures.map(|(name, v)| with_interval(v, m.intervals.get(name))));
     row
+}
+
+/// What the figures are to be compared with.
+fn baseline(m: &Classification) -> String {
+    let b = &m.baseline;
+    let class = printable(&b.class);
+    format!(
+        "in brackets: 95 % intervals; always '{class}' would have accuracy {:.4}, macro-F1 {:.4}\n",
+        b.accuracy, b.macro_f1
+    )
 }
 
 /// Figures of splits, a row each, and the classes of the last.
@@ -110,7 +154,7 @@ pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Classification
     let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
     let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
     if let Some((name, m)) = splits.last() {
-        let _ = write!(text, "\n{}\n{}", by_class(name, m), confusion(m));
+        let _ = write!(text, "{}\n{}\n{}", baseline(m), by_class(name, m), confusion(m));
     }
     text
 }

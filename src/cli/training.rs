@@ -121,10 +121,10 @@ pub struct TrainingOptions {
     #[arg(long, value_enum, help_heading = "Training inside")]
     pub loss: Option<LossKind>,
     /// Let each class count alike, however many images it has
-    #[arg(long, help_heading = "Training inside")]
+    #[arg(long, help_heading = "Training")]
     pub balanced: bool,
-    /// The time that training may take, as 90s, 10m or 2h: the epochs are chosen to fit
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["epochs", "steps"], help_heading = "Training inside")]
+    /// The time that training may take, as 90s, 10m or 2h: epochs, or the heads that are compared, are chosen to fit
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["epochs", "steps"], help_heading = "Training")]
     pub budget: Option<Duration>,
     /// Memory for what the frozen part gives, as 500M or 2G; more is kept in a file beside the result [default: 2G]
     #[arg(long, value_name = "SIZE", value_parser = super::options::bytes, help_heading = "Training inside")]
@@ -179,7 +179,8 @@ impl TrainingOptions {
     /// Refuses what means nothing where only a head is trained.
     pub fn check(&self, train: &Train) -> Result<()> {
         let other = self.probe == Some(Switch::Off) || self.cache_limit.is_some();
-        if *train == Train::Head && (other || self.wishes() != Wishes::default()) {
+        let inside = Wishes { balanced: false, budget: None, ..self.wishes() };
+        if *train == Train::Head && (other || inside != Wishes::default()) {
             let what = "options of training inside the network do nothing with --train head";
             return Err(Error::Usage(format!("{what}; add --train all, or --train last:2, say")));
         }

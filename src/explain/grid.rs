@@ -41,6 +41,11 @@ impl Grid {
         (grid.height * grid.width >= LEAST).then_some(grid)
     }
 
+    /// How many channels a tensor of this shape has.
+    pub fn channels(&self, shape: &[usize]) -> usize {
+        shape[self.channels]
+    }
+
     /// The values in their places: `[channels, height, width]`.
     pub fn planes(&self, tensor: ArrayViewD<f32>) -> Option<Array3<f32>> {
         let mut tensor = tensor.index_axis(Axis(0), 0).to_owned();

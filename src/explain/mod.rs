@@ -35,7 +35,7 @@ const MOST_VALUES: usize = 1 << 24;
 #[value(rename_all = "lower")]
 pub enum Method {
     /// The channels of the last map, each times the class's weight for it: what the score is the mean of. For heads that are
-    /// a global average and a linear layer (Zhou et al. 2016, arXiv 1512.04150).
+    /// a linear layer on global averages (Zhou et al. 2016, arXiv 1512.04150), or on means and deviations of several maps.
     Cam,
     /// The channels of a map, each times the mean of the score's gradient by it (Selvaraju et al. 2017, arXiv 1610.02391).
     GradCam,
@@ -60,7 +60,7 @@ pub struct Explained {
 /// A classifier that is ready to explain what it says.
 pub struct Explainer<'a> {
     trained: &'a Trained,
-    /// Gives the map's tensor, where there is one, and the scores.
+    /// Gives the maps' tensors, where there are any, and the scores.
     engine: Box<dyn Engine>,
     way: Way,
     classes: usize,
@@ -125,12 +125,12 @@ impl<'a> Explainer<'a> {
         }
     }
 
-    /// The tensor that maps are made from; the image itself where `None`.
-    pub fn tensor(&self) -> Option<&str> {
+    /// The tensors that maps are made from; none where it is the image itself.
+    pub fn tensors(&self) -> Vec<&str> {
         match &self.way {
-            Way::Cam(cam) => Some(&cam.tensor),
-            Way::GradCam(tail) => Some(&tail.tensor),
-            Way::Occlusion => None,
+            Way::Cam(cam) => cam.tensors.iter().map(String::as_str).collect(),
+            Way::GradCam(tail) => vec![&tail.tensor],
+            Way::Occlusion => Vec::new(),
         }
     }
 
@@ -152,8 +152,8 @@ impl<'a> Explainer<'a> {
     /// # Errors
     /// [`Error::Engine`] where the engine fails; [`Error::Usage`] for a class that the model does not have.
     pub fn explain(&mut self, image: ArrayViewD<f32>, class: Option<usize>) -> Result<Explained> {
-        let (output, maps) = (self.output(), usize::from(self.tensor().is_some()));
-        let values = self.engine.run_outputs(image.view(), &[output, 0][..1 + maps])?;
+        let wanted: Vec<usize> = std::iter::once(self.output()).chain(0..self.tensors().len()).collect();
+        let values = self.engine.run_outputs(image.view(), &wanted)?;
         let probabilities = self.probabilities(&values[0])?;
         let predicted = argmax(probabilities.row(0));
         let class = class.unwrap_or(predicted);
@@ -164,7 +164,7 @@ impl<'a> Explainer<'a> {
             )));
         };
         let map = match &self.way {
-            Way::Cam(cam) => cam.map(&values[1], class)?,
+            Way::Cam(cam) => cam.map(&values[1..], class)?,
             Way::GradCam(tail) => tail.map(&values[1], class)?,
             Way::Occlusion => self.occluded(image, class, probability)?,
         };

@@ -40,7 +40,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 pub use tail::{Extent, Tail, tail};
 use tract_onnx::prelude::{Symbol, SymbolValues, TDim};
-pub use trainable::{Obstacle, Part, Trainable, behind, trainable};
+pub use trainable::{Obstacle, Part, Trainable, behind, narrow, trainable};
 
 /// One operator on numbered values.
 #[derive(Clone)]

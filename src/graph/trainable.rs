@@ -15,7 +15,7 @@ use crate::onnx::schema::{FunctionProto, GraphProto, NodeProto};
 use crate::onnx::{Model, normalize};
 pub use behind::behind;
 use behind::import_behind;
-pub(super) use behind::narrow;
+pub use behind::narrow;
 use facts::Facts;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};

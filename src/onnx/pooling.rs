@@ -72,6 +72,21 @@ pub enum Pooling {
     Mean(Vec<i64>),
     /// Some of the tokens of `[N, tokens, features]`, one behind the other.
     Tokens(Vec<i64>),
+    /// The cut tensor pooled so, and behind its features those of tensors before it.
+    Depths(Box<Pooling>, Vec<Tap>),
+}
+
+/// A tensor before the cut whose means and (population) standard deviations over `axes` are features too, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tap {
+    /// Its name in the original.
+    pub tensor: String,
+    /// All axes but that of the images and that of the channels.
+    pub axes: Vec<i64>,
+    /// How many there are.
+    pub channels: usize,
+    /// Whether the means are taken: those of the last map are the cut tensor itself in most networks.
+    pub mean: bool,
 }
 
 impl Pooling {
@@ -130,21 +145,7 @@ impl Pooling {
         match self {
             Pooling::None => input.into(),
             Pooling::Flatten => named(graph, names, "Flatten", "adapt.features", one, vec![int("axis", 1)]),
-            Pooling::Mean(axes) if opset < 18 => {
-                let axes = AttributeProto {
-                    name: Some("axes".into()),
-                    ints: axes.clone(),
-                    r#type: Some(attribute_type::INTS),
-                    ..Default::default()
-                };
-                named(graph, names, "ReduceMean", "adapt.features", one, vec![int("keepdims", 0), axes])
-            }
-            Pooling::Mean(axes) => {
-                let name = names.fresh("adapt.features.axes");
-                graph.initializer.push(integers(&name, axes));
-                let inputs = vec![input.into(), name];
-                named(graph, names, "ReduceMean", "adapt.features", inputs, vec![int("keepdims", 0)])
-            }
+            Pooling::Mean(axes) => mean(graph, input, axes, false, opset, names),
             Pooling::Tokens(tokens) => {
                 let places = names.fresh("adapt.features.tokens");
                 graph.initializer.push(integers(&places, tokens));
@@ -152,8 +153,53 @@ impl Pooling {
                 let chosen = named(graph, names, "Gather", "adapt.features.chosen", inputs, vec![int("axis", 1)]);
                 named(graph, names, "Flatten", "adapt.features", vec![chosen], vec![int("axis", 1)])
             }
+            Pooling::Depths(last, taps) => {
+                let mut parts = vec![last.append(graph, input, opset, names)];
+                taps.iter().for_each(|tap| parts.extend(tap.append(graph, opset, names)));
+                named(graph, names, "Concat", "adapt.features.depths", parts, vec![int("axis", 1)])
+            }
         }
     }
+}
+
+impl Tap {
+    /// How many features it gives.
+    pub fn features(&self) -> usize {
+        if self.mean { 2 * self.channels } else { self.channels }
+    }
+
+    fn append(&self, graph: &mut GraphProto, opset: i64, names: &mut Names) -> Vec<String> {
+        let step = |graph: &mut GraphProto, names: &mut Names, op_type: &str, input: &[&String]| {
+            let input = input.iter().map(|&value| value.clone()).collect();
+            named(graph, names, op_type, "adapt.features.deviation", input, Vec::new())
+        };
+        let average = mean(graph, &self.tensor, &self.axes, true, opset, names);
+        let centred = step(graph, names, "Sub", &[&self.tensor, &average]);
+        let square = step(graph, names, "Mul", &[&centred, &centred]);
+        let variance = mean(graph, &square, &self.axes, true, opset, names);
+        let deviation = step(graph, names, "Sqrt", &[&variance]);
+        let parts = self.mean.then_some(average).into_iter().chain([deviation]);
+        let flat = |part| named(graph, names, "Flatten", "adapt.features.depth", vec![part], vec![int("axis", 1)]);
+        parts.map(flat).collect()
+    }
+}
+
+/// The mean over `axes`, which stay as axes of length 1 where `kept`. Opset 18 made them an input.
+fn mean(graph: &mut GraphProto, input: &str, axes: &[i64], kept: bool, opset: i64, names: &mut Names) -> String {
+    let (mut inputs, mut attributes) = (vec![input.to_string()], vec![int("keepdims", kept.into())]);
+    if opset < 18 {
+        attributes.push(AttributeProto {
+            name: Some("axes".into()),
+            ints: axes.to_vec(),
+            r#type: Some(attribute_type::INTS),
+            ..Default::default()
+        });
+    } else {
+        let name = names.fresh("adapt.features.axes");
+        graph.initializer.push(integers(&name, axes));
+        inputs.push(name);
+    }
+    named(graph, names, "ReduceMean", "adapt.features", inputs, attributes)
 }
 
 /// Appends a node that is called as its output. Returns that name.
@@ -178,7 +224,6 @@ pub(super) fn named(
 }
 
 /// An integer attribute.
-/// An attribute.
 pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: Some(name.into()), i: Some(value), r#type: Some(attribute_type::INT), ..Default::default() }
 }

@@ -1,6 +1,7 @@
 //! What is going to be done: every decision that was made for the user, as one value that can be shown and stored.
 
 mod activation;
+mod depths;
 pub mod evidence;
 pub mod extra;
 pub mod input;
@@ -17,8 +18,8 @@ use crate::data::{Preprocessing, Spec};
 use crate::engine::{Backend, Cache, Extractor};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{Classifier, Cut};
-use crate::onnx::surgery::{self, Pooling};
-use crate::onnx::{Model, metadata, statistics};
+use crate::onnx::pooling::{Pooling, Tap};
+use crate::onnx::{Model, metadata, statistics, surgery};
 use crate::progress::{Event, Progress, emit};
 pub use activation::Activation;
 pub use evidence::Evidence;
@@ -82,12 +83,15 @@ pub struct Plan {
     pub output: String,
     /// How the cut tensor becomes one row an image.
     pub pooling: Pooling,
+    /// Tensors before the cut whose features the head takes, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taps: Vec<Tap>,
     /// Features an image.
     pub features: usize,
     /// What is trained.
     pub train: String,
     /// The kind of head.
-    pub head: &'static str,
+    pub head: String,
     /// Who runs the frozen part: `onnxruntime` or `tract`, and its version.
     pub engine: EngineInfo,
     /// Where the head is trained.
@@ -170,9 +174,10 @@ impl Plan {
             classifier: cut.classifier,
             output: cut.output.clone(),
             pooling,
+            taps: Vec::new(),
             features,
             train: "head".into(),
-            head: "softmax regression",
+            head: "softmax regression".into(),
             engine: EngineInfo { name: engine.name(), version: engine.version().into() },
             device: "cpu",
             notes,
@@ -188,7 +193,7 @@ impl Plan {
     /// What gives the features of `model`, which is as the plan left it; with those of earlier runs, where there is a cache.
     pub fn cached(&self, mut extractor: Extractor, model: &Model, cache: Option<&Cache>) -> Extractor {
         let shelf = cache.map(|cache| {
-            let frozen = surgery::backbone(model, &self.surgery, &self.pooling);
+            let frozen = surgery::backbone(model, &self.surgery, &self.extraction());
             cache.shelf(&frozen, &self.preprocessing, self.input.layout, extractor.engine())
         });
         extractor.cached(shelf)

@@ -89,7 +89,7 @@ impl<'a> Opener<'a> {
     }
 
     /// The shapes of the frozen part's tensors for `fixed` images; `None` where the engine does not tell.
-    fn shapes(&self, model: &Model, input: &Input, fixed: usize) -> Option<Shapes> {
+    pub(super) fn shapes(&self, model: &Model, input: &Input, fixed: usize) -> Option<Shapes> {
         let (asking, names) = batch::shapes_of(&surgery::backbone(model, self.cut, &Pooling::None), &input.name)?;
         let mut engine = self.start(&asking, input).ok()?;
         let images = ArrayD::zeros(input.shape(fixed).to_vec());
@@ -207,6 +207,6 @@ fn mixes(engine: &mut dyn Engine, input: &Input, three: &ArrayD<f32>) -> bool {
 }
 
 /// What the model gives for `images` made images.
-fn tried(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
+pub(super) fn tried(engine: &mut dyn Engine, input: &Input, images: usize) -> Result<ArrayD<f32>> {
     Ok(engine.run(probe(input, images).view())?.swap_remove(0))
 }

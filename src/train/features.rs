@@ -6,7 +6,7 @@ use crate::engine::Extractor;
 use crate::error::Result;
 use crate::metrics::{Classification, argmax, softmax};
 use crate::progress::Progress;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, s};
 use serde::Serialize;
 
 /// The features of a split's readable images, in the order of the data set.
@@ -66,6 +66,13 @@ impl Features {
         self.rows = self.rows.select(Axis(0), &places);
         self.labels = places.iter().map(|&place| self.labels[place]).collect();
         self.paths = places.iter().map(|&place| std::mem::take(&mut self.paths[place])).collect();
+    }
+
+    /// Keeps the first `columns` features.
+    pub fn keep_columns(&mut self, columns: usize) {
+        if self.rows.ncols() > columns {
+            self.rows = self.rows.slice(s![.., ..columns]).to_owned();
+        }
     }
 
     /// The same images with a head's scores as their rows.

@@ -3,6 +3,7 @@
 pub mod ema;
 mod features;
 mod folds;
+pub mod heads;
 mod lbfgs;
 pub mod loss;
 pub mod mix;
@@ -143,7 +144,7 @@ pub fn fit_softmax(
         None => {
             let folds = options.folds.min(smallest).max(2);
             let fold = folds::stratified(labels, folds, options.seed);
-            let choice = path::cross_validate(&rows, &fold, folds, progress)?;
+            let choice = path::cross_validate(&rows, &fold, folds, rows.features, progress)?;
             model.parameters = choice.start;
             (choice.l2, folds, choice.candidates, choice.out_of_fold)
         }
@@ -152,10 +153,7 @@ pub fn fit_softmax(
     let poll = || emit(progress, Event::Advance(0));
     rows.solve(std::slice::from_mut(&mut model), |_| l2, TOLERANCE, LIMIT, poll)?;
     emit(progress, Event::Advance(1))?;
-    let head = scaler.fold(&head(&model, classes)?);
-    if !head.weight.iter().chain(&head.bias).all(|v| v.is_finite()) {
-        return Err(Error::Train("the head overflowed; the features span too many orders of magnitude".into()));
-    }
+    let head = whole(scaler.fold(&head(&model, classes)?))?;
     Ok(Fit { head, l2, folds, candidates, iterations: model.iterations, objective: model.loss, out_of_fold })
 }
 
@@ -183,6 +181,14 @@ fn head(model: &Model, classes: usize) -> Result<LinearHead> {
     let (weight, bias) = model.parameters.split_at(model.parameters.len() - classes);
     let weight = Array2::from_shape_vec((classes, weight.len() / classes), weight.to_vec());
     Ok(LinearHead { weight: weight.map_err(|e| Error::Train(e.to_string()))?, bias: Array1::from(bias.to_vec()) })
+}
+
+/// A head whose values are all finite.
+fn whole(head: LinearHead) -> Result<LinearHead> {
+    match head.weight.iter().chain(&head.bias).all(|v| v.is_finite()) {
+        true => Ok(head),
+        false => Err(Error::Train("the head overflowed; the features span too many orders of magnitude".into())),
+    }
 }
 
 /// Refuses what cannot be learnt from; answers the size of the smallest class.

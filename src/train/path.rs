@@ -32,7 +32,15 @@ pub(super) struct Choice {
 /// Walks from strong to weak, each strength starting where the last one ended, and chooses the lowest out-of-fold
 /// log-loss. Not the highest accuracy: that is coarse and noisy, and with unequal classes it settles far too strong,
 /// where the rare ones are never predicted (measured: up to 5 points of balanced test accuracy lost, none gained).
-pub(super) fn cross_validate(rows: &Rows, fold: &[usize], folds: usize, progress: Progress) -> Result<Choice> {
+///
+/// `features` is how many standardised features the rows' columns stand for.
+pub(super) fn cross_validate(
+    rows: &Rows,
+    fold: &[usize],
+    folds: usize,
+    features: usize,
+    progress: Progress,
+) -> Result<Choice> {
     emit(progress, Event::Stage { name: "choosing the strength", total: STRENGTHS as u64 })?;
     let n = fold.len() as f64;
     let mut models: Vec<Model> = (0..folds).map(|f| rows.model(fold.iter().map(|&g| g != f).collect())).collect();
@@ -40,7 +48,7 @@ pub(super) fn cross_validate(rows: &Rows, fold: &[usize], folds: usize, progress
     let mut choice = Choice { candidates: Vec::new(), l2: 0.0, start: Vec::new(), out_of_fold: none };
     let (mut best, mut worse) = (f64::INFINITY, 0);
     for i in 0..STRENGTHS {
-        let l2 = rows.features as f64 / (n * FIRST * 10f64.powf(0.5 * f64::from(i)));
+        let l2 = strength(features, fold.len(), i);
         // The penalty stands against the sum of the losses, as a prior does: a fold has fewer of them.
         rows.solve(&mut models, |m| l2 * n / m.count, TOLERANCE, LIMIT, || emit(progress, Event::Advance(0)))?;
         let candidate = rows.judge(&models, fold, l2);
@@ -57,6 +65,11 @@ pub(super) fn cross_validate(rows: &Rows, fold: &[usize], folds: usize, progress
         }
     }
     Ok(choice)
+}
+
+/// That of a step of the path.
+pub(super) fn strength(features: usize, images: usize, step: i32) -> f64 {
+    features as f64 / (images as f64 * FIRST * 10f64.powf(0.5 * f64::from(step)))
 }
 
 fn mean(models: &[Model]) -> Vec<f32> {

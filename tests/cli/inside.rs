@@ -154,8 +154,6 @@ fn wrong_usage_is_refused_before_the_work() {
         "--bn frozen",
         "--patience 3",
         "--loss mse",
-        "--balanced",
-        "--budget 10s",
     ];
     for option in inside {
         place.refuses(option, 2, &["--train head", "--train all"]);

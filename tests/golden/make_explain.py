@@ -4,6 +4,7 @@ each class as PyTorch's autograd gives them (Selvaraju et al. 2017, equations 1 
   pooled   convolutions, global average, linear layer: what exact class activation maps are for
   convs    the same with a hidden layer in the head
   tokens   a vision transformer that reads its class token
+  depths   means and deviations of two maps, as adapt's heads take them; its exact maps, whose means are the scores less the bias
   corner   what reads the upper left corner alone
 
 usage: make_explain.py          (needs torch, timm and onnx)"""
@@ -43,6 +44,34 @@ class Corner(nn.Module):
         return self.head(x[:, :, :5, :5].mean((2, 3)))
 
 
+class Depths(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(5, 7, 3, padding=1, stride=2), nn.ReLU())
+        self.head = nn.Linear(5 + 7 + 5, CLASSES)
+
+    def parts(self, x):
+        first = self.first(x)
+        return first, self.second(first)
+
+    def forward(self, x):
+        first, second = self.parts(x)
+        mean, centred = first.mean((2, 3)), first - first.mean((2, 3), keepdim=True)
+        deviation = (centred * centred).mean((2, 3), keepdim=True).sqrt().flatten(1)
+        return self.head(torch.cat([second.mean((2, 3)), mean, deviation], 1))
+
+
+def exact(model, image):
+    """The places' shares in the scores, from what the layer's features are the means of."""
+    first, second = model.parts(image)
+    squares = (first - first.mean((2, 3), keepdim=True)) ** 2
+    shares = squares / squares.mean((2, 3), keepdim=True).sqrt()
+    larger = nn.functional.interpolate(second, scale_factor=2, mode="bilinear", align_corners=False)
+    found = torch.einsum("kc,nchw->nkhw", model.head.weight, torch.cat([larger, first, shares], 1))[0]
+    return model(image)[0].tolist(), torch.relu(found).tolist()
+
+
 def maps(model, layer, image, to_planes):
     """Grad-CAM at a layer's output, for each class."""
     kept = []
@@ -71,6 +100,9 @@ networks = {"pooled": (Convs(False), lambda m: m.map, lambda a: a), "convs": (Co
 image = torch.randn(1, 3, SIDE, SIDE)
 golden = {"image": image.flatten().tolist(), "side": SIDE}
 networks["corner"] = (Corner(), None, None)
+networks["depths"] = (Depths(), None, None)
+scores, found = exact(networks["depths"][0], image)
+golden["depths"] = {"scores": scores, "maps": found}
 for name, (model, layer, to_planes) in networks.items():
     model.eval()
     if layer:

@@ -12,7 +12,7 @@ use tract_onnx::Onnx;
 
 /// The tensors through which everything goes that the image has to say to the first output, in the order of the graph;
 /// only those behind all of `places`.
-pub(in crate::graph) fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str> {
+pub fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str> {
     let index = Index::new(graph);
     let output = graph.output[0].name();
     let needed = index.ancestors(&[output]).0;

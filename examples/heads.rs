@@ -1,0 +1,105 @@
+//! Heads on few images a class, many draws: `cargo run --release --example heads -- FOLDER [MODEL.onnx]`.
+//!
+//! FOLDER has train/ and test/ with a folder a class in each. Rows: images a class; columns: mean test accuracy of each head
+//! over ten draws of the training images, in percent, with its standard deviation (docs/heads.md).
+
+use adapt::data::ReadOptions;
+use adapt::engine::Cache;
+use adapt::progress::silent;
+use adapt::train::heads::{Kind, Wishes, choose};
+use adapt::{Backend, Choice, Dataset, Features, Model, Plan, Split};
+use adapt::{metrics::argmax, plan::evidence};
+use ndarray::{Axis, s};
+use std::path::Path;
+use std::time::Instant;
+
+const SHOTS: [usize; 7] = [1, 2, 5, 10, 20, 50, 100];
+const DRAWS: u64 = 10;
+
+fn main() -> adapt::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(folder) = arguments.first() else {
+        eprintln!("usage: heads FOLDER [MODEL.onnx]");
+        std::process::exit(2);
+    };
+    let mut model = arguments.get(1).map_or_else(adapt::builtin, |path| Model::open(Path::new(path)))?;
+    let options = ReadOptions { val: 0., ..ReadOptions::default() };
+    let mut data = Dataset::read(Path::new(folder), &options, &silent)?;
+    let backend = Backend::resolve(Choice::Auto, None, true, &silent)?;
+    let (mut plan, extractor) = Plan::make(&mut model, &backend, &Default::default(), &silent)?;
+    let extractor = evidence::decide(&mut plan, &model, &backend, &data, extractor, &silent)?;
+    let extractor = plan.deepen(&model, &backend, data.items.len(), extractor);
+    let mut extractor = plan.cached(extractor, &model, Cache::open(None).as_ref());
+    let train = Features::extract(&mut data, Split::Train, &mut extractor, &silent)?;
+    let test = Features::extract(&mut data, Split::Test, &mut extractor, &silent)?;
+    let (columns, classes) = (plan.columns(), data.classes.len());
+    for (tap, columns) in plan.taps.iter().zip(&columns[1..]) {
+        println!("tap {} {} mean {}: {columns} features", tap.tensor, tap.channels, tap.mean);
+    }
+    println!(
+        "| images a class | nearest mean | LDA | softmax | auto | best head (standard error) | chosen by auto | seconds |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let fewest = (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min();
+    for shots in SHOTS.into_iter().filter(|&shots| Some(shots) <= fewest) {
+        let mut accuracies: [Vec<f64>; 4] = Default::default();
+        let (mut taps, mut seconds) = (Vec::new(), 0.);
+        for draw in 0..DRAWS {
+            let places = drawn(&train, classes, shots, draw);
+            let rows = train.rows.select(Axis(0), &places);
+            let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
+            for (kind, accuracies) in
+                [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None].into_iter().zip(&mut accuracies)
+            {
+                let columns = if kind.is_some() { &columns[..1] } else { &columns[..] };
+                let started = Instant::now();
+                let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
+                // One image a class has no covariance.
+                let Ok(chosen) = choose(rows.view(), columns, &labels, classes, &wishes, &silent) else { continue };
+                if kind.is_none() {
+                    seconds += started.elapsed().as_secs_f64() / DRAWS as f64;
+                    taps.push(chosen.name());
+                }
+                let logits = chosen.head.logits(test.rows.slice(s![.., ..chosen.head.weight.ncols()]))?;
+                let hits = logits.rows().into_iter().zip(&test.labels).filter(|(row, label)| argmax(*row) == **label);
+                accuracies.push(100. * hits.count() as f64 / test.labels.len() as f64);
+            }
+        }
+        let told = accuracies.each_ref().map(|values| spread(values));
+        let best = told[..3].iter().copied().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or_default();
+        let cells = told.map(|(mean, deviation)| format!("{mean:.1} ± {deviation:.1}")).join(" | ");
+        let error = best.1 / (DRAWS as f64).sqrt();
+        println!("| {shots} | {cells} | {:.1} ({error:.1}) | {} | {seconds:.2} |", best.0, counted(&mut taps));
+    }
+    Ok(())
+}
+
+/// The places of `shots` images of each class.
+fn drawn(train: &Features, classes: usize, shots: usize, draw: u64) -> Vec<usize> {
+    let mut places = Vec::new();
+    for class in 0..classes {
+        let mut own: Vec<usize> = (0..train.labels.len()).filter(|&place| train.labels[place] == class).collect();
+        // Fisher and Yates, with a generator that is the same everywhere.
+        let mut state = (draw + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (class as u64) << 32;
+        for last in (1..own.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            own.swap(last, (state >> 33) as usize % (last + 1));
+        }
+        places.extend(&own[..shots]);
+    }
+    places.sort_unstable();
+    places
+}
+
+/// Mean and standard deviation.
+fn spread(values: &[f64]) -> (f64, f64) {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    (mean, (squares / (values.len().max(2) - 1) as f64).sqrt())
+}
+
+/// `7 LDA, 3 softmax`
+fn counted(names: &mut [String]) -> String {
+    names.sort();
+    names.chunk_by(|a, b| a == b).map(|same| format!("{}x {}", same.len(), same[0])).collect::<Vec<_>>().join(", ")
+}

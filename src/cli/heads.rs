@@ -1,0 +1,128 @@
+//! Options of the head, and its choice.
+
+use super::made::Work;
+use super::tables;
+use adapt::Result;
+use adapt::data::Dataset;
+use adapt::engine::{Backend, Extractor};
+use adapt::onnx::Model;
+use adapt::plan::Plan;
+use adapt::train::Features;
+use adapt::train::heads::{Chosen, Kind, Metric, Wishes, choose};
+use clap::Args;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Head {
+    /// The best of all, also on features of tensors before the cut
+    Auto,
+    /// Softmax regression with an L2 penalty
+    Softmax,
+    /// Linear discriminant analysis with a shrunk covariance
+    Lda,
+    /// The nearest class mean by the cosine
+    Ncm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// The mean F1 over the classes: rare ones count like others
+    MacroF1,
+    /// The share of images whose class is found
+    Accuracy,
+    /// How probable the true classes are
+    LogLoss,
+}
+
+#[derive(Args)]
+pub struct HeadOptions {
+    /// The kind of head, with --train head [default: auto]
+    #[arg(long, value_enum, value_name = "KIND", help_heading = "Head")]
+    pub head: Option<Head>,
+    /// What the best head is best at, in cross-validation [default: macro-f1]
+    #[arg(long, value_enum, value_name = "METRIC", help_heading = "Head")]
+    pub metric: Option<By>,
+    /// Folds of the cross-validation [default: 5]
+    #[arg(long, value_name = "K", value_parser = folds, help_heading = "Head")]
+    pub cv: Option<usize>,
+}
+
+impl HeadOptions {
+    /// The options that were given, where a network is trained that has no choice.
+    pub fn given(&self) -> Option<&'static str> {
+        let given = [(self.head.is_some(), "--head"), (self.metric.is_some(), "--metric"), (self.cv.is_some(), "--cv")];
+        given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+    }
+
+    /// Lets the plan say what kinds there are to choose from, and gives what extracts the features that they take.
+    pub fn ready(
+        &self,
+        plan: &mut Plan,
+        (model, backend): (&Model, &Backend),
+        data: &Dataset,
+        extractor: Extractor,
+    ) -> Extractor {
+        if let Some(kind) = self.kind() {
+            plan.head = kind.to_string();
+            return extractor;
+        }
+        let extractor = plan.deepen(model, backend, data.items.len(), extractor);
+        plan.head = match plan.taps.len() {
+            0 => "the best of several kinds".into(),
+            taps => format!("the best of several kinds, on up to {} depths", taps + 1),
+        };
+        extractor
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        match self.head.unwrap_or(Head::Auto) {
+            Head::Auto => None,
+            Head::Softmax => Some(Kind::Softmax),
+            Head::Lda => Some(Kind::Lda),
+            Head::Ncm => Some(Kind::Ncm),
+        }
+    }
+
+    fn metric(&self) -> Metric {
+        match self.metric.unwrap_or(By::MacroF1) {
+            By::MacroF1 => Metric::MacroF1,
+            By::Accuracy => Metric::Accuracy,
+            By::LogLoss => Metric::LogLoss,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// The head that suits the features best.
+    pub fn choose(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
+        let (options, inside) = (&self.options.heads, &self.options.training);
+        let wishes = Wishes {
+            seed: self.options.seed,
+            kind: options.kind(),
+            metric: options.metric(),
+            folds: options.cv.unwrap_or(Wishes::default().folds),
+            balanced: inside.balanced,
+            curve: true,
+            budget: inside.budget,
+        };
+        self.choose_by(features, &self.plan.columns(), data, &wishes)
+    }
+
+    /// Softmax regression on the cut's features: what training inside the network begins with.
+    pub fn probe(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
+        let wishes = Wishes { seed: self.options.seed, kind: Some(Kind::Softmax), ..Wishes::default() };
+        self.choose_by(features, &[self.plan.features], data, &wishes)
+    }
+
+    fn choose_by(&self, features: &Features, columns: &[usize], data: &Dataset, wishes: &Wishes) -> Result<Chosen> {
+        let (rows, classes) = (features.rows.view(), data.classes.len());
+        let chosen = choose(rows, columns, &features.labels, classes, wishes, self.progress)?;
+        if chosen.compared.len() > 1 || self.options.verbosity.verbose {
+            self.reporter.say(&tables::heads(&chosen, wishes.metric));
+        }
+        Ok(chosen)
+    }
+}
+
+fn folds(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|folds| (2..=100).contains(folds)).ok_or_else(|| "give a number from 2 to 100".into())
+}

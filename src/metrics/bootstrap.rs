@@ -1,0 +1,190 @@
+//! How far figures would be elsewhere on other images of the same kind: percentile intervals of the bootstrap (Efron and
+//! Tibshirani 1993, chapter 13).
+//!
+//! Images are drawn with replacement. What an image contributes is computed once, so that a resample costs no more than a
+//! look at each image that it draws.
+
+use super::calibration::brier_of_each;
+use super::counts::{self, Count};
+use super::{argmax, mean};
+use crate::random;
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Resamples.
+pub const RESAMPLES: u64 = 1000;
+/// The share of resamples that lies inside an interval.
+pub const LEVEL: f64 = 0.95;
+/// The same images give the same intervals.
+const SEED: u64 = 0;
+/// How many classes make a hit of the more lenient accuracy.
+pub(super) const TOP: usize = 5;
+
+/// From the 2.5th to the 97.5th percentile: `[low, high]`.
+pub type Interval = [f64; 2];
+
+/// A figure of one model less that of another on the same images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// On all images.
+    pub difference: f64,
+    /// Of the paired resamples: both models judged on the same images.
+    pub interval: Interval,
+}
+
+/// What each image contributes to the figures.
+#[derive(Debug, Clone)]
+pub struct Outcomes {
+    classes: usize,
+    images: Vec<Outcome>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    label: u32,
+    predicted: u32,
+    log_loss: f64,
+    brier: f64,
+    /// Among the [`TOP`] most probable classes.
+    top: bool,
+}
+
+/// Sums over a resample.
+struct Sums {
+    counts: Vec<Count>,
+    log_loss: f64,
+    brier: f64,
+    top: u64,
+}
+
+/// −ln(probability of the true class) in nats, clipped to float64's ε ..= 1 − ε as in scikit-learn's `log_loss`.
+pub(super) fn log_loss(probability: f32) -> f64 {
+    -f64::from(probability).clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
+}
+
+/// Whether `label` is among the [`TOP`] most probable classes; of equal ones the last come first (`top_k_accuracy_score`).
+fn is_in_top(label: usize, row: ndarray::ArrayView1<f32>) -> bool {
+    let before = |(j, p): (usize, &f32)| *p > row[label] || (*p == row[label] && j > label);
+    row.iter().enumerate().filter(|&(j, p)| before((j, p))).count() < TOP
+}
+
+impl Outcomes {
+    /// Of `probabilities` `[images, classes]`, with each image's class in `labels`.
+    pub fn new(labels: &[usize], probabilities: ArrayView2<f32>) -> Outcomes {
+        let rows = probabilities.outer_iter();
+        let images = labels.iter().zip(rows).zip(brier_of_each(labels, probabilities)).map(|((&label, row), brier)| {
+            let (predicted, top) = (argmax(row) as u32, is_in_top(label, row));
+            Outcome { label: label as u32, predicted, log_loss: log_loss(row[label]), brier, top }
+        });
+        Outcomes { classes: probabilities.ncols(), images: images.collect() }
+    }
+
+    fn sums(&self, drawn: impl Iterator<Item = usize>) -> Sums {
+        let mut sums = Sums { counts: vec![Count::default(); self.classes], log_loss: 0., brier: 0., top: 0 };
+        for image in drawn.map(|i| &self.images[i]) {
+            sums.counts[image.label as usize].support += 1;
+            sums.counts[image.predicted as usize].predicted += 1;
+            sums.counts[image.label as usize].hits += u64::from(image.label == image.predicted);
+            sums.log_loss += image.log_loss;
+            sums.brier += image.brier;
+            sums.top += u64::from(image.top);
+        }
+        sums
+    }
+
+    /// By name. A class that the images have and this resample has not is left out of its macro averages: that it was not
+    /// drawn is no mistake.
+    fn figures(&self, sums: &Sums, present: usize) -> Vec<(&'static str, f64)> {
+        let counts = &sums.counts;
+        let n = self.images.len() as f64;
+        let missing = present - counts.iter().filter(|count| !count.is_absent()).count();
+        let classes = (self.classes - missing) as f64;
+        let macro_mean = |figure: fn(Count) -> f64| counts.iter().map(|&c| figure(c)).sum::<f64>() / classes;
+        let mut figures = vec![
+            ("accuracy", counts::accuracy(counts)),
+            ("balanced_accuracy", counts::balanced_accuracy(counts)),
+            ("macro_precision", macro_mean(Count::precision)),
+            ("macro_recall", macro_mean(Count::recall)),
+            ("macro_f1", macro_mean(Count::f1)),
+            ("weighted_f1", counts::weighted(counts, Count::f1)),
+            ("cohen_kappa", counts::cohen_kappa(counts)),
+            ("mcc", counts::mcc(counts)),
+            ("log_loss", sums.log_loss / n),
+            ("brier", sums.brier / n),
+        ];
+        if self.classes > TOP {
+            figures.push(("top5_accuracy", sums.top as f64 / n));
+        }
+        figures
+    }
+
+    /// The figures on all images.
+    fn whole(&self) -> (Vec<(&'static str, f64)>, usize) {
+        let sums = self.sums(0..self.images.len());
+        let present = sums.counts.iter().filter(|count| !count.is_absent()).count();
+        (self.figures(&sums, present), present)
+    }
+
+    /// The share of images with their class among the five most probable.
+    pub(super) fn top_accuracy(&self) -> f64 {
+        mean(self.images.iter().map(|image| f64::from(u8::from(image.top))))
+    }
+
+    /// The interval of each figure that is a sum over images or counts: all but areas under curves and the calibration error.
+    pub fn intervals(&self) -> BTreeMap<String, Interval> {
+        let (names, present) = self.whole();
+        let drawn = resamples(self.images.len(), |drawn| self.figures(&self.sums(drawn.iter().copied()), present));
+        collect(&names, &drawn, |figures, i| figures[i].1)
+    }
+
+    /// The figures of `self` less those of `other`, which has to judge the same images in the same order, with as many
+    /// classes. `None` where it does not.
+    pub fn less(&self, other: &Outcomes) -> Option<BTreeMap<String, Difference>> {
+        let labels = |outcomes: &Outcomes| outcomes.images.iter().map(|image| image.label).collect::<Vec<_>>();
+        if self.images.is_empty() || self.classes != other.classes || labels(self) != labels(other) {
+            return None;
+        }
+        let ((own, present), (its, its_present)) = (self.whole(), other.whole());
+        let drawn = resamples(self.images.len(), |drawn| {
+            let its = other.figures(&other.sums(drawn.iter().copied()), its_present);
+            let own = self.figures(&self.sums(drawn.iter().copied()), present);
+            own.iter().zip(&its).map(|(a, b)| a.1 - b.1).collect::<Vec<_>>()
+        });
+        let intervals = collect(&own, &drawn, |figures, i| figures[i]);
+        let whole = own.iter().zip(&its).map(|(a, b)| (a.0, a.1 - b.1));
+        Some(whole.map(|(name, d)| (name.into(), Difference { difference: d, interval: intervals[name] })).collect())
+    }
+}
+
+/// What `judge` makes of each resample: places of images, as many as there are.
+fn resamples<T: Send>(images: usize, judge: impl Fn(&[usize]) -> T + Sync) -> Vec<T> {
+    let resample = |number| {
+        let mut stream = random::stream(SEED, "bootstrap", 0, number);
+        let drawn: Vec<usize> = (0..images).map(|_| random::below(&mut stream, images)).collect();
+        judge(&drawn)
+    };
+    (0..RESAMPLES).into_par_iter().map(resample).collect()
+}
+
+fn collect<T>(
+    names: &[(&'static str, f64)],
+    drawn: &[T],
+    figure: impl Fn(&T, usize) -> f64,
+) -> BTreeMap<String, Interval> {
+    let interval = |(i, (name, _)): (usize, &(&'static str, f64))| {
+        ((*name).to_string(), interval(drawn.iter().map(|figures| figure(figures, i)).collect()))
+    };
+    names.iter().enumerate().map(interval).collect()
+}
+
+/// The values between which [`LEVEL`] of all lie, by numpy's linear interpolation. There has to be one.
+fn interval(mut values: Vec<f64>) -> Interval {
+    values.sort_by(f64::total_cmp);
+    [(1. - LEVEL) / 2., (1. + LEVEL) / 2.].map(|share| {
+        let place = share * (values.len() - 1) as f64;
+        let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+        below + (above - below) * place.fract()
+    })
+}

@@ -1,0 +1,210 @@
+//! Classification into several classes, of which each image has one.
+
+use super::bootstrap::{Interval, Outcomes, TOP, log_loss};
+use super::calibration::{Bin, brier, expected_calibration_error, reliability};
+use super::counts::{self, Count};
+use super::{argmax, average_precision, mean, mean_defined, roc_auc};
+use crate::error::{Error, Result};
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One class's figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PerClass {
+    /// Its name.
+    pub class: String,
+    /// Share of the images predicted as this class that are of it; 0 when none was.
+    pub precision: f64,
+    /// Share of its images that were predicted as it; 0 when it has none.
+    pub recall: f64,
+    /// 2·precision·recall / (precision + recall); 0 when both are.
+    pub f1: f64,
+    /// Its images.
+    pub support: u64,
+    /// Area under the ROC curve of its probability, against all others; `None` where all images are of it or none is.
+    pub roc_auc: Option<f64>,
+    /// Average precision of its probability; `None` where it has no images.
+    pub average_precision: Option<f64>,
+}
+
+/// What needs no model: the most frequent class of the judged images, always; for the losses, their classes' shares as
+/// probabilities. As scikit-learn's `DummyClassifier` (`most_frequent`, `prior`), had it seen these images' classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The most frequent class, the first of equal ones.
+    pub class: String,
+    /// Its share.
+    pub accuracy: f64,
+    /// 1 / (classes that have images).
+    pub balanced_accuracy: f64,
+    /// Its F1 / classes.
+    pub macro_f1: f64,
+    /// The entropy of the shares in nats.
+    pub log_loss: f64,
+    /// As [`Classification::brier`].
+    pub brier: f64,
+}
+
+/// How well probabilities match labels. Definitions are scikit-learn's, with `labels` all classes and `zero_division=0`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Classification {
+    /// Images.
+    pub n: usize,
+    /// Share of images whose most probable class is theirs.
+    pub accuracy: f64,
+    /// Mean recall over the classes that have images (`balanced_accuracy_score`).
+    pub balanced_accuracy: f64,
+    /// Share of images whose class is among the five most probable; `None` with five classes or fewer. Of equal
+    /// probabilities the last come first (`top_k_accuracy_score`).
+    pub top5_accuracy: Option<f64>,
+    /// Mean precision over all classes.
+    pub macro_precision: f64,
+    /// Mean recall over all classes.
+    pub macro_recall: f64,
+    /// Mean F1 over all classes.
+    pub macro_f1: f64,
+    /// Precision of all decisions taken together: with one class an image, the accuracy; so are the next two.
+    pub micro_precision: f64,
+    /// Recall of all decisions taken together.
+    pub micro_recall: f64,
+    /// F1 of all decisions taken together.
+    pub micro_f1: f64,
+    /// Mean precision, each class weighted with its images.
+    pub weighted_precision: f64,
+    /// Mean recall, each class weighted with its images: the accuracy.
+    pub weighted_recall: f64,
+    /// Mean F1, each class weighted with its images.
+    pub weighted_f1: f64,
+    /// Mean of −ln(probability of the true class) in nats, as `log_loss` of the probabilities in float64: clipped to
+    /// ε ..= 1 − ε with float64's ε = 2⁻⁵², so that no image costs more than 36.04.
+    pub log_loss: f64,
+    /// The Brier score; see [`brier`].
+    pub brier: f64,
+    /// Mean area under the ROC curve, one class against the others, over the classes for which it is defined; `None` where
+    /// it is for none. (scikit-learn has no figure where a class has no images.)
+    pub roc_auc: Option<f64>,
+    /// Mean average precision over the classes that have images. (scikit-learn counts the others as 0.)
+    pub average_precision: Option<f64>,
+    /// Cohen's kappa; 0 where it is not defined: one class only, and nothing else predicted.
+    pub cohen_kappa: f64,
+    /// Matthews' correlation coefficient; 0 where one class only occurs, or is predicted.
+    pub mcc: f64,
+    /// Expected calibration error over `reliability`.
+    pub ece: f64,
+    /// Percentile intervals of the bootstrap by the figure's name: `[low, high]`; see [`super::bootstrap`].
+    pub intervals: BTreeMap<String, Interval>,
+    /// The figures of always saying the same.
+    pub baseline: Baseline,
+    /// The reliability diagram: bins of the top probability.
+    pub reliability: Vec<Bin>,
+    /// In the order of the classes.
+    pub per_class: Vec<PerClass>,
+    /// Counts, `[true][predicted]`.
+    pub confusion: Vec<Vec<u64>>,
+}
+
+impl Classification {
+    /// Judges `probabilities` [images, classes] by `labels`, each image's class. An image is predicted as its first
+    /// most probable class.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the sizes do not match, a label is out of range, there are no images, or a probability is
+    /// outside 0..=1.
+    pub fn from_probabilities(labels: &[usize], probabilities: ArrayView2<f32>, classes: &[String]) -> Result<Self> {
+        check(labels, probabilities, classes.len())?;
+        let mut confusion = vec![vec![0u64; classes.len()]; classes.len()];
+        labels.iter().zip(probabilities.rows()).for_each(|(&label, row)| confusion[label][argmax(row)] += 1);
+        let counts: Vec<Count> = (0..classes.len()).map(|k| count(k, &confusion)).collect();
+        let each = classes.par_iter().enumerate();
+        let per_class: Vec<_> = each.map(|(k, name)| per_class(name, counts[k], k, labels, probabilities)).collect();
+        let outcomes = Outcomes::new(labels, probabilities);
+        let reliability = reliability(labels, probabilities);
+        let accuracy = counts::accuracy(&counts);
+        Ok(Self {
+            n: labels.len(),
+            accuracy,
+            balanced_accuracy: counts::balanced_accuracy(&counts),
+            top5_accuracy: (classes.len() > TOP).then(|| outcomes.top_accuracy()),
+            macro_precision: mean(per_class.iter().map(|c| c.precision)),
+            macro_recall: mean(per_class.iter().map(|c| c.recall)),
+            macro_f1: mean(per_class.iter().map(|c| c.f1)),
+            micro_precision: accuracy,
+            micro_recall: accuracy,
+            micro_f1: accuracy,
+            weighted_precision: counts::weighted(&counts, Count::precision),
+            weighted_recall: counts::weighted(&counts, Count::recall),
+            weighted_f1: counts::weighted(&counts, Count::f1),
+            log_loss: mean(labels.iter().zip(probabilities.rows()).map(|(&label, row)| log_loss(row[label]))),
+            brier: brier(labels, probabilities),
+            roc_auc: mean_defined(per_class.iter().map(|c| c.roc_auc)),
+            average_precision: mean_defined(per_class.iter().map(|c| c.average_precision)),
+            cohen_kappa: counts::cohen_kappa(&counts),
+            mcc: counts::mcc(&counts),
+            ece: expected_calibration_error(&reliability),
+            intervals: outcomes.intervals(),
+            baseline: baseline(&counts, classes),
+            reliability,
+            per_class,
+            confusion,
+        })
+    }
+}
+
+fn count(k: usize, confusion: &[Vec<u64>]) -> Count {
+    Count {
+        support: confusion[k].iter().sum(),
+        predicted: confusion.iter().map(|row| row[k]).sum(),
+        hits: confusion[k][k],
+    }
+}
+
+fn per_class(class: &str, count: Count, k: usize, labels: &[usize], probabilities: ArrayView2<f32>) -> PerClass {
+    let belongs: Vec<bool> = labels.iter().map(|&label| label == k).collect();
+    let scores = probabilities.column(k).to_vec();
+    PerClass {
+        class: class.to_owned(),
+        precision: count.precision(),
+        recall: count.recall(),
+        f1: count.f1(),
+        support: count.support,
+        roc_auc: roc_auc(&belongs, &scores),
+        average_precision: average_precision(&belongs, &scores),
+    }
+}
+
+fn baseline(counts: &[Count], classes: &[String]) -> Baseline {
+    let n: u64 = counts.iter().map(|count| count.support).sum();
+    let most = (0..counts.len()).rev().max_by_key(|&k| counts[k].support).unwrap_or(0);
+    let shares = || counts.iter().map(|count| count.support as f64 / n as f64).filter(|&share| share > 0.);
+    let always = Count { support: counts[most].support, predicted: n, hits: counts[most].support };
+    let squares: f64 = shares().map(|share| share * share).sum();
+    Baseline {
+        class: classes[most].clone(),
+        accuracy: always.precision(),
+        balanced_accuracy: 1. / shares().count() as f64,
+        macro_f1: always.f1() / counts.len() as f64,
+        log_loss: -shares().map(|share| share * share.ln()).sum::<f64>(),
+        // Σ share·((1 − share)² + Σ of the other shares squared)
+        brier: (1. - squares) * if counts.len() == 2 { 0.5 } else { 1. },
+    }
+}
+
+fn check(labels: &[usize], probabilities: ArrayView2<f32>, classes: usize) -> Result<()> {
+    let refuse = |what: String| Err(Error::Usage(what));
+    if probabilities.dim() != (labels.len(), classes) {
+        let (rows, columns) = probabilities.dim();
+        return refuse(format!("{rows}×{columns} probabilities for {} labels of {classes} classes", labels.len()));
+    }
+    if labels.is_empty() {
+        return refuse("there are no images to judge by".into());
+    }
+    if let Some(row) = labels.iter().position(|&label| label >= classes) {
+        return refuse(format!("row {row} has class {}, but there are only {classes} classes", labels[row]));
+    }
+    match probabilities.indexed_iter().find(|(_, p)| !(0.0..=1.0).contains(*p)) {
+        Some(((row, column), p)) => refuse(format!("the probability in row {row}, column {column} is {p}")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,177 @@
+//! The candidates: their out-of-fold scores, and which of them is taken.
+
+use super::super::path;
+use super::super::softmax::Rows;
+use super::basis::Basis;
+use super::closed::Parted;
+use super::judge::{Metric, log_loss, mean, sharpness};
+use super::{Compared, Kind};
+use crate::error::Result;
+use crate::progress::{Event, Progress, emit};
+use candle_core::Device;
+use ndarray::{Array1, Array2, ArrayView2};
+
+/// The shrinkages that are tried, the strongest first, until the log-loss rises.
+const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
+/// Larger covariances take too long.
+const MOST_COORDINATES: usize = 4096;
+
+/// What a head gives for images that it did not learn from.
+pub(super) struct Candidate {
+    pub(super) kind: Kind,
+    pub(super) taps: usize,
+    pub(super) features: usize,
+    pub(super) strength: Option<f64>,
+    pub(super) adjusted: bool,
+    /// For each deal of the images into folds: `[images, classes]`.
+    pub(super) logits: Vec<Array2<f32>>,
+    /// The factor of the logits at which their log-loss is lowest.
+    pub(super) sharpness: f64,
+    /// Each image's part in the metric, the mean over the deals.
+    parts: Vec<f64>,
+}
+
+/// What all candidates are judged on.
+pub(super) struct Judge<'a> {
+    pub(super) labels: &'a [usize],
+    pub(super) classes: usize,
+    /// Each image's fold, for each deal.
+    pub(super) deals: &'a [Vec<usize>],
+    pub(super) metric: Metric,
+    /// The logarithm of each class's share, where logits are adjusted by it.
+    pub(super) shares: Option<Array1<f32>>,
+    /// Whether nothing else is wanted.
+    pub(super) balanced: bool,
+}
+
+impl Judge<'_> {
+    /// The heads in closed form on a basis.
+    pub(super) fn closed(
+        &self,
+        basis: &Basis,
+        taps: usize,
+        kinds: &[Kind],
+        progress: Progress,
+    ) -> Result<Vec<Candidate>> {
+        let mut found = Vec::new();
+        let large = basis.rows.ncols() > MOST_COORDINATES;
+        if large || !kinds.iter().any(|kind| *kind != Kind::Softmax) {
+            return Ok(found);
+        }
+        emit(progress, Event::Stage { name: "comparing heads", total: SHRINKAGES.len() as u64 })?;
+        let parted: Vec<Parted> =
+            self.deals.iter().map(|fold| Parted::new(basis, self.labels, self.classes, fold)).collect();
+        // Deeper features need to be weighed against each other.
+        if kinds.contains(&Kind::Ncm) && taps == 0 {
+            let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
+            found.extend(self.candidates(Kind::Ncm, basis, taps, None, logits));
+        }
+        if kinds.contains(&Kind::Lda) {
+            let mut best: Option<(f64, f64, Vec<Array2<f32>>)> = None;
+            for strength in SHRINKAGES {
+                let logits = parted.iter().map(|part| part.logits(strength)).collect::<Result<Vec<_>>>()?;
+                let loss = logits.iter().map(|logits| self.loss(logits)).sum::<f64>();
+                emit(progress, Event::Advance(1))?;
+                if best.as_ref().is_some_and(|(least, ..)| *least < loss) {
+                    break;
+                }
+                best = Some((loss, strength, logits));
+            }
+            if let Some((_, strength, logits)) = best {
+                found.extend(self.candidates(Kind::Lda, basis, taps, Some(strength), logits));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Softmax regression on a basis, at its best strength.
+    pub(super) fn regression(&self, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
+        let rows = rows(basis.rows.view(), self.labels, self.classes)?;
+        let mut strength = None;
+        let mut logits = Vec::new();
+        for fold in self.deals {
+            let folds = fold.iter().max().map_or(0, |last| last + 1);
+            let choice = path::cross_validate(&rows, fold, folds, basis.features, progress)?;
+            strength = strength.or(Some(choice.l2));
+            logits.push(choice.out_of_fold.mapv(|p| p.max(f32::MIN_POSITIVE).ln()));
+        }
+        Ok(self.candidates(Kind::Softmax, basis, taps, strength, logits))
+    }
+
+    /// As it is, and adjusted by the classes' shares.
+    fn candidates(
+        &self,
+        kind: Kind,
+        basis: &Basis,
+        taps: usize,
+        strength: Option<f64>,
+        logits: Vec<Array2<f32>>,
+    ) -> Vec<Candidate> {
+        let make = |adjusted: bool, logits: Vec<Array2<f32>>| {
+            let sharpness = sharpness(&logits[0], self.labels);
+            let mut parts = vec![0.; self.labels.len()];
+            for logits in &logits {
+                let sharp = logits.mapv(|z| z * sharpness as f32);
+                let own = self.metric.parts(sharp.view(), self.labels);
+                parts.iter_mut().zip(own).for_each(|(sum, part)| *sum += part / self.deals.len() as f64);
+            }
+            Candidate { kind, taps, features: basis.features, strength, adjusted, logits, sharpness, parts }
+        };
+        // Means know nothing of how many images a class has.
+        let shares = self.shares.as_ref().filter(|_| kind != Kind::Ncm);
+        let adjusted = shares.map(|shares| make(true, logits.iter().map(|logits| logits - shares).collect()));
+        let plain = (!self.balanced || adjusted.is_none()).then(|| make(false, logits));
+        plain.into_iter().chain(adjusted).collect()
+    }
+
+    fn loss(&self, logits: &Array2<f32>) -> f64 {
+        log_loss(logits, self.labels, sharpness(logits, self.labels))
+    }
+
+    /// How many taps the best one so far takes.
+    pub(super) fn best(&self, candidates: &[Candidate]) -> Option<usize> {
+        let score = |candidate: &&Candidate| mean(&candidate.parts).0;
+        candidates.iter().max_by(|a, b| score(a).total_cmp(&score(b))).map(|candidate| candidate.taps)
+    }
+
+    /// The place of the one to take: the simplest of those that are not worse than the best by more than one standard error
+    /// of the difference. And all of them for people.
+    pub(super) fn choose(&self, candidates: &[Candidate]) -> (usize, Vec<Compared>) {
+        let scores: Vec<f64> = candidates.iter().map(|candidate| mean(&candidate.parts).0).collect();
+        let best = scores.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(place, _)| place);
+        let behind = |candidate: &Candidate| {
+            let pairs = candidates[best].parts.iter().zip(&candidate.parts);
+            let (mean, error) = mean(&pairs.map(|(best, own)| best - own).collect::<Vec<_>>());
+            [mean, error]
+        };
+        let compared: Vec<Compared> = candidates
+            .iter()
+            .map(|candidate| {
+                let figures = |metric: Metric| {
+                    let of = |logits: &Array2<f32>| mean(&metric.parts(logits.view(), self.labels)).0;
+                    candidate.logits.iter().map(of).sum::<f64>() / candidate.logits.len() as f64
+                };
+                let loss = |logits: &Array2<f32>| log_loss(logits, self.labels, candidate.sharpness);
+                Compared {
+                    kind: candidate.kind,
+                    taps: candidate.taps,
+                    features: candidate.features,
+                    strength: candidate.strength,
+                    adjusted: candidate.adjusted,
+                    score: mean(&candidate.parts).0,
+                    behind: behind(candidate),
+                    accuracy: figures(Metric::Accuracy),
+                    macro_f1: figures(Metric::MacroF1),
+                    log_loss: candidate.logits.iter().map(loss).sum::<f64>() / candidate.logits.len() as f64,
+                }
+            })
+            .collect();
+        let place = compared.iter().position(|c| c.behind[0] <= c.behind[1]).unwrap_or(best);
+        (place, compared)
+    }
+}
+
+/// A basis' rows for softmax regression.
+pub(super) fn rows<'a>(rows: ArrayView2<f32>, labels: &'a [usize], classes: usize) -> Result<Rows<'a>> {
+    Rows::new(rows.iter().copied().collect(), labels, classes, &Device::Cpu)
+}

@@ -1,0 +1,150 @@
+//! Heads in closed form: linear discriminant analysis with a shrunk covariance, and the nearest class mean.
+
+use super::basis::Basis;
+use crate::error::{Error, Result};
+use faer::linalg::solvers::{Llt, Solve};
+use faer::{Mat, Side};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+
+/// Images whose values are widened at once.
+const CHUNK: usize = 4096;
+
+/// Sums over some images: enough for their classes' means and common covariance.
+#[derive(Clone)]
+struct Sums {
+    /// Σ x·xᵀ: \[coordinates, coordinates\]
+    squares: Mat<f64>,
+    /// Σ x by class: \[classes, coordinates\]
+    by_class: Array2<f64>,
+    counts: Vec<f64>,
+}
+
+/// A linear classifier on a basis' coordinates.
+pub(super) struct Linear {
+    /// \[classes, coordinates\]
+    pub(super) weight: Array2<f64>,
+    /// \[classes\]
+    pub(super) bias: Array1<f64>,
+}
+
+impl Linear {
+    /// \[images, classes\]
+    pub(super) fn logits(&self, rows: ArrayView2<f32>) -> Array2<f32> {
+        rows.dot(&self.weight.t().mapv(|w| w as f32)) + &self.bias.mapv(|b| b as f32)
+    }
+}
+
+impl Sums {
+    fn new(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> Sums {
+        let mut squares = Mat::zeros(rows.ncols(), rows.ncols());
+        for part in rows.axis_chunks_iter(Axis(0), CHUNK) {
+            let x = Mat::from_fn(part.nrows(), part.ncols(), |i, j| f64::from(part[[i, j]]));
+            squares += x.transpose() * &x;
+        }
+        let (mut by_class, mut counts) = (Array2::zeros((classes, rows.ncols())), vec![0.; classes]);
+        for (row, &label) in rows.rows().into_iter().zip(labels) {
+            by_class.row_mut(label).zip_mut_with(&row, |sum, &value| *sum += f64::from(value));
+            counts[label] += 1.;
+        }
+        Sums { squares, by_class, counts }
+    }
+
+    fn without(&self, other: &Sums) -> Sums {
+        let counts = self.counts.iter().zip(&other.counts).map(|(all, some)| all - some).collect();
+        Sums { squares: &self.squares - &other.squares, by_class: &self.by_class - &other.by_class, counts }
+    }
+
+    /// \[classes, coordinates\]
+    fn means(&self) -> Array2<f64> {
+        let mut means = self.by_class.clone();
+        means.rows_mut().into_iter().zip(&self.counts).for_each(|(mut mean, &count)| mean /= count.max(1.));
+        means
+    }
+
+    fn nearest_mean(&self) -> Linear {
+        let mut weight = self.means();
+        for mut mean in weight.rows_mut() {
+            mean /= mean.dot(&mean).sqrt().max(f64::MIN_POSITIVE);
+        }
+        Linear { weight, bias: Array1::zeros(self.counts.len()) }
+    }
+
+    /// The discriminants at a strength from above 0 to 1: Σ = (1 − s)·S + s·tr(S)/features·I with the pooled within-class
+    /// covariance S, weights Σ⁻¹μ, biases −½μᵀΣ⁻¹μ + log π (Hastie, Tibshirani and Friedman, *The Elements of Statistical
+    /// Learning*, 2nd edition, 4.3).
+    fn solve(&self, strength: f64, features: usize) -> Result<Linear> {
+        let (coordinates, images) = (self.squares.ncols(), self.counts.iter().sum::<f64>());
+        let means = self.means();
+        let mu = Mat::from_fn(coordinates, means.nrows(), |i, k| means[[k, i]]);
+        let weighted = Mat::from_fn(means.nrows(), coordinates, |k, i| self.counts[k] * means[[k, i]]);
+        let mut covariance = &self.squares - &mu * weighted;
+        let trace: f64 = (0..coordinates).map(|i| covariance[(i, i)]).sum();
+        let (keep, add) = ((1. - strength) / images, strength * trace / images / features as f64);
+        covariance *= faer::Scale(keep);
+        (0..coordinates).for_each(|i| covariance[(i, i)] += add);
+        let solved = Llt::new(covariance.as_ref(), Side::Lower)
+            .map_err(|_| Error::Train("the features within the classes do not vary".into()))?
+            .solve(&mu);
+        let weight = Array2::from_shape_fn(means.dim(), |(k, i)| solved[(i, k)]);
+        let prior = |&count: &f64| (count / images).ln();
+        let bias = Array1::from_iter(self.counts.iter().map(prior)) - (&weight * &means).sum_axis(Axis(1)) * 0.5;
+        Ok(Linear { weight, bias })
+    }
+}
+
+/// The images of each fold, and the sums over all others.
+pub(super) struct Parted<'a> {
+    basis: &'a Basis,
+    classes: usize,
+    folds: Vec<(Vec<usize>, Sums)>,
+}
+
+impl<'a> Parted<'a> {
+    /// `fold` says in which one each image is.
+    pub(super) fn new(basis: &'a Basis, labels: &[usize], classes: usize, fold: &[usize]) -> Parted<'a> {
+        let folds = fold.iter().max().map_or(0, |last| last + 1);
+        let all = Sums::new(basis.rows.view(), labels, classes);
+        let part = |f: usize| {
+            let places: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
+            let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
+            let own = Sums::new(basis.rows.select(Axis(0), &places).view(), &labels, classes);
+            (places, all.without(&own))
+        };
+        Parted { basis, classes, folds: (0..folds).map(part).collect() }
+    }
+
+    /// Every image's logits by discriminants that did not learn from it: \[images, classes\].
+    pub(super) fn logits(&self, strength: f64) -> Result<Array2<f32>> {
+        self.out_of_fold(|others| others.solve(strength, self.basis.features))
+    }
+
+    /// The same by the nearest class mean: the scalar product with each class's mean of length 1, which orders the classes as
+    /// the cosine does.
+    pub(super) fn nearest_mean(&self) -> Result<Array2<f32>> {
+        self.out_of_fold(|others| Ok(others.nearest_mean()))
+    }
+
+    fn out_of_fold(&self, fit: impl Fn(&Sums) -> Result<Linear>) -> Result<Array2<f32>> {
+        let mut logits = Array2::zeros((self.basis.rows.nrows(), self.classes));
+        for (places, others) in &self.folds {
+            let found = fit(others)?.logits(self.basis.rows.select(Axis(0), places).view());
+            places.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
+        }
+        Ok(logits)
+    }
+}
+
+/// The discriminants of all images.
+pub(super) fn discriminants(
+    (rows, features): (ArrayView2<f32>, usize),
+    labels: &[usize],
+    classes: usize,
+    strength: f64,
+) -> Result<Linear> {
+    Sums::new(rows, labels, classes).solve(strength, features)
+}
+
+/// The nearest class mean of all images.
+pub(super) fn nearest_mean(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> Linear {
+    Sums::new(rows, labels, classes).nearest_mean()
+}

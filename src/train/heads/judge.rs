@@ -1,0 +1,97 @@
+//! What out-of-fold scores are worth: the metric that chooses, and whether two heads differ by more than chance.
+
+use crate::metrics::{argmax, softmax};
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+/// What the best head is best at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// The mean over the classes of their F1, in which rare classes count like others.
+    #[default]
+    MacroF1,
+    /// The share of images whose class is found.
+    Accuracy,
+    /// The mean of −ln(probability of the true class), the lower the better.
+    LogLoss,
+}
+
+impl Metric {
+    /// Each image's part in the metric, the higher the better: their mean is the metric (the negative log-loss), and what two
+    /// heads' parts differ by tells how sure the difference of the metrics is. For macro-F1, which is no mean over images, it
+    /// is the influence function (the derivative by the image's weight) added to the value.
+    pub(super) fn parts(self, logits: ArrayView2<f32>, labels: &[usize]) -> Vec<f64> {
+        let rows = || logits.rows().into_iter().zip(labels.iter().copied());
+        match self {
+            Metric::Accuracy => rows().map(|(row, label)| f64::from(u8::from(argmax(row) == label))).collect(),
+            Metric::LogLoss => {
+                let probabilities = softmax(logits);
+                let found = probabilities.rows().into_iter().zip(labels);
+                found.map(|(row, &label)| f64::from(row[label]).max(f64::EPSILON).ln()).collect()
+            }
+            Metric::MacroF1 => {
+                let (classes, images) = (logits.ncols(), labels.len() as f64);
+                let predicted: Vec<usize> = rows().map(|(row, _)| argmax(row)).collect();
+                let (mut hits, mut total) = (vec![0.; classes], vec![0.; classes]);
+                for (&predicted, &label) in predicted.iter().zip(labels) {
+                    hits[label] += f64::from(u8::from(predicted == label));
+                    total[label] += 1.;
+                    total[predicted] += 1.;
+                }
+                let f1 = |k: usize| if total[k] > 0. { 2. * hits[k] / total[k] } else { 0. };
+                let mean = (0..classes).map(f1).sum::<f64>() / classes as f64;
+                let part = |(&predicted, &label): (&usize, &usize)| {
+                    let slope = |k: usize, times: f64| (times - f1(k)) * images / (total[k] * classes as f64);
+                    match predicted == label {
+                        true => mean + 2. * slope(label, 1.),
+                        false => mean + slope(label, 0.) + slope(predicted, 0.),
+                    }
+                };
+                predicted.iter().zip(labels).map(part).collect()
+            }
+        }
+    }
+}
+
+/// The mean, and its standard error.
+pub(super) fn mean(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    (mean, (variance / count).sqrt())
+}
+
+/// The mean cross-entropy of logits times a factor, in nats.
+pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], factor: f64) -> f64 {
+    let of = |(row, &label): (ArrayView1<f32>, &usize)| {
+        let max = row.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
+        let sum: f64 = row.iter().map(|&z| (factor * (f64::from(z) - max)).exp()).sum();
+        sum.ln() - factor * (f64::from(row[label]) - max)
+    };
+    logits.rows().into_iter().zip(labels).map(of).sum::<f64>() / labels.len() as f64
+}
+
+/// The factor for logits with which their log-loss is lowest, the inverse of the temperature (Guo et al. 2017, arXiv
+/// 1706.04599), between 1/100 and 100. One image's worth of doubt keeps it finite where no image is wrong.
+pub(super) fn sharpness(logits: &Array2<f32>, labels: &[usize]) -> f64 {
+    let doubt = 0.5 / labels.len() as f64;
+    let at = |log: f64| log_loss(logits, labels, log.exp()) + doubt * log * log;
+    // Golden section on the logarithm, of which the loss has one minimum.
+    const RATIO: f64 = 0.618_033_988_749_895;
+    let (mut low, mut high) = (-100f64.ln(), 100f64.ln());
+    let (mut a, mut b) = (high - RATIO * (high - low), low + RATIO * (high - low));
+    let (mut at_a, mut at_b) = (at(a), at(b));
+    while high - low > 1e-3 {
+        if at_a < at_b {
+            (high, b, at_b) = (b, a, at_a);
+            a = high - RATIO * (high - low);
+            at_a = at(a);
+        } else {
+            (low, a, at_a) = (a, b, at_b);
+            b = low + RATIO * (high - low);
+            at_b = at(b);
+        }
+    }
+    ((low + high) / 2.).exp()
+}

@@ -1,0 +1,67 @@
+//! Which head is trained, and what is said of the choice.
+
+use crate::cli::support::{Place, Ran};
+
+fn into(place: &Place, out: &str, more: &str) -> Ran {
+    place.adapt(&format!("--data data --onnx tiny.onnx --out {out} {more}")).succeeds()
+}
+
+#[test]
+fn each_kind_of_head_is_trained_and_proven() {
+    let place = Place::usual();
+    for (head, kind, name) in [
+        ("softmax", "softmax", "softmax regression"),
+        ("lda", "lda", "discriminant analysis"),
+        ("ncm", "ncm", "nearest class mean"),
+    ] {
+        into(&place, head, &format!("--head {head} --cv 3"));
+        let run = place.json(&format!("{head}/run.json"));
+        let compared = run["head"]["compared"].as_array().unwrap();
+        assert!(compared.iter().all(|c| c["kind"] == kind && c["taps"] == 0), "{compared:?}");
+        assert_eq!((&run["plan"]["head"], &run["head"]["folds"]), (&name.into(), &3.into()));
+        assert!(run["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-4);
+        let accuracy = run["head"]["cross_validation"]["accuracy"].as_array().unwrap();
+        assert!(accuracy[0].as_f64().unwrap() > 0.6 && accuracy[1].as_f64().unwrap() < 0.5, "{accuracy:?}");
+        assert!(run["head"]["temperature"].as_f64().unwrap() > 0.);
+    }
+}
+
+#[test]
+fn the_best_head_is_chosen_and_the_choice_is_shown() {
+    let place = Place::usual();
+    let said = place.main("").succeeds();
+    for word in
+        ["nearest class mean", "discriminant analysis", "softmax regression", "chosen", "macro-F1", "temperature"]
+    {
+        assert!(said.err.contains(word), "{word}: {}", said.err);
+    }
+    let run = place.json("out/run.json");
+    let chosen = &run["head"]["compared"][run["head"]["chosen"].as_u64().unwrap() as usize];
+    assert!(chosen["behind"][0].as_f64().unwrap() <= chosen["behind"][1].as_f64().unwrap());
+    let said = into(&place, "second", "--metric log-loss --balanced --budget 10m --json");
+    let run: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let compared = run["head"]["compared"].as_array().unwrap();
+    assert!(compared.iter().all(|c| c["kind"] == "ncm" || c["adjusted"] == true), "{compared:?}");
+}
+
+#[test]
+fn one_image_a_class_is_enough() {
+    let place = Place::with_classes(&["a", "b", "c"]);
+    for class in ["a", "b", "c"] {
+        (1..6).for_each(|number| std::fs::remove_file(place.path(format!("data/{class}/{number}.png"))).unwrap());
+    }
+    place.main("--val 0").succeeds();
+    let run = place.json("out/run.json");
+    assert_eq!((&run["plan"]["head"], &run["head"]["folds"]), (&"nearest class mean".into(), &0.into()));
+    assert_eq!(run["head"]["compared"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn what_chooses_heads_does_nothing_inside_the_network() {
+    let place = Place::usual();
+    for option in ["--head lda", "--metric accuracy", "--cv 3"] {
+        place.refuses(&format!("{option} --train all"), 2, &[option.split(' ').next().unwrap(), "--train head"]);
+    }
+    place.refuses("--cv 1", 2, &["2 to 100"]);
+    place.refuses("--head svm", 2, &["lda"]);
+}

@@ -1,0 +1,105 @@
+"""Writes regression.json, multilabel.json, projection.json and bootstrap.json: what scikit-learn says about the cases of tests/metrics/, and
+what a bootstrap in numpy with its own random numbers and 20,000 resamples says.
+
+usage: python make_metrics.py            (scikit-learn 1.9.1, numpy 2.4; beside the script)"""
+import json
+import os
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.metrics import (accuracy_score, average_precision_score, f1_score, hamming_loss, mean_absolute_error,
+                             precision_recall_fscore_support, r2_score, root_mean_squared_error)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def plain(x):
+    return [float(v) for v in np.asarray(x, np.float64).ravel()]
+
+
+def regression_case(name, y, p):
+    y, p = np.asarray(y, np.float32), np.asarray(p, np.float32)
+    figures = {}
+    for key, score in (('r2', r2_score), ('mae', mean_absolute_error), ('rmse', root_mean_squared_error)):
+        wide = y.astype(np.float64), p.astype(np.float64)
+        figures[key] = float(score(*wide))
+        figures['per_' + key] = plain(score(*wide, multioutput='raw_values'))
+    return dict(name=name, targets=y.shape[1], truth=plain(y), predicted=plain(p), **figures)
+
+
+def regression(rng):
+    y = rng.normal(size=(40, 3)) * [1, 100, 0.01] + [0, 1000, 5]
+    constant = y.copy()
+    constant[:, 1] = 7
+    right = constant + rng.normal(size=y.shape) * 0.1
+    right[:, 1] = 7
+    return [regression_case('three targets', y, y + rng.normal(size=y.shape) * [0.3, 40, 0.02]),
+            regression_case('one target', y[:, :1], y[:, :1] * 0.8),
+            regression_case('equal values', constant, constant + 0.5),
+            regression_case('equal values, all right', constant, right)]
+
+
+def multilabel_case(name, y, p, thresholds):
+    y, p = np.asarray(y, int), np.asarray(p, np.float32)
+    given = (p >= np.asarray(thresholds, np.float32)).astype(int)
+    precision, recall, f1, support = precision_recall_fscore_support(y, given, zero_division=0)
+    precise = [float(average_precision_score(a, b)) if a.any() else None for a, b in zip(y.T, p.T.astype(np.float64))]
+    some = [v for v in precise if v is not None]
+    return dict(name=name, labels=y.shape[1], truth=y.ravel().tolist(), probabilities=plain(p), thresholds=thresholds,
+                subset_accuracy=accuracy_score(y, given), hamming_loss=hamming_loss(y, given),
+                micro_f1=f1_score(y, given, average='micro', zero_division=0),
+                macro_f1=f1_score(y, given, average='macro', zero_division=0),
+                average_precision=float(np.mean(some)) if some else None, precision=plain(precision), recall=plain(recall),
+                f1=plain(f1), support=support.tolist(), per_average_precision=precise)
+
+
+def multilabel(rng):
+    y = rng.random((50, 4)) < [0.5, 0.3, 0.1, 0.7]
+    p = np.clip(y * 0.4 + rng.random((50, 4)) * 0.6, 0, 1)
+    absent = y.copy()
+    absent[:, 2] = False
+    return [multilabel_case('four labels', y, p, [0.5] * 4),
+            multilabel_case('thresholds and ties', y, np.round(p * 8) / 8, [0.25, 0.5, 0.75, 0.375]),
+            multilabel_case('a label without images', absent, p, [0.5] * 4),
+            multilabel_case('nothing given', y, p, [1.0] * 4)]
+
+
+def figures(y, p, k):
+    pred = p.argmax(1)
+    present = sorted(set(y) | set(pred))
+    truth = np.clip(p[np.arange(len(y)), y], np.finfo(float).eps, 1 - np.finfo(float).eps)
+    return dict(accuracy=(pred == y).mean(), log_loss=-np.log(truth).mean(),
+                macro_f1=np.mean([2 * ((y == c) & (pred == c)).sum() / ((y == c).sum() + (pred == c).sum()) for c in present]),
+                brier=((p - np.eye(k)[y]) ** 2).sum(1).mean())
+
+
+def bootstrap(rng):
+    y = rng.permutation(np.repeat(np.arange(4), [120, 60, 30, 6]))
+
+    def draw(sharp):
+        z = rng.normal(size=(len(y), 4)) + sharp * np.eye(4)[y]
+        e = np.exp(z)
+        return (e / e.sum(1, keepdims=True)).astype(np.float32).astype(np.float64)
+
+    a, b = draw(1.5), draw(1.2)
+    rows, differences = [], []
+    for _ in range(20000):
+        i = rng.integers(0, len(y), len(y))
+        one, other = figures(y[i], a[i], 4), figures(y[i], b[i], 4)
+        rows.append([one[key] for key in one])
+        differences.append([one[key] - other[key] for key in one])
+    keys, bounds = list(figures(y, a, 4)), lambda values: np.percentile(values, [2.5, 97.5], axis=0).T.tolist()
+    return dict(classes=4, labels=y.tolist(), a=plain(a), b=plain(b), intervals=dict(zip(keys, bounds(rows))),
+                differences=dict(zip(keys, bounds(differences))))
+
+
+def projection(rng):
+    rows = (rng.normal(size=(40, 6)) * [5, 3, 1, 0.5, 0.2, 0.1]) @ rng.normal(size=(6, 6)) + 3
+    rows = rows.astype(np.float32)
+    return dict(rows=plain(rows), points=plain(PCA(2, svd_solver='full').fit_transform(rows.astype(np.float64))))
+
+
+for name, make in (('regression.json', regression), ('multilabel.json', multilabel), ('bootstrap.json', bootstrap),
+                   ('projection.json', projection)):
+    with open(os.path.join(HERE, name), 'w') as f:
+        json.dump(make(np.random.default_rng(0)), f, separators=(',', ':'))
+        f.write('\n')

@@ -1,0 +1,79 @@
+//! The bootstrap's intervals against those of numpy with other random numbers (tests/golden/make_metrics.py).
+
+use super::{names, numbers};
+use adapt::metrics::Classification;
+use adapt::metrics::bootstrap::Outcomes;
+use ndarray::Array2;
+use serde_json::Value;
+use std::time::Instant;
+
+/// Probabilities and labels.
+fn case() -> (Value, Vec<usize>, [Array2<f32>; 2]) {
+    let case: Value = serde_json::from_str(include_str!("../golden/bootstrap.json")).unwrap();
+    let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
+    let model = |key: &str| {
+        let values = numbers(&case[key]).into_iter().map(|v| v as f32).collect();
+        Array2::from_shape_vec((labels.len(), 4), values).unwrap()
+    };
+    let models = [model("a"), model("b")];
+    (case, labels, models)
+}
+
+/// Both bounds are as near as 1,000 resamples let them be: 0.1 of the interval's width is about 2.5 deviations.
+fn near(name: &str, own: [f64; 2], want: &Value) {
+    let want = numbers(want);
+    let width = want[1] - want[0];
+    let far = (own[0] - want[0]).abs().max((own[1] - want[1]).abs());
+    assert!(far < 0.1 * width, "{name}: {own:?}, not {want:?}");
+}
+
+#[test]
+fn intervals_are_those_of_numpy() {
+    let (case, labels, [a, _]) = case();
+    let got = Classification::from_probabilities(&labels, a.view(), &names(4)).unwrap();
+    let want = case["intervals"].as_object().unwrap();
+    assert_eq!(want.len(), 4);
+    want.iter().for_each(|(key, want)| near(key, got.intervals[key], want));
+    let again = Classification::from_probabilities(&labels, a.view(), &names(4)).unwrap();
+    assert_eq!(got.intervals, again.intervals);
+}
+
+#[test]
+fn differences_are_paired() {
+    let (case, labels, models) = case();
+    let [a, b] = models.each_ref().map(|p| Outcomes::new(&labels, p.view()));
+    let difference = a.less(&b).unwrap();
+    for (key, want) in case["differences"].as_object().unwrap() {
+        near(key, difference[key].interval, want);
+    }
+    let back = b.less(&a).unwrap();
+    assert!((back["accuracy"].difference + difference["accuracy"].difference).abs() < 1e-12);
+    assert_eq!(a.less(&a).unwrap()["macro_f1"].interval, [0.; 2]);
+    let other = Outcomes::new(&labels[1..], models[0].slice(ndarray::s![1.., ..]));
+    assert!(a.less(&other).is_none() && other.less(&a).is_none());
+    assert!(Outcomes::new(&[], Array2::zeros((0, 4)).view()).less(&a).is_none());
+}
+
+#[test]
+fn a_class_that_was_not_drawn_is_no_mistake() {
+    // Every resample is right in all that it has, though most lack a class with a single image.
+    let labels: Vec<usize> = (0..20).map(|i| i.min(5)).collect();
+    let mut right = Array2::<f32>::zeros((20, 6));
+    labels.iter().enumerate().for_each(|(i, &label)| right[[i, label]] = 1.);
+    let got = Classification::from_probabilities(&labels, right.view(), &names(6)).unwrap();
+    for key in ["accuracy", "macro_f1", "macro_precision", "balanced_accuracy", "top5_accuracy"] {
+        assert_eq!(got.intervals[key], [1., 1.], "{key}");
+    }
+    let one = Classification::from_probabilities(&[1], right.slice(ndarray::s![..1, ..]), &names(6)).unwrap();
+    assert_eq!(one.intervals["accuracy"], [0., 0.]);
+}
+
+#[test]
+fn many_images_of_many_classes_take_a_second_or_so() {
+    let labels: Vec<usize> = (0..10_000).map(|i| i * 7919 % 100).collect();
+    let p = Array2::from_shape_fn((10_000, 100), |(i, j)| ((i * 31 + j * 17) % 101) as f32 / 101.);
+    let start = Instant::now();
+    Classification::from_probabilities(&labels, p.view(), &names(100)).unwrap();
+    // On two idle cores it takes 0.3 s.
+    assert!(start.elapsed().as_secs_f64() < 5., "{:?}", start.elapsed());
+}
