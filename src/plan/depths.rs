@@ -104,7 +104,11 @@ impl Plan {
             let place = Place { tensor, shape, axes, channels: shape[channel] };
             (shape[0] == images && place.positions() > 1).then_some(place)
         };
-        let places: Vec<Place> = narrow(part.graph(), &HashSet::new()).into_iter().filter_map(place).collect();
+        let index = Index::new(part.graph());
+        // Zeros around a map are no features of its own.
+        let padded = |tensor: &&str| index.producer(tensor).is_some_and(|node| node.is("Pad"));
+        let narrow = narrow(part.graph(), &HashSet::new()).into_iter().filter(|tensor| !padded(tensor));
+        let places: Vec<Place> = narrow.filter_map(place).collect();
         let mut left = most.saturating_sub(self.features);
         let mut taps = Vec::new();
         for place in ends(&places).into_iter().rev().take(MOST_TAPS) {

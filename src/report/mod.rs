@@ -3,18 +3,18 @@
 pub mod bake;
 pub mod export;
 mod folder;
+mod head;
 pub mod out;
 
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::metrics::Classification;
 use crate::plan::{Input, Plan};
-use crate::train::heads::{Chosen, Compared, Curve};
 use crate::train::tune::{Epoch, Settings, Tuned};
 pub use crate::verify::Baked;
 use crate::verify::Parity;
 pub use export::Adapted;
-use ndarray::Axis;
+pub use head::HeadInfo;
 pub use out::OutDir;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -91,62 +91,6 @@ impl From<&Input> for InputInfo {
 pub struct OutputInfo {
     /// The graph output's name.
     pub name: String,
-}
-
-/// The head and the cross-validation that chose it.
-#[derive(Debug, Clone, Serialize)]
-pub struct HeadInfo {
-    /// Folds of the cross-validation; 0 where a class has one image only.
-    pub folds: usize,
-    /// How often the images were dealt into folds.
-    pub repeats: usize,
-    /// What was compared, the simplest first.
-    pub compared: Vec<Compared>,
-    /// The place of the chosen one.
-    pub chosen: usize,
-    /// What the logits were divided by, to be as sure as they are right.
-    pub temperature: f64,
-    /// How its accuracy grows with the number of images.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_curve: Option<Curve>,
-    /// Figures of the chosen one on images that it did not learn from: the mean over the folds, and the standard deviation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cross_validation: Option<BTreeMap<&'static str, [f64; 2]>>,
-}
-
-impl HeadInfo {
-    /// Of a head that learnt from images of these classes.
-    ///
-    /// # Errors
-    /// Those of [`Classification::from_probabilities`].
-    pub fn new(chosen: &Chosen, labels: &[usize], classes: &[String]) -> Result<HeadInfo> {
-        let (mut folds, mut figures) = (BTreeMap::<_, Vec<f64>>::new(), Vec::new());
-        for fold in 0..chosen.folds {
-            let places: Vec<usize> = (0..labels.len()).filter(|&place| chosen.fold[place] == fold).collect();
-            let own: Vec<usize> = places.iter().map(|&place| labels[place]).collect();
-            let rows = chosen.out_of_fold.select(Axis(0), &places);
-            figures.push(Classification::from_probabilities(&own, rows.view(), classes)?);
-        }
-        for m in &figures {
-            let of = [("accuracy", m.accuracy), ("macro_f1", m.macro_f1), ("log_loss", m.log_loss)];
-            of.into_iter().for_each(|(name, value)| folds.entry(name).or_default().push(value));
-        }
-        let spread = |values: Vec<f64>| {
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-            [mean, (squares / (values.len() - 1).max(1) as f64).sqrt()]
-        };
-        Ok(HeadInfo {
-            folds: chosen.folds,
-            repeats: chosen.repeats,
-            compared: chosen.compared.clone(),
-            chosen: chosen.place,
-            temperature: chosen.temperature,
-            learning_curve: chosen.curve.clone(),
-            cross_validation: (chosen.folds > 0)
-                .then(|| folds.into_iter().map(|(name, values)| (name, spread(values))).collect()),
-        })
-    }
 }
 
 /// Training inside the network.

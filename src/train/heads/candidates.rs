@@ -11,8 +11,10 @@ use crate::progress::{Event, Progress, emit};
 use candle_core::Device;
 use ndarray::{Array1, Array2, ArrayView2};
 
-/// The shrinkages that are tried, the strongest first, until the log-loss rises.
+/// Of discriminants.
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
+/// The place of the one that most data sets need.
+pub(super) const USUAL_SHRINKAGE: usize = 2;
 /// Larger covariances take too long.
 const MOST_COORDINATES: usize = 4096;
 
@@ -45,12 +47,13 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The heads in closed form on a basis.
+    /// The heads in closed form on a basis. `start` is the place of the shrinkage to begin with, and then of the best one.
     pub(super) fn closed(
         &self,
         basis: &Basis,
         taps: usize,
         kinds: &[Kind],
+        start: &mut usize,
         progress: Progress,
     ) -> Result<Vec<Candidate>> {
         let mut found = Vec::new();
@@ -66,22 +69,45 @@ impl Judge<'_> {
             let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
             found.extend(self.candidates(Kind::Ncm, basis, taps, None, logits));
         }
-        if kinds.contains(&Kind::Lda) {
-            let mut best: Option<(f64, f64, Vec<Array2<f32>>)> = None;
-            for strength in SHRINKAGES {
-                let logits = parted.iter().map(|part| part.logits(strength)).collect::<Result<Vec<_>>>()?;
-                let loss = logits.iter().map(|logits| self.loss(logits)).sum::<f64>();
-                emit(progress, Event::Advance(1))?;
-                if best.as_ref().is_some_and(|(least, ..)| *least < loss) {
-                    break;
-                }
-                best = Some((loss, strength, logits));
-            }
-            if let Some((_, strength, logits)) = best {
-                found.extend(self.candidates(Kind::Lda, basis, taps, Some(strength), logits));
-            }
+        if kinds.contains(&Kind::Lda) && self.vary() {
+            let (place, logits) = self.shrunk(&parted, *start, progress)?;
+            *start = place;
+            found.extend(self.candidates(Kind::Lda, basis, taps, Some(SHRINKAGES[place]), logits));
         }
         Ok(found)
+    }
+
+    /// Whether images of one class are left beside each fold, so that there is a covariance.
+    fn vary(&self) -> bool {
+        let largest = |fold: &Vec<usize>| {
+            let folds = fold.iter().max().map_or(0, |last| last + 1);
+            (0..folds).map(|f| fold.iter().filter(|&&own| own == f).count()).max().unwrap_or(0)
+        };
+        self.deals.iter().all(|fold| fold.len() - largest(fold) > self.classes)
+    }
+
+    /// The place of the shrinkage with the lowest log-loss, and what discriminants give with it: from a first one on in both
+    /// directions, as long as it falls.
+    fn shrunk(&self, parted: &[Parted], start: usize, progress: Progress) -> Result<(usize, Vec<Array2<f32>>)> {
+        let attempt = |place: usize| -> Result<_> {
+            let logits = parted.iter().map(|part| part.logits(SHRINKAGES[place])).collect::<Result<Vec<_>>>()?;
+            emit(progress, Event::Advance(1))?;
+            Ok((logits.iter().map(|logits| self.loss(logits)).sum::<f64>(), place, logits))
+        };
+        let mut best = attempt(start)?;
+        for down in [true, false] {
+            // Where one direction was right, the other is wrong.
+            while down || best.1 >= start {
+                let next = if down { best.1.checked_sub(1) } else { Some(best.1 + 1) };
+                let Some(next) = next.filter(|next| *next < SHRINKAGES.len()) else { break };
+                let found = attempt(next)?;
+                if found.0 >= best.0 {
+                    break;
+                }
+                best = found;
+            }
+        }
+        Ok((best.1, best.2))
     }
 
     /// Softmax regression on a basis, at its best strength.

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::metrics::softmax;
 use crate::progress::{Event, Progress, emit};
 use basis::{Bases, Basis};
-use candidates::{Candidate, Judge, rows};
+use candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
 use closed::{Linear, discriminants, nearest_mean};
 pub use curve::{Curve, Point};
 pub use judge::Metric;
@@ -185,12 +185,15 @@ pub fn choose(
     };
     let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
     let mut candidates: Vec<Candidate> = Vec::new();
-    for (taps, &count) in columns.iter().enumerate() {
+    let mut shrinkage = USUAL_SHRINKAGE;
+    // Deep ones differ little from their neighbours.
+    let worth = |taps: &usize| *taps <= 2 || taps % 2 == 0 || taps + 1 == columns.len();
+    for taps in (0..columns.len()).filter(worth) {
         if taps > 0 && !in_time() {
             break;
         }
-        let basis = bases.first(count)?;
-        candidates.extend(judge.closed(&basis, taps, &kinds, progress)?);
+        let basis = bases.first(columns[taps])?;
+        candidates.extend(judge.closed(&basis, taps, &kinds, &mut shrinkage, progress)?);
         if taps == 0 && kinds.contains(&Kind::Softmax) {
             candidates.extend(judge.regression(&basis, taps, progress)?);
         }
@@ -200,6 +203,9 @@ pub fn choose(
     if let Some(taps) = deepest.filter(|taps| *taps > 0) {
         let basis = Bases::new(features).first(columns[taps])?;
         candidates.extend(judge.regression(&basis, taps, progress)?);
+    }
+    if candidates.is_empty() {
+        return uncompared(&Bases::new(features).first(columns[0])?, labels, classes, wishes, progress);
     }
     candidates.sort_by_key(|candidate| (candidate.taps, candidate.kind));
     let (place, compared) = judge.choose(&candidates);
