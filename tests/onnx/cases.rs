@@ -87,6 +87,7 @@ fn kind(pooling: &Pooling) -> &'static str {
         Pooling::Flatten => "flatten",
         Pooling::Mean(_) => "mean",
         Pooling::Tokens(_) => "tokens",
+        Pooling::Depths(..) => "depths",
     }
 }
 
