@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Some(cli::Command::Cut(options)) => cli::cut::run(&options),
         Some(cli::Command::Data(options)) => cli::data::run(&options),
         Some(cli::Command::Audit(options)) => cli::audit::run(&options),
+        Some(cli::Command::Report(options)) => cli::report::run(&options),
+        Some(cli::Command::Compare(options)) => cli::compare::run(&options),
         Some(cli::Command::Verify(options)) => cli::verify::run(&options),
         Some(cli::Command::Cache(options)) => cli::cache::run(&options),
         Some(cli::Command::Merge(options)) => cli::merge::run(&options),

@@ -12,6 +12,7 @@ mod cli {
     mod audit;
     mod baked;
     mod cache;
+    mod compare;
     mod datasets;
     mod ends;
     mod evidence;
@@ -26,5 +27,6 @@ mod cli {
     mod outputs;
     mod parts;
     mod ready;
+    mod report;
     mod resume;
 }
