@@ -18,7 +18,7 @@ fn tested() -> Place {
 #[test]
 fn a_run_is_as_good_as_itself() {
     let place = tested();
-    place.main("--force --out again --seed 3").succeeds();
+    place.adapt("--data data --onnx tiny.onnx --out again --seed 3").succeeds();
     let ran = place.adapt("compare out again").succeeds();
     for words in ["accuracy", "macro-F1", "15 test images", "again less out", "may be chance"] {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);

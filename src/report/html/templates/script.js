@@ -31,20 +31,24 @@ for (const table of document.querySelectorAll("table.sort")) {
 // On the map the image under the pointer comes to the front; the arrow keys go from one to the next.
 for (const map of document.querySelectorAll("svg.map")) {
   const points = [...map.querySelectorAll(".point")];
-  const raise = (point) => point.parentNode.append(point);
-  points.forEach((point) => point.addEventListener("pointerenter", () => raise(point)));
   const told = document.getElementById("map-told");
   let now = -1;
+  const show = (next) => {
+    points[now]?.classList.remove("now");
+    now = next;
+    points[now]?.classList.add("now");
+    // The last one drawn lies on top. Moving it makes the browser forget that the pointer is on it: hence the class.
+    if (points[now] && points[now] !== map.lastElementChild) map.append(points[now]);
+  };
+  points.forEach((point, i) => point.addEventListener("pointerenter", () => i !== now && show(i)));
+  map.addEventListener("pointerleave", () => show(-1));
   map.setAttribute("tabindex", "0");
   map.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step || !points.length) return;
     event.preventDefault();
-    points[now]?.classList.remove("now");
-    now = (now + step + points.length) % points.length;
-    points[now].classList.add("now");
-    raise(points[now]);
+    show((now + step + points.length) % points.length);
     told.textContent = points[now].querySelector("title").textContent;
   });
-  map.addEventListener("blur", () => points[now]?.classList.remove("now"));
+  map.addEventListener("blur", () => show(-1));
 }
