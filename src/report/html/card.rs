@@ -24,7 +24,9 @@ pub(super) fn summary(recorded: &Recorded) -> String {
     let mut sentences = vec![match run["training"].is_object() {
         false => format!("{model} got {head} on its {} features; all before it stayed as it was", plan["features"]),
         true => {
-            let epochs = run["training"]["epochs"].as_array().map_or(0, Vec::len);
+            // The first row is the start, before any step.
+            let last = run["training"]["epochs"].as_array().and_then(|rows| rows.last());
+            let epochs = last.and_then(|row| row["epoch"].as_u64()).unwrap_or_default();
             let from = match &run["training"]["frozen_before"] {
                 Value::String(tensor) => format!("all behind the tensor {}", printable(tensor)),
                 _ => "all of it".into(),

@@ -208,7 +208,9 @@ pub(super) fn map(recorded: &Recorded, judged: &Judged, shown: &Shown) -> Option
     };
     let points: Vec<Point> = rows.iter().map(point).collect();
     let names = names(recorded, judged, &rows, &points);
-    Some(Map { what: "the features of these images", points, names })
+    let trained = recorded.run["training"].is_object();
+    let what = if trained { "the scores of these images" } else { "the features of these images" };
+    Some(Map { what, points, names })
 }
 
 /// The classes' names at the means of their points.
