@@ -14,6 +14,7 @@
 //! | surgery | [`Adapted::new`], [`Adapted::describe`] |
 //! | write | [`OutDir::create`], [`OutDir::write_model`], [`OutDir::commit`] |
 //! | verify | [`verify()`] |
+//! | look at a run, compare runs | [`report::html::render`], [`report::compare::compare`] |
 //!
 //! [`graph::Program`] runs whole graphs on candle, forwards and backwards.
 //!

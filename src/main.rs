@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Some(cli::Command::Audit(options)) => cli::audit::run(&options),
         Some(cli::Command::Rank(options)) => cli::rank::run(&options),
         Some(cli::Command::Measure(options)) => cli::measure::run(&options),
+        Some(cli::Command::Report(options)) => cli::report::run(&options),
+        Some(cli::Command::Compare(options)) => cli::compare::run(&options),
         Some(cli::Command::Verify(options)) => cli::verify::run(&options),
         Some(cli::Command::Cache(options)) => cli::cache::run(&options),
         Some(cli::Command::Merge(options)) => cli::merge::run(&options),

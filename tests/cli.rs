@@ -12,6 +12,7 @@ mod cli {
     mod audit;
     mod baked;
     mod cache;
+    mod compare;
     mod datasets;
     mod ends;
     mod evidence;
@@ -29,5 +30,6 @@ mod cli {
     mod parts;
     mod rank;
     mod ready;
+    mod report;
     mod resume;
 }

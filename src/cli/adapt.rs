@@ -5,12 +5,13 @@ use super::made::{Clock, Work, head, inside};
 use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
-use super::{AdaptOptions, print, rank, tables};
+use super::{AdaptOptions, print, rank, report, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
 use adapt::metrics::Classification;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, PlanOptions, evidence, preprocessing};
 use adapt::progress::{Event, Progress};
+use adapt::report::recorded::write_scores;
 use adapt::report::{Adapted, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, json};
 use adapt::train::{Features, Prediction};
 use adapt::verify::{Expected, golden, verify, verify_baked};
@@ -104,6 +105,10 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         seconds: clock.seconds,
     };
     out.write_results(&run, &predictions)?;
+    write_scores(&out, &made.scores, &made.map)?;
+    if let Err(why) = report::write(&out, &data.source) {
+        reporter.say_beside(&format!("warning: without report.html: {why}"));
+    }
     let target = out.commit()?;
     reporter.finish();
     print(&if options.json { json(&run)? } else { tables::results(&run, &target, &made.sample) })?;
@@ -178,7 +183,7 @@ fn model_info(model: &Model, plan: &Plan, adapted: &Adapted) -> ModelInfo {
         sha256: model.sha256.clone(),
         opset: model.opset(),
         input: InputInfo::from(&plan.input),
-        output: OutputInfo { name: adapted.output.clone() },
+        output: OutputInfo { name: adapted.output.clone(), activation: adapted.activation },
     }
 }
 

@@ -9,6 +9,7 @@ use super::training::Switch;
 use adapt::Result;
 use adapt::data::{Dataset, Split};
 use adapt::engine::{Backend, Extractor};
+use adapt::metrics::projection::principal;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::Progress;
@@ -16,7 +17,7 @@ use adapt::report::{Adapted, HeadInfo, OutDir, Seconds, TrainingInfo, csv};
 use adapt::train::Features;
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
 use adapt::verify::IMAGES;
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 use std::time::Instant;
 
 /// What all stages look at.
@@ -39,6 +40,8 @@ pub struct Made {
     pub sample: Vec<String>,
     pub expected: Array2<f32>,
     pub features: Option<Array2<f32>>,
+    /// The held-out images on a plane, by their features where those were not trained, else by their scores: `[images, 2]`
+    pub map: Array2<f32>,
     pub head: Option<HeadInfo>,
     /// With what training decided.
     pub plan: Plan,
@@ -64,6 +67,7 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
         expected: adapted.head.logits(sample.rows.view())?,
         sample: sample.paths,
         features: Some(sample.rows),
+        map: map([&val, &test]),
         head: Some(HeadInfo::new(&chosen, &train.labels, &data.classes)?),
         plan,
         adapted,
@@ -118,10 +122,20 @@ pub fn inside(
     let sample = Features::sample(scores.iter().rev(), IMAGES).paths;
     let expected = job.logits(work, data, &sample, &tuned)?;
     clock.lap(|seconds| &mut seconds.extract_eval);
+    let map = map([&scores[1], &scores[2]]);
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
     let head = probe.map(|(chosen, labels)| HeadInfo::new(&chosen, &labels, &data.classes)).transpose()?;
     let (adapted, plan) = (job.adapted, work.plan.clone());
-    Ok(Made { adapted, scores, sample, expected, features: None, head, plan, training })
+    Ok(Made { adapted, scores, sample, expected, features: None, map, head, plan, training })
+}
+
+/// The images of parts, one behind the other, on a plane.
+fn map(parts: [&Features; 2]) -> Array2<f32> {
+    let rows: Vec<_> = parts.into_iter().filter(|part| !part.paths.is_empty()).map(|part| part.rows.view()).collect();
+    match rows.is_empty() {
+        true => Array2::zeros((0, 2)),
+        false => principal(concatenate(Axis(0), &rows).expect("rows of one network are as long").view()),
+    }
 }
 
 impl Work<'_> {

@@ -3,6 +3,7 @@
 pub mod adapt;
 pub mod audit;
 pub mod cache;
+pub mod compare;
 pub mod cut;
 pub mod data;
 pub mod embed;
@@ -20,6 +21,7 @@ pub mod options;
 pub mod predict;
 pub mod progress;
 pub mod rank;
+pub mod report;
 pub mod resume;
 pub mod runtime;
 pub mod screen;
@@ -84,6 +86,10 @@ pub enum Command {
     Rank(Box<rank::RankOptions>),
     #[command(hide = true)]
     Measure(measure::MeasureOptions),
+    /// Writes a run's report.html again, from its files
+    Report(report::ReportOptions),
+    /// Shows runs side by side, and how sure their differences are
+    Compare(compare::CompareOptions),
     /// Checks on this machine, in any engine, what a run's model makes of three of its images
     Verify(verify::VerifyOptions),
     /// Shows or empties the cache of features

@@ -2,12 +2,13 @@
 
 use super::epochs;
 use super::inside::Job;
-use adapt::data::{Dataset, Resize, Skipped, Split};
+use adapt::data::{Dataset, Skipped, Split};
 use adapt::error::printable;
 use adapt::metrics::Classification;
 use adapt::metrics::bootstrap::Interval;
 use adapt::onnx::Model;
-use adapt::plan::{Input, Plan, preprocessing::colour_name};
+use adapt::plan::preprocessing::in_words;
+use adapt::plan::{Input, Plan};
 use adapt::report::Run;
 use adapt::train::heads::{Chosen, Metric, Point};
 use comfy_table::{CellAlignment, Table, presets};
@@ -33,25 +34,6 @@ pub fn input(input: &Input) -> String {
     format!("{} {} [{batch}, {a}, {b}, {c}]", input.data_type, input.name)
 }
 
-/// Preprocessing in one line.
-pub fn preprocessing(p: &adapt::data::Preprocessing) -> String {
-    let mut text = match p.resize {
-        Resize::None => "no resize".to_string(),
-        Resize::Shortest(edge) => format!("shorter side to {edge}"),
-        Resize::Longest(edge) => format!("longer side to {edge}"),
-        Resize::Exact { height, width } => format!("resize to {height}x{width}"),
-    };
-    let filter = serde_json::to_value(p.filter).ok();
-    let _ = write!(text, " ({})", filter.as_ref().and_then(|f| f.as_str()).unwrap_or_default());
-    if let Some((height, width)) = p.crop {
-        let _ = write!(text, ", centre {height}x{width}");
-    }
-    let list = |values: &[f32]| values.iter().map(|v| format!("{:.3}", v)).collect::<Vec<_>>().join(" ");
-    let range = if (p.scale - 1.0 / 255.0).abs() < 1e-8 { "0-1".into() } else { format!("times {:.5}", p.scale) };
-    let _ = write!(text, ", {} {range}, mean {}, std {}", colour_name(p), list(&p.mean), list(&p.std));
-    text
-}
-
 /// The plan, before any work.
 pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> String {
     let count = |split| data.split(split).count();
@@ -61,7 +43,7 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> St
     let mut rows = vec![
         ("model", format!("{} (opset {})", model.path.display(), model.opset())),
         ("input", input(&plan.input)),
-        ("images", preprocessing(&plan.preprocessing)),
+        ("images", in_words(&plan.preprocessing)),
         ("", format!("from {}", plan.preprocessing_source)),
         ("cut", format!("{}, {} features", plan.cut, plan.features)),
         ("head", format!("{} for the output '{}'{frozen}", plan.head, plan.output)),

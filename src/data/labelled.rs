@@ -6,7 +6,7 @@ use super::parquet;
 use super::records;
 use super::scan::{Listing, holds_folders, is_image_name, list};
 use super::source::Source;
-use super::table::Columns;
+use super::table::{Columns, is_table};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,22 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
     match images.is_empty() {
         true => Err(Error::Usage("there are no images in what was named".into())),
         false => Ok((Source::files("", records, archives, tables), images)),
+    }
+}
+
+/// Where the images of a data set are that was read before, so that they can be read again by their paths. A list is not read;
+/// neither is a folder's content.
+///
+/// # Errors
+/// [`Error::Usage`] when `place` is neither a folder nor a file of many images, [`Error::Data`] when such a file is damaged.
+pub fn reopen(place: &Path) -> Result<Source> {
+    if is_table(place) && place.is_file() {
+        return Ok(Source::listed(place));
+    }
+    match one_file(place, &Columns::GUESSED)? {
+        Some((source, _)) => Ok(source),
+        None if place.is_dir() => Ok(Source::folder(place)),
+        None => Err(not_a_folder(place)),
     }
 }
 

@@ -26,7 +26,7 @@ mod values;
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
 pub use decode::{Pixels, decode, decode_bytes, decode_with_alpha};
 pub use jitter::Jitter;
-pub use labelled::{images_below, labelled};
+pub use labelled::{images_below, labelled, reopen};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
 pub use source::{Content, Source};
 pub use spec::Spec;

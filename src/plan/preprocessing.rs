@@ -1,10 +1,11 @@
 //! Where the preprocessing is known from: a flag, the file's metadata, files beside it, else the usual convention.
 
 use super::input::{Declared, Input, size_in_metadata};
-use crate::data::{Color, Preprocessing, Spec};
+use crate::data::{Color, Preprocessing, Resize, Spec};
 use crate::error::{Error, Result};
 use crate::onnx::{Model, metadata};
 use serde_json::Value;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The largest text file beside a model that is read, in bytes.
@@ -266,4 +267,23 @@ pub fn colour_name(p: &Preprocessing) -> &'static str {
         Color::Rgba => "RGBA",
         Color::GrayAlpha => "grey and opacity",
     }
+}
+
+/// Preprocessing in one line, for people.
+pub fn in_words(p: &Preprocessing) -> String {
+    let mut text = match p.resize {
+        Resize::None => "no resize".to_string(),
+        Resize::Shortest(edge) => format!("shorter side to {edge}"),
+        Resize::Longest(edge) => format!("longer side to {edge}"),
+        Resize::Exact { height, width } => format!("resize to {height}x{width}"),
+    };
+    let filter = serde_json::to_value(p.filter).ok();
+    let _ = write!(text, " ({})", filter.as_ref().and_then(|f| f.as_str()).unwrap_or_default());
+    if let Some((height, width)) = p.crop {
+        let _ = write!(text, ", centre {height}x{width}");
+    }
+    let list = |values: &[f32]| values.iter().map(|v| format!("{:.3}", v)).collect::<Vec<_>>().join(" ");
+    let range = if (p.scale - 1.0 / 255.0).abs() < 1e-8 { "0-1".into() } else { format!("times {:.5}", p.scale) };
+    let _ = write!(text, ", {} {range}, mean {}, std {}", colour_name(p), list(&p.mean), list(&p.std));
+    text
 }

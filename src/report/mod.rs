@@ -1,10 +1,14 @@
-//! What a run writes: the model and its metadata, labels, configurations, predictions, figures.
+//! What a run writes: the model and its metadata, labels, configurations, predictions, figures, a report; and what is made of
+//! these files later.
 
 pub mod bake;
+pub mod compare;
 pub mod export;
 mod folder;
 mod head;
+pub mod html;
 pub mod out;
+pub mod recorded;
 
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -91,6 +95,8 @@ impl From<&Input> for InputInfo {
 pub struct OutputInfo {
     /// The graph output's name.
     pub name: String,
+    /// What has become of the scores in it.
+    pub activation: crate::plan::Activation,
 }
 
 /// Training inside the network.

@@ -1,6 +1,8 @@
 //! The output folder: filled under another name, and renamed when whole.
 
 use super::folder::{Parents, beside, clear, occupied, occupy, replaceable};
+use super::html::REPORT;
+use super::recorded::SCORES;
 use super::{Adapted, Run, csv, json};
 use crate::error::{Error, Result, printable};
 use crate::onnx::{Model, weights};
@@ -12,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a run writes. Only folders that hold nothing else are ever replaced.
-pub const FILES: [&str; 10] = [
+pub const FILES: [&str; 12] = [
     "model.onnx",
     "model.onnx.data",
     "model.safetensors",
@@ -20,6 +22,8 @@ pub const FILES: [&str; 10] = [
     "config.json",
     "preprocessor_config.json",
     "predictions.csv",
+    SCORES,
+    REPORT,
     "results.csv",
     "metrics.json",
     "run.json",

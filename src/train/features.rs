@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::metrics::{Classification, argmax, softmax};
 use crate::progress::Progress;
 use ndarray::{Array2, Axis, s};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The features of a split's readable images, in the order of the data set.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Features {
 }
 
 /// A row of `predictions.csv`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// In the data set's source.
     pub path: String,

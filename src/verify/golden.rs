@@ -116,7 +116,8 @@ fn values(source: &Source, path: &str, p: &Preprocessing, layout: Layout) -> std
     Ok(values)
 }
 
-fn tensors(arrays: &[(&str, ArrayD<f32>)]) -> Result<Vec<u8>> {
+/// Arrays by name as a safetensors file.
+pub(crate) fn tensors(arrays: &[(&str, ArrayD<f32>)]) -> Result<Vec<u8>> {
     let failed = |e| Error::Engine(format!("writing safetensors: {e}"));
     let bytes: Vec<Vec<u8>> =
         arrays.iter().map(|(_, array)| array.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();

@@ -3,7 +3,7 @@
 use super::support::Place;
 use std::fs;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "config.json",
     "golden",
     "labels.txt",
@@ -12,7 +12,9 @@ const FILES: [&str; 9] = [
     "model.safetensors",
     "predictions.csv",
     "preprocessor_config.json",
+    "report.html",
     "run.json",
+    "scores.safetensors",
 ];
 
 fn names(place: &Place, folder: &str) -> Vec<String> {

@@ -5,6 +5,7 @@ use super::{Candidate, Inspection, Training};
 use adapt::error::printable;
 use adapt::graph::Part;
 use adapt::onnx::cut::Classifier;
+use adapt::plan::preprocessing::in_words;
 use std::fmt::Write;
 
 pub(super) fn text(found: &Inspection) -> String {
@@ -35,7 +36,7 @@ pub(super) fn text(found: &Inspection) -> String {
         );
     }
     if let Some(p) = &found.preprocessing {
-        line("preprocessing", tables::preprocessing(&p.value));
+        line("preprocessing", in_words(&p.value));
         line("", format!("from {}", p.source));
     }
     if let Some(classes) = found.classes {

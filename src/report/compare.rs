@@ -1,0 +1,141 @@
+//! Runs side by side, on the images that all of them were tested on.
+
+use super::recorded::Recorded;
+use crate::data::Split;
+use crate::error::{Error, Result};
+use crate::metrics::bootstrap::{Difference, Outcomes};
+use crate::metrics::{Classification, softmax};
+use ndarray::Array2;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// The comparison.
+#[derive(Debug, Clone, Serialize)]
+pub struct Compared {
+    /// `test`, or `val` where a run has no test images.
+    pub split: Split,
+    /// The images that all runs have, with the same label.
+    pub images: usize,
+    /// In the order in which they were given.
+    pub runs: Vec<Side>,
+    /// Each further run against the first.
+    pub differences: Vec<Against>,
+}
+
+/// One of the runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Side {
+    /// Its folder.
+    pub run: String,
+    /// The model that was adapted.
+    pub model: String,
+    /// What was trained of it.
+    pub train: String,
+    /// The kind of head.
+    pub head: String,
+    /// All images of the split that it has.
+    pub own_images: usize,
+    /// The run's wall time in seconds.
+    pub seconds: Option<f64>,
+    /// On the images that all runs have.
+    pub figures: Classification,
+}
+
+/// A run against another.
+#[derive(Debug, Clone, Serialize)]
+pub struct Against {
+    /// The run.
+    pub run: String,
+    /// What it is compared with.
+    pub against: String,
+    /// Its figures less the other's, on the same images.
+    pub figures: BTreeMap<String, Difference>,
+}
+
+/// Compares runs, two at least. Images are the same where their paths in the data sets are, and their labels.
+///
+/// # Errors
+/// [`Error::Usage`] where the runs cannot be compared: other classes, no images in common, no scores stored.
+pub fn compare(runs: &[Recorded]) -> Result<Compared> {
+    let first = runs.first().filter(|_| runs.len() > 1);
+    let first = first.ok_or_else(|| Error::Usage("give two runs or more".into()))?;
+    let columns = runs.iter().map(|run| columns(first, run)).collect::<Result<Vec<_>>>()?;
+    let splits = [Split::Test, Split::Val];
+    let in_all = |split: &Split| runs.iter().all(|run| run.held_out.iter().any(|row| row.split == *split));
+    let split = splits.into_iter().find(in_all).ok_or_else(|| {
+        Error::Usage(
+            "there is neither a test nor a validation set that all of these runs have; nothing to compare".into(),
+        )
+    })?;
+    let places: Vec<HashMap<(&str, &str), usize>> = runs.iter().map(|run| places(run, split)).collect();
+    let own = first.held_out.iter().filter(|row| row.split == split).map(|row| (&*row.path, &*row.label));
+    let shared: Vec<(&str, &str)> =
+        own.filter(|image| places.iter().all(|places| places.contains_key(image))).collect();
+    if shared.is_empty() {
+        let paths: Vec<_> = places.iter().filter_map(|places| places.keys().next()).take(2).map(|key| key.0).collect();
+        let what =
+            format!("these runs have no {split} images in common, by path and label (as {})", paths.join(" and "));
+        return Err(Error::Usage(what));
+    }
+    let labels: Vec<usize> = shared.iter().map(|(_, label)| first.class(label)).collect();
+    let mut probabilities = Vec::new();
+    for ((run, columns), places) in runs.iter().zip(&columns).zip(&places) {
+        let logits = &scores(run)?.logits;
+        let rows =
+            Array2::from_shape_fn((shared.len(), columns.len()), |(i, j)| logits[[places[&shared[i]], columns[j]]]);
+        probabilities.push(softmax(rows.view()));
+    }
+    let sides = runs.iter().zip(&probabilities).zip(&places).map(|((run, p), places)| {
+        let figures = Classification::from_probabilities(&labels, p.view(), &first.classes)?;
+        Ok(side(run, places.len(), figures))
+    });
+    let outcomes: Vec<Outcomes> = probabilities.iter().map(|p| Outcomes::new(&labels, p.view())).collect();
+    let differences = runs.iter().zip(&outcomes).skip(1).filter_map(|(run, own)| {
+        let figures = own.less(&outcomes[0])?;
+        Some(Against { run: name(run), against: name(first), figures })
+    });
+    let (differences, runs) = (differences.collect(), sides.collect::<Result<_>>()?);
+    Ok(Compared { split, images: shared.len(), runs, differences })
+}
+
+fn name(run: &Recorded) -> String {
+    run.folder.display().to_string()
+}
+
+fn side(run: &Recorded, own_images: usize, figures: Classification) -> Side {
+    let text = |place: &str| run.run.pointer(place).and_then(|v| v.as_str()).unwrap_or("?").to_string();
+    Side {
+        run: name(run),
+        model: text("/model/path"),
+        train: text("/plan/train"),
+        head: text("/plan/head"),
+        own_images,
+        seconds: run.run["seconds"]["total"].as_f64(),
+        figures,
+    }
+}
+
+/// Each image's row in the scores, by path and label.
+fn places(run: &Recorded, split: Split) -> HashMap<(&str, &str), usize> {
+    let rows = run.held_out.iter().enumerate().filter(|(_, row)| row.split == split);
+    rows.map(|(i, row)| ((&*row.path, &*row.label), i)).collect()
+}
+
+/// Where the first run's classes are in the other's scores.
+fn columns(first: &Recorded, run: &Recorded) -> Result<Vec<usize>> {
+    scores(run)?;
+    let place = |class: &String| run.classes.iter().position(|own| own == class);
+    let found: Option<Vec<usize>> = first.classes.iter().map(place).collect();
+    found.filter(|_| first.classes.len() == run.classes.len()).ok_or_else(|| {
+        let strangers = |a: &Recorded, b: &Recorded| a.classes.iter().find(|class| !b.classes.contains(class)).cloned();
+        let stranger = strangers(first, run).or_else(|| strangers(run, first)).unwrap_or_default();
+        Error::Usage(format!("{} and {} have other classes, as '{stranger}'", name(first), name(run)))
+    })
+}
+
+fn scores(run: &Recorded) -> Result<&super::recorded::Scores> {
+    run.scores.as_ref().ok_or_else(|| {
+        let what = "it has no scores.safetensors, which earlier versions did not write; run it again";
+        Error::Usage(format!("{}: {what}", name(run)))
+    })
+}

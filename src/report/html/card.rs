@@ -1,0 +1,129 @@
+//! What was done in a paragraph, and what the model is.
+
+use super::tables::plain;
+use crate::data::Preprocessing;
+use crate::error::printable;
+use crate::plan::preprocessing::in_words;
+use crate::report::recorded::Recorded;
+use serde_json::Value;
+
+fn text(value: &Value) -> String {
+    value.as_str().map(printable).unwrap_or_default()
+}
+
+fn images(run: &Value, split: &str) -> u64 {
+    run["data"]["counts"][split].as_array().into_iter().flatten().filter_map(Value::as_u64).sum()
+}
+
+/// What was done, in whole sentences.
+pub(super) fn summary(recorded: &Recorded) -> String {
+    let run = &recorded.run;
+    let (plan, model) = (&run["plan"], text(&run["model"]["path"]));
+    let classes = recorded.classes.len();
+    let head = format!("a new head ({}) for {classes} classes", text(&plan["head"]));
+    let mut sentences = vec![match run["training"].is_object() {
+        false => format!("{model} got {head} on its {} features; all before it stayed as it was", plan["features"]),
+        true => {
+            // The first row is the start, before any step.
+            let last = run["training"]["epochs"].as_array().and_then(|rows| rows.last());
+            let epochs = last.and_then(|row| row["epoch"].as_u64()).unwrap_or_default();
+            let from = match &run["training"]["frozen_before"] {
+                Value::String(tensor) => format!("all behind the tensor {}", printable(tensor)),
+                _ => "all of it".into(),
+            };
+            format!("{model} got {head}, and {from} was trained for {epochs} epochs")
+        }
+    }];
+    let counts = [("train", "trained it"), ("val", "were held out for validation"), ("test", "tested it")];
+    let counts = counts.map(|(split, what)| (images(run, split), what)).into_iter().filter(|(n, _)| *n > 0);
+    let counts: Vec<_> = counts.map(|(n, what)| format!("{n} images {what}")).collect();
+    sentences.push(format!("Of {}, {}", text(&run["data"]["path"]), counts.join(", ")));
+    let p = &run["parity"];
+    if let (Some(difference), Some(agreement)) = (p["max_rel_logit_diff"].as_f64(), p["class_agreement"].as_f64()) {
+        sentences.push(format!(
+            "The written file was loaded afresh in {} {} and gave for {} images what training saw, within {difference:.0e} of \
+             the outputs' scale, and the same class for {:.0} % of them",
+            text(&p["engine"]).replace("onnxruntime", "ONNX Runtime"),
+            text(&p["version"]),
+            p["images"],
+            100. * agreement
+        ));
+    }
+    sentences.join(". ") + "."
+}
+
+/// The model's input in a line.
+fn input(run: &Value) -> String {
+    let input = &run["plan"]["input"];
+    let side = |name: &str| plain(&input[name]);
+    let batch = input["batch"].as_u64().map_or("any".into(), |batch| batch.to_string());
+    format!(
+        "{} {}, {}, {} channels, {} × {} pixels, batch {batch}",
+        text(&input["data_type"]),
+        text(&run["model"]["input"]["name"]),
+        text(&run["model"]["input"]["layout"]).to_uppercase(),
+        side("channels"),
+        side("height"),
+        side("width")
+    )
+}
+
+/// The output, and what its values are.
+fn output(output: &Value) -> String {
+    let values = match output["activation"].as_str() {
+        None => String::new(),
+        Some("none") => " (scores: softmax makes probabilities of them)".into(),
+        Some(other) => format!(" (after {})", printable(other)),
+    };
+    text(&output["name"]) + &values
+}
+
+/// How images become values, in a line.
+fn preprocessing(plan: &Value) -> String {
+    let size = ["height", "width"].map(|side| plan["input"][side].as_u64().unwrap_or_default() as u32);
+    let read = Preprocessing::from_json(&plan["preprocessing"], Some((size[0], size[1])));
+    printable(&read.map_or_else(|why| why, |p| in_words(&p)))
+}
+
+/// How near the written model is to what was trained.
+fn proof(parity: &Value) -> String {
+    let small = |key: &str| parity[key].as_f64().map_or("?".into(), |v| format!("{v:.0e}"));
+    format!(
+        "{} {}, {} images: outputs within {} of their scale (allowed {}), the same class for {}",
+        text(&parity["engine"]),
+        text(&parity["version"]),
+        parity["images"],
+        small("max_rel_logit_diff"),
+        small("tolerance"),
+        parity["class_agreement"].as_f64().map_or("?".into(), |share| format!("{:.0} %", 100. * share))
+    )
+}
+
+/// The model card: what, and its value.
+pub(super) fn entries(recorded: &Recorded) -> Vec<[String; 2]> {
+    let run = &recorded.run;
+    let (plan, model) = (&run["plan"], &run["model"]);
+    let seconds = run["seconds"].as_object().into_iter().flatten();
+    let seconds = seconds.filter_map(|(stage, v)| Some(format!("{} {:.1} s", stage.replace('_', " "), v.as_f64()?)));
+    let command = run["command"].as_array().into_iter().flatten().map(text);
+    let in_graph = if run["baked"].is_object() { "; it is in the model, which takes bytes of any size" } else { "" };
+    let entries = [
+        ("Source model", text(&model["path"])),
+        ("Its SHA-256", text(&model["sha256"])),
+        ("Opset", plain(&model["opset"])),
+        ("Input", input(run)),
+        ("Output", output(&model["output"])),
+        ("Cut", format!("{}, {} features", text(&plan["cut"]), plain(&plan["features"]))),
+        ("Trained", text(&plan["train"])),
+        ("Head", text(&plan["head"])),
+        ("Preprocessing", preprocessing(plan) + in_graph),
+        ("Preprocessing from", text(&plan["preprocessing_source"])),
+        ("Engine", format!("{} {}", text(&plan["engine"]["name"]), text(&plan["engine"]["version"]))),
+        ("Proof", proof(&run["parity"])),
+        ("Time", seconds.collect::<Vec<_>>().join(", ")),
+        ("Seed", plain(&run["seed"])),
+        ("Command", command.collect::<Vec<_>>().join(" ")),
+        ("Classes", recorded.classes.iter().map(|class| printable(class)).collect::<Vec<_>>().join(", ")),
+    ];
+    entries.into_iter().map(|(name, value)| [name.to_string(), value]).collect()
+}

@@ -1,0 +1,56 @@
+//! Programs that run the model without `adapt`: Python, and JavaScript for browsers.
+
+use super::engine;
+use crate::data::{Color, Filter, Layout, Preprocessing, Resize};
+use crate::error::Result;
+use minijinja::context;
+use serde_json::Value;
+use std::path::Path;
+
+/// Both programs, `[Python, JavaScript]`. They hold no text from the user: class names are read from `labels.txt`.
+/// None where a run's preprocessing cannot be read.
+pub(super) fn programs(run: &Value, folder: &Path) -> Result<Option<[String; 2]>> {
+    let plan = &run["plan"];
+    let size = ["height", "width"].map(|side| plan["input"][side].as_u64().unwrap_or_default() as u32);
+    let Ok(p) = Preprocessing::from_json(&plan["preprocessing"], Some((size[0], size[1]))) else { return Ok(None) };
+    let layout = serde_json::from_value(plan["input"]["layout"].clone()).unwrap_or(Layout::Nchw);
+    let (mode, channels) = match p.color {
+        Color::Gray => ("L", 1),
+        Color::GrayAlpha => ("LA", 2),
+        Color::Rgb | Color::Bgr => ("RGB", 3),
+        Color::Rgba => ("RGBA", 4),
+    };
+    let (resize, edge) = match p.resize {
+        Resize::None => ("none", [0, 0]),
+        Resize::Shortest(edge) => ("shortest", [edge, edge]),
+        Resize::Longest(edge) => ("longest", [edge, edge]),
+        Resize::Exact { height, width } => ("exact", [height, width]),
+    };
+    let (filter, support) = match p.filter {
+        Filter::Nearest => ("NEAREST", 0.),
+        Filter::Box => ("BOX", 0.5),
+        Filter::Bilinear => ("BILINEAR", 1.),
+        Filter::Hamming => ("HAMMING", 1.),
+        Filter::Bicubic => ("BICUBIC", 2.),
+        Filter::Lanczos => ("LANCZOS", 3.),
+    };
+    let (height, width) = p.size();
+    let data_type = plan["input"]["data_type"].as_str().unwrap_or("float32");
+    let array = match data_type {
+        "float16" => "Float16Array",
+        "uint8" => "Uint8Array",
+        _ => "Float32Array",
+    };
+    let values = context! {
+        baked => !run["baked"].is_null(), mode, channels, resize, edge, filter, support, height, width,
+        scale => p.scale.to_string(), alpha => p.color.has_alpha(), bgr => p.color == Color::Bgr,
+        // Floats as they are written shortest, which reads back to the same.
+        mean => p.mean.iter().map(f32::to_string).collect::<Vec<_>>(),
+        std => p.std.iter().map(f32::to_string).collect::<Vec<_>>(),
+        nchw => layout == Layout::Nchw, batch => plan["input"]["batch"].as_u64().unwrap_or(1),
+        data_type, array, external => folder.join("model.onnx.data").is_file(),
+        activation => run["model"]["output"]["activation"].as_str().unwrap_or("none"),
+    };
+    let render = |name: &str| engine::render(name, &values);
+    Ok(Some([render("python.txt")?, render("javascript.txt")?]))
+}

@@ -1,0 +1,47 @@
+//! The templates.
+
+use crate::error::{Error, Result};
+use minijinja::{Environment, UndefinedBehavior, context};
+use serde::Serialize;
+use std::sync::LazyLock;
+
+pub(super) const STYLE: &str = include_str!("templates/style.css");
+pub(super) const SCRIPT: &str = include_str!("templates/script.js");
+
+const TEMPLATES: [(&str, &str); 6] = [
+    ("report.html", include_str!("templates/report.html")),
+    ("parts.html", include_str!("templates/parts.html")),
+    ("plots.html", include_str!("templates/plots.html")),
+    ("card.html", include_str!("templates/card.html")),
+    ("python.txt", include_str!("templates/python.txt")),
+    ("javascript.txt", include_str!("templates/javascript.txt")),
+];
+
+/// Texts are escaped in templates whose name ends in `.html`.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.add_filter("fixed", fixed);
+    environment.add_filter("percent", |value: f64| format!("{:.1} %", 100. * value));
+    for (name, text) in TEMPLATES {
+        environment.add_template(name, text).expect("the templates are part of the program, and tested");
+    }
+    environment
+});
+
+/// A number with so many decimals; a dash where there is none.
+fn fixed(value: minijinja::Value, decimals: usize) -> String {
+    match f64::try_from(value) {
+        Ok(value) if value.is_finite() => format!("{value:.decimals$}"),
+        _ => "–".into(),
+    }
+}
+
+/// A template with these values.
+pub(super) fn render(name: &str, values: impl Serialize) -> Result<String> {
+    let template = ENVIRONMENT.get_template(name);
+    let text = template.and_then(|template| template.render(context! { ..minijinja::Value::from_serialize(values) }));
+    text.map_err(|e| Error::Engine(format!("writing the report: {e:#}")))
+}

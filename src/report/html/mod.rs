@@ -1,0 +1,91 @@
+//! `report.html`: a run in one file that needs no network, no scripts and nothing beside it.
+//!
+//! Made of the run's own files, at its end and again by `adapt report`. All texts from outside go through the templates'
+//! escaping; the page's policy lets no request out and runs no script but its own.
+
+mod card;
+mod code;
+mod engine;
+mod pictures;
+mod plots;
+mod tables;
+mod thumbs;
+
+use super::recorded::Recorded;
+use crate::data::Source;
+use crate::error::{Result, printable};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use minijinja::context;
+use pictures::Judged;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// The file's name in a run's folder.
+pub const REPORT: &str = "report.html";
+
+/// Where the images are now, or why they are not to be had.
+pub type Images<'a> = std::result::Result<&'a Source, String>;
+
+/// The page.
+///
+/// # Errors
+/// Those of reading the run's files, and [`crate::error::Error::Engine`] where a template cannot be filled in.
+pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
+    let run = &recorded.run;
+    let judged = recorded.judged().map(|split| Judged::new(recorded, split));
+    let metrics = judged.as_ref().map(|judged| &run["metrics"][judged.split.to_string()]);
+    let thumbs = match (images, &judged) {
+        (Ok(source), Some(judged)) => thumbs::make(source, &judged.wanted()),
+        _ => Vec::new(),
+    };
+    let shown = thumbs::rows(&thumbs);
+    let gone = match images {
+        Err(why) => Some(printable(why)),
+        Ok(_) if thumbs.is_empty() && judged.is_some() => Some("none of the images can be read any more".into()),
+        Ok(_) => None,
+    };
+    let programs = code::programs(run, &recorded.folder)?;
+    let values = context! {
+        title => title(run), style => engine::STYLE, script => engine::SCRIPT, hash => hash(engine::SCRIPT),
+        summary => card::summary(recorded), gone, pictures => !thumbs.is_empty(),
+        split => judged.as_ref().map(|judged| judged.split.to_string()),
+        tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
+        other => other(recorded).map(|_| "val"),
+        baseline => metrics.map(|m| printable(m["baseline"]["class"].as_str().unwrap_or_default())),
+        classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),
+        reliability => metrics.and_then(plots::reliability),
+        ece => metrics.map(|m| m["ece"].as_f64()),
+        pairs => judged.as_ref().map(|judged| judged.pairs(&shown)),
+        rightly => judged.as_ref().map(|judged| judged.rightly(&shown)),
+        worst => judged.as_ref().map(|judged| judged.worst(&shown)),
+        unsure => judged.as_ref().map(|judged| judged.unsure(&shown)),
+        map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &shown)),
+        training => plots::training(&run["training"]["epochs"]),
+        sections => tables::sections(run), learning => plots::learning(&run["learning_curve"]),
+        skipped => tables::skipped(run), notes => tables::notes(run), counts => tables::counts(run),
+        card => card::entries(recorded),
+        python => programs.as_ref().map(|programs| &programs[0]),
+        javascript => programs.as_ref().map(|programs| &programs[1]),
+        version => run["version"].as_str(), thumbs,
+    };
+    engine::render("report.html", values)
+}
+
+/// The validation images' figures, where the test images' are the main ones.
+fn other(recorded: &Recorded) -> Option<&Value> {
+    let metrics = &recorded.run["metrics"];
+    metrics.get("test").and_then(|_| metrics.get("val"))
+}
+
+/// The data's own name.
+fn title(run: &Value) -> String {
+    let path = run["data"]["path"].as_str().unwrap_or_default();
+    let name = path.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(path);
+    printable(name)
+}
+
+/// As a page's policy names a script that may run.
+fn hash(script: &str) -> String {
+    BASE64_STANDARD.encode(Sha256::digest(script))
+}

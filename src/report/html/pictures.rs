@@ -1,0 +1,181 @@
+//! Which images are worth looking at.
+
+use crate::data::Split;
+use crate::error::printable;
+use crate::metrics::softmax;
+use crate::report::recorded::Recorded;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+/// Images in each of the lists of worst mistakes and least sure ones.
+const LISTED: usize = 24;
+/// Images of a pair of classes.
+const OF_A_PAIR: usize = 24;
+/// Images of all pairs, and of all classes: a list that goes on for ever is no reading.
+const OF_ALL: usize = 1500;
+/// Images of a class that are predicted rightly.
+const RIGHT: usize = 8;
+/// Points of the map.
+pub(super) const POINTS: usize = 1500;
+
+/// Which rows have a picture, and its width and height.
+pub(super) type Shown = HashMap<usize, [u32; 2]>;
+
+/// An image of a list.
+#[derive(Serialize)]
+pub(super) struct Image {
+    id: usize,
+    path: String,
+    actual: String,
+    predicted: String,
+    confidence: f64,
+    /// The second most probable class and its probability.
+    second: Option<(String, f64)>,
+    shown: Option<[u32; 2]>,
+}
+
+/// The images of one class taken for another.
+#[derive(Serialize)]
+pub(super) struct Pair {
+    key: String,
+    actual: String,
+    predicted: String,
+    n: usize,
+    images: Vec<Image>,
+}
+
+/// The images of the split by which the run is judged. An image's number is its row in [`Recorded::held_out`].
+pub(super) struct Judged<'a> {
+    pub recorded: &'a Recorded,
+    pub split: Split,
+    pub rows: Vec<usize>,
+    /// Class and predicted class of each row.
+    pub classes: Vec<[usize; 2]>,
+    /// The second most probable class of each row and its probability, where scores are stored.
+    seconds: Option<Vec<(usize, f32)>>,
+}
+
+impl<'a> Judged<'a> {
+    pub fn new(recorded: &'a Recorded, split: Split) -> Judged<'a> {
+        let rows = (0..recorded.held_out.len()).filter(|&i| recorded.held_out[i].split == split).collect();
+        let places: HashMap<&str, usize> = recorded.classes.iter().enumerate().map(|(i, c)| (&**c, i)).collect();
+        let place = |name: &str| places.get(name).copied().unwrap_or_default();
+        let classes = recorded.held_out.iter().map(|row| [place(&row.label), place(&row.predicted)]).collect();
+        let seconds = recorded.scores.as_ref().filter(|_| recorded.classes.len() > 1).map(|scores| {
+            let probabilities = softmax(scores.logits.view());
+            let second = |row: ndarray::ArrayView1<f32>| {
+                let mut order: Vec<usize> = (0..row.len()).collect();
+                order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+                (order[1], row[order[1]])
+            };
+            probabilities.rows().into_iter().map(second).collect()
+        });
+        Judged { recorded, split, rows, classes, seconds }
+    }
+
+    fn confidence(&self, row: usize) -> f32 {
+        self.recorded.held_out[row].confidence
+    }
+
+    pub fn is_right(&self, row: usize) -> bool {
+        self.classes[row][0] == self.classes[row][1]
+    }
+
+    fn image(&self, row: usize, shown: &Shown) -> Image {
+        let prediction = &self.recorded.held_out[row];
+        let second = self.seconds.as_ref().map(|seconds| seconds[row]);
+        Image {
+            id: row,
+            path: printable(&prediction.path),
+            actual: printable(&prediction.label),
+            predicted: printable(&prediction.predicted),
+            confidence: prediction.confidence.into(),
+            second: second.map(|(class, p)| (printable(&self.recorded.classes[class]), p.into())),
+            shown: shown.get(&row).copied(),
+        }
+    }
+
+    /// Mistakes, the surest first.
+    fn worst_rows(&self) -> Vec<usize> {
+        let mut rows: Vec<usize> = self.rows.iter().copied().filter(|&row| !self.is_right(row)).collect();
+        rows.sort_by(|&a, &b| self.confidence(b).total_cmp(&self.confidence(a)));
+        rows
+    }
+
+    /// Images by the distance of the two most probable classes; by the first one alone where no scores are stored.
+    fn unsure_rows(&self) -> Vec<usize> {
+        let margin = |row: usize| self.confidence(row) - self.seconds.as_ref().map_or(0., |seconds| seconds[row].1);
+        let mut rows = self.rows.clone();
+        rows.sort_by(|&a, &b| margin(a).total_cmp(&margin(b)));
+        rows.truncate(LISTED);
+        rows
+    }
+
+    /// The rows of each confused pair of classes, the commonest first.
+    fn pair_rows(&self) -> Vec<([usize; 2], Vec<usize>)> {
+        let mut pairs: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
+        self.worst_rows().into_iter().for_each(|row| pairs.entry(self.classes[row]).or_default().push(row));
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.sort_by_key(|(_, rows)| Reverse(rows.len()));
+        pairs
+    }
+
+    /// Some rows of each class that are right, evenly chosen.
+    fn right_rows(&self) -> Vec<([usize; 2], Vec<usize>)> {
+        let mut classes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let right = self.rows.iter().copied().filter(|&row| self.is_right(row));
+        right.for_each(|row| classes.entry(self.classes[row][0]).or_default().push(row));
+        classes.into_iter().map(|(class, rows)| ([class; 2], rows)).collect()
+    }
+
+    /// The rows of the map, evenly chosen.
+    pub fn points(&self) -> Vec<usize> {
+        evenly(&self.rows, POINTS)
+    }
+
+    /// Rows and paths of all images that a picture is wanted of, the most wanted first.
+    pub fn wanted(&self) -> Vec<(usize, &'a str)> {
+        let mut rows: Vec<usize> = self.worst_rows().into_iter().take(LISTED).chain(self.unsure_rows()).collect();
+        rows.extend(self.pair_rows().into_iter().flat_map(|(_, rows)| rows.into_iter().take(OF_A_PAIR)));
+        rows.extend(self.right_rows().into_iter().flat_map(|(_, rows)| evenly(&rows, RIGHT)));
+        rows.extend(self.points());
+        rows.into_iter().map(|row| (row, &*self.recorded.held_out[row].path)).collect()
+    }
+
+    pub fn worst(&self, shown: &Shown) -> Vec<Image> {
+        self.worst_rows().into_iter().take(LISTED).map(|row| self.image(row, shown)).collect()
+    }
+
+    pub fn unsure(&self, shown: &Shown) -> Vec<Image> {
+        self.unsure_rows().into_iter().map(|row| self.image(row, shown)).collect()
+    }
+
+    pub fn pairs(&self, shown: &Shown) -> Vec<Pair> {
+        let mut left = OF_ALL;
+        let pair = |(key, rows): ([usize; 2], Vec<usize>)| {
+            let some = &rows[..rows.len().min(OF_A_PAIR).min(left)];
+            left -= some.len();
+            self.pair(key, rows.len(), some, shown)
+        };
+        self.pair_rows().into_iter().map(pair).collect()
+    }
+
+    pub fn rightly(&self, shown: &Shown) -> Vec<Pair> {
+        let classes = self.right_rows();
+        let each = RIGHT.min(OF_ALL / classes.len().max(1)).max(1);
+        classes.into_iter().map(|(key, rows)| self.pair(key, rows.len(), &evenly(&rows, each), shown)).collect()
+    }
+
+    fn pair(&self, [own, predicted]: [usize; 2], n: usize, rows: &[usize], shown: &Shown) -> Pair {
+        let name = |class: usize| printable(&self.recorded.classes[class]);
+        let images = rows.iter().map(|&row| self.image(row, shown)).collect();
+        Pair { key: format!("{own}-{predicted}"), actual: name(own), predicted: name(predicted), n, images }
+    }
+}
+
+/// At most `most` of the rows.
+fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
+    let count = rows.len().min(most);
+    (0..count).map(|i| rows[i * rows.len() / count]).collect()
+}

@@ -1,0 +1,229 @@
+//! What is drawn, in the units of the page.
+
+use super::pictures::{Judged, Shown};
+use crate::error::printable;
+use crate::metrics::calibration::Bin;
+use crate::report::recorded::Recorded;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Classes of a map that are named on it; more names would hide it.
+const NAMED: usize = 30;
+
+fn round(value: f64) -> f64 {
+    (value * 10.).round() / 10.
+}
+
+/// A bar of the reliability diagram: how often right, how far from what it should be, and how many.
+#[derive(Serialize)]
+pub(super) struct Bar {
+    x: f64,
+    width: f64,
+    /// How often right.
+    y: f64,
+    low_y: f64,
+    low_height: f64,
+    gap_y: f64,
+    gap_height: f64,
+    n_y: f64,
+    n_height: f64,
+    title: String,
+}
+
+/// The diagram, and the same as numbers.
+#[derive(Serialize)]
+pub(super) struct Reliability {
+    bins: Vec<Bar>,
+    rows: Vec<Bin>,
+}
+
+/// 300 units for 0 to 1, from (40, 310) up; below it 60 for the largest count, from 400 up.
+pub(super) fn reliability(m: &Value) -> Option<Reliability> {
+    let bins: Vec<Bin> = serde_json::from_value(m["reliability"].clone()).ok()?;
+    let rows: Vec<Bin> = bins.into_iter().filter(|bin| bin.n > 0).collect();
+    let most = rows.iter().map(|bin| bin.n).max()? as f64;
+    let bar = |bin: &Bin| {
+        let (high, low) = (bin.accuracy.max(bin.confidence), bin.accuracy.min(bin.confidence));
+        let n_height = round(60. * bin.n as f64 / most);
+        Bar {
+            x: round(40. + 300. * bin.low + 1.),
+            width: round(300. * (bin.high - bin.low) - 2.),
+            y: round(310. - 300. * bin.accuracy),
+            low_y: round(310. - 300. * low),
+            low_height: round(300. * low),
+            gap_y: round(310. - 300. * high),
+            gap_height: round(300. * (high - low)),
+            n_y: 400. - n_height,
+            n_height,
+            title: format!("{:.3} sure, {:.3} right, {} images", bin.confidence, bin.accuracy, bin.n),
+        }
+    };
+    Some(Reliability { bins: rows.iter().map(bar).collect(), rows })
+}
+
+/// Lines over a common axis.
+#[derive(Serialize)]
+pub(super) struct Curve {
+    title: String,
+    x: String,
+    y: String,
+    series: Vec<Series>,
+    band: Option<String>,
+    low: String,
+    high: String,
+    first: String,
+    last: String,
+}
+
+#[derive(Serialize)]
+struct Series {
+    name: String,
+    points: String,
+}
+
+/// A line's name, and its points.
+type Line<'a> = (&'a str, Vec<(f64, f64)>);
+
+/// Lines in the rectangle from (55, 15) to (440, 250); `band` is how far the first one may be off at each of its points.
+fn curve([title, x, y]: [&str; 3], lines: Vec<Line>, band: Option<Vec<f64>>) -> Option<Curve> {
+    let lines: Vec<Line> = lines.into_iter().filter(|(_, points)| points.len() > 1).collect();
+    let edges = lines.first().zip(band.as_ref()).map(|((_, points), band)| {
+        let edge = |sign: f64| points.iter().zip(band).map(move |(&(x, y), e)| (x, y + sign * e)).collect::<Vec<_>>();
+        edge(1.).into_iter().chain(edge(-1.).into_iter().rev()).collect::<Vec<_>>()
+    });
+    let all = || lines.iter().flat_map(|(_, points)| points).chain(edges.iter().flatten());
+    let range = |of: fn(&(f64, f64)) -> f64| {
+        let fold = |(low, high): (f64, f64), v: f64| (low.min(v), high.max(v));
+        all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), fold)
+    };
+    let ((left, right), (low, high)) = (range(|p| p.0), range(|p| p.1));
+    if !(left < right && low.is_finite() && high.is_finite()) {
+        return None;
+    }
+    let height = if high > low { high - low } else { 1. };
+    let place = |&(x, y): &(f64, f64)| {
+        format!("{},{}", round(55. + 385. * (x - left) / (right - left)), round(250. - 235. * (y - low) / height))
+    };
+    let path = |points: &[(f64, f64)]| points.iter().map(place).collect::<Vec<_>>().join(" ");
+    let series = lines.iter().map(|(name, points)| Series { name: (*name).into(), points: path(points) }).collect();
+    let number = |v: f64| if v.fract() == 0. { format!("{v}") } else { format!("{v:.3}") };
+    Some(Curve {
+        title: title.into(),
+        x: x.into(),
+        y: y.into(),
+        series,
+        band: edges.as_ref().map(|edges| path(edges)),
+        low: number(low),
+        high: number(high),
+        first: number(left),
+        last: number(right),
+    })
+}
+
+/// A column of a list of rows over another; rows without numbers are left out.
+fn column(rows: &Value, x: &str, y: &str) -> Vec<(f64, f64)> {
+    let rows = rows.as_array().into_iter().flatten();
+    rows.filter_map(|row| Some((row[x].as_f64()?, row[y].as_f64()?))).collect()
+}
+
+/// Losses and accuracies of the epochs.
+pub(super) fn training(epochs: &Value) -> Vec<Curve> {
+    let lines = |kind: &str| {
+        let columns = ["train", "val"].map(|split| (split, column(epochs, "epoch", &format!("{split}_{kind}"))));
+        Vec::from(columns)
+    };
+    let loss = curve(["Loss by epoch", "epoch", "loss"], lines("loss"), None);
+    let accuracy = curve(["Accuracy by epoch", "epoch", "accuracy"], lines("accuracy"), None);
+    loss.into_iter().chain(accuracy).collect()
+}
+
+/// The learning curve: rows of `images`, a figure's mean in `score`, and its standard error in `std_err`.
+pub(super) fn learning(rows: &Value) -> Option<Curve> {
+    let errors = column(rows, "images", "std_err").into_iter().map(|(_, error)| error).collect();
+    let words = ["More images, and what they bring; the band is one standard error", "training images", "score"];
+    curve(words, vec![("score", column(rows, "images", "score"))], Some(errors))
+}
+
+/// A point of the map.
+#[derive(Serialize)]
+pub(super) struct Point {
+    id: usize,
+    x: f64,
+    y: f64,
+    hue: usize,
+    right: bool,
+    title: String,
+    shown: Option<[u32; 2]>,
+    near: [f64; 2],
+}
+
+#[derive(Serialize)]
+struct Name {
+    name: String,
+    x: f64,
+    y: f64,
+}
+
+/// The images on a plane.
+#[derive(Serialize)]
+pub(super) struct Map {
+    what: &'static str,
+    points: Vec<Point>,
+    names: Vec<Name>,
+}
+
+/// The judged images in a rectangle of 860 by 560 units.
+pub(super) fn map(recorded: &Recorded, judged: &Judged, shown: &Shown) -> Option<Map> {
+    let plane = &recorded.scores.as_ref()?.map;
+    let rows = judged.points();
+    let range = |axis: usize| {
+        let values = rows.iter().map(|&row| f64::from(plane[[row, axis]]));
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+    };
+    let ranges = [range(0), range(1)];
+    if rows.len() < 3 || !ranges.iter().all(|(low, high)| low.is_finite() && high.is_finite()) {
+        return None;
+    }
+    let place = |row: usize, axis: usize, length: f64| {
+        let (low, high) = ranges[axis];
+        let share = if high > low { (f64::from(plane[[row, axis]]) - low) / (high - low) } else { 0.5 };
+        round(30. + share * (length - 60.))
+    };
+    // Neighbouring classes get hues that are far apart: multiples of the golden angle.
+    let hue = |class: usize| class * 137 % 360;
+    let point = |&row: &usize| {
+        let image = &recorded.held_out[row];
+        let (x, y) = (place(row, 0, 860.), place(row, 1, 560.));
+        let kind = if judged.is_right(row) { "rightly" } else { "taken for" };
+        let title = format!(
+            "{}: {} {kind} {}, {:.1} % sure",
+            printable(&image.path),
+            printable(&image.label),
+            printable(&image.predicted),
+            100. * image.confidence
+        );
+        let near = [(x + 8.).min(860. - 98.), if y > 106. { y - 104. } else { y + 8. }];
+        let (hue, right) = (hue(judged.classes[row][0]), judged.is_right(row));
+        Point { id: row, x, y, hue, right, title, shown: shown.get(&row).copied(), near }
+    };
+    let points: Vec<Point> = rows.iter().map(point).collect();
+    let names = names(recorded, judged, &rows, &points);
+    let trained = recorded.run["training"].is_object();
+    let what = if trained { "the scores of these images" } else { "the features of these images" };
+    Some(Map { what, points, names })
+}
+
+/// The classes' names at the means of their points.
+fn names(recorded: &Recorded, judged: &Judged, rows: &[usize], points: &[Point]) -> Vec<Name> {
+    let mut sums = vec![(0., 0., 0.); recorded.classes.len()];
+    for (&row, point) in rows.iter().zip(points) {
+        let sum = &mut sums[judged.classes[row][0]];
+        *sum = (sum.0 + point.x, sum.1 + point.y, sum.2 + 1.);
+    }
+    let some = sums.iter().enumerate().filter(|(_, sum)| sum.2 > 0.);
+    let name = |(class, sum): (usize, &(f64, f64, f64))| {
+        let name = printable(&recorded.classes[class]);
+        Name { name, x: round(sum.0 / sum.2), y: round(sum.1 / sum.2) }
+    };
+    if recorded.classes.len() > NAMED { Vec::new() } else { some.map(name).collect() }
+}

@@ -1,0 +1,184 @@
+//! The run's figures as rows of tables.
+
+use crate::data::Split;
+use crate::error::printable;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Classes beyond which a confusion matrix is no reading.
+const WIDEST: usize = 60;
+/// Rows of lists that have no end.
+const MOST: usize = 200;
+
+/// A figure's key, name, what it says, and its decimals.
+const FIGURES: [(&str, &str, &str); 14] = [
+    ("accuracy", "Accuracy", "share of images that are right"),
+    ("balanced_accuracy", "Balanced accuracy", "mean recall of the classes"),
+    ("top5_accuracy", "Top-5 accuracy", "right class among the five likeliest"),
+    ("macro_f1", "Macro F1", "mean F1 of the classes, rare ones counting as much as common ones"),
+    ("weighted_f1", "Weighted F1", "mean F1, classes weighted with their images"),
+    ("macro_precision", "Macro precision", "how often a prediction is right, mean of the classes"),
+    ("macro_recall", "Macro recall", "how many of a class are found, mean of all classes"),
+    ("log_loss", "Log-loss", "nats an image; lower is better"),
+    ("brier", "Brier score", "squared distance of the probabilities; lower is better"),
+    ("roc_auc", "ROC-AUC", "one class against the others, mean"),
+    ("average_precision", "Average precision", "one class against the others, mean"),
+    ("cohen_kappa", "Cohen's kappa", "agreement beyond chance"),
+    ("mcc", "Matthews' correlation", "0 by chance, 1 perfect"),
+    ("ece", "Calibration error (ECE)", "distance of how sure it is from how often it is right; lower is better"),
+];
+
+/// A figure with its interval.
+#[derive(Serialize)]
+pub(super) struct Figure {
+    name: &'static str,
+    help: &'static str,
+    value: Option<f64>,
+    interval: Option<[f64; 2]>,
+    baseline: Option<f64>,
+    other: Option<f64>,
+}
+
+fn figure(m: &Value, other: Option<&Value>, (key, name, help): (&str, &'static str, &'static str)) -> Figure {
+    let interval = serde_json::from_value(m["intervals"][key].clone()).ok();
+    let value = |m: &Value| m[key].as_f64();
+    Figure { name, help, value: value(m), interval, baseline: value(&m["baseline"]), other: other.and_then(value) }
+}
+
+/// The three figures that are shown large.
+pub(super) fn tiles(m: &Value) -> Vec<Figure> {
+    [0, 3, 7].map(|i| figure(m, None, FIGURES[i])).into()
+}
+
+/// All figures that the run has.
+pub(super) fn figures(m: &Value, other: Option<&Value>) -> Vec<Figure> {
+    FIGURES.iter().map(|&row| figure(m, other, row)).filter(|figure| figure.value.is_some()).collect()
+}
+
+/// A class's figures.
+#[derive(Serialize)]
+pub(super) struct Class {
+    name: String,
+    support: u64,
+    /// Precision, recall, F1, ROC-AUC, average precision.
+    figures: Vec<Option<f64>>,
+}
+
+/// The classes, worst F1 first.
+pub(super) fn classes(m: &Value) -> Vec<Class> {
+    let keys = ["precision", "recall", "f1", "roc_auc", "average_precision"];
+    let class = |c: &Value| Class {
+        name: printable(c["class"].as_str().unwrap_or_default()),
+        support: c["support"].as_u64().unwrap_or_default(),
+        figures: keys.iter().map(|key| c[*key].as_f64()).collect(),
+    };
+    let mut classes: Vec<Class> = m["per_class"].as_array().into_iter().flatten().map(class).collect();
+    let f1 = |class: &Class| class.figures[2].unwrap_or_default();
+    classes.sort_by(|a, b| f1(a).total_cmp(&f1(b)));
+    classes
+}
+
+/// A row of the confusion matrix.
+#[derive(Serialize)]
+pub(super) struct Row {
+    number: usize,
+    name: String,
+    /// Count, and its share of the row.
+    cells: Vec<(u64, f64)>,
+}
+
+/// The confusion matrix, where it can be read.
+pub(super) fn confusion(m: &Value) -> Option<Vec<Row>> {
+    let counts: Vec<Vec<u64>> = serde_json::from_value(m["confusion"].clone()).ok()?;
+    let names = m["per_class"].as_array()?.iter().map(|c| printable(c["class"].as_str().unwrap_or_default()));
+    let row = |(number, (row, name)): (usize, (Vec<u64>, String))| {
+        let sum = row.iter().sum::<u64>().max(1) as f64;
+        Row { number, name, cells: row.iter().map(|&n| (n, n as f64 / sum)).collect() }
+    };
+    (counts.len() <= WIDEST).then(|| counts.into_iter().zip(names).enumerate().map(row).collect())
+}
+
+/// A table of whatever a list in `run.json` holds.
+#[derive(Serialize)]
+pub(super) struct Flat {
+    title: String,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+/// Lists of flat objects with a title each, as far as this run has them.
+pub(super) fn sections(run: &Value) -> Vec<Flat> {
+    let lists = [
+        (&run["head"]["compared"], "Heads compared"),
+        (&run["head"]["candidates"], "Strength of the head's penalty, by cross-validation"),
+        (&run["calibration"], "Calibration, before and after"),
+        (&run["learning_curve"], "Learning curve"),
+        (&run["training"]["epochs"], "Epochs"),
+        (&run["plan"]["evidence"], "Preprocessing: conventions compared"),
+    ];
+    lists.into_iter().filter_map(|(list, title)| flat(list, title)).collect()
+}
+
+/// An array of objects, or an object of objects, which then begin with their names.
+fn flat(value: &Value, title: &str) -> Option<Flat> {
+    let named = value.as_object().map(|map| map.iter().map(|(name, row)| (Some(name), row)).collect::<Vec<_>>());
+    let rows = named.or_else(|| Some(value.as_array()?.iter().map(|row| (None, row)).collect()))?;
+    let rows: Vec<_> = rows.into_iter().filter_map(|(name, row)| Some((name, row.as_object()?))).take(MOST).collect();
+    let mut head: Vec<&String> = Vec::new();
+    for key in rows.iter().flat_map(|(_, row)| row.iter().filter(|(_, v)| is_plain(v)).map(|(key, _)| key)) {
+        if !head.contains(&key) {
+            head.push(key);
+        }
+    }
+    let has_names = rows.iter().any(|(name, _)| name.is_some());
+    let cells = |(name, row): &(Option<&String>, &serde_json::Map<String, Value>)| {
+        let name = name.filter(|_| has_names).map(|name| printable(name));
+        name.into_iter().chain(head.iter().map(|key| plain(row.get(*key).unwrap_or(&Value::Null)))).collect()
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    let blank = has_names.then(String::new);
+    let head = blank.into_iter().chain(head.iter().map(|key| printable(&key.replace('_', " ")))).collect();
+    (!rows.is_empty()).then(|| Flat { title: title.into(), head, rows })
+}
+
+fn is_plain(value: &Value) -> bool {
+    !value.is_object() && !value.is_array()
+}
+
+/// A value as a person writes it.
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "–".into(),
+        Value::String(text) => printable(text),
+        Value::Number(n) if n.is_f64() => match n.as_f64().unwrap_or_default() {
+            v if v == 0. || (1e-3..1e5).contains(&v.abs()) => format!("{v:.4}"),
+            v => format!("{v:.2e}"),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// What was left out, and why: the first ones, and how many more.
+pub(super) fn skipped(run: &Value) -> (Vec<[String; 2]>, usize) {
+    let list = run["data"]["skipped"].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| printable(value.as_str().unwrap_or_default());
+    let rows = list.iter().take(MOST).map(|row| [text(&row["path"]), text(&row["reason"])]).collect();
+    (rows, list.len().saturating_sub(MOST))
+}
+
+/// What else was noticed of data and model.
+pub(super) fn notes(run: &Value) -> Vec<String> {
+    let lists = [&run["data"]["notes"], &run["plan"]["notes"]];
+    let notes = lists.into_iter().filter_map(|list| list.as_array()).flatten();
+    notes.filter_map(|note| note.as_str().map(printable)).collect()
+}
+
+/// Images by split, with the least and the most of a class.
+pub(super) fn counts(run: &Value) -> Vec<(String, u64, u64, u64)> {
+    let row = |split: Split| {
+        let counts = run["data"]["counts"].get(split.to_string())?.as_array()?;
+        let counts: Vec<u64> = counts.iter().filter_map(Value::as_u64).collect();
+        Some((split.to_string(), counts.iter().sum(), *counts.iter().min()?, *counts.iter().max()?))
+    };
+    Split::ALL.into_iter().filter_map(row).collect()
+}

@@ -1,0 +1,74 @@
+//! Small pictures of images, inside the page.
+
+use crate::data::Source;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::{HashMap, HashSet};
+
+/// The longest side in pixels. Smaller images keep their size.
+const SIDE: u32 = 64;
+/// JPEG's quality, 1 to 100.
+const QUALITY: u8 = 72;
+/// The most pictures.
+const MOST: usize = 1000;
+/// The most bytes of all of them, as they are in the page.
+const MOST_BYTES: usize = 3 << 20;
+/// The most pixels that are decoded for them: some seconds of work.
+const MOST_PIXELS: u64 = 400_000_000;
+
+/// A picture.
+#[derive(Debug, Clone, Serialize)]
+pub struct Thumb {
+    /// The image's row in the report.
+    pub id: usize,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// As a `data:` URI.
+    pub uri: String,
+}
+
+/// Pictures of the images at `paths`, in the order in which they are wanted (`(row, path)`), as far as the limits let them be.
+/// What cannot be read any more has none.
+pub fn make(source: &Source, wanted: &[(usize, &str)]) -> Vec<Thumb> {
+    let (mut pixels, mut seen) = (0, HashSet::new());
+    let affordable = |&(row, path): &(usize, &str)| {
+        let size = seen.insert(row).then(|| source.look(path).ok()).flatten();
+        let own = size.map(|(_, [height, width])| u64::from(height) * u64::from(width))?;
+        pixels += own;
+        (pixels <= MOST_PIXELS).then_some((row, path.to_string()))
+    };
+    let chosen: Vec<_> = wanted.iter().filter_map(affordable).take(MOST).collect();
+    let thumbs: Vec<_> = chosen.into_par_iter().filter_map(|(row, path)| thumb(source, row, &path)).collect();
+    let mut bytes = 0;
+    let fits = |thumb: &Thumb| {
+        bytes += thumb.uri.len();
+        bytes <= MOST_BYTES
+    };
+    thumbs.into_iter().take_while(fits).collect()
+}
+
+fn thumb(source: &Source, id: usize, path: &str) -> Option<Thumb> {
+    let image = source.decode(path, false).ok()?.to_rgb();
+    let longest = image.width().max(image.height());
+    let image = match longest > SIDE {
+        true => {
+            let side = |n: u32| (n * SIDE / longest).max(1);
+            image::imageops::thumbnail(&image, side(image.width()), side(image.height()))
+        }
+        false => image,
+    };
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(&image).ok()?;
+    let uri = format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg));
+    Some(Thumb { id, width: image.width(), height: image.height(), uri })
+}
+
+/// Which rows have one.
+pub fn rows(thumbs: &[Thumb]) -> HashMap<usize, [u32; 2]> {
+    thumbs.iter().map(|thumb| (thumb.id, [thumb.width, thumb.height])).collect()
+}

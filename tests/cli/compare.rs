@@ -1,0 +1,65 @@
+//! `adapt compare`: runs on the images that they share.
+
+use super::support::Place;
+use serde_json::Value;
+use std::fs;
+
+fn tested() -> Place {
+    let place = Place::usual();
+    for (class, name) in ["a", "b", "c"].into_iter().enumerate() {
+        place.images(&format!("data/train/{name}"), class, 6);
+        place.images(&format!("data/test/{name}"), class, 5);
+        fs::remove_dir_all(place.path(format!("data/{name}"))).unwrap();
+    }
+    place.main("").succeeds();
+    place
+}
+
+#[test]
+fn a_run_is_as_good_as_itself() {
+    let place = tested();
+    place.adapt("--data data --onnx tiny.onnx --out again --seed 3").succeeds();
+    let ran = place.adapt("compare out again").succeeds();
+    for words in ["accuracy", "macro-F1", "15 test images", "again less out", "may be chance"] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let compared: Value = serde_json::from_str(&place.adapt("compare out out --json").succeeds().out).unwrap();
+    assert_eq!((&compared["images"], &compared["split"]), (&15.into(), &"test".into()));
+    let difference = &compared["differences"][0]["figures"]["accuracy"];
+    assert_eq!((&difference["difference"], &difference["interval"]), (&0.0.into(), &serde_json::json!([0.0, 0.0])));
+    let figures = &place.json("out/run.json")["metrics"]["test"];
+    assert_eq!(compared["runs"][0]["figures"], *figures, "on all images the figures are the run's own");
+}
+
+#[test]
+fn images_are_matched_by_path_and_classes_by_name() {
+    let place = tested();
+    fs::remove_file(place.path("data/test/a/0.png")).unwrap();
+    place.adapt("--data data --onnx tiny.onnx --out fewer").succeeds();
+    let compared: Value = serde_json::from_str(&place.adapt("compare out fewer --json").succeeds().out).unwrap();
+    assert_eq!((&compared["images"], &compared["runs"][0]["own_images"]), (&14.into(), &15.into()));
+    // Another list of the classes, in another order.
+    let mut list = "path,label,split\n".to_string();
+    for (split, count) in [("train", 6), ("test", 5)] {
+        for class in ["c", "b", "a"] {
+            let row = |i| format!("data/{split}/{class}/{i}.png,{class},{split}\n");
+            list += &(1..count).map(row).collect::<String>();
+        }
+    }
+    place.write("list.csv", &list);
+    place.adapt("--data list.csv --onnx tiny.onnx --out listed").succeeds();
+    place.adapt("compare out listed").fails(2, &["no test images in common", "data/test/"]);
+}
+
+#[test]
+fn what_cannot_be_compared() {
+    let place = tested();
+    place.adapt("compare out nowhere").fails(2, &["nowhere", "no run.json"]);
+    assert_eq!(place.adapt("compare out").code, Some(2));
+    fs::rename(place.path("data/train/c"), place.path("data/train/d")).unwrap();
+    fs::rename(place.path("data/test/c"), place.path("data/test/d")).unwrap();
+    place.adapt("--data data --onnx tiny.onnx --out renamed").succeeds();
+    place.adapt("compare out renamed").fails(2, &["other classes", "'c'"]);
+    fs::remove_file(place.path("out/scores.safetensors")).unwrap();
+    place.adapt("compare out out").fails(2, &["no scores.safetensors", "run it again"]);
+}

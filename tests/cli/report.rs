@@ -1,0 +1,219 @@
+//! `report.html`: whole without scripts and network, made again from a run's files, hostile names shown and not obeyed.
+
+use super::support::Place;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const HOSTILE: &str = "</script><script>alert(1)</script>\"'&{{7*7}}";
+
+/// Two classes that cannot be told apart by colour, so that there are mistakes, and a test set.
+fn place() -> Place {
+    let (place, names) = (Place::empty(), ["a", "b"]);
+    fs::copy(crate::common::golden("tiny.onnx"), place.path("tiny.onnx")).unwrap();
+    for (class, name) in names.into_iter().enumerate() {
+        for (split, count) in [("train", 8), ("test", 6)] {
+            place.images(&format!("data/{split}/{name}"), 0, count);
+            super::support::image(&place.path(format!("data/{split}/{name}/own.png")), class, 40);
+        }
+    }
+    place.write(&format!("data/train/{}/broken.png", names[0]), "no image");
+    place
+}
+
+/// The text inside of `<pre id="…"><code>`.
+fn code(page: &str, id: &str) -> String {
+    let start = format!("id=\"{id}\"><code>");
+    let text = page.split(&start).nth(1).unwrap().split("</code>").next().unwrap();
+    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#x27;", "'");
+    text.replace("&#x2f;", "/").replace("&amp;", "&")
+}
+
+#[test]
+fn every_run_has_one() {
+    let place = place();
+    place.main("").succeeds();
+    let page = place.read("out/report.html");
+    for words in ["95 % interval", "Accuracy", "Without a model", "taken for", "Model card", "broken.png"] {
+        assert!(page.contains(words), "{words}");
+    }
+    for id in ["figures", "confusion", "classes", "calibration", "images", "map", "data", "card", "code"] {
+        assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    // Each picture is there once, and nothing is fetched from anywhere.
+    assert_eq!(page.matches("data:image/jpeg").count(), 14);
+    for foreign in ["http:", "https:", "src=", "url(", "@import", "//cdn"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    // Every link leads somewhere.
+    for link in page.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(page.contains(&format!("id=\"{link}\"")), "{link}");
+    }
+}
+
+#[test]
+fn hostile_names_are_text() {
+    let place = place();
+    let field = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let mut list = "path,label,split\n".to_string();
+    let folder = place.path(HOSTILE.replace('/', "\u{2215}"));
+    fs::rename(place.path("data"), &folder).unwrap();
+    let folder = folder.file_name().unwrap().to_str().unwrap();
+    for (split, count) in [("train", 8), ("test", 6)] {
+        for (class, label) in [("a", HOSTILE), ("b", "b")] {
+            let row = |i| format!("{},{},{split}\n", field(&format!("{folder}/{split}/{class}/{i}.png")), field(label));
+            list += &(0..count).map(row).collect::<String>();
+        }
+    }
+    place.write("list.csv", &list);
+    place.adapt("--data list.csv --onnx tiny.onnx --out out").succeeds();
+    let page = place.read("out/report.html");
+    assert!(page.contains("&lt;script&gt;alert(1)"), "the name is shown");
+    assert!(!page.contains("<script>alert") && page.contains("{{7*7}}"), "it is not obeyed");
+    assert_eq!(page.matches("<script").count(), 1);
+    let quoted = page.split(['<', '>']).filter(|tag| tag.contains("aria-label=\"")).collect::<Vec<_>>();
+    assert!(quoted.iter().all(|tag| tag.matches('"').count() % 2 == 0), "no attribute ends early");
+}
+
+#[test]
+fn it_is_made_again_without_the_images() {
+    let place = place();
+    place.main("").succeeds();
+    let first = place.read("out/report.html");
+    fs::remove_file(place.path("out/report.html")).unwrap();
+    place.adapt("report out").succeeds();
+    assert_eq!(place.read("out/report.html"), first);
+    fs::rename(place.path("data"), place.path("moved")).unwrap();
+    let ran = place.adapt("report out -o other.html").succeeds();
+    assert!(ran.err.contains("without pictures") && ran.err.contains("--data"), "{}", ran.err);
+    let page = place.read("other.html");
+    assert!(page.contains("There are no pictures") && !page.contains("data:image/jpeg"));
+    place.adapt("report out -o other.html --data moved").succeeds();
+    assert_eq!(place.read("other.html"), first);
+    // An earlier version's run has neither scores nor the newer figures.
+    fs::remove_file(place.path("out/scores.safetensors")).unwrap();
+    let mut run = place.json("out/run.json");
+    let figures = run["metrics"]["test"].as_object_mut().unwrap();
+    ["intervals", "baseline", "reliability", "ece", "brier"].iter().for_each(|key| drop(figures.remove(*key)));
+    place.write("out/run.json", run.to_string());
+    place.adapt("report out --data moved").succeeds();
+    assert!(!place.read("out/report.html").contains("id=\"map\""));
+}
+
+#[test]
+fn what_is_not_measured_is_not_shown() {
+    let place = Place::usual();
+    place.main("--val 0").succeeds();
+    let page = place.read("out/report.html");
+    assert!(page.contains("nothing was measured") && !page.contains("id=\"confusion\""));
+}
+
+#[test]
+fn sections_come_with_their_data() {
+    let place = place();
+    place.main("").succeeds();
+    assert!(!place.read("out/report.html").contains("Learning curve"));
+    let mut run = place.json("out/run.json");
+    run["learning_curve"] = serde_json::json!([
+        {"images": 10, "score": 0.5, "std_err": 0.1}, {"images": 20, "score": 0.7, "std_err": 0.05}]);
+    run["calibration"] = serde_json::json!({"before": {"ece": 0.1}, "after": {"ece": 0.01}});
+    run["head"]["compared"] = serde_json::json!([{"head": "<b>LDA</b>", "macro_f1": 0.75}]);
+    place.write("out/run.json", run.to_string());
+    place.adapt("report out").succeeds();
+    let page = place.read("out/report.html");
+    for words in ["Learning curve", "<polygon class=\"band\"", "before and after", "&lt;b&gt;LDA", "0.7500"] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn damaged_runs_are_refused() {
+    let place = place();
+    place.adapt("report data").fails(2, &["data", "no run.json"]);
+    place.main("").succeeds();
+    place.write("out/scores.safetensors", "no");
+    place.adapt("report out").fails(1, &["scores.safetensors", "damaged"]);
+    place.write("out/predictions.csv", "path,split,label,predicted,confidence\nx,test,a,zebra,0.5\n");
+    place.adapt("report out").fails(1, &["predictions.csv", "of no class"]);
+    place.write("out/run.json", "{");
+    place.adapt("report out").fails(1, &["run.json", "damaged"]);
+}
+
+/// Class and probability of `photo.png` as the run's own model gives them.
+fn predicted(place: &Place) -> (String, f64) {
+    let ran = place.adapt("predict out/model.onnx photo.png --json").succeeds();
+    let row: serde_json::Value = serde_json::from_str(ran.out.lines().next().unwrap()).unwrap();
+    (row["label"].as_str().unwrap().into(), row["confidence"].as_f64().unwrap())
+}
+
+/// A run whose preprocessing resizes and crops, and a photo of another shape than the model's input.
+fn with_photo(options: &str) -> Place {
+    let place = place();
+    image::RgbImage::from_fn(61, 37, |x, y| image::Rgb([(x * 4) as u8, (y * 6) as u8, (x * y) as u8]))
+        .save(place.path("photo.png"))
+        .unwrap();
+    place.main(options).succeeds();
+    place
+}
+
+const PREPROCESSINGS: [&str; 4] = [
+    "--preprocess resize=9,crop=8,filter=bicubic",
+    "--preprocess resize=8x8,filter=lanczos,color=bgr",
+    "--preprocess resize=long:8,crop=8,filter=bilinear",
+    "--bake-preprocessing --preprocess resize=12,crop=8,filter=bicubic",
+];
+
+/// What a program prints as `label probability` is what the run's model gives.
+fn agrees(place: &Place, told: &str, options: &str) {
+    let (label, confidence) = predicted(place);
+    let mut fields = told.split_whitespace().rev();
+    let probability: f64 = fields.next().unwrap().parse().unwrap();
+    assert_eq!(fields.next().unwrap(), label, "{options}: {told}");
+    assert!((probability - confidence).abs() < 2e-3, "{options}: {told}, not {confidence}");
+}
+
+#[test]
+fn the_python_program_gives_the_same() {
+    let python = std::env::var("ADAPT_TEST_PYTHON").unwrap_or("python3".into());
+    let has = Command::new(&python).args(["-c", "import onnxruntime, PIL, numpy"]).output();
+    if !has.is_ok_and(|ran| ran.status.success()) {
+        eprintln!("left out: {python} has not onnxruntime, Pillow and numpy (ADAPT_TEST_PYTHON names another)");
+        return;
+    }
+    for options in PREPROCESSINGS {
+        let place = with_photo(options);
+        place.write("out/classify.py", code(&place.read("out/report.html"), "python"));
+        let mut command = Command::new(&python);
+        command.args(["classify.py", "../photo.png"]).current_dir(place.path("out"));
+        let ran = place.run(&mut command).succeeds();
+        agrees(&place, ran.out.lines().next().unwrap(), options);
+    }
+}
+
+#[test]
+fn the_javascript_program_gives_the_same() {
+    let Some(modules) = std::env::var_os("ADAPT_TEST_NODE_MODULES") else {
+        eprintln!("left out: ADAPT_TEST_NODE_MODULES names no folder with onnxruntime-web");
+        return;
+    };
+    for options in PREPROCESSINGS {
+        let place = with_photo(options);
+        std::os::unix::fs::symlink(Path::new(&modules), place.path("node_modules")).unwrap();
+        place.write("classify.mjs", code(&place.read("out/report.html"), "javascript"));
+        let photo = image::open(place.path("photo.png")).unwrap().to_rgba8();
+        place.write("photo.rgba", photo.as_raw());
+        // What a browser gives: the session by bytes, and the decoded pixels.
+        place.write(
+            "run.mjs",
+            "import { readFileSync } from 'node:fs';\nimport * as ort from 'onnxruntime-web';\n\
+             import { classify } from './classify.mjs';\nort.env.wasm.numThreads = 1;\n\
+             const session = await ort.InferenceSession.create(readFileSync('out/model.onnx'));\n\
+             const labels = readFileSync('out/labels.txt', 'utf8').split('\\n').slice(0, -1);\n\
+             const data = new Uint8ClampedArray(readFileSync('photo.rgba'));\n\
+             const [best] = await classify({ session, labels }, { width: 61, height: 37, data });\n\
+             console.log(best.label, best.probability);\n",
+        );
+        let ran = place.run(Command::new("node").arg("run.mjs").current_dir(place.path(""))).succeeds();
+        agrees(&place, ran.out.lines().last().unwrap(), options);
+    }
+}
