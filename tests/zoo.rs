@@ -208,7 +208,8 @@ impl Whole {
             let mean = means(&maps);
             let mut kept = mean.clone();
             axes.iter().for_each(|&axis| kept.insert_axis_inplace(Axis(axis)));
-            maps.zip_mut_with(&kept.broadcast(maps.raw_dim()).unwrap(), |value, mean| {
+            let kept = kept.broadcast(maps.raw_dim()).unwrap().to_owned();
+            maps.zip_mut_with(&kept, |value, mean| {
                 *value = ((f64::from(*value) - mean).powi(2)) as f32;
             });
             let deviation = means(&maps).mapv(f64::sqrt);

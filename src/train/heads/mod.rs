@@ -187,7 +187,7 @@ pub fn choose(
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut shrinkage = USUAL_SHRINKAGE;
     // Deep ones differ little from their neighbours.
-    let worth = |taps: &usize| *taps <= 2 || taps % 2 == 0 || taps + 1 == columns.len();
+    let worth = |taps: &usize| *taps <= 2 || taps.is_multiple_of(2) || taps + 1 == columns.len();
     for taps in (0..columns.len()).filter(worth) {
         if taps > 0 && !in_time() {
             break;
