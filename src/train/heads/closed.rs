@@ -49,9 +49,17 @@ impl Sums {
         Sums { squares, by_class, counts }
     }
 
-    fn without(&self, other: &Sums) -> Sums {
-        let counts = self.counts.iter().zip(&other.counts).map(|(all, some)| all - some).collect();
-        Sums { squares: &self.squares - &other.squares, by_class: &self.by_class - &other.by_class, counts }
+    fn negate(&mut self) {
+        self.squares *= faer::Scale(-1.);
+        self.by_class *= -1.;
+        self.counts.iter_mut().for_each(|count| *count *= -1.);
+    }
+
+    /// Adds another's sums, or takes them away.
+    fn add(&mut self, sign: f64, other: &Sums) {
+        self.squares += faer::Scale(sign) * &other.squares;
+        self.by_class.scaled_add(sign, &other.by_class);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(all, some)| *all += sign * some);
     }
 
     /// \[classes, coordinates\]
@@ -103,14 +111,21 @@ impl<'a> Parted<'a> {
     /// `fold` says in which one each image is.
     pub(super) fn new(basis: &'a Basis, labels: &[usize], classes: usize, fold: &[usize]) -> Parted<'a> {
         let folds = fold.iter().max().map_or(0, |last| last + 1);
-        let all = Sums::new(basis.rows.view(), labels, classes);
-        let part = |f: usize| {
+        let own = |f: usize| {
             let places: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
             let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-            let own = Sums::new(basis.rows.select(Axis(0), &places).view(), &labels, classes);
-            (places, all.without(&own))
+            let sums = Sums::new(basis.rows.select(Axis(0), &places).view(), &labels, classes);
+            (places, sums)
         };
-        Parted { basis, classes, folds: (0..folds).map(part).collect() }
+        let mut folds: Vec<(Vec<usize>, Sums)> = (0..folds).map(own).collect();
+        let mut all = folds[0].1.clone();
+        folds[1..].iter().for_each(|(_, own)| all.add(1., own));
+        for (_, own) in &mut folds {
+            // In its place: these matrices are large.
+            own.add(-1., &all);
+            own.negate();
+        }
+        Parted { basis, classes, folds }
     }
 
     /// Every image's logits by discriminants that did not learn from it: \[images, classes\].

@@ -1,0 +1,193 @@
+//! Which heads are tried on which depths, and the one that is taken.
+
+use super::super::{LIMIT, TOLERANCE, check, folds, path, whole};
+use super::basis::{Bases, Basis};
+use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
+use super::closed::{Linear, discriminants, nearest_mean};
+use super::{Chosen, Kind, Wishes, curve};
+use crate::error::{Error, Result};
+use crate::metrics::softmax;
+use crate::progress::{Event, Progress, emit};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use std::time::Instant;
+
+/// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
+const JUDGED: usize = 600;
+const MOST_REPEATS: usize = 10;
+/// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
+const UNBALANCED: f32 = 1.5;
+/// Images on which depths are compared.
+const SAMPLE: usize = 3000;
+/// Strengths for data sets with a class of one image, where none can be chosen.
+const FEW_SHRINKAGE: f64 = 0.9;
+const FEW_STEP: i32 = 4;
+
+/// Chooses and fits a head on features `[images, features]`.
+///
+/// `columns` says how many of the features, from the first on, each depth takes: the cut's alone, then those of one tensor
+/// before it more, and so on. Candidates whose `metric` is within one standard error of the best one's (over the images, of
+/// the difference) are as good as it; the simplest of them is taken. The same call gives the same bits, but for a budget.
+///
+/// # Errors
+/// Those of [`fit_softmax`](crate::train::fit_softmax).
+pub fn choose(
+    features: ArrayView2<f32>,
+    columns: &[usize],
+    labels: &[usize],
+    classes: usize,
+    wishes: &Wishes,
+    progress: Progress,
+) -> Result<Chosen> {
+    let smallest = check(features, labels, classes, &super::super::Options::default())?;
+    let started = Instant::now();
+    let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
+    let mut bases = Bases::new(features);
+    if smallest < 2 {
+        return uncompared(&bases.first(columns[0])?, labels, classes, wishes, progress);
+    }
+    let folds = wishes.folds.min(smallest).max(2);
+    let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
+    let deals: Vec<Vec<usize>> = (0..repeats as u64)
+        .map(|repeat| folds::stratified(labels, folds, wishes.seed.wrapping_add(repeat << 32)))
+        .collect();
+    let judge = Judge {
+        labels,
+        classes,
+        deals: &deals,
+        metric: wishes.metric,
+        shares: shares(labels, classes, wishes.balanced),
+        balanced: wishes.balanced,
+    };
+    let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut shrinkage = USUAL_SHRINKAGE;
+    for taps in depths(features, columns, labels, classes, wishes, progress)? {
+        if taps > 0 && !in_time() {
+            break;
+        }
+        let basis = bases.first(columns[taps])?;
+        candidates.extend(judge.closed(&basis, taps, &kinds, &mut shrinkage, progress)?);
+        if taps == 0 && kinds.contains(&Kind::Softmax) {
+            candidates.extend(judge.regression(&basis, taps, progress)?);
+        }
+    }
+    // Regression takes longest, and what depth is good for the one is good for the other.
+    let deepest = judge.best(&candidates).filter(|_| kinds.contains(&Kind::Softmax) && in_time());
+    if let Some(taps) = deepest.filter(|taps| *taps > 0) {
+        let basis = Bases::new(features).first(columns[taps])?;
+        candidates.extend(judge.regression(&basis, taps, progress)?);
+    }
+    if candidates.is_empty() {
+        return uncompared(&Bases::new(features).first(columns[0])?, labels, classes, wishes, progress);
+    }
+    candidates.sort_by_key(|candidate| (candidate.taps, candidate.kind));
+    let (place, compared) = judge.choose(&candidates);
+    let candidate = &candidates[place];
+    let basis = Bases::new(features).first(columns[candidate.taps])?;
+    emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
+    let (kind, strength, view) = (candidate.kind, candidate.strength, (basis.rows.view(), basis.features));
+    let mut linear = fit(view, labels, classes, kind, strength, progress)?;
+    emit(progress, Event::Advance(1))?;
+    if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
+        linear.bias -= &shares.mapv(f64::from);
+    }
+    linear.weight *= candidate.sharpness;
+    linear.bias *= candidate.sharpness;
+    let curve = match wishes.curve && in_time() {
+        true => curve::curve(&basis, (labels, classes), (kind, strength), &deals[0], wishes.seed, progress)?,
+        false => None,
+    };
+    let sharp = candidate.logits[0].mapv(|z| z * candidate.sharpness as f32);
+    Ok(Chosen {
+        head: whole(basis.head(&linear.weight, &linear.bias))?,
+        kind: candidate.kind,
+        place,
+        compared,
+        folds,
+        repeats,
+        temperature: 1. / candidate.sharpness,
+        out_of_fold: softmax(sharp.view()),
+        uncalibrated: softmax(candidate.logits[0].view()),
+        fold: deals[0].clone(),
+        curve,
+    })
+}
+
+/// How many taps are worth a try. Deep ones differ little from their neighbours; of many images a part tells which are best.
+fn depths(
+    features: ArrayView2<f32>,
+    columns: &[usize],
+    labels: &[usize],
+    classes: usize,
+    wishes: &Wishes,
+    progress: Progress,
+) -> Result<Vec<usize>> {
+    let parts = labels.len().div_ceil(SAMPLE);
+    if parts == 1 || columns.len() == 1 {
+        let worth = |taps: &usize| *taps <= 2 || taps.is_multiple_of(2) || taps + 1 == columns.len();
+        return Ok((0..columns.len()).filter(worth).collect());
+    }
+    let part = folds::stratified(labels, parts, wishes.seed);
+    let places: Vec<usize> = (0..labels.len()).filter(|&i| part[i] == 0).collect();
+    let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
+    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, ..wishes.clone() };
+    // A class may have too few images in a part.
+    let best = match choose(features.select(Axis(0), &places).view(), columns, &labels, classes, &wishes, progress) {
+        Ok(found) => found.compared.iter().find(|compared| compared.behind[0] == 0.).map_or(0, |best| best.taps),
+        Err(Error::Train(_)) => 0,
+        Err(other) => return Err(other),
+    };
+    Ok(if best == 0 { vec![0] } else { vec![0, best] })
+}
+
+/// The logarithms of the classes' shares, where they differ enough or are wanted.
+fn shares(labels: &[usize], classes: usize, wanted: bool) -> Option<Array1<f32>> {
+    let mut counts = Array1::<f32>::zeros(classes);
+    labels.iter().for_each(|&label| counts[label] += 1.);
+    let (least, most) = counts.iter().fold((f32::MAX, 0f32), |(least, most), &n| (least.min(n), most.max(n)));
+    (wanted || most > UNBALANCED * least).then(|| counts.mapv(|n| (n / labels.len() as f32).ln()))
+}
+
+/// A head of a kind on rows of a basis, and how many features those stand for. Without a strength it is one that suits few
+/// images.
+pub(super) fn fit(
+    (coordinates, features): (ArrayView2<f32>, usize),
+    labels: &[usize],
+    classes: usize,
+    kind: Kind,
+    strength: Option<f64>,
+    progress: Progress,
+) -> Result<Linear> {
+    match kind {
+        Kind::Ncm => Ok(nearest_mean(coordinates, labels, classes)),
+        Kind::Lda => discriminants((coordinates, features), labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
+        Kind::Softmax => {
+            let rows = rows(coordinates, labels, classes)?;
+            let mut model = rows.model(vec![true; labels.len()]);
+            let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
+            let poll = || emit(progress, Event::Advance(0));
+            rows.solve(std::slice::from_mut(&mut model), |_| l2, TOLERANCE, LIMIT, poll)?;
+            let head = super::super::head(&model, classes)?;
+            Ok(Linear { weight: head.weight.mapv(f64::from), bias: head.bias.mapv(f64::from) })
+        }
+    }
+}
+
+/// Nothing to compare by: a class has one image only.
+fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
+    let kind = wishes.kind.unwrap_or(Kind::Ncm);
+    let linear = fit((basis.rows.view(), basis.features), labels, classes, kind, None, progress)?;
+    Ok(Chosen {
+        head: whole(basis.head(&linear.weight, &linear.bias))?,
+        kind,
+        place: 0,
+        compared: Vec::new(),
+        folds: 0,
+        repeats: 0,
+        temperature: 1.,
+        out_of_fold: Array2::zeros((0, classes)),
+        uncalibrated: Array2::zeros((0, classes)),
+        fold: Vec::new(),
+        curve: None,
+    })
+}
