@@ -76,7 +76,7 @@ pub fn no_training(index: &Index, node: &NodeProto) -> Option<&'static str> {
 
 /// The version of the default operator set.
 fn opset(proto: &ModelProto) -> i64 {
-    proto.opset_import.iter().find(|o| matches!(o.domain(), "" | "ai.onnx")).map_or(0, |o| o.version())
+    super::opset(&proto.opset_import).unwrap_or(0)
 }
 
 /// The graphs inside a node.
