@@ -164,6 +164,15 @@ pub fn reads(node: &NodeProto) -> Box<dyn Iterator<Item = &str> + '_> {
     Box::new(node.input.iter().map(String::as_str).chain(captured))
 }
 
+/// The places of the nodes that read each value, graphs inside them included.
+pub fn readers(graph: &GraphProto) -> HashMap<&str, Vec<usize>> {
+    let mut found: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, node) in graph.node.iter().enumerate() {
+        reads(node).for_each(|value| found.entry(value).or_default().push(place));
+    }
+    found
+}
+
 /// The graphs inside a node.
 pub fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
