@@ -3,12 +3,14 @@
 use super::preprocessing::{self, Sourced};
 use super::{Input, PlanOptions, evidence, extra, size};
 use crate::error::{Error, Result};
+use crate::graph;
+use crate::onnx::Model;
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
 use crate::onnx::normalize::{branches, functions, halves, names, softmax};
 use crate::onnx::schema::TypeProto;
+use crate::onnx::surgery::{self, Pooling};
 use crate::onnx::validate::validate;
-use crate::onnx::{Model, surgery};
 
 /// What the file and the user's wishes decide, and what it took.
 pub struct Settled {
@@ -63,6 +65,8 @@ pub fn settle(
         (input, preprocessing) = (other, sourced);
     }
     let stored = extra::store(model, &input);
+    let frozen = surgery::backbone(model, &cut, &Pooling::None);
+    graph::room(&frozen, &input.axes()).map_err(|what| Error::model(&model.path, what))?;
     Ok(Settled { input, preprocessing, cut, changes: Changes { widened, inlined, sized, stored } })
 }
 
