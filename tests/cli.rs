@@ -23,6 +23,7 @@ mod cli {
     mod inspect;
     mod interrupts;
     mod models;
+    mod named;
     mod names;
     mod new;
     mod obstacles;

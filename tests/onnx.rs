@@ -10,6 +10,8 @@ mod cases;
 #[path = "onnx/choices.rs"]
 mod choices;
 mod common;
+#[path = "onnx/contradictions.rs"]
+mod contradictions;
 #[path = "onnx/files.rs"]
 mod files;
 #[path = "onnx/functions.rs"]

@@ -145,13 +145,13 @@ impl Backend {
     /// Prepares a model for `threads` threads (0 counts as 1).
     ///
     /// `shape` gives the sizes of the input's dimensions that the file leaves open, `None` for the batch: tract and
-    /// candle need them, ONNX Runtime does not. candle takes all threads there are. It may be empty. Fails, in one
+    /// candle need them, ONNX Runtime runs fewer images at once where it is told that they are large. candle takes all threads there are. It may be empty. Fails, in one
     /// line, where the engine cannot run the model.
     pub fn open(&self, model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Box<dyn Engine>> {
         let threads = threads.max(1);
         Ok(match &self.0 {
             Kept::Ort(_, environment) => {
-                Box::new(onnxruntime::Session::open(environment, self.version(), model, threads)?)
+                Box::new(onnxruntime::Session::open(environment, self.version(), model, shape, threads)?)
             }
             Kept::Tract => Box::new(tract::Session::open(model, shape, threads)?),
             Kept::Candle => Box::new(candle::Session::open(model, shape)?),

@@ -41,8 +41,15 @@ pub(super) struct Session {
 const MOST_VALUES: usize = 1 << 26;
 
 impl Session {
-    pub(super) fn open(environment: &Environment, version: &str, model: &Model, threads: usize) -> Result<Session> {
-        let largest = graph::room(model).map_err(|what| Error::model(&model.path, what))?;
+    /// `shape` gives the sizes that the file leaves open: how many images fit hangs on them.
+    pub(super) fn open(
+        environment: &Environment,
+        version: &str,
+        model: &Model,
+        shape: &[Option<usize>],
+        threads: usize,
+    ) -> Result<Session> {
+        let largest = graph::room(model, shape).map_err(|what| Error::model(&model.path, what))?;
         let session = Self::open_within(environment, version, model, threads, MAX_PROTO)?;
         Ok(Session { at_once: (MOST_VALUES / largest.max(1)).clamp(1, BATCH), ..session })
     }
@@ -249,7 +256,7 @@ mod tests {
         };
         for file in ["tests/golden/tiny.onnx", "tests/golden/tiny_f16.onnx", "models/efficientnet_lite0/model.onnx"] {
             let model = Model::open(file).unwrap();
-            let mut whole = Session::open(&environment, "", &model, 1).unwrap();
+            let mut whole = Session::open(&environment, "", &model, &[], 1).unwrap();
             let mut parts = Session::open_within(&environment, "", &model, 1, 100).unwrap();
             let shape: Vec<usize> = whole.port.dims.iter().map(|dim| dim.unwrap_or(2)).collect();
             let input = ArrayD::from_shape_fn(shape, |at| (at[2] * 7 + at[3]) as f32 * 0.01);

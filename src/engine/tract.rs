@@ -5,7 +5,7 @@ use super::{Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
 use crate::graph::import::{self, chain};
 use crate::guard::{gave_up, quietly};
-use crate::onnx::Model;
+use crate::onnx::{Model, normalize};
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 use rayon::prelude::*;
@@ -33,7 +33,13 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn open(model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Session> {
         let port = Port::of(model, shape).map_err(|what| refused(model, what))?;
-        let proto = import::read(model)?;
+        let normal = normalize::for_import(model)?;
+        let proto = import::decode(&normal)?;
+        // It gives all of them one name.
+        if let Some(second) = normalize::undecided(&normal).get(1) {
+            let what = format!("tract cannot run it: node {}: {}", second.label(), normalize::UNDECIDED);
+            return Err(refused(model, format!("{what}; of such nodes tract takes one")));
+        }
         let (plan, batch) =
             plan(&proto, &port).map_err(|what| refused(model, format!("tract cannot run it: {what}")))?;
         let outputs = proto.graph.iter().flat_map(|graph| &graph.output).map(|output| output.name.clone()).collect();

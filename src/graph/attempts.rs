@@ -73,6 +73,9 @@ fn import_with(
     let onnx = trainer();
     let build = |model: &Model, batch: Option<usize>| {
         let proto = decode(model)?;
+        if let Some(choice) = normalize::undecided(model).first() {
+            return Err(refused(format!("{cannot}: node {}: {}; {instead}", choice.label(), normalize::UNDECIDED)));
+        }
         let made = quietly(|| {
             let (mut typed, images) = typed(&onnx, &proto, &port, batch).map_err(chain)?;
             stable::join_log_softmax(&mut typed);

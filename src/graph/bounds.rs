@@ -6,11 +6,15 @@
 
 use super::sizes::{Value, count, extent, output, stored};
 use crate::onnx::Model;
+use crate::onnx::graph::inner_graphs;
 use crate::onnx::schema::{GraphProto, NodeProto};
 use std::collections::{HashMap, HashSet};
 
-/// More values than this in one tensor are taken for an attack.
+/// More values than this in one tensor, for one image, are taken for an attack on an importer.
 const LARGEST: i64 = 1 << 28;
+
+/// More than this, 8 GiB, are none for an engine, for however many images.
+const LARGEST_RUN: i64 = 1 << 31;
 
 /// So many in all that an importer computes from less that the file stores: 32 Mi, many times what masks and places that
 /// models put together so have.
@@ -36,33 +40,45 @@ type Checked<T> = Result<T, String>;
 /// A text naming the node that describes a tensor, a window or a step that is too large.
 pub(super) fn check(model: &Model) -> Checked<()> {
     in_order(model.graph())?;
-    walk(model, &mut |node, inputs| {
+    walk(model, &[], LARGEST, &mut |node, inputs| {
         attributes(node)?;
         operands(node, inputs)
     })
     .map(drop)
 }
 
-/// As for an import, for engines that need no more than room: how many values the largest tensor has for one image.
+/// As for an import, for engines that need no more than room: how many values the largest tensor has for one image, or for
+/// as many as the file insists on. `axes` are the image input's, as engines take them.
 ///
 /// # Errors
 /// A text naming the node that makes a tensor which no image model has.
-pub(crate) fn room(model: &Model) -> Checked<usize> {
-    walk(model, &mut |_, _| Ok(())).map(|made| made.largest as usize)
+pub(crate) fn room(model: &Model, axes: &[Option<usize>]) -> Checked<usize> {
+    walk(model, axes, LARGEST_RUN, &mut |_, _| Ok(())).map(|made| made.largest as usize)
 }
 
 /// Values that nodes make.
-#[derive(Default)]
 struct Made {
     /// All together that are made of fewer, or of those, without the image.
     swollen: i64,
     /// The most in one tensor.
     largest: i64,
+    /// The most that one may have for one image.
+    limit: i64,
+    /// How many images the file insists on.
+    images: i64,
+}
+
+impl Made {
+    /// Whether there are more values in a tensor than there may be. One that does not hang on the image has no images.
+    fn is_too_much(&self, shape: &[i64], fixed: bool) -> bool {
+        let images = if !fixed && shape.first() == Some(&self.images) { self.images } else { 1 };
+        extent(shape) / images > self.limit || extent(shape) > LARGEST_RUN
+    }
 }
 
 type Look<'a> = &'a mut dyn FnMut(&NodeProto, &[Value]) -> Checked<()>;
 
-fn walk(model: &Model, look: Look) -> Checked<Made> {
+fn walk(model: &Model, axes: &[Option<usize>], limit: i64, look: Look) -> Checked<Made> {
     let graph = model.graph();
     let mut values: HashMap<&str, Value> = HashMap::new();
     let mut empty = graph.initializer.iter().filter(|tensor| tensor.dims.contains(&0));
@@ -70,19 +86,29 @@ fn walk(model: &Model, look: Look) -> Checked<Made> {
         return Err(format!("the tensor '{}' of shape {:?} is too large", tensor.name(), tensor.dims));
     }
     values.extend(graph.initializer.iter().map(|tensor| (tensor.name(), stored(tensor))));
-    for input in model.inputs() {
-        // The number of images, and sizes that are open, count as one.
-        let dims = input.tensor_type().and_then(|(_, dims)| dims);
-        let dims: Option<Vec<i64>> =
-            dims.map(|dims| dims.iter().map(|d| d.map_or(1, |d| d.min(1 << 62) as i64)).collect());
-        if let Some(dims) = dims.as_ref().filter(|dims| count(dims) > LARGEST) {
+    let mut made = Made { swollen: 0, largest: 0, limit, images: 1 };
+    for (place, input) in model.inputs().enumerate() {
+        let open = || (!axes.is_empty()).then(|| vec![None; axes.len()]);
+        let dims = input.tensor_type().and_then(|(_, dims)| dims).or_else(open);
+        let dims = dims.map(|dims| declared(&dims, axes));
+        // For an import weights come behind it.
+        if let Some([images, _, _, _]) = dims.as_deref().filter(|_| place == 0) {
+            made.images = (*images).max(1);
+        }
+        if let Some(dims) = dims.as_ref().filter(|dims| made.is_too_much(dims, false)) {
             return Err(format!("its input '{}' of shape {dims:?} is too large", input.name()));
         }
         values.insert(input.name(), Value::of_shape(dims));
     }
-    let mut made = Made::default();
     follow(graph, &mut values, &mut made, look)?;
     Ok(made)
+}
+
+/// The shape of an input; the number of images and sizes that stay open count as one.
+fn declared(dims: &[Option<u64>], axes: &[Option<usize>]) -> Vec<i64> {
+    let told = |place: usize| axes.get(place).copied().flatten().filter(|_| axes.len() == dims.len());
+    let size = |(place, dim): (usize, &Option<u64>)| dim.or(told(place).map(|n| n as u64)).unwrap_or(1);
+    dims.iter().enumerate().map(size).map(|size| size.min(1 << 62) as i64).collect()
 }
 
 /// ONNX wants each value made before it is read; what is not could not be followed.
@@ -118,14 +144,14 @@ fn follow<'a>(graph: &'a GraphProto, values: &mut HashMap<&'a str, Value>, made:
             output.swollen = fixed && (extent(shape) > most || inputs.iter().any(|input| input.swollen));
             made.swollen = made.swollen.saturating_add(if output.swollen { extent(shape) } else { 0 });
             made.largest = made.largest.max(extent(shape));
-            if extent(shape) > LARGEST || made.swollen > SWOLLEN {
+            if made.is_too_much(shape, fixed) || made.swollen > SWOLLEN {
                 return Err(refused(format!("it makes a tensor of shape {shape:?}, which is too large")));
             }
         }
         if let Some(name) = node.output.first() {
             values.insert(name, output);
         }
-        for inner in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+        for inner in inner_graphs(node) {
             follow(inner, values, made, look)?;
         }
     }

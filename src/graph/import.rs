@@ -5,9 +5,9 @@ use super::ops::{self, Node};
 use super::{Program, Step, batch_norm, bounds, size_steps, stable, upsample};
 use crate::error::{Error, Result};
 use crate::guard::{one_line, quietly, within};
+use crate::onnx::Model;
 use crate::onnx::parameters::Parameter;
 use crate::onnx::port::{Kind, Port};
-use crate::onnx::{Model, normalize};
 use candle_core::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -35,12 +35,8 @@ pub(super) fn trainer() -> Onnx {
     ops::onnx::register(stable::register(reader()), &ops::FAMILIES)
 }
 
-/// The [normalised](normalize::for_import) model as tract's protobuf.
-pub(crate) fn read(model: &Model) -> Result<pb::ModelProto> {
-    decode(&normalize::for_import(model)?)
-}
-
-pub(super) fn decode(model: &Model) -> Result<pb::ModelProto> {
+/// A [normalised](crate::onnx::normalize::for_import) model as tract's protobuf.
+pub(crate) fn decode(model: &Model) -> Result<pb::ModelProto> {
     let refused = |what: String| Error::model(&model.path, one_line(&what));
     bounds::check(model).map_err(refused)?;
     let bytes = model.to_bytes()?;

@@ -1,7 +1,7 @@
 //! Shapes and the whole numbers that they are made of, as far as [bounds](super::bounds) have to know them.
 
 use crate::onnx::schema::{AttributeProto, NodeProto, TensorProto, data_type};
-use crate::onnx::tensor::{floats, raw_bytes};
+use crate::onnx::tensor::{floats, int64s};
 
 /// Tensors of more values than this are no shapes.
 const SMALL: i64 = 64;
@@ -50,15 +50,8 @@ pub(super) fn extent(shape: &[i64]) -> i64 {
 /// What is known of a stored tensor.
 pub(super) fn stored(tensor: &TensorProto) -> Value {
     let small = count(&tensor.dims) <= SMALL;
-    let whole = || match tensor.data_type() {
-        data_type::INT64 => Some(raw_bytes(tensor)?.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect()),
-        data_type::INT32 => {
-            Some(raw_bytes(tensor)?.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b).into()).collect())
-        }
-        _ => None,
-    };
     let scales = || Some(floats(tensor)?.into_iter().map(|v| (v * 65536.) as i64).collect());
-    let (numbers, scales) = (small.then(whole).flatten(), small.then(scales).flatten());
+    let (numbers, scales) = (small.then(|| int64s(tensor)).flatten(), small.then(scales).flatten());
     Value { scales, fixed: true, ..Value::with(Some(tensor.dims.clone()), numbers) }
 }
 
@@ -77,6 +70,14 @@ fn broadcast(inputs: &[Value]) -> Option<Vec<i64>> {
     }
     Some(all)
 }
+
+/// They give of each value another one.
+#[rustfmt::skip]
+const SAME: [&str; 28] = [
+    "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Clip", "Softmax", "Erf", "Floor", "Ceil", "Reciprocal",
+    "Sin", "Cos", "Not", "BatchNormalization", "InstanceNormalization", "LeakyRelu", "PRelu", "HardSwish", "HardSigmoid",
+    "Elu", "Gelu", "Mish", "Softplus", "Dropout",
+];
 
 /// What is known of a node's first output.
 pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
@@ -119,21 +120,7 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
             of_shape(depth.map(|depth| shape(0).unwrap_or_default().into_iter().chain([depth]).collect()))
         }
         "Concat" => concat(node, inputs),
-        "Gather" if shape(0).is_some_and(|dims| dims.len() == 1) => {
-            let picked = || {
-                let all = numbers(0)?;
-                let at = |&i: &i64| all.get(if i < 0 { i + all.len() as i64 } else { i } as usize).copied();
-                numbers(1)?.iter().map(at).collect::<Option<Vec<_>>>()
-            };
-            Value::with(shape(1), picked())
-        }
-        "Gather" => of_shape(shape(0).zip(shape(1)).map(|(x, places)| {
-            // The axis that is picked from is at least 1 long.
-            let axis = node.int("axis", 0);
-            let axis = if axis < 0 { axis + x.len() as i64 } else { axis };
-            let rest = x.iter().enumerate().filter(|(i, _)| *i as i64 != axis).map(|(_, &d)| d);
-            rest.chain(places).collect()
-        })),
+        "Gather" => gathered(node, inputs),
         "MatMul" => of_shape(shape(0).zip(shape(1)).and_then(|(a, b)| product(&a, &b))),
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Where" | "Equal" | "Mod" | "And" | "Or" | "Less"
         | "Greater" | "Sum" | "Mean" => Value::with(broadcast(inputs), arithmetic(node, inputs)),
@@ -149,34 +136,7 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
         }
         // Where a tensor stands for a shape its own axes do not matter, only how many values it has.
         "Unsqueeze" | "Squeeze" => Value::with(numbers(0).map(|numbers| vec![numbers.len() as i64]), numbers(0)),
-        "Relu"
-        | "Sigmoid"
-        | "Tanh"
-        | "Exp"
-        | "Log"
-        | "Sqrt"
-        | "Neg"
-        | "Abs"
-        | "Clip"
-        | "Softmax"
-        | "Erf"
-        | "Floor"
-        | "Ceil"
-        | "Reciprocal"
-        | "Sin"
-        | "Cos"
-        | "Not"
-        | "BatchNormalization"
-        | "InstanceNormalization"
-        | "LeakyRelu"
-        | "PRelu"
-        | "HardSwish"
-        | "HardSigmoid"
-        | "Elu"
-        | "Gelu"
-        | "Mish"
-        | "Softplus"
-        | "Dropout" => of_shape(shape(0)),
+        operator if SAME.contains(&operator) => of_shape(shape(0)),
         _ => Value::default(),
     }
 }
@@ -210,7 +170,8 @@ fn resized(node: &NodeProto, inputs: &[Value]) -> Value {
     Value::of_shape(sizes)
 }
 
-/// What windows over a map of known size give: sizes that are open count as 1, and tell nothing.
+/// What windows over a map of known size give: sizes that are open count as 1, and tell nothing. `ceil_mode` is not followed:
+/// it makes one row and column more at most.
 fn windows(node: &NodeProto, x: &[i64], kernel: &[i64], channels: i64) -> Option<Vec<i64>> {
     let (sides, count) = (x.get(2..)?, kernel.len());
     if sides.len() != count || sides.iter().any(|&side| side < 2) {
@@ -259,6 +220,24 @@ fn concat(node: &NodeProto, inputs: &[Value]) -> Value {
         Some(shape)
     };
     Value::with(joined(), numbers)
+}
+
+fn gathered(node: &NodeProto, inputs: &[Value]) -> Value {
+    let [data, places] = inputs else { return Value::default() };
+    let (Some(shape), Some(of_places)) = (&data.shape, &places.shape) else { return Value::default() };
+    if shape.len() == 1 {
+        let picked = || {
+            let all = data.numbers.as_ref()?;
+            let at = |&i: &i64| all.get(if i < 0 { i + all.len() as i64 } else { i } as usize).copied();
+            places.numbers.as_ref()?.iter().map(at).collect::<Option<Vec<_>>>()
+        };
+        return Value::with(Some(of_places.clone()), picked());
+    }
+    // The axis that is picked from is at least 1 long.
+    let axis = node.int("axis", 0);
+    let axis = if axis < 0 { axis + shape.len() as i64 } else { axis };
+    let rest = shape.iter().enumerate().filter(|(i, _)| *i as i64 != axis).map(|(_, &d)| d);
+    Value::of_shape(Some(rest.chain(of_places.iter().copied()).collect()))
 }
 
 fn product(a: &[i64], b: &[i64]) -> Option<Vec<i64>> {

@@ -119,6 +119,11 @@ impl Found {
 }
 
 impl Obstacle {
+    /// Whether an importer's message, or ours, names the node.
+    pub fn is_named(&self, message: &str) -> bool {
+        names(message, &self.node)
+    }
+
     fn unknown(why: String) -> Obstacle {
         Obstacle { node: String::new(), operator: String::new(), why, place: None }
     }
@@ -139,7 +144,7 @@ fn title(graph: &GraphProto, place: usize) -> &str {
 
 fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
     let (graph, index) = (model.graph(), Index::new(model.graph()));
-    let onnx = import::trainer();
+    let (onnx, undecided) = (import::trainer(), undecided(model));
     let local = |node: &NodeProto| {
         let same = |f: &FunctionProto| (f.domain(), f.name()) == (node.domain(), node.op_type());
         model.proto.functions.iter().any(same)
@@ -147,7 +152,9 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
     let hopeless = |place: usize| {
         let node = &graph.node[place];
         let missing = !onnx.op_register.0.contains_key(node.op_type()) && !local(node);
-        let why = normalize::no_training(&index, node).or(missing.then_some("training does not know this operator"))?;
+        let why = normalize::no_training(&index, node)
+            .or(missing.then_some("training does not know this operator"))
+            .or(node.output.iter().any(|output| undecided.contains(output)).then_some(normalize::UNDECIDED))?;
         Some(Obstacle::at(graph, place, why.into()))
     };
     let mut obstacles: Vec<Obstacle> = (0..graph.node.len()).filter_map(hopeless).collect();
@@ -184,6 +191,13 @@ fn survey(model: &Model, shape: &[Option<usize>]) -> Trainable {
     }
 }
 
+/// What is given by each `If` whose branch is not known.
+fn undecided(model: &Model) -> HashSet<String> {
+    let normal = normalize::for_import(model);
+    let choices = normal.iter().flat_map(normalize::undecided);
+    choices.flat_map(|node| node.output.iter().cloned()).collect()
+}
+
 /// What an error says besides the file's name.
 fn what(error: Error) -> String {
     match error {
@@ -196,7 +210,7 @@ fn what(error: Error) -> String {
 fn blame(graph: &GraphProto, why: String) -> Obstacle {
     let named = |&place: &usize| {
         let name = title(graph, place);
-        !name.is_empty() && (why.contains(&format!("\"{name}\"")) || why.contains(&format!("node {name} (")))
+        !name.is_empty() && names(&why, name)
     };
     match (0..graph.node.len()).find(named) {
         Some(place) => {
@@ -205,6 +219,12 @@ fn blame(graph: &GraphProto, why: String) -> Obstacle {
         }
         None => Obstacle::unknown(why),
     }
+}
+
+/// Whether a message names a node, as tract or we do, not another whose name begins so.
+fn names(message: &str, node: &str) -> bool {
+    let quoted = || [format!("\"{node}\""), format!("'{node}'")].iter().any(|name| message.contains(name));
+    message.contains(&format!("node {node} (")) || quoted()
 }
 
 /// Imports for any number of images, else with wide sizes, else for one: as for training.
@@ -234,11 +254,8 @@ fn import_once(
         let graph = model.graph();
         let places: HashMap<&str, usize> = (0..graph.node.len()).map(|place| (title(graph, place), place)).collect();
         let mut obstacles: Vec<Obstacle> = Vec::new();
-        // tract forgets what the node was called.
-        let choice = changed.graph().node.iter().find(|node| node.is("If")).and_then(|node| node.output.first());
-        let choice = choice.and_then(|output| graph.node.iter().position(|node| node.output.first() == Some(output)));
         let built = Builder::new(&typed, port, batch, parameters)?.build_past(&images, |node, why| {
-            let place = origin(&places, &node.name).or(choice.filter(|_| node.op.name() == "IfThenElse"));
+            let place = origin(&places, &node.name);
             let unknown = || Obstacle::unknown(format!("{} ({}): {why}", node.name, node.op.name()));
             let obstacle = place.map_or_else(unknown, |place| Obstacle::at(graph, place, why.clone()));
             if obstacles.last().is_none_or(|last| last.place != place || place.is_none()) {

@@ -10,6 +10,10 @@ pub const STRING: i32 = 8;
 pub const BOOL: i32 = 9;
 pub const FLOAT16: i32 = 10;
 pub const DOUBLE: i32 = 11;
+pub const UINT32: i32 = 12;
+pub const UINT64: i32 = 13;
+pub const COMPLEX64: i32 = 14;
+pub const COMPLEX128: i32 = 15;
 pub const BFLOAT16: i32 = 16;
 
 /// ONNX's name of a data type, as `float16`.

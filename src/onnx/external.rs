@@ -1,6 +1,6 @@
 //! Weights that lie in other files beside the model.
 
-use super::schema::{AttributeProto, GraphProto, TensorProto};
+use super::schema::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use super::tensor::byte_len;
 use super::{Model, hex};
 use crate::error::{Error, Result};
@@ -48,14 +48,14 @@ pub fn load(model: &mut Model, folder: &Path) -> Result<()> {
     let mut found = Found::default();
     let mut result = Ok(());
     found.hash.update(&model.sha256);
-    if let Some(graph) = &mut model.proto.graph {
-        each_tensor(graph, &mut |tensor| {
-            if result.is_ok() && tensor.data_location() == 1 {
-                result = read(tensor, folder, &mut found)
-                    .map_err(|what| Error::model(&path, format!("external data of '{}': {what}", tensor.name())));
-            }
-        });
-    }
+    let mut each = |tensor: &mut TensorProto| {
+        if result.is_ok() && tensor.data_location() == 1 {
+            result = read(tensor, folder, &mut found)
+                .map_err(|what| Error::model(&path, format!("external data of '{}': {what}", tensor.name())));
+        }
+    };
+    model.proto.graph.iter_mut().for_each(|graph| each_tensor(graph, &mut each));
+    model.proto.functions.iter_mut().for_each(|function| of_nodes(&mut function.node, &mut each));
     if !found.ranges.is_empty() {
         model.sha256 = hex(&found.hash.finalize());
     }
@@ -68,7 +68,12 @@ fn each_tensor(graph: &mut GraphProto, f: &mut impl FnMut(&mut TensorProto)) {
     for sparse in &mut graph.sparse_initializer {
         sparse.values.iter_mut().chain(&mut sparse.indices).for_each(&mut *f);
     }
-    for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
+    of_nodes(&mut graph.node, f);
+}
+
+/// The same for nodes.
+fn of_nodes(nodes: &mut [NodeProto], f: &mut impl FnMut(&mut TensorProto)) {
+    for attribute in nodes.iter_mut().flat_map(|n| &mut n.attribute) {
         let AttributeProto { t, tensors, g, graphs, sparse_tensor, sparse_tensors, .. } = attribute;
         t.iter_mut().chain(tensors).for_each(&mut *f);
         for sparse in sparse_tensor.iter_mut().chain(sparse_tensors) {

@@ -1,8 +1,7 @@
 //! What the first convolution tells of the image: the order of its axes, and its channels.
 
-use super::graph::Index;
+use super::graph::{Index, readers};
 use super::schema::GraphProto;
-use std::collections::HashMap;
 
 /// They leave every axis where it is.
 const LIGHT: [&str; 10] =
@@ -14,10 +13,7 @@ const MOST: usize = 64;
 /// something else comes first.
 pub fn convolution(graph: &GraphProto, input: &str) -> Option<(usize, bool)> {
     let index = Index::new(graph);
-    let mut users: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (place, node) in graph.node.iter().enumerate() {
-        node.input.iter().for_each(|value| users.entry(value).or_default().push(place));
-    }
+    let users = readers(graph);
     let (mut open, mut last) = (vec![(input, false)], None);
     for _ in 0..MOST {
         let Some((value, turned)) = open.pop() else { break };

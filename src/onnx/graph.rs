@@ -152,16 +152,25 @@ fn take(graph: &GraphProto, taken: &mut HashSet<String>) {
     taken.extend(graph.input.iter().chain(&graph.output).map(|v| v.name().to_string()));
     for node in &graph.node {
         taken.extend(node.output.iter().chain(&node.name).cloned());
-        node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).for_each(|inner| take(inner, taken));
+        inner_graphs(node).for_each(|inner| take(inner, taken));
     }
 }
 
 /// The values that a node reads: its inputs, and what graphs inside it (`If`, `Loop`) may take from outside. Names that
 /// belong to an inner graph come along: they match nothing outside, since ONNX's names are unique.
 pub fn reads(node: &NodeProto) -> Box<dyn Iterator<Item = &str> + '_> {
-    let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
-    let captured = inner.flat_map(|g| g.node.iter().flat_map(reads).chain(g.output.iter().map(|o| o.name())));
+    let captured =
+        inner_graphs(node).flat_map(|g| g.node.iter().flat_map(reads).chain(g.output.iter().map(|o| o.name())));
     Box::new(node.input.iter().map(String::as_str).chain(captured))
+}
+
+/// The places of the nodes that read each value, graphs inside them included.
+pub fn readers(graph: &GraphProto) -> HashMap<&str, Vec<usize>> {
+    let mut found: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, node) in graph.node.iter().enumerate() {
+        reads(node).for_each(|value| found.entry(value).or_default().push(place));
+    }
+    found
 }
 
 /// The graphs inside a node.

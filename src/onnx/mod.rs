@@ -95,8 +95,7 @@ impl Model {
 
     /// The version of the default operator set.
     pub fn opset(&self) -> i64 {
-        let default = |o: &&schema::OperatorSetIdProto| matches!(o.domain(), "" | "ai.onnx");
-        self.proto.opset_import.iter().find(default).map_or(0, |o| o.version())
+        opset(&self.proto.opset_import).unwrap_or(0)
     }
 
     /// The file as bytes.
@@ -131,6 +130,11 @@ impl Model {
         let stored: std::collections::HashSet<&str> = self.graph().initializer.iter().map(|t| t.name()).collect();
         self.graph().input.iter().filter(move |i| !stored.contains(i.name()))
     }
+}
+
+/// The version of the default operator set among these.
+fn opset(imports: &[schema::OperatorSetIdProto]) -> Option<i64> {
+    imports.iter().find(|o| matches!(o.domain(), "" | "ai.onnx")).map(|o| o.version())
 }
 
 fn add(hash: &mut Sha256, messages: &[impl Message]) {

@@ -29,16 +29,20 @@ pub fn check(tensor: &TensorProto) -> Result<(), String> {
             Err(format!("it stores {} bytes, its shape {:?} needs {expected}", raw.len(), tensor.dims))
         };
     }
-    // Packed narrow types share an int32 in ways that differ by type: only the plain ones are counted.
-    let stored = match tensor.data_type() {
-        data_type::FLOAT => tensor.float_data.len(),
-        data_type::DOUBLE => tensor.double_data.len(),
-        data_type::INT64 => tensor.int64_data.len(),
-        data_type::STRING => tensor.string_data.len(),
-        data_type::INT32 | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::BOOL => tensor.int32_data.len(),
-        data_type::UINT8 | data_type::INT8 => tensor.int32_data.len(),
-        other if data_type::bits(other).is_some() => return Ok(()),
-        other => return Err(format!("its data type {other} does not exist")),
+    let (stored, count) = match tensor.data_type() {
+        data_type::FLOAT => (tensor.float_data.len(), count),
+        data_type::COMPLEX64 => (tensor.float_data.len(), count.saturating_mul(2)),
+        data_type::DOUBLE => (tensor.double_data.len(), count),
+        data_type::COMPLEX128 => (tensor.double_data.len(), count.saturating_mul(2)),
+        data_type::INT64 => (tensor.int64_data.len(), count),
+        data_type::UINT32 | data_type::UINT64 => (tensor.uint64_data.len(), count),
+        data_type::STRING => (tensor.string_data.len(), count),
+        other => match data_type::bits(other) {
+            // Values of less than a byte share one, and each byte takes an int32.
+            Some(1..8) => (tensor.int32_data.len(), byte_len(tensor)?),
+            Some(_) => (tensor.int32_data.len(), count),
+            None => return Err(format!("its data type {other} does not exist")),
+        },
     };
     if stored as u64 == count {
         Ok(())

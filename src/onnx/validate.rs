@@ -1,7 +1,9 @@
 //! What must hold before anything else looks at a model. Files come from strangers.
 
+mod inside;
+
 use super::graph::{Index, graph_tensors, node_tensors, reads};
-use super::schema::GraphProto;
+use super::schema::{GraphProto, NodeProto};
 use super::tensor;
 use super::{Model, batch, normalize::functions, rounds};
 use crate::error::{Error, Result};
@@ -39,7 +41,9 @@ fn checked(model: &Model) -> Result<Vec<usize>> {
     }
     functions::check(&model.proto).map_err(error)?;
     rounds::check(&model.proto).map_err(error)?;
-    check(model.graph()).map_err(error)
+    let order = check(model.graph()).map_err(error)?;
+    inside::check(&model.proto).map_err(error)?;
+    Ok(order)
 }
 
 fn check(graph: &GraphProto) -> std::result::Result<Vec<usize>, String> {
@@ -72,16 +76,16 @@ fn check(graph: &GraphProto) -> std::result::Result<Vec<usize>, String> {
     if graph.output.is_empty() {
         return Err("the graph has no output".into());
     }
-    order(graph, &index)
+    order(&graph.node, |value| index.producer_index(value))
 }
 
 /// Kahn's algorithm: what cannot be ordered stands on a cycle, or behind one. Of the nodes that could come next the first in
-/// the file does.
-fn order(graph: &GraphProto, index: &Index) -> std::result::Result<Vec<usize>, String> {
-    let mut users = vec![Vec::new(); graph.node.len()];
-    let mut waiting = vec![0usize; graph.node.len()];
-    for (i, node) in graph.node.iter().enumerate() {
-        for from in reads(node).filter_map(|v| index.producer_index(v)) {
+/// the list does.
+fn order(nodes: &[NodeProto], producer: impl Fn(&str) -> Option<usize>) -> std::result::Result<Vec<usize>, String> {
+    let mut users = vec![Vec::new(); nodes.len()];
+    let mut waiting = vec![0usize; nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        for from in reads(node).filter_map(&producer) {
             users[from].push(i);
             waiting[i] += 1;
         }
@@ -98,7 +102,7 @@ fn order(graph: &GraphProto, index: &Index) -> std::result::Result<Vec<usize>, S
         }
     }
     match waiting.iter().position(|&n| n > 0) {
-        Some(i) => Err(format!("node {} depends on its own output", graph.node[i].label())),
+        Some(i) => Err(format!("node {} depends on its own output", nodes[i].label())),
         None => Ok(order),
     }
 }

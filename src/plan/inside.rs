@@ -138,7 +138,7 @@ fn advise(model: &Model, error: Error, backend: &Backend, input: &Input) -> Erro
     let more = |tensor: &String| tail(model, &Extent::Behind(tensor.clone())).is_ok_and(|tail| tail.depths.len() > 2);
     let told = trainable(model, input, || Some(backend.clone()));
     // In the importer's words or ours: as `inspect` has it.
-    let is_told = |o: &&Obstacle| what.contains(&o.node) || what.contains(&format!("'{}' (", o.operator));
+    let is_told = |o: &&Obstacle| o.is_named(&what) || what.contains(&format!("'{}' (", o.operator));
     let named = told.obstacles.iter().filter(|o| !o.node.is_empty()).find(is_told);
     let what = named.map_or(what.clone(), |Obstacle { node, operator, why, .. }| {
         format!("it cannot be trained inside: node '{node}' ({operator}): {why}")

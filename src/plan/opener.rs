@@ -49,6 +49,11 @@ impl<'a> Opener<'a> {
     pub(super) fn batch(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
         let Some(fixed) = input.batch else { return self.declared_free(model, input, notes) };
         let Ok(before) = self.open(model, &Pooling::None, input) else { return Ok(None) };
+        if is_large(input) {
+            notes
+                .push(format!("the model's batch stays fixed at {fixed}: its images are too large to try others with"));
+            return Ok(Some(before));
+        }
         match self.freed(before, model, input, fixed) {
             Ok(freed) => {
                 notes.push(format!("the fixed batch of {fixed} became free (checked at batches of 1 and 3)"));
@@ -101,7 +106,7 @@ impl<'a> Opener<'a> {
     /// As [`Opener::batch`] where the file says that any batch will do: exporters say so of graphs that insist on one.
     fn declared_free(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
         if let Ok(mut engine) = self.open(model, &Pooling::None, input) {
-            if 3 * input.len() > MOST_VALUES {
+            if is_large(input) {
                 return Ok(Some(engine));
             }
             if let Ok(rows) = tried(&mut *engine, input, 3)
@@ -197,6 +202,11 @@ impl<'a> Opener<'a> {
         let what = format!("with a new head for 2 classes it gives {:?} for one image", rows.shape());
         Err(Error::model(&model.path, what))
     }
+}
+
+/// Whether three images take more memory than a trial is worth.
+fn is_large(input: &Input) -> bool {
+    3 * input.len() > MOST_VALUES
 }
 
 /// Whether the first image alone gives something else than among `three`: normalisation by the batch, or quantisation to

@@ -3,12 +3,14 @@
 use super::preprocessing::{self, Sourced};
 use super::{Input, PlanOptions, evidence, extra, size};
 use crate::error::{Error, Result};
+use crate::graph;
+use crate::onnx::Model;
 use crate::onnx::cut::{self, Classifier, Cut};
 use crate::onnx::graph::Index;
 use crate::onnx::normalize::{branches, functions, halves, names, softmax};
 use crate::onnx::schema::TypeProto;
+use crate::onnx::surgery::{self, Pooling};
 use crate::onnx::validate::validate;
-use crate::onnx::{Model, surgery};
 
 /// What the file and the user's wishes decide, and what it took.
 pub struct Settled {
@@ -63,6 +65,8 @@ pub fn settle(
         (input, preprocessing) = (other, sourced);
     }
     let stored = extra::store(model, &input);
+    let frozen = surgery::backbone(model, &cut, &Pooling::None);
+    graph::room(&frozen, &input.axes()).map_err(|what| Error::model(&model.path, what))?;
     Ok(Settled { input, preprocessing, cut, changes: Changes { widened, inlined, sized, stored } })
 }
 
@@ -72,44 +76,49 @@ pub(super) fn is_tensor(model: &Model, output: &str) -> bool {
     declared.is_none_or(|declared| declared.tensor_type.is_some() || *declared == TypeProto::default())
 }
 
-/// [`cut::find`], in the nodes of functions and of stored conditions' branches too where the graph itself shows no classifier:
-/// `model` is then, and where `true` says so, a graph without those. A softmax that is written out at its end becomes one node.
+/// [`cut::find`], in the nodes of functions and of stored conditions' branches too where the graph itself shows no classifier,
+/// or no such tensor: `model` is then, and where `true` says so, a graph without those. An activation that is written out at
+/// its end becomes one node.
 pub(super) fn find(
     model: &mut Model,
     output: Option<&str>,
     at: Option<&str>,
 ) -> std::result::Result<(Cut, bool), String> {
-    if let Some(graph) = model.proto.graph.as_mut().filter(|_| at.is_none()) {
-        softmax::join(graph);
-    }
-    let cut = cut::find(model.graph(), output, at)?;
+    let cut = search(model, output, at);
     let branches = model.graph().node.iter().any(|node| node.is("If"));
     let plain = model.proto.functions.is_empty() && !branches;
-    if cut.classifier != Classifier::None || at.is_some() || plain {
-        return Ok((cut, false));
+    if plain || cut.as_ref().is_ok_and(|cut| cut.classifier != Classifier::None) {
+        return cut.map(|cut| (cut, false));
     }
     let mut flat = model.clone();
-    let inner = flatten(&mut flat).and_then(|()| cut::find(flat.graph(), output, None));
+    let inner = flatten(&mut flat).and_then(|()| search(&mut flat, output, at));
     match inner {
-        Ok(inner) if inner.classifier != Classifier::None => {
+        Ok(inner) if inner.classifier != Classifier::None || cut.is_err() => {
             *model = flat;
             Ok((inner, true))
         }
-        _ => Ok((cut, false)),
+        _ => cut.map(|cut| (cut, false)),
     }
 }
 
-/// Functions' nodes, and those of the branches that stored conditions choose, become the graph's own. What they read of each
-/// other was nobody's to check before.
+fn search(model: &mut Model, output: Option<&str>, at: Option<&str>) -> std::result::Result<Cut, String> {
+    if at.is_none() {
+        softmax::join(&mut model.proto);
+    }
+    cut::find(model.graph(), output, at)
+}
+
+/// Functions' nodes, and those of the branches that stored conditions choose, become the graph's own; its others stay as they
+/// came. What they read of each other was nobody's to check before.
 fn flatten(model: &mut Model) -> std::result::Result<(), String> {
     functions::inline(&mut model.proto)?;
     if model.graph().node.iter().any(|node| node.is("If")) {
+        let before = model.graph().clone();
         names::unique(&mut model.proto)?;
         branches::take(&mut model.proto)?;
+        model.proto.graph.iter_mut().for_each(|graph| names::restore(graph, &before));
     }
-    validate(model).map_err(|error| error.to_string())?;
-    model.proto.graph.iter_mut().for_each(softmax::join);
-    Ok(())
+    validate(model).map_err(|error| error.to_string())
 }
 
 impl Settled {
@@ -117,8 +126,7 @@ impl Settled {
     pub fn changes(&self) -> impl Iterator<Item = &str> {
         let widened = "the file's bfloat16 is exported as float32, which ONNX Runtime can run on a CPU";
         let widened = self.changes.widened.then_some(widened);
-        let inlined =
-            "the classifier lies inside a function or a branch: the exported file has the nodes of those in its graph";
+        let inlined = "what is replaced lies inside a function or a branch: the exported file has the nodes of those in its graph";
         let inlined = self.changes.inlined.then_some(inlined);
         widened
             .into_iter()

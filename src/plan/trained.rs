@@ -58,9 +58,11 @@ impl Trained {
         let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
         let contract = contract.and_then(|json| json.ok()).unwrap_or_default();
         let bad = |what: String| Error::model(path, what);
-        let found = settled::find(&mut model, contract["output"].as_str(), None).map_err(bad)?.0;
+        // What is looked through for the output's meaning is a copy: the file runs as it is.
+        let mut known = model.clone();
+        let found = settled::find(&mut known, contract["output"].as_str(), None).map_err(bad)?.0;
         let stated = serde_json::from_value(contract["activation"].clone()).ok();
-        let activation = stated.unwrap_or_else(|| Activation::of(model.graph(), &found));
+        let activation = stated.unwrap_or_else(|| Activation::of(known.graph(), &found));
         let ours = contract["classes"].is_array();
         let baked = preprocessing::is_baked(&model);
         let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();

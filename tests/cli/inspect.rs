@@ -105,7 +105,15 @@ fn inspect_finds_the_size_and_the_problems_that_a_plan_would() {
     graph.node.iter_mut().find(|node| node.is("Conv")).unwrap().input[0] = "image".into();
     graph.initializer.push(initializer("image", &[1, 3, 8, 8], [0.5; 192], data_type::FLOAT));
     place.write("constant.onnx", model.to_bytes().unwrap());
-    for (file, words) in [("constant.onnx", "does not depend on the image"), ("opset6.onnx", "its opset is 6")] {
+    // Twelve GiB for an image.
+    let times = adapt::onnx::tensor::integers("times", &[1, 1, 1 << 12, 1 << 12]);
+    with_nodes(&place, "x", &[("Tile", &["x", "times"], "tiled")], vec![times]);
+    fs::rename(place.path("other.onnx"), place.path("vast.onnx")).unwrap();
+    for (file, words) in [
+        ("constant.onnx", "does not depend on the image"),
+        ("opset6.onnx", "its opset is 6"),
+        ("vast.onnx", "node tiled (Tile): it makes a tensor of shape [1, 3, 32768, 32768], which is too large"),
+    ] {
         if file == "opset6.onnx" {
             fs::copy(golden("onnx/opset6.onnx"), place.path(file)).unwrap();
         }

@@ -5,11 +5,12 @@ use super::cases::CASES;
 use super::values::Case;
 use super::{check, parts};
 use adapt::graph::{self, Program};
-use adapt::onnx::schema::{AttributeProto, NodeProto};
+use adapt::onnx::schema::{AttributeProto, NodeProto, ValueInfoProto};
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// Runs a case at batches of 1 and 3: outputs against ONNX Runtime, gradients against central differences. Gives the
 /// program's operators.
@@ -162,6 +163,30 @@ fn huge_sizes_are_refused_before_they_are_made() {
         let error = Program::import(&graph.model(&output), &[]).err().expect(operator).to_string();
         assert!(error.contains("too large") && error.contains(&format!("({operator})")), "{operator}: {error}");
     }
+}
+
+/// Who reads each shape is looked for once.
+#[test]
+fn many_nodes_that_ask_for_the_batch_are_no_trouble() {
+    let mut graph = Graph::new(1);
+    graph.input(&[1, 4]);
+    let zero = graph.integers(&[0]);
+    let ask = |graph: &mut Graph| {
+        let all = graph.node("Shape", &["x"], &[]);
+        graph.node("Gather", &[&all, &zero], &[])
+    };
+    let counts: Vec<String> = (0..40_000).map(|_| ask(&mut graph)).collect();
+    let counts: Vec<&str> = counts.iter().map(String::as_str).collect();
+    let all = graph.node("Concat", &counts, &[int("axis", 0)]);
+    let start = graph.node("Relu", &["x"], &[]);
+    let output = graph.node("Expand", &[&start, &all], &[]);
+    let model = graph.model(&output);
+    let input = ValueInfoProto { name: Some(start), ..model.graph().input[0].clone() };
+    let began = Instant::now();
+    let part = graph::behind(&model, input).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(part.graph().node.len(), 80_002);
+    assert!(part.graph().node.iter().all(|node| node.input.iter().all(|input| input != "x")));
 }
 
 /// `x` reshaped to its own first size, on which these operators have been tried in turn.

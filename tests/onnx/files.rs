@@ -3,9 +3,13 @@
 use crate::common::golden;
 use crate::open;
 use adapt::onnx::schema::dimension::Value::DimValue;
-use adapt::onnx::schema::{ModelProto, StringStringEntryProto, TensorProto};
+use adapt::onnx::schema::{
+    AttributeProto, FunctionProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto,
+};
+use adapt::onnx::surgery::{size, tensor_type};
+use adapt::onnx::tensor::initializer;
 use adapt::onnx::weights::Merged;
-use adapt::onnx::{Model, metadata, weights};
+use adapt::onnx::{Model, data_type, metadata, weights};
 use adapt::plan::labels;
 use bytes::Bytes;
 use prost::Message;
@@ -59,6 +63,21 @@ fn sizes_of_zero_are_any() {
     assert_eq!(model.graph().input[0].dimensions().unwrap(), ["N", "3", "?", "8"]);
 }
 
+/// As the regions of a `Resize` that has none, which old files list among the inputs.
+#[test]
+fn what_is_stored_empty_stays_empty() {
+    let mut proto = open("old_ir").proto;
+    let graph = proto.graph.as_mut().unwrap();
+    let info = |name: &str| {
+        let r#type = Some(tensor_type(data_type::FLOAT, vec![size(0)]));
+        ValueInfoProto { name: Some(name.into()), r#type, ..Default::default() }
+    };
+    graph.initializer.push(initializer("regions", &[0], [], data_type::FLOAT));
+    graph.input.push(info("regions"));
+    graph.value_info.push(info("none"));
+    assert!(Model::from_bytes("<test>", proto.encode_to_vec()).unwrap().proto == proto);
+}
+
 /// A copy of tiny_external.onnx, with one entry of where its weights lie replaced.
 fn external(folder: &Path, key: &str, value: Option<&str>) -> Result<Model, adapt::Error> {
     let mut proto = ModelProto::decode(&fs::read(golden("tiny_external.onnx")).unwrap()[..]).unwrap();
@@ -88,6 +107,23 @@ fn external_data_is_read_into_the_model() {
     assert!(proto.graph.take().unwrap().initializer.iter().all(|t| t.external_data.is_empty()));
     let moved = external(folder.path(), "location", Some("./sub/w.bin")).unwrap();
     assert_ne!(values(&moved), values(&plain), "without the offset it is other bytes");
+}
+
+#[test]
+fn external_data_of_functions_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    fs::copy(golden("tiny_weights.bin"), folder.path().join("tiny_weights.bin")).unwrap();
+    let mut proto = ModelProto::decode(&fs::read(golden("tiny_external.onnx")).unwrap()[..]).unwrap();
+    let tensor = proto.graph.as_ref().unwrap().initializer.iter().find(|t| t.data_location() == 1).unwrap().clone();
+    let value = AttributeProto { name: Some("value".into()), r#type: Some(4), t: Some(tensor), ..Default::default() };
+    let (op_type, output) = (Some("Constant".into()), vec!["y".to_string()]);
+    let node = vec![NodeProto { op_type, output: output.clone(), attribute: vec![value], ..Default::default() }];
+    proto.functions.push(FunctionProto { name: Some("F".into()), node, output, ..Default::default() });
+    fs::write(&path, proto.encode_to_vec()).unwrap();
+    let model = Model::open(&path).unwrap();
+    let stored = model.graph().initializer.iter().find(|t| t.name() == "h").unwrap();
+    assert_eq!(model.proto.functions[0].node[0].attribute[0].t.as_ref().unwrap(), stored);
 }
 
 #[test]

@@ -247,9 +247,45 @@ fn a_classifier_inside_a_function_is_found() {
     let inputs: Vec<&str> = called.iter().map(String::as_str).collect();
     proto.functions.push(function("Head", &inputs, &[&output], vec![inner], &[("", 17)]));
     proto.opset_import.push(OperatorSetIdProto { domain: Some("local".into()), version: Some(1) });
-    let mut model = Model::from_bytes("<test>", proto.encode_to_vec()).unwrap();
+    let original = Model::from_bytes("<test>", proto.encode_to_vec()).unwrap();
+    let mut model = original.clone();
     let options = PlanOptions { preprocess: Some("raw01,resize=8x8,crop=none".parse().unwrap()), ..Default::default() };
     let (plan, _) = Plan::make(&mut model, &RUNTIME, &options, &silent).unwrap();
     assert!(plan.classifier != Classifier::None && plan.notes.iter().any(|note| note.contains("inside a function")));
     assert!(model.proto.functions.is_empty());
+}
+
+/// A tensor that `inspect` lists is one to cut at.
+#[test]
+fn a_tensor_inside_a_function_is_a_cut_and_an_output() {
+    let mut g = Graph::new(8);
+    g.input(&[1, 3, 8, 8]);
+    let (conv, head) = (g.weight(&[6, 3, 3, 3]), g.weight(&[6, 4]));
+    let mut original = g.model("out");
+    original.proto.opset_import.push(OperatorSetIdProto { domain: Some("local".into()), version: Some(1) });
+    let call = local(node("Net", &["x", &conv, &head], "out", vec![]));
+    graph(&mut original).node.push(NodeProto { name: Some("net".into()), ..call });
+    let body = vec![
+        node("Conv", &["a", "w"], "c", vec![]),
+        node("GlobalAveragePool", &["c"], "g", vec![]),
+        node("Flatten", &["g"], "f", vec![]),
+        node("MatMul", &["f", "h"], "r", vec![]),
+    ];
+    original.proto.functions = vec![function("Net", &["a", "w", "h"], &["r"], body, &[("", 17)])];
+    let settled = |cut: Option<&str>, output: Option<&str>| {
+        let (cut, output) = (cut.map(String::from), output.map(String::from));
+        let options = PlanOptions { cut, output, ..Default::default() };
+        let mut model = original.clone();
+        let settled = adapt::plan::settle(&mut model, &options, |_, _, _| true);
+        settled.map(|settled| settled.cut.tensor).map_err(|error| error.to_string())
+    };
+    for (cut, output, found) in [
+        (None, None, "net/f"),
+        (Some("net/f"), None, "net/f"),
+        (Some("net/c"), None, "net/c"),
+        (None, Some("net/f"), "net/f"),
+    ] {
+        assert_eq!(settled(cut, output).as_deref(), Ok(found));
+    }
+    assert!(settled(Some("net/nowhere"), None).unwrap_err().contains("no node of the model computes a tensor"));
 }

@@ -1,16 +1,19 @@
 //! What a plan finds out by trying: the batch that works, the head's type, and that the adapted model runs at all; and
 //! what it reads from the graph where nothing can be tried.
 
+use crate::build::int;
 use crate::cases::{computes, features, head};
 use crate::common::{golden, onnx_runtime, tract};
 use crate::open;
+use crate::support::node;
 use adapt::Error;
 use adapt::data::{Color, Layout};
 use adapt::engine::Backend;
-use adapt::onnx::Model;
 use adapt::onnx::cut::Classifier;
-use adapt::onnx::schema::data_type;
+use adapt::onnx::schema::{ValueInfoProto, data_type};
 use adapt::onnx::surgery::Pooling;
+use adapt::onnx::tensor::integers;
+use adapt::onnx::{Model, batch};
 use adapt::plan::{Activation, Plan, PlanOptions, Trained, probe};
 use adapt::progress::silent;
 use adapt::report::Adapted;
@@ -147,6 +150,35 @@ fn a_final_activation_is_known_behind_any_layer() {
         let adapted = adapted(&model, &plan);
         assert_eq!((adapted.activation, adapted.output.as_str()), (activation, "logits"), "{name}");
         computes(name, &model, &plan, &adapted, 2, 1e-5);
+    }
+}
+
+/// What leaves the images no axis is no part of the features, whatever is done to single values behind it.
+#[test]
+fn features_have_a_row_for_each_image() {
+    for (operator, axes) in [("Squeeze", &[][..]), ("Squeeze", &[-4, -2, -1]), ("Reshape", &[-1]), ("Flatten", &[])] {
+        for last in [&[][..], &["Identity"], &["Cast"], &["Relu"], &["Relu", "Identity"]] {
+            let mut model = batch::fix(&open("gemm_transb1"), "x");
+            let graph = model.proto.graph.as_mut().unwrap();
+            graph.node.truncate(3);
+            let mut nodes = vec![node(operator, &["pool"], "joined", vec![])];
+            if !axes.is_empty() {
+                nodes[0].input.push("axes".into());
+                graph.initializer.push(integers("axes", axes));
+            } else if operator == "Flatten" {
+                nodes[0].attribute.push(int("axis", -4));
+            }
+            for (i, name) in last.iter().enumerate() {
+                let attributes = if *name == "Cast" { vec![int("to", 1)] } else { vec![] };
+                nodes.push(node(name, &[&nodes[i].output[0].clone()], &format!("v{i}"), attributes));
+            }
+            graph.output[0] =
+                ValueInfoProto { name: Some(nodes.last().unwrap().output[0].clone()), ..Default::default() };
+            graph.node.extend(nodes);
+            let plan = plan_in(&onnx_runtime(), &mut model, None).unwrap_or_else(|error| panic!("{error}"));
+            let found = (plan.cut.as_str(), plan.input.batch, plan.features);
+            assert_eq!(found, ("pool", None, 6), "{operator} {axes:?} {last:?}");
+        }
     }
 }
 

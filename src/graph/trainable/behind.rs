@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::{Found, import_any};
 use crate::guard::gave_up;
 use crate::onnx::cut::Cut;
-use crate::onnx::graph::{Index, reads};
+use crate::onnx::graph::{Index, readers, reads};
 use crate::onnx::schema::{GraphProto, NodeProto, ValueInfoProto};
 use crate::onnx::{Model, surgery};
 use std::collections::{HashMap, HashSet};
@@ -106,10 +106,13 @@ fn asking_for_the_batch(graph: &GraphProto) -> Vec<usize> {
         let place = node.input.get(1).and_then(|place| index.integers(place));
         node.is("Gather") && node.int("axis", 0) == 0 && place.is_some_and(|place| place == [0])
     };
+    let users = readers(graph);
+    let given: HashSet<&str> = graph.output.iter().map(|output| output.name()).collect();
     let asks_no_more = |place: &usize| {
-        let shape = &graph.node[*place].output;
-        let mut users = graph.node.iter().filter(|node| reads(node).any(|value| shape.iter().any(|s| s == value)));
-        users.all(first) && !graph.output.iter().any(|output| shape.iter().any(|s| s == output.name()))
+        graph.node[*place].output.iter().all(|shape| {
+            let mut users = users.get(shape.as_str()).into_iter().flatten();
+            users.all(|&user| first(&graph.node[user])) && !given.contains(shape.as_str())
+        })
     };
     (0..graph.node.len()).filter(|&place| of_the_image(&graph.node[place])).filter(asks_no_more).collect()
 }

@@ -7,7 +7,7 @@ use super::Model;
 use super::graph::{Index, Names};
 use super::schema::{Dimension, GraphProto, NodeProto, TensorShapeProto, ValueInfoProto, dimension};
 use super::surgery::symbol;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use trace::Trace;
 
 /// The shapes of a model's tensors, by name.
@@ -87,13 +87,24 @@ pub fn fix(model: &Model, input: &str) -> Model {
     model
 }
 
-/// Lets a batch that is declared as 0 be any, and other sizes of inputs: MXNet's exporter means that.
+/// Lets a batch that is declared as 0 be any, and other sizes of inputs: MXNet's exporter means that. Of stored tensors,
+/// which old files list as inputs too, a size of 0 is true, and of inner ones where no input has one.
 pub fn free_zero(graph: &mut GraphProto) {
     let zero = Some(dimension::Value::DimValue(0));
-    let shapes = graph.input.iter_mut().filter_map(|value| value.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut());
-    let sizes = shapes.flat_map(|shape| shape.dim.iter_mut().skip(1));
-    sizes.filter(|size| size.value == zero).for_each(|size| size.value = None);
-    let declared = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
+    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
+    let fed = graph.input.iter_mut().filter(|input| !stored.contains(input.name()));
+    let mut freed = false;
+    for shape in fed.filter_map(|value| value.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut()) {
+        for (place, size) in shape.dim.iter_mut().enumerate().filter(|(_, size)| size.value == zero) {
+            freed = true;
+            match place {
+                0 => *size = symbol("N"),
+                _ => size.value = None,
+            }
+        }
+    }
+    let inside = graph.value_info.iter_mut().filter(|_| freed);
+    let declared = graph.output.iter_mut().chain(inside);
     let shapes = declared.filter_map(|value| value.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut());
     let firsts = shapes.filter_map(|shape| shape.dim.first_mut());
     firsts.filter(|first| first.value == zero).for_each(|first| *first = symbol("N"));

@@ -1,14 +1,17 @@
 //! Where the backbone ends and the classifier begins.
 
 mod bytes;
+mod embedding;
 mod joined;
 mod layer;
 mod walk;
 
 use super::graph::Index;
 use super::schema::{GraphProto, data_type};
+use embedding::embedding;
 use serde::{Deserialize, Serialize};
-use walk::{Walk, embedding, float_type, walk};
+use walk::{Walk, float_type, walk};
+pub(in crate::onnx) use walk::{data_inputs, leaves_meaning};
 
 /// What stands behind a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

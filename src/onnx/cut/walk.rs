@@ -2,8 +2,9 @@
 
 use super::super::graph::Index;
 use super::super::schema::{GraphProto, NodeProto, data_type};
+use super::embedding::embedding;
 use super::layer::{Layer, linear, whole_map};
-use super::{Classifier, Cut, bytes, joined};
+use super::{Classifier, Cut, joined};
 
 pub(super) const ACTIVATIONS: [&str; 3] = ["Softmax", "LogSoftmax", "Sigmoid"];
 pub(super) const SHAPE_ONLY: [&str; 5] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"];
@@ -30,16 +31,21 @@ pub(super) const PASSED: [&str; 11] = [
     "Gather",
 ];
 /// What may follow a final activation and leaves its meaning.
-const HARMLESS: [&str; 4] = ["Dropout", "Clip", "QuantizeLinear", "DequantizeLinear"];
+const HARMLESS: [&str; 6] = ["Dropout", "Clip", "Max", "Min", "QuantizeLinear", "DequantizeLinear"];
 /// Cuts that are listed: more help nobody.
 const MOST: usize = 32;
 /// What stands behind layers inside a network. A last linear layer with one of these behind it, and no final
 /// activation, makes an embedding, not scores of classes.
-pub(super) const HIDDEN: [&str; 9] =
-    ["BatchNormalization", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Tanh", "Elu", "Selu", "Softsign"];
+pub(super) const HIDDEN: [&str; 11] =
+    ["BatchNormalization", "Clip", "Max", "Min", "LeakyRelu", "PRelu", "HardSwish", "Tanh", "Elu", "Selu", "Softsign"];
 
 pub(super) fn is_any(node: &NodeProto, names: &[&str]) -> bool {
     names.contains(&node.computes())
+}
+
+/// Whether a node may follow a final activation: whatever it does to the values, they mean the same.
+pub(in crate::onnx) fn leaves_meaning(node: &NodeProto) -> bool {
+    [&HARMLESS[..], &SHAPE_ONLY, &CARRIED, &DECISIONS].iter().any(|names| is_any(node, names))
 }
 
 /// What a walk back from an output finds.
@@ -96,8 +102,7 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
         tokens.extend(joined::token(index, node).filter(|_| found.is_empty() && tokens.is_empty()));
         pooled |= is_any(node, &POOLS);
         hidden |= is_any(node, &HIDDEN);
-        let light =
-            [&HARMLESS[..], &SHAPE_ONLY, &CARRIED, &ACTIVATIONS, &DECISIONS].iter().any(|names| is_any(node, names));
+        let light = leaves_meaning(node) || is_any(node, &ACTIVATIONS);
         bare &= light;
         normed &= light || node.is("BatchNormalization");
         value = input;
@@ -172,37 +177,6 @@ fn may_follow(node: &NodeProto) -> bool {
     is_any(node, &POOLS) || is_any(node, &PASSED) || is_any(node, &HIDDEN)
 }
 
-/// A value as features, where no layer is known that the new head replaces. What puts the images of a batch into one row
-/// is no part of them.
-pub(super) fn embedding<'a>(index: &Index<'a>, output: &str, mut tensor: &'a str) -> Cut {
-    while let Some(node) = index.producer(tensor).filter(|node| joins_images(index, node)) {
-        tensor = &node.input[0];
-    }
-    let declared = float_type(index.graph, tensor).or_else(|| float_type(index.graph, output));
-    Cut {
-        output: output.into(),
-        classifier: Classifier::None,
-        data_type: declared.unwrap_or(data_type::FLOAT),
-        dequantize: bytes::made(index, tensor),
-        ..Cut::at(tensor)
-    }
-}
-
-/// Whether a node leaves no axis to the images: files that were made for one image end so.
-fn joins_images(index: &Index, node: &NodeProto) -> bool {
-    let numbers = |name: &str| {
-        let stored = node.input.get(1).and_then(|value| index.integers(value));
-        stored.or_else(|| node.attr(name).map(|a| a.ints.clone())).unwrap_or_default()
-    };
-    match node.op_type() {
-        _ if node.input.is_empty() || !is_any(node, &SHAPE_ONLY) => false,
-        "Reshape" => numbers("shape").len() == 1,
-        "Squeeze" => node.input.len() < 2 && numbers("axes").is_empty() || numbers("axes").contains(&0),
-        "Flatten" => node.int("axis", 1) == 0,
-        _ => false,
-    }
-}
-
 /// The shape that the graph declares for a tensor.
 fn declared(index: &Index, tensor: &str) -> Option<Vec<Option<u64>>> {
     let info = index.graph.output.iter().chain(&index.graph.value_info).find(|v| v.name() == tensor)?;
@@ -245,7 +219,7 @@ pub(super) fn float_type(graph: &GraphProto, tensor: &str) -> Option<i32> {
 }
 
 /// The inputs that are not stored, nor computed from stored tensors alone.
-pub(super) fn data_inputs<'a>(index: &Index, node: &'a NodeProto) -> Vec<&'a str> {
+pub(in crate::onnx) fn data_inputs<'a>(index: &Index, node: &'a NodeProto) -> Vec<&'a str> {
     let mut inputs = node.input.iter().map(String::as_str);
     if let [table, places] = &node.input[..]
         && node.is("Gather")

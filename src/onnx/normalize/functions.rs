@@ -1,9 +1,10 @@
 //! Model-local functions as the nodes that they stand for.
 
-use super::super::graph::Names;
+use super::super::graph::{Names, inner_graphs};
 use super::super::schema::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 use super::opsets::means_the_same;
 use super::{inner, node, opset};
+use crate::onnx;
 use prost::Message;
 use std::collections::HashMap;
 
@@ -77,7 +78,7 @@ impl<'a> Sizes<'a> {
         let mut open: Vec<&NodeProto> = nodes.iter().collect();
         while let Some(node) = open.pop() {
             total.references += node.attribute.iter().filter(|a| !a.ref_attr_name().is_empty()).count();
-            open.extend(node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).flat_map(|g| &g.node));
+            open.extend(inner_graphs(node).flat_map(|g| &g.node));
             let key = called(node);
             let Some(&function) = self.table.get(&key) else { continue };
             let name = function.name();
@@ -151,7 +152,7 @@ impl Inliner<'_> {
 
     /// The nodes that a call stands for.
     fn body(&mut self, function: &FunctionProto, call: &NodeProto) -> Result<Vec<NodeProto>, String> {
-        let own = function.opset_import.iter().find(|o| matches!(o.domain(), "" | "ai.onnx")).map(|o| o.version());
+        let own = onnx::opset(&function.opset_import);
         let lasting = |own: &i64| function.node.iter().all(|node| means_the_same(node, *own, self.version));
         if let Some(own) = own.filter(|own| *own != self.version && !lasting(own)) {
             let (name, version) = (function.name(), self.version);

@@ -54,6 +54,20 @@ pub fn for_import(model: &Model) -> Result<Model> {
     Ok(model)
 }
 
+/// Why an [undecided] `If` is no step of a program.
+pub const UNDECIDED: &str = "its condition is computed from the image, or in steps that are not followed here";
+
+/// The `If` nodes of a [normalised](for_import) model whose branch is not known: conditions that hang on the image, or on
+/// more than [`branches::take`] follows.
+pub fn undecided(normal: &Model) -> Vec<&NodeProto> {
+    let choices = || normal.graph().node.iter().filter(|node| node.is("If"));
+    if choices().next().is_none() {
+        return Vec::new();
+    }
+    let index = Index::new(normal.graph());
+    choices().filter(|node| !node.output.first().is_some_and(|output| index.is_fixed(output))).collect()
+}
+
 /// Why nothing can be trained through a node, where its operator alone tells.
 pub fn no_gradient(node: &NodeProto) -> Option<&'static str> {
     const WHOLE: [&str; 6] =
@@ -76,7 +90,7 @@ pub fn no_training(index: &Index, node: &NodeProto) -> Option<&'static str> {
 
 /// The version of the default operator set.
 fn opset(proto: &ModelProto) -> i64 {
-    proto.opset_import.iter().find(|o| matches!(o.domain(), "" | "ai.onnx")).map_or(0, |o| o.version())
+    super::opset(&proto.opset_import).unwrap_or(0)
 }
 
 /// The graphs inside a node.

@@ -22,6 +22,30 @@ pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
     Ok(())
 }
 
+/// Gives nodes back what [`unique`] took of them, where `before` has a node that makes the same value. One with graphs inside
+/// stays as it is now: a value in those may be called as one that has come out of another.
+pub fn restore(graph: &mut GraphProto, before: &GraphProto) {
+    let plain = before.node.iter().filter(|node| inner_graphs(node).next().is_none());
+    let came: HashMap<&String, &NodeProto> =
+        plain.flat_map(|node| node.output.iter().filter(|o| !o.is_empty()).map(move |output| (output, node))).collect();
+    let mut names = Names::of(graph);
+    let (mut others, mut taken) = (Vec::new(), HashSet::new());
+    for node in &mut graph.node {
+        let first = node.output.iter().find(|output| !output.is_empty());
+        match first.and_then(|output| came.get(output)) {
+            Some(before) => {
+                *node = (*before).clone();
+                taken.insert(before.name());
+            }
+            None => others.push(node),
+        }
+    }
+    // Beside a graph a node of one in it may have the same name, in it not.
+    for node in others.into_iter().filter(|node| taken.contains(node.name())) {
+        node.name = Some(names.fresh(node.name()));
+    }
+}
+
 struct Unique {
     names: Names,
     nodes: HashSet<String>,
