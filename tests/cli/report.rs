@@ -114,14 +114,24 @@ fn sections_come_with_their_data() {
     place.main("").succeeds();
     assert!(!place.read("out/report.html").contains("Learning curve"));
     let mut run = place.json("out/run.json");
-    run["learning_curve"] = serde_json::json!([
-        {"images": 10, "score": 0.5, "std_err": 0.1}, {"images": 20, "score": 0.7, "std_err": 0.05}]);
-    run["calibration"] = serde_json::json!({"before": {"ece": 0.1}, "after": {"ece": 0.01}});
-    run["head"]["compared"] = serde_json::json!([{"head": "<b>LDA</b>", "macro_f1": 0.75}]);
+    run["head"]["learning_curve"] = serde_json::json!({
+        "points": [{"images": 10, "accuracy": 0.5, "std_err": 0.1}, {"images": 20, "accuracy": 0.7, "std_err": 0.05}],
+        "expected": [{"images": 40, "accuracy": 0.8, "std_err": 0.05}]});
+    run["head"]["calibration_error"] = serde_json::json!([0.1, 0.0123]);
+    run["head"]["compared"] =
+        serde_json::json!([{"kind": "lda", "taps": 2, "macro_f1": 0.75}, {"kind": "<b>", "macro_f1": "<i>"}]);
     place.write("out/run.json", run.to_string());
     place.adapt("report out").succeeds();
     let page = place.read("out/report.html");
-    for words in ["Learning curve", "<polygon class=\"band\"", "before and after", "&lt;b&gt;LDA", "0.7500"] {
+    for words in [
+        "Learning curve",
+        "<polygon class=\"band\"",
+        "0.0123",
+        "discriminant analysis",
+        "0.7500",
+        "&lt;i&gt;",
+        "expected",
+    ] {
         assert!(page.contains(words), "{words}");
     }
 }

@@ -137,11 +137,14 @@ pub(super) fn training(epochs: &Value) -> Vec<Curve> {
     loss.into_iter().chain(accuracy).collect()
 }
 
-/// The learning curve: rows of `images`, a figure's mean in `score`, and its standard error in `std_err`.
-pub(super) fn learning(rows: &Value) -> Option<Curve> {
-    let errors = column(rows, "images", "std_err").into_iter().map(|(_, error)| error).collect();
-    let words = ["More images, and what they bring; the band is one standard error", "training images", "score"];
-    curve(words, vec![("score", column(rows, "images", "score"))], Some(errors))
+/// The learning curve: what was measured, and what more images are expected to bring.
+pub(super) fn learning(found: &Value) -> Option<Curve> {
+    let points = |name: &str, y: &str| column(&found[name], "images", y);
+    let errors = points("points", "std_err").into_iter().map(|(_, error)| error).collect();
+    let measured = points("points", "accuracy");
+    let expected = measured.last().copied().into_iter().chain(points("expected", "accuracy")).collect();
+    let words = ["More images, and what they bring; the band is one standard error", "training images", "accuracy"];
+    curve(words, vec![("measured", measured), ("expected", expected)], Some(errors))
 }
 
 /// A point of the map.

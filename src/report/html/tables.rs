@@ -2,6 +2,7 @@
 
 use crate::data::Split;
 use crate::error::printable;
+use crate::train::heads::Kind;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -109,14 +110,40 @@ pub(super) struct Flat {
 /// Lists of flat objects with a title each, as far as this run has them.
 pub(super) fn sections(run: &Value) -> Vec<Flat> {
     let lists = [
-        (&run["head"]["compared"], "Heads compared"),
-        (&run["head"]["candidates"], "Strength of the head's penalty, by cross-validation"),
-        (&run["calibration"], "Calibration, before and after"),
-        (&run["learning_curve"], "Learning curve"),
+        (&run["head"]["learning_curve"]["points"], "Learning curve"),
+        (&run["head"]["learning_curve"]["expected"], "What more images are expected to bring"),
         (&run["training"]["epochs"], "Epochs"),
         (&run["plan"]["evidence"], "Preprocessing: conventions compared"),
     ];
-    lists.into_iter().filter_map(|(list, title)| flat(list, title)).collect()
+    heads(&run["head"]).into_iter().chain(lists.into_iter().filter_map(|(list, title)| flat(list, title))).collect()
+}
+
+/// The heads that were compared, on images that they did not learn from.
+fn heads(head: &Value) -> Option<Flat> {
+    let compared = head["compared"].as_array().filter(|compared| !compared.is_empty())?;
+    let row = |(place, one): (usize, &Value)| {
+        let kind = serde_json::from_value(one["kind"].clone()).map_or("?".into(), |kind: Kind| kind.to_string());
+        let alike = if one["adjusted"] == true { ", classes alike" } else { "" };
+        let behind = [0, 1].map(|i| one["behind"][i].as_f64().unwrap_or(f64::NAN));
+        let behind = if behind[0] == 0. { "the best".into() } else { format!("{:.4} ± {:.4}", -behind[0], behind[1]) };
+        let chosen = if head["chosen"].as_u64() == Some(place as u64) { ", chosen" } else { "" };
+        let figures = ["features", "macro_f1", "accuracy", "log_loss"].map(|key| plain(&one[key]));
+        let depths = (one["taps"].as_u64().unwrap_or(0) + 1).to_string();
+        [vec![format!("{kind}{alike}{chosen}"), depths], figures.to_vec(), vec![behind]].concat()
+    };
+    let head = ["Head", "depths", "features", "macro-F1", "accuracy", "log-loss", "behind the best"];
+    Some(Flat {
+        title: "Heads compared, by cross-validation".into(),
+        head: head.map(String::from).to_vec(),
+        rows: compared.iter().enumerate().map(row).collect(),
+    })
+}
+
+/// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.
+pub(super) fn calibrated(run: &Value) -> Option<[f64; 3]> {
+    let number = |value: &Value| value.as_f64();
+    let errors = &run["head"]["calibration_error"];
+    Some([number(&errors[0])?, number(&errors[1])?, number(&run["head"]["temperature"])?])
 }
 
 /// An array of objects, or an object of objects, which then begin with their names.
