@@ -7,8 +7,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 const MOST: usize = 2000;
 /// Rounds after which the axes are taken as they are; a map needs no more digits.
 const ROUNDS: usize = 300;
-/// How little an axis may still turn in a round: the sine of the angle.
-const TURN: f32 = 1e-6;
+/// How little a weight of an axis, which is of length 1, may still change in a round.
+const CHANGE: f32 = 1e-6;
 
 /// The first two principal components of each row (`PCA(2)` of scikit-learn, axes' signs included): `[rows, features]` to
 /// `[rows, 2]`. Axes are those of at most 2,000 rows, evenly chosen; by orthogonal iteration (Golub and Van Loan, 8.2).
@@ -27,9 +27,9 @@ pub fn principal(rows: ArrayView2<f32>) -> Array2<f32> {
     for _ in 0..ROUNDS {
         let mut next = sample.t().dot(&sample.dot(&axes));
         orthonormal(&mut next);
-        let cosines = (&next * &axes).sum_axis(Axis(0));
+        let change = (&next - &axes).iter().fold(0f32, |most, d| most.max(d.abs()));
         axes = next;
-        if cosines.iter().all(|cosine| 1. - cosine.abs() < TURN * TURN) {
+        if change < CHANGE {
             break;
         }
     }
@@ -42,17 +42,19 @@ pub fn principal(rows: ArrayView2<f32>) -> Array2<f32> {
     rows.dot(&axes) - centre.dot(&axes)
 }
 
-/// Gram and Schmidt, twice for the second column, which may nearly be the first. What is nothing stays nothing.
+/// Gram and Schmidt, twice for the second column, which may nearly be the first. Where nothing but rounding is left of it, as
+/// of rows on a line, it becomes 0.
 fn orthonormal(axes: &mut Array2<f32>) {
-    let unit = |axis: Array1<f32>| {
-        let norm = axis.dot(&axis).sqrt();
-        if norm > 0. { axis / norm } else { axis }
-    };
-    let first = unit(axes.column(0).to_owned());
-    let mut second = axes.column(1).to_owned();
+    let norm = |axis: &Array1<f32>| axis.dot(axis).sqrt();
+    let [mut first, mut second] = [0, 1].map(|column| axes.column(column).to_owned());
+    let (length, before) = (norm(&first), norm(&second));
+    first /= if length > 0. { length } else { 1. };
     for _ in 0..2 {
-        second = unit(&second - &(&first * first.dot(&second)));
+        let share = first.dot(&second);
+        second.scaled_add(-share, &first);
     }
+    let after = norm(&second);
+    second *= if after > 1e-6 * before { 1. / after } else { 0. };
     axes.slice_mut(s![.., 0]).assign(&first);
     axes.slice_mut(s![.., 1]).assign(&second);
 }
