@@ -106,6 +106,11 @@ fn one_image_a_class_is_a_nearest_mean() {
     assert_eq!((found.kind, found.folds, found.head.weight.dim()), (Kind::Ncm, 0, (4, 10)));
     assert!(found.compared.is_empty() && found.out_of_fold.is_empty());
     assert!(accuracy(&found.head, &blobs(6, &[20; 4], 30, 1.).0, &blobs(6, &[20; 4], 30, 1.).1) > 0.8);
+    // Where others have more, there is something to compare by, and the lone one is found too.
+    let (x, labels) = blobs(5, &[12, 12, 12, 1], 10, 1.);
+    let found = chosen(&x, &[10], &labels, &Wishes::default());
+    assert!(found.folds == 2 && found.compared.len() >= 3 && found.compared.iter().all(|c| c.log_loss.is_finite()));
+    assert!(accuracy(&found.head, &x, &labels) > 0.9);
     // One class of several images has a covariance.
     let (x, labels) = blobs(5, &[1, 6, 1], 30, 1.);
     assert!(chosen(&x, &[30], &labels, &only(Kind::Lda)).head.weight.iter().all(|v| v.is_finite()));

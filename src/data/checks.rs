@@ -8,9 +8,8 @@ impl Dataset {
     /// Checks, again once unreadable images are gone, that training is possible.
     ///
     /// # Errors
-    /// [`Error::Data`] when no image to train on is left, there are fewer than two classes, or a class has fewer than
-    /// two images to train and (when those were taken from them) validate, or none to train. It tells the first image
-    /// that could not be read, if any.
+    /// [`Error::Data`] when no image to train on is left, there are fewer than two classes, or a class has none. It
+    /// tells the first image that could not be read, if any.
     pub fn check_classes(&self) -> Result<()> {
         let lost = self.unreadable();
         if let Some((n, first)) = lost.as_ref().filter(|_| self.split(Split::Train).next().is_none()) {
@@ -20,20 +19,13 @@ impl Dataset {
         self.check_form()?;
         let lost = lost.map_or(String::new(), |(n, first)| format!("; unreadable: {n}, the first {first}"));
         let train = self.counts(Split::Train);
-        let val = self.counts(Split::Val);
-        for (label, name) in self.classes.iter().enumerate() {
-            let name = name.escape_debug();
-            let n = train[label] + if self.val_from_train { val[label] } else { 0 };
-            if n < 2 {
-                let images = if n == 1 { "image" } else { "images" };
-                return self.fail(format!("class '{name}' has {n} {images}; at least 2 are needed{lost}"));
+        match self.classes.iter().zip(train).find(|(_, count)| *count == 0) {
+            Some((name, _)) => {
+                let name = name.escape_debug();
+                self.fail(format!("class '{name}' has no training image left; add readable images to it{lost}"))
             }
-            if train[label] == 0 {
-                return self
-                    .fail(format!("class '{name}' has no training image left; add readable images to it{lost}"));
-            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// labels.txt holds one name a line, and its readers break lines where Python's `splitlines` does.

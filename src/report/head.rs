@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// The head and the cross-validation that chose it.
 #[derive(Debug, Clone, Serialize)]
 pub struct HeadInfo {
-    /// Folds of the cross-validation; 0 where a class has one image only.
+    /// Folds of the cross-validation; 0 where most classes have one image only.
     pub folds: usize,
     /// How often the images were dealt into folds.
     pub repeats: usize,

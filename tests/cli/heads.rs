@@ -63,5 +63,5 @@ fn what_chooses_heads_does_nothing_inside_the_network() {
         place.refuses(&format!("{option} --train all"), 2, &[option.split(' ').next().unwrap(), "--train head"]);
     }
     place.refuses("--cv 1", 2, &["2 to 100"]);
-    place.refuses("--head svm", 2, &["lda"]);
+    place.refuses("--head svm", 2, &["--head"]);
 }

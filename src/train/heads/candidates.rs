@@ -6,7 +6,7 @@ use super::basis::Basis;
 use super::closed::Parted;
 use super::judge::{Metric, log_loss, mean, sharpness};
 use super::{Compared, Kind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use candle_core::Device;
 use ndarray::{Array1, Array2, ArrayView2};
@@ -70,9 +70,15 @@ impl Judge<'_> {
             found.extend(self.candidates(Kind::Ncm, basis, taps, None, logits));
         }
         if kinds.contains(&Kind::Lda) && self.vary() {
-            let (place, logits) = self.shrunk(&parted, *start, progress)?;
-            *start = place;
-            found.extend(self.candidates(Kind::Lda, basis, taps, Some(SHRINKAGES[place]), logits));
+            match self.shrunk(&parted, *start, progress) {
+                Ok((place, logits)) => {
+                    *start = place;
+                    found.extend(self.candidates(Kind::Lda, basis, taps, Some(SHRINKAGES[place]), logits));
+                }
+                // Features that are the same for all images of a class, say.
+                Err(Error::Train(_)) if kinds.len() > 1 => {}
+                Err(other) => return Err(other),
+            }
         }
         Ok(found)
     }

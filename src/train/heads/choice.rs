@@ -42,10 +42,12 @@ pub fn choose(
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
     let mut bases = Bases::new(features);
-    if smallest < 2 {
+    let mut counts = vec![0usize; classes];
+    labels.iter().for_each(|&label| counts[label] += 1);
+    if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
         return uncompared(&bases.first(columns[0])?, labels, classes, wishes, progress);
     }
-    let folds = wishes.folds.min(smallest).max(2);
+    let folds = wishes.folds.min(smallest.max(2));
     let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
     let deals: Vec<Vec<usize>> = (0..repeats as u64)
         .map(|repeat| folds::stratified(labels, folds, wishes.seed.wrapping_add(repeat << 32)))
@@ -173,7 +175,7 @@ pub(super) fn fit(
     }
 }
 
-/// Nothing to compare by: a class has one image only.
+/// Nothing to compare by: most classes have one image only.
 fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
     let linear = fit((basis.rows.view(), basis.features), labels, classes, kind, None, progress)?;

@@ -94,7 +94,8 @@ impl Sums {
             .map_err(|_| Error::Train("the features within the classes do not vary".into()))?
             .solve(&mu);
         let weight = Array2::from_shape_fn(means.dim(), |(k, i)| solved[(i, k)]);
-        let prior = |&count: &f64| (count / images).ln();
+        // A class whose one image is held out is none that can be found, but no impossible one.
+        let prior = |&count: &f64| (count.max(0.5) / images).ln();
         let bias = Array1::from_iter(self.counts.iter().map(prior)) - (&weight * &means).sum_axis(Axis(1)) * 0.5;
         Ok(Linear { weight, bias })
     }

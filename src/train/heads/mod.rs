@@ -101,7 +101,7 @@ pub struct Chosen {
     pub place: usize,
     /// All candidates, the simplest first.
     pub compared: Vec<Compared>,
-    /// Folds of the cross-validation; 0 where a class has one image only, and nothing could be compared.
+    /// Folds of the cross-validation; 0 where most classes have one image only, and nothing could be compared.
     pub folds: usize,
     /// How often images were dealt into folds.
     pub repeats: usize,
