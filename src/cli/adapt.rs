@@ -71,6 +71,14 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let plan = &made.plan;
     let (metrics, predictions) = evaluate(&made.scores, &data.classes)?;
     made.adapted.describe(plan, &data.classes, &metrics);
+    match made.head.as_ref().and_then(|head| head.abstention.as_ref()) {
+        Some(abstention) => made.adapted.abstain(abstention),
+        None if options.heads.abstain.is_some() => {
+            let what = "warning: --abstain: no probability is high enough for that; the model has no threshold";
+            reporter.say_beside(what);
+        }
+        None => {}
+    }
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
 

@@ -44,12 +44,21 @@ pub struct HeadOptions {
     /// Folds of the cross-validation [default: 5]
     #[arg(long, value_name = "K", value_parser = folds, help_heading = "Head")]
     pub cv: Option<usize>,
+    /// The share of answers that are to be right, as 0.95: the model's metadata then tell from which probability on they are,
+    /// and predict marks the others
+    #[arg(long, value_name = "PRECISION", value_parser = precision, help_heading = "Head")]
+    pub abstain: Option<f64>,
 }
 
 impl HeadOptions {
     /// The options that were given, where a network is trained that has no choice.
     pub fn given(&self) -> Option<&'static str> {
-        let given = [(self.head.is_some(), "--head"), (self.metric.is_some(), "--metric"), (self.cv.is_some(), "--cv")];
+        let given = [
+            (self.head.is_some(), "--head"),
+            (self.metric.is_some(), "--metric"),
+            (self.cv.is_some(), "--cv"),
+            (self.abstain.is_some(), "--abstain"),
+        ];
         given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
     }
 
@@ -125,4 +134,9 @@ impl Work<'_> {
 
 fn folds(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|folds| (2..=100).contains(folds)).ok_or_else(|| "give a number from 2 to 100".into())
+}
+
+fn precision(text: &str) -> std::result::Result<f64, String> {
+    let fits = |share: &f64| (0. ..=1.).contains(share);
+    text.parse().ok().filter(fits).ok_or_else(|| "give a number from 0 to 1".into())
 }

@@ -68,7 +68,7 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
         sample: sample.paths,
         features: Some(sample.rows),
         map: map([&val, &test]),
-        head: Some(HeadInfo::new(&chosen, &train.labels, &data.classes)?),
+        head: Some(HeadInfo::new(&chosen, &train.labels, &data.classes, work.options.heads.abstain)?),
         plan,
         adapted,
         training: None,
@@ -124,7 +124,7 @@ pub fn inside(
     clock.lap(|seconds| &mut seconds.extract_eval);
     let map = map([&scores[1], &scores[2]]);
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
-    let head = probe.map(|(chosen, labels)| HeadInfo::new(&chosen, &labels, &data.classes)).transpose()?;
+    let head = probe.map(|(chosen, labels)| HeadInfo::new(&chosen, &labels, &data.classes, None)).transpose()?;
     let (adapted, plan) = (job.adapted, work.plan.clone());
     Ok(Made { adapted, scores, sample, expected, features: None, map, head, plan, training })
 }

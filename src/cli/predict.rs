@@ -17,6 +17,9 @@ struct Row {
     path: String,
     label: String,
     confidence: f32,
+    /// Whether the answer is to be taken, where the model tells from which probability on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sure: Option<bool>,
 }
 
 pub fn run(options: &PredictOptions) -> Result<()> {
@@ -33,7 +36,8 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let probabilities = trained.probabilities(rows.view());
     let rows = probabilities.rows().into_iter().zip(paths).map(|(row, path)| {
         let class = argmax(row);
-        Row { path, label: names[class].clone(), confidence: row[class] }
+        let sure = trained.threshold.map(|threshold| row[class] >= threshold);
+        Row { path, label: names[class].clone(), confidence: row[class], sure }
     });
     let rows: Vec<Row> = rows.collect();
     if options.csv {
@@ -44,7 +48,8 @@ pub fn run(options: &PredictOptions) -> Result<()> {
         let lines = lines.map_err(|e| Error::Engine(format!("writing JSON: {e}")))?;
         return print(&lines.iter().map(|l| format!("{l}\n")).collect::<String>());
     }
-    let cells = rows.into_iter().map(|r| vec![r.path, r.label, format!("{:.4}", r.confidence)]);
+    let doubt = |sure: Option<bool>| if sure == Some(false) { " unsure" } else { "" };
+    let cells = rows.into_iter().map(|r| vec![r.path, r.label, format!("{:.4}{}", r.confidence, doubt(r.sure))]);
     print(&tables::table(&["path", "label", "confidence"], 2, cells))
 }
 

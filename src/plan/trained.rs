@@ -37,6 +37,8 @@ pub struct Trained {
     pub classes: Option<Vec<String>>,
     /// `adapt` trained it, to choose one class: its classes exclude each other, whatever the activation.
     ours: bool,
+    /// The least probability of an answer that is to be taken, where it was asked for.
+    pub threshold: Option<f32>,
     /// It preprocesses in its graph.
     pub baked: bool,
     /// What its output holds where that is no value for each class.
@@ -64,6 +66,7 @@ impl Trained {
         let stated = serde_json::from_value(contract["activation"].clone()).ok();
         let activation = stated.unwrap_or_else(|| Activation::of(known.graph(), &found));
         let ours = contract["classes"].is_array();
+        let threshold = contract["abstain"]["threshold"].as_f64().map(|threshold| threshold as f32);
         let baked = preprocessing::is_baked(&model);
         let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();
         let other = match none {
@@ -73,7 +76,18 @@ impl Trained {
             false if !settled::is_tensor(&model, &found.output) => Some(LIST),
             false => found.decided.then_some(CHOICE),
         };
-        Ok(Trained { output: found.output, model, input, preprocessing, activation, classes, ours, baked, other })
+        Ok(Trained {
+            output: found.output,
+            model,
+            input,
+            preprocessing,
+            activation,
+            classes,
+            ours,
+            threshold,
+            baked,
+            other,
+        })
     }
 
     /// Whether the output can be read as a value for each class: a classifier is behind it, or anything names classes.

@@ -12,6 +12,7 @@ use crate::onnx::surgery::Pooling;
 use crate::onnx::{Model, metadata, parameters, surgery, tensor};
 use crate::plan::{Activation, Plan, labels::python_dict};
 use crate::train::LinearHead;
+use crate::train::heads::Abstention;
 use ndarray::{Array1, Array2};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -86,15 +87,19 @@ impl Adapted {
     /// The same model with the preprocessing in its graph; see [`super::bake`].
     pub fn baked(&self, plan: &Plan) -> Model {
         let mut model = bake(&self.model, plan);
-        let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<serde_json::Value>);
-        if let Some(Ok(mut contract)) = contract {
+        let input = model.graph().input[0].name().to_string();
+        amend(&mut model, |contract| {
             contract["baked"] = true.into();
-            contract["input"]["name"] = model.graph().input[0].name().into();
-            metadata::set(&mut model.proto, "adapt.contract", contract.to_string());
-        }
+            contract["input"]["name"] = input.into();
+        });
         // Their readers would preprocess.
         KEYS.iter().for_each(|key| metadata::remove(&mut model.proto, key));
         model
+    }
+
+    /// Writes into the metadata when answers are not to be taken, once the model is described.
+    pub fn abstain(&mut self, abstention: &Abstention) {
+        amend(&mut self.model, |contract| contract["abstain"] = json!(abstention));
     }
 
     /// An initializer's values.
@@ -128,6 +133,14 @@ impl Adapted {
         metadata::set(proto, "adapt.contract", contract.to_string());
         metadata::set(proto, "names", python_dict(classes));
         ultralytics(proto, plan);
+    }
+}
+
+/// Changes the contract of a model that has one.
+fn amend(model: &mut Model, change: impl FnOnce(&mut serde_json::Value)) {
+    if let Some(Ok(mut contract)) = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str) {
+        change(&mut contract);
+        metadata::set(&mut model.proto, "adapt.contract", contract.to_string());
     }
 }
 

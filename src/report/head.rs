@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::metrics::Classification;
 use crate::metrics::calibration::{expected_calibration_error, reliability};
-use crate::train::heads::{Chosen, Compared, Curve};
+use crate::train::heads::{Abstention, Chosen, Compared, Curve};
 use ndarray::Axis;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,6 +25,9 @@ pub struct HeadInfo {
     /// from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration_error: Option<[f64; 2]>,
+    /// When its answers are not to be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<Abstention>,
     /// How its accuracy grows with the number of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_curve: Option<Curve>,
@@ -34,11 +37,11 @@ pub struct HeadInfo {
 }
 
 impl HeadInfo {
-    /// Of a head that learnt from images of these classes.
+    /// Of a head that learnt from images of these classes. `precision` is the share of answers that are to be right.
     ///
     /// # Errors
     /// Those of [`Classification::from_probabilities`].
-    pub fn new(chosen: &Chosen, labels: &[usize], classes: &[String]) -> Result<HeadInfo> {
+    pub fn new(chosen: &Chosen, labels: &[usize], classes: &[String], precision: Option<f64>) -> Result<HeadInfo> {
         let (mut folds, mut figures) = (BTreeMap::<_, Vec<f64>>::new(), Vec::new());
         for fold in 0..chosen.folds {
             let places: Vec<usize> = (0..labels.len()).filter(|&place| chosen.fold[place] == fold).collect();
@@ -66,6 +69,7 @@ impl HeadInfo {
             chosen: chosen.place,
             temperature: chosen.temperature,
             calibration_error,
+            abstention: precision.and_then(|precision| chosen.abstention(labels, precision)),
             learning_curve: chosen.curve.clone(),
             cross_validation: (chosen.folds > 0)
                 .then(|| folds.into_iter().map(|(name, values)| (name, spread(values))).collect()),

@@ -65,3 +65,27 @@ fn what_chooses_heads_does_nothing_inside_the_network() {
     place.refuses("--cv 1", 2, &["2 to 100"]);
     place.refuses("--head svm", 2, &["--head"]);
 }
+
+#[test]
+fn answers_that_are_not_to_be_taken_are_marked() {
+    let place = Place::usual();
+    into(&place, "out", "--abstain 0.9 --head softmax");
+    let run = place.json("out/run.json");
+    let (threshold, coverage) = (
+        run["head"]["abstention"]["threshold"].as_f64().unwrap(),
+        run["head"]["abstention"]["coverage"].as_f64().unwrap(),
+    );
+    assert!((0.3..1.).contains(&threshold) && (0.5..=1.).contains(&coverage), "{threshold} {coverage}");
+    let said = place.adapt("predict out/model.onnx data --json").succeeds();
+    for line in said.out.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let confidence = row["confidence"].as_f64().unwrap();
+        assert_eq!(row["sure"].as_bool(), Some(confidence as f32 >= threshold as f32), "{row}");
+    }
+    assert!(
+        place.adapt("predict out/model.onnx data --csv").succeeds().out.starts_with("path,label,confidence,sure\n")
+    );
+    into(&place, "plain", "--head softmax");
+    assert!(place.adapt("predict plain/model.onnx data --csv").succeeds().out.starts_with("path,label,confidence\n"));
+    place.refuses("--abstain 1.5", 2, &["0 to 1"]);
+}

@@ -8,11 +8,12 @@ mod curve;
 mod judge;
 
 use super::LinearHead;
+use crate::metrics::argmax;
 pub use choice::choose;
 use choice::fit;
 pub use curve::{Curve, Point};
 pub use judge::Metric;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -118,7 +119,37 @@ pub struct Chosen {
     pub curve: Option<Curve>,
 }
 
+/// When a head's answer is not to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Abstention {
+    /// The share of answers that is to be right.
+    pub precision: f64,
+    /// The least probability of an answer that is taken.
+    pub threshold: f32,
+    /// The share of images that are answered then, by heads that did not learn from them.
+    pub coverage: f64,
+}
+
 impl Chosen {
+    /// The lowest probability at which `precision` of the answers at least are right, on images that the head did not learn
+    /// from; `None` where that is never so.
+    pub fn abstention(&self, labels: &[usize], precision: f64) -> Option<Abstention> {
+        let of = |(row, &label): (ArrayView1<f32>, &usize)| (row[argmax(row)], argmax(row) == label);
+        let mut answers: Vec<(f32, bool)> = self.out_of_fold.rows().into_iter().zip(labels).map(of).collect();
+        answers.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (mut right, mut found) = (0, None);
+        for (i, &(probability, is_right)) in answers.iter().enumerate() {
+            right += usize::from(is_right);
+            // Images that are as sure are answered together.
+            let ends = answers.get(i + 1).is_none_or(|next| next.0 < probability);
+            if ends && right as f64 >= precision * (i + 1) as f64 {
+                let coverage = (i + 1) as f64 / answers.len() as f64;
+                found = Some(Abstention { precision, threshold: probability, coverage });
+            }
+        }
+        found
+    }
+
     /// How many tensors before the cut it takes features from.
     pub fn taps(&self) -> usize {
         self.compared.get(self.place).map_or(0, |chosen| chosen.taps)
