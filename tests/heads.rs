@@ -181,3 +181,21 @@ fn the_metric_chooses() {
         assert_eq!(Some(found.place), place);
     }
 }
+
+#[test]
+fn a_learning_curve_grows_and_has_whole_points() {
+    // An eighth of 19 images less a fold is two images in some folds and fewer in others.
+    for counts in [[19, 40, 40], [64, 64, 64]] {
+        let (x, labels) = blobs(13, &counts, 12, 0.5);
+        let found = chosen(&x, &[12], &labels, &Wishes { curve: true, ..only(Kind::Lda) });
+        let curve = found.curve.unwrap();
+        let accuracies: Vec<f64> = curve.points.iter().map(|point| point.accuracy).collect();
+        assert!(accuracies.iter().all(|accuracy| *accuracy > 0.5), "{curve:?}");
+        assert!(accuracies.last() > accuracies.first(), "{curve:?}");
+        let last = curve.points.last().unwrap();
+        assert_eq!(curve.expected[0].images, 2 * last.images);
+        let more = curve.expected[0].accuracy;
+        assert!(more >= last.accuracy - 0.01 && more < 1. && curve.expected[1].accuracy >= more - 1e-9, "{curve:?}");
+        assert!(curve.expected.iter().all(|point| point.std_err > 0. && point.std_err < 0.2));
+    }
+}

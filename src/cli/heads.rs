@@ -118,7 +118,9 @@ impl Work<'_> {
 
     /// Softmax regression on the cut's features: what training inside the network begins with.
     pub fn probe(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
-        let wishes = Wishes { seed: self.options.seed, kind: Some(Kind::Softmax), ..Wishes::default() };
+        // The loss of training, by which no adjustment wins.
+        let (kind, metric) = (Some(Kind::Softmax), Metric::LogLoss);
+        let wishes = Wishes { seed: self.options.seed, kind, metric, ..Wishes::default() };
         self.choose_by(features, &[self.plan.features], data, &wishes)
     }
 

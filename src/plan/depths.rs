@@ -63,7 +63,7 @@ impl Plan {
 
     /// How the frozen part's rows are made: pooled as the head takes them, and the taps' features behind.
     pub fn extraction(&self) -> Pooling {
-        match self.taps.is_empty() {
+        match self.taps.is_empty() || matches!(self.pooling, Pooling::Depths(..)) {
             true => self.pooling.clone(),
             false => Pooling::Depths(Box::new(self.pooling.clone()), self.taps.clone()),
         }
@@ -125,8 +125,8 @@ impl Plan {
 
     /// Whether the cut's features are the means of this map.
     fn averages(&self, graph: &GraphProto, place: &Place) -> bool {
-        const SHAPES: [&str; 7] =
-            ["GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Identity", "Dropout"];
+        const SHAPES: [&str; 8] =
+            ["GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Identity", "Dropout"];
         let (index, mut value) = (Index::new(graph), self.cut.as_str());
         while value != place.tensor {
             let Some(node) = index.producer(value).filter(|node| SHAPES.contains(&node.op_type())) else {
@@ -135,7 +135,7 @@ impl Plan {
             let Some(before) = node.input.first() else { return false };
             value = before;
         }
-        self.features == place.channels
+        self.features == place.channels && !matches!(self.pooling, Pooling::Tokens(_))
     }
 }
 

@@ -144,7 +144,7 @@ pub fn fit_softmax(
         None => {
             let folds = options.folds.min(smallest).max(2);
             let fold = folds::stratified(labels, folds, options.seed);
-            let choice = path::cross_validate(&rows, &fold, folds, rows.features, progress)?;
+            let choice = path::cross_validate(&rows, &fold, folds, (rows.features, None), progress)?;
             model.parameters = choice.start;
             (choice.l2, folds, choice.candidates, choice.out_of_fold)
         }

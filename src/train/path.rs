@@ -33,12 +33,13 @@ pub(super) struct Choice {
 /// log-loss. Not the highest accuracy: that is coarse and noisy, and with unequal classes it settles far too strong,
 /// where the rare ones are never predicted (measured: up to 5 points of balanced test accuracy lost, none gained).
 ///
-/// `features` is how many standardised features the rows' columns stand for.
+/// `features` is how many standardised features the rows' columns stand for. Where a strength of the path is `wanted`, it is taken
+/// whatever its log-loss.
 pub(super) fn cross_validate(
     rows: &Rows,
     fold: &[usize],
     folds: usize,
-    features: usize,
+    (features, wanted): (usize, Option<f64>),
     progress: Progress,
 ) -> Result<Choice> {
     emit(progress, Event::Stage { name: "choosing the strength", total: STRENGTHS as u64 })?;
@@ -53,14 +54,14 @@ pub(super) fn cross_validate(
         rows.solve(&mut models, |m| l2 * n / m.count, TOLERANCE, LIMIT, || emit(progress, Event::Advance(0)))?;
         let candidate = rows.judge(&models, fold, l2);
         worse = if candidate.log_loss > best * (1.0 + WORSE) { worse + 1 } else { 0 };
-        if candidate.log_loss < best {
+        if wanted.map_or(candidate.log_loss < best, |wanted| wanted == l2) {
             best = candidate.log_loss;
             (choice.l2, choice.start) = (l2, mean(&models));
             choice.out_of_fold = rows.out_of_fold(&models, fold);
         }
         choice.candidates.push(candidate);
         emit(progress, Event::Advance(1))?;
-        if worse == PATIENCE {
+        if wanted.map_or(worse == PATIENCE, |wanted| wanted == l2) {
             break;
         }
     }

@@ -3,7 +3,7 @@
 use super::super::path;
 use super::super::softmax::Rows;
 use super::basis::Basis;
-use super::closed::Parted;
+use super::closed::{MOST_COORDINATES, Parted};
 use super::judge::{Metric, log_loss, mean, sharpness};
 use super::{Compared, Kind};
 use crate::error::{Error, Result};
@@ -15,8 +15,8 @@ use ndarray::{Array1, Array2, ArrayView2};
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
 /// The place of the one that most data sets need.
 pub(super) const USUAL_SHRINKAGE: usize = 2;
-/// Larger covariances take too long.
-const MOST_COORDINATES: usize = 4096;
+/// Values of all folds' covariances: 1 GiB.
+const MOST_VALUES: usize = 1 << 27;
 
 /// What a head gives for images that it did not learn from.
 pub(super) struct Candidate {
@@ -57,19 +57,20 @@ impl Judge<'_> {
         progress: Progress,
     ) -> Result<Vec<Candidate>> {
         let mut found = Vec::new();
-        let large = basis.rows.ncols() > MOST_COORDINATES;
-        if large || !kinds.iter().any(|kind| *kind != Kind::Softmax) {
+        // Deeper features need to be weighed against each other.
+        let means = kinds.contains(&Kind::Ncm) && taps == 0;
+        let discriminants = kinds.contains(&Kind::Lda) && self.vary() && self.fits(basis);
+        if !means && !discriminants {
             return Ok(found);
         }
         emit(progress, Event::Stage { name: "comparing heads", total: SHRINKAGES.len() as u64 })?;
-        let parted: Vec<Parted> =
-            self.deals.iter().map(|fold| Parted::new(basis, self.labels, self.classes, fold)).collect();
-        // Deeper features need to be weighed against each other.
-        if kinds.contains(&Kind::Ncm) && taps == 0 {
+        let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, discriminants);
+        let parted: Vec<Parted> = self.deals.iter().map(part).collect();
+        if means {
             let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
             found.extend(self.candidates(Kind::Ncm, basis, taps, None, logits));
         }
-        if kinds.contains(&Kind::Lda) && self.vary() {
+        if discriminants {
             match self.shrunk(&parted, *start, progress) {
                 Ok((place, logits)) => {
                     *start = place;
@@ -83,11 +84,16 @@ impl Judge<'_> {
         Ok(found)
     }
 
+    /// Whether the covariances are of a size that memory and time allow.
+    fn fits(&self, basis: &Basis) -> bool {
+        let (folds, size) = (self.deals.iter().map(|fold| count(fold)).sum::<usize>(), basis.rows.ncols());
+        size <= MOST_COORDINATES && folds * size * size <= MOST_VALUES
+    }
+
     /// Whether images of one class are left beside each fold, so that there is a covariance.
     fn vary(&self) -> bool {
         let largest = |fold: &Vec<usize>| {
-            let folds = fold.iter().max().map_or(0, |last| last + 1);
-            (0..folds).map(|f| fold.iter().filter(|&&own| own == f).count()).max().unwrap_or(0)
+            (0..count(fold)).map(|f| fold.iter().filter(|&&own| own == f).count()).max().unwrap_or(0)
         };
         self.deals.iter().all(|fold| fold.len() - largest(fold) > self.classes)
     }
@@ -121,10 +127,10 @@ impl Judge<'_> {
         let rows = rows(basis.rows.view(), self.labels, self.classes)?;
         let mut strength = None;
         let mut logits = Vec::new();
+        // The first deal chooses: what is judged by all of them is one head.
         for fold in self.deals {
-            let folds = fold.iter().max().map_or(0, |last| last + 1);
-            let choice = path::cross_validate(&rows, fold, folds, basis.features, progress)?;
-            strength = strength.or(Some(choice.l2));
+            let choice = path::cross_validate(&rows, fold, count(fold), (basis.features, strength), progress)?;
+            strength = Some(choice.l2);
             logits.push(choice.out_of_fold.mapv(|p| p.max(f32::MIN_POSITIVE).ln()));
         }
         Ok(self.candidates(Kind::Softmax, basis, taps, strength, logits))
@@ -201,6 +207,11 @@ impl Judge<'_> {
         let place = compared.iter().position(|c| c.behind[0] <= c.behind[1]).unwrap_or(best);
         (place, compared)
     }
+}
+
+/// How many folds there are.
+fn count(fold: &[usize]) -> usize {
+    fold.iter().max().map_or(0, |last| last + 1)
 }
 
 /// A basis' rows for softmax regression.

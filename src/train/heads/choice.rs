@@ -3,9 +3,10 @@
 use super::super::{LIMIT, TOLERANCE, check, folds, path, whole};
 use super::basis::{Bases, Basis};
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
-use super::closed::{Linear, discriminants, nearest_mean};
+use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
+use super::judge::sharpness;
 use super::{Chosen, Kind, Wishes, curve};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::softmax;
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -18,6 +19,10 @@ const MOST_REPEATS: usize = 10;
 const UNBALANCED: f32 = 1.5;
 /// Images on which depths are compared.
 const SAMPLE: usize = 3000;
+/// Of each class among them, where there are so many.
+const FEWEST: usize = 5;
+/// Images up to which a learning curve costs little beside the features.
+const MOST_CURVED: usize = 20_000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
 const FEW_SHRINKAGE: f64 = 0.9;
 const FEW_STEP: i32 = 4;
@@ -38,7 +43,7 @@ pub fn choose(
     wishes: &Wishes,
     progress: Progress,
 ) -> Result<Chosen> {
-    let smallest = check(features, labels, classes, &super::super::Options::default())?;
+    check(features, labels, classes, &super::super::Options::default())?;
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
     let mut bases = Bases::new(features);
@@ -47,7 +52,9 @@ pub fn choose(
     if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
         return uncompared(&bases.first(columns[0])?, labels, classes, wishes, progress);
     }
-    let folds = wishes.folds.min(smallest.max(2));
+    // A class with fewer images is missing in some folds' training, which costs it, and not all others.
+    counts.sort_unstable();
+    let folds = wishes.folds.min(counts[classes / 2]).max(2);
     let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
     let deals: Vec<Vec<usize>> = (0..repeats as u64)
         .map(|repeat| folds::stratified(labels, folds, wishes.seed.wrapping_add(repeat << 32)))
@@ -60,6 +67,8 @@ pub fn choose(
         shares: shares(labels, classes, wishes.balanced),
         balanced: wishes.balanced,
     };
+    let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
+    let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut shrinkage = USUAL_SHRINKAGE;
@@ -88,18 +97,17 @@ pub fn choose(
     let basis = Bases::new(features).first(columns[candidate.taps])?;
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
     let (kind, strength, view) = (candidate.kind, candidate.strength, (basis.rows.view(), basis.features));
-    let mut linear = fit(view, labels, classes, kind, strength, progress)?;
+    let mut linear = fit(view, labels, classes, kind, strength, TOLERANCE, progress)?;
     emit(progress, Event::Advance(1))?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
     linear.weight *= candidate.sharpness;
     linear.bias *= candidate.sharpness;
-    let curve = match wishes.curve && in_time() {
-        true => curve::curve(&basis, (labels, classes), (kind, strength), &deals[0], wishes.seed, progress)?,
+    let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
+        true => curve::curve(&basis, &judge, candidate, wishes.seed, &in_time, progress)?,
         false => None,
     };
-    let sharp = candidate.logits[0].mapv(|z| z * candidate.sharpness as f32);
     Ok(Chosen {
         head: whole(basis.head(&linear.weight, &linear.bias))?,
         kind: candidate.kind,
@@ -108,11 +116,23 @@ pub fn choose(
         folds,
         repeats,
         temperature: 1. / candidate.sharpness,
-        out_of_fold: softmax(sharp.view()),
+        out_of_fold: calibrated(&candidate.logits[0], labels, &deals[0]),
         uncalibrated: softmax(candidate.logits[0].view()),
         fold: deals[0].clone(),
         curve,
     })
+}
+
+/// Probabilities of each fold at the temperature of all others: that of a fold's own would flatter it.
+fn calibrated(logits: &Array2<f32>, labels: &[usize], fold: &[usize]) -> Array2<f32> {
+    let mut sharp = logits.clone();
+    for f in 0..fold.iter().max().map_or(0, |last| last + 1) {
+        let others: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] != f).collect();
+        let own: Vec<usize> = others.iter().map(|&i| labels[i]).collect();
+        let factor = sharpness(&logits.select(Axis(0), &others), &own) as f32;
+        (0..fold.len()).filter(|&i| fold[i] == f).for_each(|i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
+    }
+    softmax(sharp.view())
 }
 
 /// How many taps are worth a try. Deep ones differ little from their neighbours; of many images a part tells which are best.
@@ -130,15 +150,19 @@ fn depths(
         return Ok((0..columns.len()).filter(worth).collect());
     }
     let part = folds::stratified(labels, parts, wishes.seed);
-    let places: Vec<usize> = (0..labels.len()).filter(|&i| part[i] == 0).collect();
+    let (mut order, mut taken) = ((0..labels.len()).collect::<Vec<_>>(), vec![0usize; classes]);
+    order.sort_by_key(|&i| part[i]);
+    // Of rare classes a few images all the same.
+    let mut places = order;
+    places.retain(|&i| {
+        let takes = part[i] == 0 || taken[labels[i]] < FEWEST;
+        taken[labels[i]] += usize::from(takes);
+        takes
+    });
     let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
     let wishes = Wishes { kind: Some(Kind::Lda), curve: false, ..wishes.clone() };
-    // A class may have too few images in a part.
-    let best = match choose(features.select(Axis(0), &places).view(), columns, &labels, classes, &wishes, progress) {
-        Ok(found) => found.compared.iter().find(|compared| compared.behind[0] == 0.).map_or(0, |best| best.taps),
-        Err(Error::Train(_)) => 0,
-        Err(other) => return Err(other),
-    };
+    let found = choose(features.select(Axis(0), &places).view(), columns, &labels, classes, &wishes, progress)?;
+    let best = found.compared.iter().find(|compared| compared.behind[0] == 0.).map_or(0, |best| best.taps);
     Ok(if best == 0 { vec![0] } else { vec![0, best] })
 }
 
@@ -158,6 +182,7 @@ pub(super) fn fit(
     classes: usize,
     kind: Kind,
     strength: Option<f64>,
+    tolerance: f64,
     progress: Progress,
 ) -> Result<Linear> {
     match kind {
@@ -168,17 +193,17 @@ pub(super) fn fit(
             let mut model = rows.model(vec![true; labels.len()]);
             let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
             let poll = || emit(progress, Event::Advance(0));
-            rows.solve(std::slice::from_mut(&mut model), |_| l2, TOLERANCE, LIMIT, poll)?;
+            rows.solve(std::slice::from_mut(&mut model), |_| l2, tolerance, LIMIT, poll)?;
             let head = super::super::head(&model, classes)?;
             Ok(Linear { weight: head.weight.mapv(f64::from), bias: head.bias.mapv(f64::from) })
         }
     }
 }
 
-/// Nothing to compare by: most classes have one image only.
+/// Nothing to compare by: most classes have one image only, or no head could be tried.
 fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
-    let linear = fit((basis.rows.view(), basis.features), labels, classes, kind, None, progress)?;
+    let linear = fit((basis.rows.view(), basis.features), labels, classes, kind, None, TOLERANCE, progress)?;
     Ok(Chosen {
         head: whole(basis.head(&linear.weight, &linear.bias))?,
         kind,

@@ -6,6 +6,8 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
+/// Larger covariances take too long.
+pub(super) const MOST_COORDINATES: usize = 4096;
 /// Images whose values are widened at once.
 const CHUNK: usize = 4096;
 
@@ -35,9 +37,11 @@ impl Linear {
 }
 
 impl Sums {
-    fn new(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> Sums {
-        let mut squares = Mat::zeros(rows.ncols(), rows.ncols());
-        for part in rows.axis_chunks_iter(Axis(0), CHUNK) {
+    /// Without products where only means are wanted.
+    fn new(rows: ArrayView2<f32>, labels: &[usize], classes: usize, products: bool) -> Sums {
+        let size = if products { rows.ncols() } else { 0 };
+        let mut squares = Mat::zeros(size, size);
+        for part in rows.axis_chunks_iter(Axis(0), CHUNK).filter(|_| products) {
             let x = Mat::from_fn(part.nrows(), part.ncols(), |i, j| f64::from(part[[i, j]]));
             squares += x.transpose() * &x;
         }
@@ -109,13 +113,19 @@ pub(super) struct Parted<'a> {
 }
 
 impl<'a> Parted<'a> {
-    /// `fold` says in which one each image is.
-    pub(super) fn new(basis: &'a Basis, labels: &[usize], classes: usize, fold: &[usize]) -> Parted<'a> {
+    /// `fold` says in which one each image is; discriminants need products.
+    pub(super) fn new(
+        basis: &'a Basis,
+        labels: &[usize],
+        classes: usize,
+        fold: &[usize],
+        products: bool,
+    ) -> Parted<'a> {
         let folds = fold.iter().max().map_or(0, |last| last + 1);
         let own = |f: usize| {
             let places: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
             let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-            let sums = Sums::new(basis.rows.select(Axis(0), &places).view(), &labels, classes);
+            let sums = Sums::new(basis.rows.select(Axis(0), &places).view(), &labels, classes, products);
             (places, sums)
         };
         let mut folds: Vec<(Vec<usize>, Sums)> = (0..folds).map(own).collect();
@@ -157,10 +167,15 @@ pub(super) fn discriminants(
     classes: usize,
     strength: f64,
 ) -> Result<Linear> {
-    Sums::new(rows, labels, classes).solve(strength, features)
+    if rows.ncols() > MOST_COORDINATES {
+        let what =
+            format!("{} features of {} images are too many for discriminant analysis", rows.ncols(), rows.nrows());
+        return Err(Error::Train(format!("{what}; choose --head softmax")));
+    }
+    Sums::new(rows, labels, classes, true).solve(strength, features)
 }
 
 /// The nearest class mean of all images.
 pub(super) fn nearest_mean(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> Linear {
-    Sums::new(rows, labels, classes).nearest_mean()
+    Sums::new(rows, labels, classes, false).nearest_mean()
 }

@@ -1,16 +1,19 @@
 //! How figures grow with the number of images, and what more of them would bring.
 
 use super::basis::Basis;
+use super::candidates::{Candidate, Judge};
 use super::{Kind, fit};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::argmax;
-use crate::progress::{Event, Progress, emit, silent};
+use crate::progress::{Event, Progress, emit};
 use crate::random;
-use ndarray::Axis;
+use ndarray::{ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
-/// Shares of the training images, nested in each other.
-const SHARES: [f64; 4] = [0.125, 0.25, 0.5, 1.];
+/// Shares of the training images, nested in each other; all of them are what the cross-validation has.
+const SHARES: [f64; 3] = [0.125, 0.25, 0.5];
+/// A figure needs no more precision than this (relative objective).
+const TOLERANCE: f64 = 1e-4;
 /// Asymptotes that are tried, as shares of the smallest error.
 const ASYMPTOTES: usize = 20;
 /// Curves through errors as they might have come out as well.
@@ -36,63 +39,114 @@ pub struct Point {
     pub std_err: f64,
 }
 
-/// The curve of a head of this kind and strength. `fold` says which images are judged together: heads learn from growing parts
-/// of all the others. `None` where the smallest part would lack a class.
+/// The curve of a candidate: heads of its kind and strength learn from growing parts of all images outside each fold. `None`
+/// where there are too few images for three points, or time is up.
 pub(super) fn curve(
     basis: &Basis,
-    (labels, classes): (&[usize], usize),
-    (kind, strength): (Kind, Option<f64>),
-    fold: &[usize],
+    judge: &Judge,
+    candidate: &Candidate,
     seed: u64,
+    in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Option<Curve>> {
+    let (labels, fold) = (judge.labels, &judge.deals[0]);
     let folds = fold.iter().max().map_or(0, |last| last + 1);
-    let order = dealt(labels, seed);
+    let parts: Vec<Nested> = (0..folds).map(|held| Nested::new(judge, held, seed)).collect();
+    let least = parts.iter().map(|part| part.least).min().unwrap_or(0);
+    let point = |images: usize, hits: usize| {
+        let accuracy = hits as f64 / labels.len() as f64;
+        let std_err = (accuracy * (1. - accuracy) / labels.len() as f64).sqrt();
+        Point { images, accuracy, std_err }
+    };
     let mut points = Vec::new();
     emit(progress, Event::Stage { name: "learning curve", total: (SHARES.len() * folds) as u64 })?;
-    for share in SHARES {
-        let (mut hits, mut images) = (0usize, 0usize);
-        for held in 0..folds {
-            // The rank of an image among those of its class that are not held out.
-            let mut seen = vec![0usize; classes];
-            let mut counts = vec![0usize; classes];
-            order.iter().filter(|&&i| fold[i] != held).for_each(|&i| counts[labels[i]] += 1);
-            let kept = |class: usize, rank: usize| (rank as f64) < share * counts[class] as f64;
-            let mut places = Vec::new();
-            for &i in order.iter().filter(|&&i| fold[i] != held) {
-                if kept(labels[i], seen[labels[i]]) {
-                    places.push(i);
-                }
-                seen[labels[i]] += 1;
+    for share in SHARES.into_iter().filter(|share| share * least as f64 >= 2.) {
+        let (mut hits, mut images) = (0, 0);
+        for part in &parts {
+            if !in_time() {
+                return Ok(None);
             }
-            if share * (*counts.iter().min().unwrap_or(&0) as f64) < 2. {
-                break;
+            let places = part.first(share, labels, judge.classes);
+            match hits_of(basis, judge, candidate, &places, &part.held, progress) {
+                Ok(found) => hits += found,
+                // So few images may all be alike.
+                Err(Error::Train(_)) => return Ok(None),
+                Err(other) => return Err(other),
             }
             images += places.len();
-            let own: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-            // A penalty stands against the sum of the losses.
-            let weaker = if kind == Kind::Softmax { labels.len() as f64 / own.len() as f64 } else { 1. };
-            let strength = strength.map(|strength| strength * weaker);
-            let rows = basis.rows.select(Axis(0), &places);
-            let linear = fit((rows.view(), basis.features), &own, classes, kind, strength, &silent)?;
-            let judged: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == held).collect();
-            let logits = linear.logits(basis.rows.select(Axis(0), &judged).view());
-            hits += logits.rows().into_iter().zip(&judged).filter(|(row, i)| argmax(*row) == labels[**i]).count();
             emit(progress, Event::Advance(1))?;
         }
-        if images > 0 {
-            let accuracy = hits as f64 / labels.len() as f64;
-            let std_err = (accuracy * (1. - accuracy) / labels.len() as f64).sqrt();
-            points.push(Point { images: images / folds, accuracy, std_err });
-        }
+        points.push(point(images / folds, hits));
     }
-    let Some(last) = points.last().filter(|_| points.len() >= 3) else { return Ok(None) };
-    let more = [2, 4].map(|times| times * last.images);
-    let expected = more.map(|images| expected(&points, images, seed)).to_vec();
+    let right = |(row, &label): (ArrayView1<f32>, &usize)| argmax(row) == label;
+    let all = candidate.logits[0].rows().into_iter().zip(labels).filter(|pair| right(*pair)).count();
+    points.push(point(labels.len() - labels.len() / folds, all));
+    if points.len() < 3 {
+        return Ok(None);
+    }
+    let expected = [2, 4].map(|times| expected(&points, times * labels.len(), seed)).to_vec();
     Ok(Some(Curve { points, expected }))
 }
 
-/// All images in an order that a seed draws, the classes in turn.
+/// The images of a fold, and all others in an order of which parts are the beginnings.
+struct Nested {
+    held: Vec<usize>,
+    order: Vec<usize>,
+    /// Images of the smallest class among the others.
+    least: usize,
+}
+
+impl Nested {
+    fn new(judge: &Judge, held: usize, seed: u64) -> Nested {
+        let fold = &judge.deals[0];
+        let order: Vec<usize> = dealt(judge.labels, seed).into_iter().filter(|&i| fold[i] != held).collect();
+        let mut counts = vec![0usize; judge.classes];
+        order.iter().for_each(|&i| counts[judge.labels[i]] += 1);
+        let least = counts.into_iter().min().unwrap_or(0);
+        Nested { held: (0..fold.len()).filter(|&i| fold[i] == held).collect(), order, least }
+    }
+
+    /// That share of each class.
+    fn first(&self, share: f64, labels: &[usize], classes: usize) -> Vec<usize> {
+        let (mut counts, mut seen) = (vec![0usize; classes], vec![0usize; classes]);
+        self.order.iter().for_each(|&i| counts[labels[i]] += 1);
+        let mut places = self.order.clone();
+        places.retain(|&i| {
+            seen[labels[i]] += 1;
+            (seen[labels[i]] - 1) as f64 <= share * counts[labels[i]] as f64 - 1.
+        });
+        places
+    }
+}
+
+/// How many of the images at `held` a head finds that learnt from those at `places`.
+fn hits_of(
+    basis: &Basis,
+    judge: &Judge,
+    candidate: &Candidate,
+    places: &[usize],
+    held: &[usize],
+    progress: Progress,
+) -> Result<usize> {
+    let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
+    // A penalty stands against the sum of the losses.
+    let weaker = match candidate.kind {
+        Kind::Softmax => judge.labels.len() as f64 / own.len() as f64,
+        Kind::Ncm | Kind::Lda => 1.,
+    };
+    let strength = candidate.strength.map(|strength| strength * weaker);
+    let rows = basis.rows.select(Axis(0), places);
+    let view = (rows.view(), basis.features);
+    let mut linear = fit(view, &own, judge.classes, candidate.kind, strength, TOLERANCE, progress)?;
+    if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
+        linear.bias -= &shares.mapv(f64::from);
+    }
+    let logits = linear.logits(basis.rows.select(Axis(0), held).view());
+    let right = |(row, &i): (ArrayView1<f32>, &usize)| argmax(row) == judge.labels[i];
+    Ok(logits.rows().into_iter().zip(held).filter(|pair| right(*pair)).count())
+}
+
+/// All images in an order that a seed draws.
 fn dealt(labels: &[usize], seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     let key = |i: usize| random::uniform(&mut random::stream(seed, "curve", 0, i as u64));

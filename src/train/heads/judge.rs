@@ -73,10 +73,10 @@ pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], factor: f64) -> f
 }
 
 /// The factor for logits with which their log-loss is lowest, the inverse of the temperature (Guo et al. 2017, arXiv
-/// 1706.04599), between 1/100 and 100. One image's worth of doubt keeps it finite where no image is wrong.
+/// 1706.04599): 1/100 to 100 over their deviation. One image's worth of doubt keeps it finite where no image is wrong.
 pub(super) fn sharpness(logits: &Array2<f32>, labels: &[usize]) -> f64 {
-    let doubt = 0.5 / labels.len() as f64;
-    let at = |log: f64| log_loss(logits, labels, log.exp()) + doubt * log * log;
+    let (doubt, scale) = (0.5 / labels.len() as f64, deviation(logits));
+    let at = |log: f64| log_loss(logits, labels, log.exp() / scale) + doubt * log * log;
     // Golden section on the logarithm, of which the loss has one minimum.
     const RATIO: f64 = 0.618_033_988_749_895;
     let (mut low, mut high) = (-100f64.ln(), 100f64.ln());
@@ -93,5 +93,15 @@ pub(super) fn sharpness(logits: &Array2<f32>, labels: &[usize]) -> f64 {
             at_b = at(b);
         }
     }
-    ((low + high) / 2.).exp()
+    ((low + high) / 2.).exp() / scale
+}
+
+/// That of each row around its mean; 1 where all are equal.
+fn deviation(logits: &Array2<f32>) -> f64 {
+    let square = |row: ArrayView1<f32>| {
+        let mean = row.iter().map(|&z| f64::from(z)).sum::<f64>() / row.len() as f64;
+        row.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>()
+    };
+    let variance = logits.rows().into_iter().map(square).sum::<f64>() / logits.len() as f64;
+    if variance > 0. { variance.sqrt() } else { 1. }
 }
