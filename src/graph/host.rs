@@ -36,11 +36,12 @@ pub(super) fn evaluate(op: &dyn TypedOp, symbols: &SymbolValues, inputs: &[Arc<H
     Ok(outputs.remove(0).into_arc_tensor())
 }
 
-/// Whether a tensor of this shape may be made, for one image.
-pub(super) fn is_bearable(dims: &[TDim], symbol: &Symbol) -> bool {
+/// Whether a tensor of this shape may be made, for one image of as many as the graph insists on.
+pub(super) fn is_bearable(dims: &[TDim], symbol: &Symbol, images: i64) -> bool {
     let one = SymbolValues::default().with(symbol, 1);
-    let sizes = dims.iter().map(|dim| dim.eval(&one).to_i64().unwrap_or(1));
-    sizes.fold(1i64, |count, size| count.saturating_mul(size.max(1))) <= LARGEST
+    let mut sizes = dims.iter().map(|dim| dim.eval(&one).to_i64().unwrap_or(1));
+    let first = sizes.next().map_or(1, |first| if first == images { 1 } else { first.max(1) });
+    sizes.fold(first, |count, size| count.saturating_mul(size.max(1))) <= LARGEST
 }
 
 /// The values as numbers of the type that the program computes in; sizes are filled in.

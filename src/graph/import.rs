@@ -183,7 +183,8 @@ impl<'a> Builder<'a> {
     }
 
     fn add(&mut self, node: &TypedNode) -> Built<()> {
-        let bearable = |o: &Outlet<TypedFact>| host::is_bearable(&o.fact.shape.to_tvec(), &self.program.symbol);
+        let images = self.program.batch.unwrap_or(1) as i64;
+        let bearable = |o: &Outlet<TypedFact>| host::is_bearable(&o.fact.shape.to_tvec(), &self.program.symbol, images);
         if !node.outputs.iter().all(bearable) {
             return Err("it makes a tensor that is too large".into());
         }
