@@ -91,7 +91,7 @@ fn strict_fails_on_the_first_unusable_image() {
     let ran = place.adapt("--data split --onnx tiny.onnx --out strict --strict -v");
     ran.fails(1, &["test/b/zero.jpg", "empty file", "--strict"]);
     assert!(ran.err.contains("extracting train features"), "{}", ran.err);
-    assert!(!ran.err.contains("choosing the strength") && !place.path("strict").exists(), "{}", ran.err);
+    assert!(!ran.err.contains("comparing heads") && !place.path("strict").exists(), "{}", ran.err);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use candle_core::Device;
 use ndarray::{Array1, Array2, ArrayView2};
+use std::ops::ControlFlow;
 
 /// Of discriminants.
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
@@ -63,7 +64,6 @@ impl Judge<'_> {
         if !means && !discriminants {
             return Ok(found);
         }
-        emit(progress, Event::Stage { name: "comparing heads", total: SHRINKAGES.len() as u64 })?;
         let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, discriminants);
         let parted: Vec<Parted> = self.deals.iter().map(part).collect();
         if means {
@@ -103,7 +103,7 @@ impl Judge<'_> {
     fn shrunk(&self, parted: &[Parted], start: usize, progress: Progress) -> Result<(usize, Vec<Array2<f32>>)> {
         let attempt = |place: usize| -> Result<_> {
             let logits = parted.iter().map(|part| part.logits(SHRINKAGES[place])).collect::<Result<Vec<_>>>()?;
-            emit(progress, Event::Advance(1))?;
+            emit(progress, Event::Advance(0))?;
             Ok((logits.iter().map(|logits| self.loss(logits)).sum::<f64>(), place, logits))
         };
         let mut best = attempt(start)?;
@@ -127,9 +127,14 @@ impl Judge<'_> {
         let rows = rows(basis.rows.view(), self.labels, self.classes)?;
         let mut strength = None;
         let mut logits = Vec::new();
+        let quiet = |event: Event| match event {
+            Event::Stage { .. } => ControlFlow::Continue(()),
+            Event::Advance(_) => progress(Event::Advance(0)),
+            other => progress(other),
+        };
         // The first deal chooses: what is judged by all of them is one head.
         for fold in self.deals {
-            let choice = path::cross_validate(&rows, fold, count(fold), (basis.features, strength), progress)?;
+            let choice = path::cross_validate(&rows, fold, count(fold), (basis.features, strength), &quiet)?;
             strength = Some(choice.l2);
             logits.push(choice.out_of_fold.mapv(|p| p.max(f32::MIN_POSITIVE).ln()));
         }

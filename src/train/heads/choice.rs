@@ -72,7 +72,9 @@ pub fn choose(
     let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut shrinkage = USUAL_SHRINKAGE;
-    for taps in depths(features, columns, labels, classes, wishes, progress)? {
+    let depths = depths(features, columns, labels, classes, wishes, progress)?;
+    emit(progress, Event::Stage { name: "comparing heads", total: depths.len() as u64 + 1 })?;
+    for taps in depths {
         if taps > 0 && !in_time() {
             break;
         }
@@ -81,6 +83,7 @@ pub fn choose(
         if taps == 0 && kinds.contains(&Kind::Softmax) {
             candidates.extend(judge.regression(&basis, taps, progress)?);
         }
+        emit(progress, Event::Advance(1))?;
     }
     // Regression takes longest, and what depth is good for the one is good for the other.
     let deepest = judge.best(&candidates).filter(|_| kinds.contains(&Kind::Softmax) && in_time());
@@ -88,6 +91,7 @@ pub fn choose(
         let basis = Bases::new(features).first(columns[taps])?;
         candidates.extend(judge.regression(&basis, taps, progress)?);
     }
+    emit(progress, Event::Advance(1))?;
     if candidates.is_empty() {
         return uncompared(&Bases::new(features).first(columns[0])?, labels, classes, wishes, progress);
     }
