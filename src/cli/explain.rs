@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Smaller images are written larger, so that the shorter side has so many pixels.
 const SHORTEST: u32 = 224;
+/// As long as no side becomes longer than this.
+const LONGEST: u32 = 4096;
 
 #[derive(clap::Args)]
 pub struct ExplainOptions {
@@ -127,7 +129,8 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
 
 /// Writes the map over the image.
 fn save(shown: &RgbImage, explained: &Explained, file: &Path) -> Result<()> {
-    let factor = SHORTEST.div_ceil(shown.width().min(shown.height()).max(1));
+    let (shorter, longer) = (shown.width().min(shown.height()).max(1), shown.width().max(shown.height()).max(1));
+    let factor = SHORTEST.div_ceil(shorter).min((LONGEST / longer).max(1));
     let larger = image::imageops::resize(shown, shown.width() * factor, shown.height() * factor, FilterType::Nearest);
     let saved = overlay(&larger, &explained.map).save_with_format(file, ImageFormat::Png);
     saved.map_err(|e| Error::data(file, format!("{e}; choose another --out")))

@@ -97,7 +97,7 @@ impl LimitOptions {
 #[derive(Serialize)]
 struct Found<'a> {
     models: &'a [Ranked],
-    best: Option<&'a str>,
+    best: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_within_limits: Option<Option<&'a str>>,
 }
@@ -129,7 +129,7 @@ pub fn run(options: &RankOptions) -> Result<()> {
     let within = ranked.iter().find(|one| limits.allow(one)).map(|one| one.model.as_str());
     if options.json {
         let best_within_limits = options.limits.any().then_some(within);
-        return print(&json(&Found { models: &ranked, best: Some(&ranked[0].model), best_within_limits })?);
+        return print(&json(&Found { models: &ranked, best: &ranked[0].model, best_within_limits })?);
     }
     let mut text = shown(&ranked);
     let _ = writeln!(text, "best: {}", printable(&ranked[0].model));

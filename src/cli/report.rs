@@ -1,14 +1,16 @@
 //! `report.html` made again from a run's files.
 
-use super::{print, tell};
+use super::{merge, print, tell, vacant};
 use adapt::data::{Source, reopen};
+use adapt::error::printable;
 use adapt::report::OutDir;
-use adapt::report::html::{REPORT, render};
+use adapt::report::html::{Images, REPORT, render};
 use adapt::report::recorded::Recorded;
 use adapt::{Error, Result};
 use clap::Args;
+use std::fmt::Display;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct ReportOptions {
@@ -20,25 +22,43 @@ pub struct ReportOptions {
     /// The page to write [default: report.html in the run's folder]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Replace the file of --out
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The report of a run that is about to end, in its folder.
 pub fn write(out: &OutDir, source: &Source) -> Result<()> {
-    out.write(REPORT, render(&Recorded::read(out.folder())?, &Ok(source))?.as_bytes())
+    out.write(REPORT, render(&Recorded::read(out.folder())?, &Images::Named(source.clone()))?.as_bytes())
 }
 
 pub fn run(options: &ReportOptions) -> Result<()> {
-    let recorded = Recorded::read(&options.run)?;
-    let place = options.data.clone().or_else(|| recorded.run["data"]["path"].as_str().map(PathBuf::from));
-    let source = match &place {
-        None => Err("run.json does not say where the images were".into()),
-        Some(place) => reopen(place).map_err(|e| format!("{e}; --data says where they are now")),
-    };
-    if let Err(why) = &source {
-        tell(&format!("warning: without pictures: {why}"));
+    if let Some(out) = &options.out {
+        vacant(out, options.force)?;
     }
-    let page = render(&recorded, &source.as_ref().map_err(Clone::clone))?;
+    let recorded = Recorded::read(&options.run)?;
+    let images = images(options, &recorded);
+    if let Images::Gone(why) = &images {
+        tell(&format!("warning: without pictures: {}", printable(why)));
+    }
+    let page = render(&recorded, &images)?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join(REPORT));
-    fs::write(&out, page).map_err(Error::io(&out))?;
-    print(&format!("written  {}\n", adapt::error::printable(&out.to_string_lossy())))
+    merge::put(&out, true, |place| fs::write(place, page).map_err(Error::io(place)))?;
+    print(&format!("written  {}\n", printable(&out.to_string_lossy())))
+}
+
+/// Where `--data` says that they are, or else the run, which somebody else may have made: of what is read then the user is told.
+fn images(options: &ReportOptions, recorded: &Recorded) -> Images {
+    let gone = |why: &dyn Display| Images::Gone(format!("{why}; --data says where they are now"));
+    if let Some(place) = &options.data {
+        return reopen(place).map_or_else(|why| gone(&why), Images::Named);
+    }
+    let Some(place) = recorded.run["data"]["path"].as_str() else {
+        return gone(&"run.json does not say where the images were");
+    };
+    if place.starts_with(['/', '\\']) && place[1..].starts_with(['/', '\\']) {
+        return gone(&"run.json names another machine");
+    }
+    tell(&format!("images   {}, as run.json says", printable(place)));
+    reopen(Path::new(place)).map_or_else(|why| gone(&why), Images::Recorded)
 }

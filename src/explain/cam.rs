@@ -194,10 +194,9 @@ fn averaged<'a>(index: &Index<'a>, value: &'a str) -> Option<Average<'a>> {
 fn deviation<'a>(index: &Index<'a>, value: &'a str) -> Option<Average<'a>> {
     let root = computed(index, value).filter(|node| node.is("Sqrt"))?;
     let squares = averaged(index, root.input.first()?)?;
-    let square = index.producer(squares.tensor).filter(|node| node.is("Mul") && node.input[0] == node.input[1])?;
-    let [tensor, average] = &index.producer(&square.input[0]).filter(|node| node.is("Sub"))?.input[..] else {
-        return None;
-    };
+    let [a, b] = &index.producer(squares.tensor).filter(|node| node.is("Mul"))?.input[..] else { return None };
+    let difference = index.producer(a).filter(|node| a == b && node.is("Sub"))?;
+    let [tensor, average] = &difference.input[..] else { return None };
     averaged(index, average).filter(|average| average.tensor == tensor && average.axes == squares.axes)
 }
 

@@ -19,6 +19,8 @@ use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
 const MOST_SEEN: usize = 48;
 /// Maps among them that are tried.
 const MOST_TRIED: usize = 4;
+/// Classes whose scores are tried: one alone may not depend on a map, as behind a rectifier that holds it at zero.
+const CLASSES_TRIED: usize = 8;
 
 /// The part of the network behind a map.
 pub(super) struct GradCam {
@@ -98,7 +100,14 @@ impl GradCam {
     /// Whether any score depends on the map's places: a classifier that reads one token does not depend on the others behind
     /// the last attention.
     fn depends(&self, value: &ArrayD<f32>) -> Result<bool> {
-        Ok(self.gradient(value, 0)?.is_some_and(|gradient| gradient.iter().any(|&value| value != 0.)))
+        let scores = self.program.forward(&self.input(value)?, &self.parameters)?;
+        let classes = scores[0].elem_count() / self.copies();
+        for class in 0..classes.min(CLASSES_TRIED) {
+            if self.gradient(value, class)?.is_some_and(|gradient| gradient.iter().any(|&value| value != 0.)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Σ over the channels of the channel times its gradient's mean over all places.
@@ -109,19 +118,25 @@ impl GradCam {
         Ok(weighted(&planes, gradient.outer_iter().map(|plane| plane.mean().unwrap_or(0.))))
     }
 
+    /// A graph for a fixed number of images gets as many copies.
+    fn copies(&self) -> usize {
+        self.program.batch().unwrap_or(1)
+    }
+
+    fn input(&self, value: &ArrayD<f32>) -> Result<Tensor> {
+        let (mut shape, one) = (value.shape().to_vec(), value.iter().copied().collect::<Vec<f32>>());
+        shape[0] = self.copies();
+        Tensor::from_vec(one.repeat(self.copies()), shape, &Device::Cpu).map_err(failed)
+    }
+
     /// The gradient of a class's score by the map, `[channels, height, width]`; `None` where it is zero throughout.
     fn gradient(&self, value: &ArrayD<f32>, class: usize) -> Result<Option<Array3<f32>>> {
-        let failed = |e: candle_core::Error| Error::Engine(format!("candle: {e}"));
-        // A graph for a fixed number of images gets as many copies.
-        let copies = self.program.batch().unwrap_or(1);
-        let (mut shape, one) = (value.shape().to_vec(), value.iter().copied().collect::<Vec<f32>>());
-        shape[0] = copies;
-        let input = Tensor::from_vec(one.repeat(copies), shape.as_slice(), &Device::Cpu).map_err(failed)?;
+        let input = self.input(value)?;
         let wanted = Wanted { parameters: vec![false; self.parameters.len()], input: true };
         let (outputs, tape) = self.program.forward_saving(&input, &self.parameters, &wanted)?;
         let scores = &outputs[0];
         let mut seed = vec![0f32; scores.elem_count()];
-        let each = seed.len() / copies;
+        let each = seed.len() / self.copies();
         if class >= each {
             return Err(Error::Engine(format!("there are {each} scores, none of number {class}")));
         }
@@ -129,10 +144,14 @@ impl GradCam {
         let seed = Tensor::from_vec(seed, scores.dims(), &Device::Cpu).map_err(failed)?;
         let Some(found) = self.program.backward(tape, &[Some(seed)])?.input else { return Ok(None) };
         let values = found.to_dtype(DType::F32).and_then(|found| found.flatten_all()?.to_vec1::<f32>());
-        let found = ArrayD::from_shape_vec(IxDyn(&shape), values.map_err(failed)?);
+        let found = ArrayD::from_shape_vec(IxDyn(input.dims()), values.map_err(failed)?);
         let found = found.map_err(|e| Error::Engine(e.to_string()))?;
         Ok(self.grid.planes(found.slice_axis(Axis(0), (0..1).into())))
     }
+}
+
+fn failed(e: candle_core::Error) -> Error {
+    Error::Engine(format!("candle: {e}"))
 }
 
 /// The tensor that holds the scores before any softmax or sigmoid, whose gradients vanish where it is sure.

@@ -77,7 +77,7 @@ pub fn compare(runs: &[Recorded]) -> Result<Compared> {
             format!("these runs have no {split} images in common, by path and label (as {})", paths.join(" and "));
         return Err(Error::Usage(what));
     }
-    let labels: Vec<usize> = shared.iter().map(|(_, label)| first.class(label)).collect();
+    let labels: Vec<usize> = shared.iter().filter_map(|(_, label)| first.class(label)).collect();
     let mut probabilities = Vec::new();
     for ((run, columns), places) in runs.iter().zip(&columns).zip(&places) {
         let logits = &scores(run)?.logits;
@@ -124,10 +124,9 @@ fn places(run: &Recorded, split: Split) -> HashMap<(&str, &str), usize> {
 /// Where the first run's classes are in the other's scores.
 fn columns(first: &Recorded, run: &Recorded) -> Result<Vec<usize>> {
     scores(run)?;
-    let place = |class: &String| run.classes.iter().position(|own| own == class);
-    let found: Option<Vec<usize>> = first.classes.iter().map(place).collect();
+    let found: Option<Vec<usize>> = first.classes.iter().map(|class| run.class(class)).collect();
     found.filter(|_| first.classes.len() == run.classes.len()).ok_or_else(|| {
-        let strangers = |a: &Recorded, b: &Recorded| a.classes.iter().find(|class| !b.classes.contains(class)).cloned();
+        let strangers = |a: &Recorded, b: &Recorded| a.classes.iter().find(|class| b.class(class).is_none()).cloned();
         let stranger = strangers(first, run).or_else(|| strangers(run, first)).unwrap_or_default();
         Error::Usage(format!("{} and {} have other classes, as '{stranger}'", name(first), name(run)))
     })

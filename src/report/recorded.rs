@@ -8,6 +8,7 @@ use crate::verify::golden;
 use ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix2, concatenate};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,11 @@ pub const SCORES: &str = "scores.safetensors";
 const LOGITS: &str = "logits";
 /// The images on a plane, `[images, 2]`: see [`crate::metrics::projection`].
 const MAP: &str = "map";
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 4 << 30;
+/// The largest files that are read, in bytes: the figures of 1,000 classes, some millions of images, a million images' scores
+/// for 1,000 classes.
+const LARGEST_RUN: u64 = 64 << 20;
+const LARGEST_LIST: u64 = 512 << 20;
+const LARGEST_SCORES: u64 = 4 << 30;
 
 /// A run's folder, read.
 pub struct Recorded {
@@ -32,6 +36,7 @@ pub struct Recorded {
     pub held_out: Vec<Prediction>,
     /// What the head gives for these, where the run has stored it.
     pub scores: Option<Scores>,
+    places: HashMap<String, usize>,
 }
 
 /// What a head gives for images, and where they lie on a plane.
@@ -49,7 +54,8 @@ pub struct Scores {
 pub fn write_scores(out: &OutDir, scores: &[Features], map: &Array2<f32>) -> Result<()> {
     let held_out = scores.iter().filter(|part| part.split != Split::Train && !part.paths.is_empty());
     let rows: Vec<ArrayView2<f32>> = held_out.map(|part| part.rows.view()).collect();
-    let logits = if rows.is_empty() { Array2::zeros((0, 0)) } else { concatenate(Axis(0), &rows).unwrap_or_default() };
+    let logits = if rows.is_empty() { Ok(Array2::zeros((0, 0))) } else { concatenate(Axis(0), &rows) };
+    let logits = logits.map_err(|e| Error::Engine(format!("the scores of the splits: {e}")))?;
     let arrays = [(LOGITS, logits.into_dyn()), (MAP, map.clone().into_dyn())];
     out.write(SCORES, &golden::tensors(&arrays)?)
 }
@@ -61,29 +67,30 @@ impl Recorded {
     /// [`Error::Usage`] where `folder` is none, [`Error::Data`] where a file of it is damaged.
     pub fn read(folder: &Path) -> Result<Recorded> {
         let path = folder.join("run.json");
-        let text = bytes(&path)?.ok_or_else(|| {
+        let text = bytes(&path, LARGEST_RUN)?.ok_or_else(|| {
             Error::Usage(format!("{}: no run.json in it; give the folder of a run", folder.display()))
         })?;
         let run: Value = serde_json::from_slice(&text).map_err(|e| Error::data(&path, format!("damaged: {e}")))?;
         let classes: Option<Vec<String>> = serde_json::from_value(run["data"]["classes"].clone()).ok();
         let classes = classes.ok_or_else(|| Error::data(&path, "damaged: it has no list of classes"))?;
         let path = folder.join("predictions.csv");
-        let text = bytes(&path)?.ok_or_else(|| Error::data(&path, "is missing"))?;
+        let text = bytes(&path, LARGEST_LIST)?.ok_or_else(|| Error::data(&path, "is missing"))?;
         let rows = csv::Reader::from_reader(&text[..]).into_deserialize();
         let rows = rows.map(|row| row.map_err(|e| Error::data(&path, format!("damaged: {e}"))));
-        let mut held_out: Vec<Prediction> = rows.collect::<Result<_>>()?;
-        held_out.retain(|row| row.split != Split::Train);
-        let known = |row: &Prediction| classes.contains(&row.label) && classes.contains(&row.predicted);
+        let rows = rows.filter(|row: &Result<Prediction>| !row.as_ref().is_ok_and(|row| row.split == Split::Train));
+        let held_out: Vec<Prediction> = rows.collect::<Result<_>>()?;
+        let places: HashMap<_, _> = classes.iter().cloned().zip(0..).collect();
+        let known = |row: &Prediction| places.contains_key(&row.label) && places.contains_key(&row.predicted);
         if let Some(row) = held_out.iter().find(|row| !known(row)) {
             return Err(Error::data(&path, format!("'{}' is of no class that run.json has", row.path)));
         }
         let scores = scores(&folder.join(SCORES), held_out.len(), classes.len())?;
-        Ok(Recorded { folder: folder.to_path_buf(), run, classes, held_out, scores })
+        Ok(Recorded { folder: folder.to_path_buf(), run, classes, held_out, scores, places })
     }
 
     /// A class's place.
-    pub fn class(&self, name: &str) -> usize {
-        self.classes.iter().position(|class| class == name).unwrap_or_default()
+    pub fn class(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
     }
 
     /// The split by which the run is judged: the test images, or those that chose where there are none.
@@ -92,18 +99,19 @@ impl Recorded {
     }
 }
 
-/// A file's content; `None` where there is none.
-fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+/// A file's content, of at most `most` bytes; `None` where there is none.
+fn bytes(path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
     match fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(path)(e)),
-        Ok(meta) if !meta.is_file() || meta.len() > LARGEST => Err(Error::data(path, "not a file that adapt wrote")),
+        Ok(meta) if !meta.is_file() => Err(Error::data(path, "not a file")),
+        Ok(meta) if meta.len() > most => Err(Error::data(path, format!("larger than {} MiB", most >> 20))),
         Ok(_) => fs::read(path).map(Some).map_err(Error::io(path)),
     }
 }
 
 fn scores(path: &Path, images: usize, classes: usize) -> Result<Option<Scores>> {
-    let Some(bytes) = bytes(path)? else { return Ok(None) };
+    let Some(bytes) = bytes(path, LARGEST_SCORES)? else { return Ok(None) };
     let damaged = |what: String| Error::data(path, format!("damaged: {what}"));
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
     let array = |name: &str, columns: usize| {

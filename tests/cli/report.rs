@@ -53,14 +53,14 @@ fn every_run_has_one() {
 
 #[test]
 fn hostile_names_are_text() {
-    let place = place();
+    let (place, long) = (place(), "y".repeat(5000));
     let field = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let mut list = "path,label,split\n".to_string();
     let folder = place.path(HOSTILE.replace('/', "\u{2215}"));
     fs::rename(place.path("data"), &folder).unwrap();
     let folder = folder.file_name().unwrap().to_str().unwrap();
     for (split, count) in [("train", 8), ("test", 6)] {
-        for (class, label) in [("a", HOSTILE), ("b", "b")] {
+        for (class, label) in [("a", HOSTILE), ("b", &*long)] {
             let row = |i| format!("{},{},{split}\n", field(&format!("{folder}/{split}/{class}/{i}.png")), field(label));
             list += &(0..count).map(row).collect::<String>();
         }
@@ -72,6 +72,7 @@ fn hostile_names_are_text() {
     assert!(!page.contains("<script>alert") && page.contains("{{7*7}}"), "it is not obeyed");
     assert_eq!(page.matches("<script").count(), 1);
     let quoted = page.split(['<', '>']).filter(|tag| tag.contains("aria-label=\"")).collect::<Vec<_>>();
+    assert!(page.contains(&("y".repeat(200) + "…")) && !page.contains(&"y".repeat(201)), "long ones are cut");
     assert!(quoted.iter().all(|tag| tag.matches('"').count() % 2 == 0), "no attribute ends early");
 }
 
@@ -88,7 +89,8 @@ fn it_is_made_again_without_the_images() {
     assert!(ran.err.contains("without pictures") && ran.err.contains("--data"), "{}", ran.err);
     let page = place.read("other.html");
     assert!(page.contains("There are no pictures") && !page.contains("data:image/jpeg"));
-    place.adapt("report out -o other.html --data moved").succeeds();
+    place.adapt("report out -o other.html --data moved").fails(2, &["other.html", "--force"]);
+    place.adapt("report out -o other.html --data moved --force").succeeds();
     assert_eq!(place.read("other.html"), first);
     // An earlier version's run has neither scores nor the newer figures.
     fs::remove_file(place.path("out/scores.safetensors")).unwrap();
@@ -134,6 +136,57 @@ fn sections_come_with_their_data() {
     ] {
         assert!(page.contains(words), "{words}");
     }
+    assert!(!page.contains("NaN"));
+}
+
+#[test]
+fn a_strangers_run_gets_no_code_into_the_programs() {
+    let place = place();
+    place.main("").succeeds();
+    let mut run = place.json("out/run.json");
+    for (input, word) in [("float16", "float16"), ("uint8", "uint8"), ("float32)); evil((\"", "float32")] {
+        run["plan"]["input"]["data_type"] = input.into();
+        run["model"]["output"]["activation"] = "evil()".into();
+        place.write("out/run.json", run.to_string());
+        place.adapt("report out").succeeds();
+        let page = place.read("out/report.html");
+        let programs = ["python", "javascript"].map(|id| code(&page, id));
+        assert!(programs.iter().all(|program| program.contains(word) && !program.contains("evil")), "{input}");
+    }
+}
+
+#[test]
+fn a_strangers_run_shows_no_pictures_from_elsewhere() {
+    let place = place();
+    place.main("").succeeds();
+    fs::copy(place.path("data/test/a/0.png"), place.path("private.png")).unwrap();
+    let private = place.path("private.png");
+    let list = place.read("out/predictions.csv");
+    let list = list.replace("test/a/0.png", "../private.png").replace("test/a/1.png", private.to_str().unwrap());
+    place.write("out/predictions.csv", list);
+    let ran = place.adapt("report out").succeeds();
+    assert!(ran.err.contains("data, as run.json says"), "{}", ran.err);
+    let pictures = || place.read("out/report.html").matches("data:image/jpeg").count();
+    assert_eq!(pictures(), 12);
+    place.adapt("report out --data data").succeeds();
+    assert_eq!(pictures(), 14);
+    let mut run = place.json("out/run.json");
+    run["data"]["path"] = "\\\\host\\share".into();
+    place.write("out/run.json", run.to_string());
+    assert!(place.adapt("report out").succeeds().err.contains("another machine"));
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_is_written_through() {
+    let place = place();
+    place.main("").succeeds();
+    place.write("mine.txt", "mine");
+    fs::remove_file(place.path("out/report.html")).unwrap();
+    std::os::unix::fs::symlink("../mine.txt", place.path("out/report.html")).unwrap();
+    place.adapt("report out").succeeds();
+    assert_eq!(place.read("mine.txt"), "mine");
+    assert!(!place.path("out/report.html").is_symlink() && place.read("out/report.html").contains("</html>"));
 }
 
 #[test]
@@ -145,6 +198,8 @@ fn damaged_runs_are_refused() {
     place.adapt("report out").fails(1, &["scores.safetensors", "damaged"]);
     place.write("out/predictions.csv", "path,split,label,predicted,confidence\nx,test,a,zebra,0.5\n");
     place.adapt("report out").fails(1, &["predictions.csv", "of no class"]);
+    fs::File::create(place.path("out/run.json")).unwrap().set_len((64 << 20) + 1).unwrap();
+    place.adapt("report out").fails(1, &["run.json", "larger than 64 MiB"]);
     place.write("out/run.json", "{");
     place.adapt("report out").fails(1, &["run.json", "damaged"]);
 }
@@ -157,8 +212,9 @@ fn predicted(place: &Place) -> (String, f64) {
 }
 
 /// A run whose preprocessing resizes and crops, and a photo of another shape than the model's input.
-fn with_photo(options: &str) -> Place {
+fn with_photo(model: &str, options: &str) -> Place {
     let place = place();
+    fs::copy(crate::common::golden(model), place.path("tiny.onnx")).unwrap();
     image::RgbImage::from_fn(61, 37, |x, y| image::Rgb([(x * 4) as u8, (y * 6) as u8, (x * y) as u8]))
         .save(place.path("photo.png"))
         .unwrap();
@@ -166,11 +222,14 @@ fn with_photo(options: &str) -> Place {
     place
 }
 
-const PREPROCESSINGS: [&str; 4] = [
-    "--preprocess resize=9,crop=8,filter=bicubic",
-    "--preprocess resize=8x8,filter=lanczos,color=bgr",
-    "--preprocess resize=long:8,crop=8,filter=bilinear",
-    "--bake-preprocessing --preprocess resize=12,crop=8,filter=bicubic",
+/// Models and options.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("tiny.onnx", "--preprocess resize=9,crop=8,filter=bicubic"),
+    ("tiny.onnx", "--preprocess resize=8x8,filter=lanczos,color=bgr"),
+    ("tiny.onnx", "--preprocess resize=long:8,crop=8,filter=bilinear"),
+    ("tiny.onnx", "--bake-preprocessing --preprocess resize=12,crop=8,filter=bicubic"),
+    ("onnx/sigmoid.onnx", ""),
+    ("onnx/logsoftmax.onnx", ""),
 ];
 
 /// What a program prints as `label probability` is what the run's model gives.
@@ -190,13 +249,13 @@ fn the_python_program_gives_the_same() {
         eprintln!("left out: {python} has not onnxruntime, Pillow and numpy (ADAPT_TEST_PYTHON names another)");
         return;
     }
-    for options in PREPROCESSINGS {
-        let place = with_photo(options);
+    for (model, options) in PROGRAMS {
+        let place = with_photo(model, options);
         place.write("out/classify.py", code(&place.read("out/report.html"), "python"));
         let mut command = Command::new(&python);
         command.args(["classify.py", "../photo.png"]).current_dir(place.path("out"));
         let ran = place.run(&mut command).succeeds();
-        agrees(&place, ran.out.lines().next().unwrap(), options);
+        agrees(&place, ran.out.lines().next().unwrap(), &format!("{model} {options}"));
     }
 }
 
@@ -206,8 +265,8 @@ fn the_javascript_program_gives_the_same() {
         eprintln!("left out: ADAPT_TEST_NODE_MODULES names no folder with onnxruntime-web");
         return;
     };
-    for options in PREPROCESSINGS {
-        let place = with_photo(options);
+    for (model, options) in PROGRAMS {
+        let place = with_photo(model, options);
         std::os::unix::fs::symlink(Path::new(&modules), place.path("node_modules")).unwrap();
         place.write("classify.mjs", code(&place.read("out/report.html"), "javascript"));
         let photo = image::open(place.path("photo.png")).unwrap().to_rgba8();
@@ -224,6 +283,6 @@ fn the_javascript_program_gives_the_same() {
              console.log(best.label, best.probability);\n",
         );
         let ran = place.run(Command::new("node").arg("run.mjs").current_dir(place.path(""))).succeeds();
-        agrees(&place, ran.out.lines().last().unwrap(), options);
+        agrees(&place, ran.out.lines().last().unwrap(), &format!("{model} {options}"));
     }
 }

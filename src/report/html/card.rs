@@ -1,5 +1,6 @@
 //! What was done in a paragraph, and what the model is.
 
+use super::shown;
 use super::tables::plain;
 use crate::data::Preprocessing;
 use crate::error::printable;
@@ -8,11 +9,11 @@ use crate::report::recorded::Recorded;
 use serde_json::Value;
 
 fn text(value: &Value) -> String {
-    value.as_str().map(printable).unwrap_or_default()
+    value.as_str().map(shown).unwrap_or_default()
 }
 
 fn images(run: &Value, split: &str) -> u64 {
-    run["data"]["counts"][split].as_array().into_iter().flatten().filter_map(Value::as_u64).sum()
+    run["data"]["counts"][split].as_array().into_iter().flatten().filter_map(Value::as_u64).fold(0, u64::saturating_add)
 }
 
 /// What was done, in whole sentences.
@@ -28,7 +29,7 @@ pub(super) fn summary(recorded: &Recorded) -> String {
             let last = run["training"]["epochs"].as_array().and_then(|rows| rows.last());
             let epochs = last.and_then(|row| row["epoch"].as_u64()).unwrap_or_default();
             let from = match &run["training"]["frozen_before"] {
-                Value::String(tensor) => format!("all behind the tensor {}", printable(tensor)),
+                Value::String(tensor) => format!("all behind the tensor {}", shown(tensor)),
                 _ => "all of it".into(),
             };
             format!("{model} got {head}, and {from} was trained for {epochs} epochs")
@@ -73,7 +74,7 @@ fn output(output: &Value) -> String {
     let values = match output["activation"].as_str() {
         None => String::new(),
         Some("none") => " (scores: softmax makes probabilities of them)".into(),
-        Some(other) => format!(" (after {})", printable(other)),
+        Some(other) => format!(" (after {})", shown(other)),
     };
     text(&output["name"]) + &values
 }
@@ -123,7 +124,7 @@ pub(super) fn entries(recorded: &Recorded) -> Vec<[String; 2]> {
         ("Time", seconds.collect::<Vec<_>>().join(", ")),
         ("Seed", plain(&run["seed"])),
         ("Command", command.collect::<Vec<_>>().join(" ")),
-        ("Classes", recorded.classes.iter().map(|class| printable(class)).collect::<Vec<_>>().join(", ")),
+        ("Classes", recorded.classes.iter().map(|class| shown(class)).collect::<Vec<_>>().join(", ")),
     ];
     entries.into_iter().map(|(name, value)| [name.to_string(), value]).collect()
 }

@@ -7,8 +7,8 @@ use minijinja::context;
 use serde_json::Value;
 use std::path::Path;
 
-/// Both programs, `[Python, JavaScript]`. They hold no text from the user: class names are read from `labels.txt`.
-/// None where a run's preprocessing cannot be read.
+/// Both programs, `[Python, JavaScript]`. They hold numbers and words of this file's and no text from the run's: who runs
+/// them need not trust whoever made it. Class names are read from `labels.txt`. None where a run's preprocessing cannot be read.
 pub(super) fn programs(run: &Value, folder: &Path) -> Result<Option<[String; 2]>> {
     let plan = &run["plan"];
     let size = ["height", "width"].map(|side| plan["input"][side].as_u64().unwrap_or_default() as u32);
@@ -35,11 +35,10 @@ pub(super) fn programs(run: &Value, folder: &Path) -> Result<Option<[String; 2]>
         Filter::Lanczos => ("LANCZOS", 3.),
     };
     let (height, width) = p.size();
-    let data_type = plan["input"]["data_type"].as_str().unwrap_or("float32");
-    let array = match data_type {
-        "float16" => "Float16Array",
-        "uint8" => "Uint8Array",
-        _ => "Float32Array",
+    let (data_type, array) = match plan["input"]["data_type"].as_str() {
+        Some("float16") => ("float16", "Float16Array"),
+        Some("uint8") => ("uint8", "Uint8Array"),
+        _ => ("float32", "Float32Array"),
     };
     let values = context! {
         baked => !run["baked"].is_null(), mode, channels, resize, edge, filter, support, height, width,

@@ -24,8 +24,18 @@ use sha2::{Digest, Sha256};
 /// The file's name in a run's folder.
 pub const REPORT: &str = "report.html";
 
-/// Where the images are now, or why they are not to be had.
-pub type Images<'a> = std::result::Result<&'a Source, String>;
+/// The longest name or path that is shown whole, in characters: pages repeat them.
+const LONGEST: usize = 200;
+
+/// Where the images are now.
+pub enum Images {
+    /// Where the user says; their paths may lead anywhere.
+    Named(Source),
+    /// Where the run says, which a stranger may have written: pictures are made of what lies below it alone.
+    Recorded(Source),
+    /// Why they are not to be had.
+    Gone(String),
+}
 
 /// The page.
 ///
@@ -35,15 +45,23 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
     let run = &recorded.run;
     let judged = recorded.judged().map(|split| Judged::new(recorded, split));
     let metrics = judged.as_ref().map(|judged| &run["metrics"][judged.split.to_string()]);
-    let thumbs = match (images, &judged) {
-        (Ok(source), Some(judged)) => thumbs::make(source, &judged.wanted()),
-        _ => Vec::new(),
+    let wanted = judged.as_ref().map(Judged::wanted).unwrap_or_default();
+    let thumbs = match images {
+        Images::Named(source) => thumbs::make(source, &wanted),
+        Images::Recorded(source) => {
+            let below: Vec<_> = wanted.iter().copied().filter(|(_, path)| thumbs::is_below(path)).collect();
+            thumbs::make(source, &below)
+        }
+        Images::Gone(_) => Vec::new(),
     };
-    let shown = thumbs::rows(&thumbs);
+    let pictured = thumbs::rows(&thumbs);
     let gone = match images {
-        Err(why) => Some(printable(why)),
-        Ok(_) if thumbs.is_empty() && judged.is_some() => Some("none of the images can be read any more".into()),
-        Ok(_) => None,
+        Images::Gone(why) => Some(printable(why)),
+        Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) && thumbs.is_empty() => {
+            Some("the images lie elsewhere than the data; --data says that this is right".into())
+        }
+        _ if thumbs.is_empty() && judged.is_some() => Some("none of the images can be read any more".into()),
+        _ => None,
     };
     let programs = code::programs(run, &recorded.folder)?;
     let values = context! {
@@ -52,16 +70,16 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         split => judged.as_ref().map(|judged| judged.split.to_string()),
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
         other => other(recorded).map(|_| "val"),
-        baseline => metrics.map(|m| printable(m["baseline"]["class"].as_str().unwrap_or_default())),
+        baseline => metrics.map(|m| shown(m["baseline"]["class"].as_str().unwrap_or_default())),
         classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),
         reliability => metrics.and_then(plots::reliability),
         calibrated => tables::calibrated(run),
         ece => metrics.map(|m| m["ece"].as_f64()),
-        pairs => judged.as_ref().map(|judged| judged.pairs(&shown)),
-        rightly => judged.as_ref().map(|judged| judged.rightly(&shown)),
-        worst => judged.as_ref().map(|judged| judged.worst(&shown)),
-        unsure => judged.as_ref().map(|judged| judged.unsure(&shown)),
-        map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &shown)),
+        pairs => judged.as_ref().map(|judged| judged.pairs(&pictured)),
+        rightly => judged.as_ref().map(|judged| judged.rightly(&pictured)),
+        worst => judged.as_ref().map(|judged| judged.worst(&pictured)),
+        unsure => judged.as_ref().map(|judged| judged.unsure(&pictured)),
+        map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &pictured)),
         training => plots::training(&run["training"]["epochs"]),
         sections => tables::sections(run), learning => plots::learning(&run["head"]["learning_curve"]),
         skipped => tables::skipped(run), notes => tables::notes(run), counts => tables::counts(run),
@@ -83,7 +101,15 @@ fn other(recorded: &Recorded) -> Option<&Value> {
 fn title(run: &Value) -> String {
     let path = run["data"]["path"].as_str().unwrap_or_default();
     let name = path.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(path);
-    printable(name)
+    shown(name)
+}
+
+/// A name or a path from outside as a page has it: of a long one the beginning.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => printable(&text[..end]) + "…",
+        None => printable(text),
+    }
 }
 
 /// As a page's policy names a script that may run.

@@ -1,9 +1,11 @@
 //! Which images are worth looking at.
 
+use super::shown;
+use super::tables::WIDEST;
 use crate::data::Split;
-use crate::error::printable;
-use crate::metrics::softmax;
 use crate::report::recorded::Recorded;
+use ndarray::ArrayView1;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -59,17 +61,10 @@ pub(super) struct Judged<'a> {
 impl<'a> Judged<'a> {
     pub fn new(recorded: &'a Recorded, split: Split) -> Judged<'a> {
         let rows = (0..recorded.held_out.len()).filter(|&i| recorded.held_out[i].split == split).collect();
-        let places: HashMap<&str, usize> = recorded.classes.iter().enumerate().map(|(i, c)| (&**c, i)).collect();
-        let place = |name: &str| places.get(name).copied().unwrap_or_default();
+        let place = |name: &str| recorded.class(name).unwrap_or_default();
         let classes = recorded.held_out.iter().map(|row| [place(&row.label), place(&row.predicted)]).collect();
         let seconds = recorded.scores.as_ref().filter(|_| recorded.classes.len() > 1).map(|scores| {
-            let probabilities = softmax(scores.logits.view());
-            let second = |row: ndarray::ArrayView1<f32>| {
-                let mut order: Vec<usize> = (0..row.len()).collect();
-                order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
-                (order[1], row[order[1]])
-            };
-            probabilities.rows().into_iter().map(second).collect()
+            (0..scores.logits.nrows()).into_par_iter().map(|row| second(scores.logits.row(row))).collect()
         });
         Judged { recorded, split, rows, classes, seconds }
     }
@@ -82,17 +77,17 @@ impl<'a> Judged<'a> {
         self.classes[row][0] == self.classes[row][1]
     }
 
-    fn image(&self, row: usize, shown: &Shown) -> Image {
+    fn image(&self, row: usize, pictured: &Shown) -> Image {
         let prediction = &self.recorded.held_out[row];
         let second = self.seconds.as_ref().map(|seconds| seconds[row]);
         Image {
             id: row,
-            path: printable(&prediction.path),
-            actual: printable(&prediction.label),
-            predicted: printable(&prediction.predicted),
+            path: shown(&prediction.path),
+            actual: shown(&prediction.label),
+            predicted: shown(&prediction.predicted),
             confidence: prediction.confidence.into(),
-            second: second.map(|(class, p)| (printable(&self.recorded.classes[class]), p.into())),
-            shown: shown.get(&row).copied(),
+            second: second.map(|(class, p)| (shown(&self.recorded.classes[class]), p.into())),
+            shown: pictured.get(&row).copied(),
         }
     }
 
@@ -121,7 +116,7 @@ impl<'a> Judged<'a> {
         pairs
     }
 
-    /// Some rows of each class that are right, evenly chosen.
+    /// The rows of each class that are right.
     fn right_rows(&self) -> Vec<([usize; 2], Vec<usize>)> {
         let mut classes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         let right = self.rows.iter().copied().filter(|&row| self.is_right(row));
@@ -143,35 +138,52 @@ impl<'a> Judged<'a> {
         rows.into_iter().map(|row| (row, &*self.recorded.held_out[row].path)).collect()
     }
 
-    pub fn worst(&self, shown: &Shown) -> Vec<Image> {
-        self.worst_rows().into_iter().take(LISTED).map(|row| self.image(row, shown)).collect()
+    pub fn worst(&self, pictured: &Shown) -> Vec<Image> {
+        self.worst_rows().into_iter().take(LISTED).map(|row| self.image(row, pictured)).collect()
     }
 
-    pub fn unsure(&self, shown: &Shown) -> Vec<Image> {
-        self.unsure_rows().into_iter().map(|row| self.image(row, shown)).collect()
+    pub fn unsure(&self, pictured: &Shown) -> Vec<Image> {
+        self.unsure_rows().into_iter().map(|row| self.image(row, pictured)).collect()
     }
 
-    pub fn pairs(&self, shown: &Shown) -> Vec<Pair> {
+    pub fn pairs(&self, pictured: &Shown) -> Vec<Pair> {
+        // The confusion matrix, where there is one, leads to every pair.
+        let all = self.recorded.classes.len() <= WIDEST;
         let mut left = OF_ALL;
         let pair = |(key, rows): ([usize; 2], Vec<usize>)| {
             let some = &rows[..rows.len().min(OF_A_PAIR).min(left)];
             left -= some.len();
-            self.pair(key, rows.len(), some, shown)
+            (all || !some.is_empty()).then(|| self.pair(key, rows.len(), some, pictured))
         };
-        self.pair_rows().into_iter().map(pair).collect()
+        self.pair_rows().into_iter().filter_map(pair).collect()
     }
 
-    pub fn rightly(&self, shown: &Shown) -> Vec<Pair> {
+    pub fn rightly(&self, pictured: &Shown) -> Vec<Pair> {
         let classes = self.right_rows();
         let each = RIGHT.min(OF_ALL / classes.len().max(1)).max(1);
-        classes.into_iter().map(|(key, rows)| self.pair(key, rows.len(), &evenly(&rows, each), shown)).collect()
+        classes.into_iter().map(|(key, rows)| self.pair(key, rows.len(), &evenly(&rows, each), pictured)).collect()
     }
 
-    fn pair(&self, [own, predicted]: [usize; 2], n: usize, rows: &[usize], shown: &Shown) -> Pair {
-        let name = |class: usize| printable(&self.recorded.classes[class]);
-        let images = rows.iter().map(|&row| self.image(row, shown)).collect();
+    fn pair(&self, [own, predicted]: [usize; 2], n: usize, rows: &[usize], pictured: &Shown) -> Pair {
+        let name = |class: usize| shown(&self.recorded.classes[class]);
+        let images = rows.iter().map(|&row| self.image(row, pictured)).collect();
         Pair { key: format!("{own}-{predicted}"), actual: name(own), predicted: name(predicted), n, images }
     }
+}
+
+/// The second largest of two scores or more, and its probability.
+fn second(scores: ArrayView1<f32>) -> (usize, f32) {
+    let (mut first, mut second) = if scores[1] > scores[0] { (1, 0) } else { (0, 1) };
+    for class in 2..scores.len() {
+        if scores[class] > scores[first] {
+            (first, second) = (class, first);
+        } else if scores[class] > scores[second] {
+            second = class;
+        }
+    }
+    let weight = |class: usize| f64::from(scores[class] - scores[first]).exp();
+    let sum: f64 = (0..scores.len()).map(weight).sum();
+    (second, (weight(second) / sum) as f32)
 }
 
 /// At most `most` of the rows.

@@ -1,7 +1,7 @@
 //! What is drawn, in the units of the page.
 
 use super::pictures::{Judged, Shown};
-use crate::error::printable;
+use super::shown;
 use crate::metrics::calibration::Bin;
 use crate::report::recorded::Recorded;
 use serde::Serialize;
@@ -176,7 +176,7 @@ pub(super) struct Map {
 }
 
 /// The judged images in a rectangle of 860 by 560 units.
-pub(super) fn map(recorded: &Recorded, judged: &Judged, shown: &Shown) -> Option<Map> {
+pub(super) fn map(recorded: &Recorded, judged: &Judged, pictured: &Shown) -> Option<Map> {
     let plane = &recorded.scores.as_ref()?.map;
     let rows = judged.points();
     let range = |axis: usize| {
@@ -200,14 +200,14 @@ pub(super) fn map(recorded: &Recorded, judged: &Judged, shown: &Shown) -> Option
         let kind = if judged.is_right(row) { "rightly" } else { "taken for" };
         let title = format!(
             "{}: {} {kind} {}, {:.1} % sure",
-            printable(&image.path),
-            printable(&image.label),
-            printable(&image.predicted),
+            shown(&image.path),
+            shown(&image.label),
+            shown(&image.predicted),
             100. * image.confidence
         );
         let near = [(x + 8.).min(860. - 98.), if y > 106. { y - 104. } else { y + 8. }];
         let (hue, right) = (hue(judged.classes[row][0]), judged.is_right(row));
-        Point { id: row, x, y, hue, right, title, shown: shown.get(&row).copied(), near }
+        Point { id: row, x, y, hue, right, title, shown: pictured.get(&row).copied(), near }
     };
     let points: Vec<Point> = rows.iter().map(point).collect();
     let names = names(recorded, judged, &rows, &points);
@@ -225,7 +225,7 @@ fn names(recorded: &Recorded, judged: &Judged, rows: &[usize], points: &[Point])
     }
     let some = sums.iter().enumerate().filter(|(_, sum)| sum.2 > 0.);
     let name = |(class, sum): (usize, &(f64, f64, f64))| {
-        let name = printable(&recorded.classes[class]);
+        let name = shown(&recorded.classes[class]);
         Name { name, x: round(sum.0 / sum.2), y: round(sum.1 / sum.2) }
     };
     if recorded.classes.len() > NAMED { Vec::new() } else { some.map(name).collect() }

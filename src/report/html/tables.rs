@@ -1,5 +1,6 @@
 //! The run's figures as rows of tables.
 
+use super::shown;
 use crate::data::Split;
 use crate::error::printable;
 use crate::train::heads::Kind;
@@ -7,11 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Classes beyond which a confusion matrix is no reading.
-const WIDEST: usize = 60;
+pub(super) const WIDEST: usize = 60;
 /// Rows of lists that have no end.
 const MOST: usize = 200;
+/// Columns of lists of objects, which have about ten.
+const COLUMNS: usize = 30;
 
-/// A figure's key, name, what it says, and its decimals.
+/// A figure's key, name, and what it says.
 const FIGURES: [(&str, &str, &str); 14] = [
     ("accuracy", "Accuracy", "share of images that are right"),
     ("balanced_accuracy", "Balanced accuracy", "mean recall of the classes"),
@@ -69,7 +72,7 @@ pub(super) struct Class {
 pub(super) fn classes(m: &Value) -> Vec<Class> {
     let keys = ["precision", "recall", "f1", "roc_auc", "average_precision"];
     let class = |c: &Value| Class {
-        name: printable(c["class"].as_str().unwrap_or_default()),
+        name: shown(c["class"].as_str().unwrap_or_default()),
         support: c["support"].as_u64().unwrap_or_default(),
         figures: keys.iter().map(|key| c[*key].as_f64()).collect(),
     };
@@ -91,12 +94,13 @@ pub(super) struct Row {
 /// The confusion matrix, where it can be read.
 pub(super) fn confusion(m: &Value) -> Option<Vec<Row>> {
     let counts: Vec<Vec<u64>> = serde_json::from_value(m["confusion"].clone()).ok()?;
-    let names = m["per_class"].as_array()?.iter().map(|c| printable(c["class"].as_str().unwrap_or_default()));
+    let names = m["per_class"].as_array()?.iter().map(|c| shown(c["class"].as_str().unwrap_or_default()));
     let row = |(number, (row, name)): (usize, (Vec<u64>, String))| {
-        let sum = row.iter().sum::<u64>().max(1) as f64;
+        let sum = row.iter().map(|&n| n as f64).sum::<f64>().max(1.);
         Row { number, name, cells: row.iter().map(|&n| (n, n as f64 / sum)).collect() }
     };
-    (counts.len() <= WIDEST).then(|| counts.into_iter().zip(names).enumerate().map(row).collect())
+    let fits = counts.len() <= WIDEST && counts.iter().all(|row| row.len() == counts.len());
+    fits.then(|| counts.into_iter().zip(names).enumerate().map(row).collect())
 }
 
 /// A table of whatever a list in `run.json` holds.
@@ -124,8 +128,11 @@ fn heads(head: &Value) -> Option<Flat> {
     let row = |(place, one): (usize, &Value)| {
         let kind = serde_json::from_value(one["kind"].clone()).map_or("?".into(), |kind: Kind| kind.to_string());
         let alike = if one["adjusted"] == true { ", classes alike" } else { "" };
-        let behind = [0, 1].map(|i| one["behind"][i].as_f64().unwrap_or(f64::NAN));
-        let behind = if behind[0] == 0. { "the best".into() } else { format!("{:.4} ± {:.4}", -behind[0], behind[1]) };
+        let behind = match [0, 1].map(|i| one["behind"][i].as_f64()) {
+            [Some(0.), _] => "the best".into(),
+            [Some(mean), Some(error)] => format!("{mean:.4} ± {error:.4}"),
+            _ => "–".into(),
+        };
         let chosen = if head["chosen"].as_u64() == Some(place as u64) { ", chosen" } else { "" };
         let figures = ["features", "macro_f1", "accuracy", "log_loss"].map(|key| plain(&one[key]));
         let depths = (one["taps"].as_u64().unwrap_or(0) + 1).to_string();
@@ -135,7 +142,7 @@ fn heads(head: &Value) -> Option<Flat> {
     Some(Flat {
         title: "Heads compared, by cross-validation".into(),
         head: head.map(String::from).to_vec(),
-        rows: compared.iter().enumerate().map(row).collect(),
+        rows: compared.iter().enumerate().take(MOST).map(row).collect(),
     })
 }
 
@@ -146,25 +153,20 @@ pub(super) fn calibrated(run: &Value) -> Option<[f64; 3]> {
     Some([number(&errors[0])?, number(&errors[1])?, number(&run["head"]["temperature"])?])
 }
 
-/// An array of objects, or an object of objects, which then begin with their names.
-fn flat(value: &Value, title: &str) -> Option<Flat> {
-    let named = value.as_object().map(|map| map.iter().map(|(name, row)| (Some(name), row)).collect::<Vec<_>>());
-    let rows = named.or_else(|| Some(value.as_array()?.iter().map(|row| (None, row)).collect()))?;
-    let rows: Vec<_> = rows.into_iter().filter_map(|(name, row)| Some((name, row.as_object()?))).take(MOST).collect();
+/// An array of objects.
+fn flat(list: &Value, title: &str) -> Option<Flat> {
+    let rows: Vec<_> = list.as_array()?.iter().filter_map(Value::as_object).take(MOST).collect();
     let mut head: Vec<&String> = Vec::new();
-    for key in rows.iter().flat_map(|(_, row)| row.iter().filter(|(_, v)| is_plain(v)).map(|(key, _)| key)) {
-        if !head.contains(&key) {
+    for key in rows.iter().flat_map(|row| row.iter().filter(|(_, v)| is_plain(v)).map(|(key, _)| key)) {
+        if head.len() < COLUMNS && !head.contains(&key) {
             head.push(key);
         }
     }
-    let has_names = rows.iter().any(|(name, _)| name.is_some());
-    let cells = |(name, row): &(Option<&String>, &serde_json::Map<String, Value>)| {
-        let name = name.filter(|_| has_names).map(|name| printable(name));
-        name.into_iter().chain(head.iter().map(|key| plain(row.get(*key).unwrap_or(&Value::Null)))).collect()
+    let cells = |row: &&serde_json::Map<String, Value>| {
+        head.iter().map(|key| plain(row.get(*key).unwrap_or(&Value::Null))).collect()
     };
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    let blank = has_names.then(String::new);
-    let head = blank.into_iter().chain(head.iter().map(|key| printable(&key.replace('_', " ")))).collect();
+    let head = head.iter().map(|key| shown(&key.replace('_', " "))).collect();
     (!rows.is_empty()).then(|| Flat { title: title.into(), head, rows })
 }
 
@@ -176,7 +178,7 @@ fn is_plain(value: &Value) -> bool {
 pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => "–".into(),
-        Value::String(text) => printable(text),
+        Value::String(text) => shown(text),
         Value::Number(n) if n.is_f64() => match n.as_f64().unwrap_or_default() {
             v if v == 0. || (1e-3..1e5).contains(&v.abs()) => format!("{v:.4}"),
             v => format!("{v:.2e}"),
@@ -188,7 +190,7 @@ pub(super) fn plain(value: &Value) -> String {
 /// What was left out, and why: the first ones, and how many more.
 pub(super) fn skipped(run: &Value) -> (Vec<[String; 2]>, usize) {
     let list = run["data"]["skipped"].as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| printable(value.as_str().unwrap_or_default());
+    let text = |value: &Value| shown(value.as_str().unwrap_or_default());
     let rows = list.iter().take(MOST).map(|row| [text(&row["path"]), text(&row["reason"])]).collect();
     (rows, list.len().saturating_sub(MOST))
 }
@@ -205,7 +207,8 @@ pub(super) fn counts(run: &Value) -> Vec<(String, u64, u64, u64)> {
     let row = |split: Split| {
         let counts = run["data"]["counts"].get(split.to_string())?.as_array()?;
         let counts: Vec<u64> = counts.iter().filter_map(Value::as_u64).collect();
-        Some((split.to_string(), counts.iter().sum(), *counts.iter().min()?, *counts.iter().max()?))
+        let all = counts.iter().fold(0u64, |sum, &n| sum.saturating_add(n));
+        Some((split.to_string(), all, *counts.iter().min()?, *counts.iter().max()?))
     };
     Split::ALL.into_iter().filter_map(row).collect()
 }

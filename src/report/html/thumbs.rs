@@ -1,12 +1,15 @@
 //! Small pictures of images, inside the page.
 
+use super::pictures::Shown;
 use crate::data::Source;
+use crate::data::decode::MAX_PIXELS;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::path::{Component, Path};
 
 /// The longest side in pixels. Smaller images keep their size.
 const SIDE: u32 = 64;
@@ -16,8 +19,8 @@ const QUALITY: u8 = 72;
 const MOST: usize = 1000;
 /// The most bytes of all of them, as they are in the page.
 const MOST_BYTES: usize = 3 << 20;
-/// The most pixels that are decoded for them: some seconds of work.
-const MOST_PIXELS: u64 = 400_000_000;
+/// The most pixels that are decoded for them: some seconds of work, and a thousand photos of two megapixels.
+const MOST_PIXELS: u64 = 2_000_000_000;
 
 /// A picture.
 #[derive(Debug, Clone, Serialize)]
@@ -35,15 +38,20 @@ pub struct Thumb {
 /// Pictures of the images at `paths`, in the order in which they are wanted (`(row, path)`), as far as the limits let them be.
 /// What cannot be read any more has none.
 pub fn make(source: &Source, wanted: &[(usize, &str)]) -> Vec<Thumb> {
-    let (mut pixels, mut seen) = (0, HashSet::new());
-    let affordable = |&(row, path): &(usize, &str)| {
-        let size = seen.insert(row).then(|| source.look(path).ok()).flatten();
-        let own = size.map(|(_, [height, width])| u64::from(height) * u64::from(width))?;
+    let (mut pixels, mut seen, mut chosen) = (0, HashSet::new(), Vec::new());
+    for &(row, path) in wanted.iter().filter(|(row, _)| seen.insert(*row)) {
+        let Ok((_, [height, width])) = source.look(path) else { continue };
+        let own = u64::from(height) * u64::from(width);
+        if own > MAX_PIXELS {
+            continue;
+        }
         pixels += own;
-        (pixels <= MOST_PIXELS).then_some((row, path.to_string()))
-    };
-    let chosen: Vec<_> = wanted.iter().filter_map(affordable).take(MOST).collect();
-    let thumbs: Vec<_> = chosen.into_par_iter().filter_map(|(row, path)| thumb(source, row, &path)).collect();
+        if pixels > MOST_PIXELS || chosen.len() == MOST {
+            break;
+        }
+        chosen.push((row, path));
+    }
+    let thumbs: Vec<_> = chosen.into_par_iter().filter_map(|(row, path)| thumb(source, row, path)).collect();
     let mut bytes = 0;
     let fits = |thumb: &Thumb| {
         bytes += thumb.uri.len();
@@ -68,7 +76,12 @@ fn thumb(source: &Source, id: usize, path: &str) -> Option<Thumb> {
     Some(Thumb { id, width: image.width(), height: image.height(), uri })
 }
 
+/// Whether a path stays in the folder in which it begins.
+pub fn is_below(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
 /// Which rows have one.
-pub fn rows(thumbs: &[Thumb]) -> HashMap<usize, [u32; 2]> {
+pub fn rows(thumbs: &[Thumb]) -> Shown {
     thumbs.iter().map(|thumb| (thumb.id, [thumb.width, thumb.height])).collect()
 }
