@@ -149,7 +149,8 @@ fn heads(head: &Value) -> Option<Flat> {
 /// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.
 pub(super) fn calibrated(run: &Value) -> Option<[f64; 3]> {
     let number = |value: &Value| value.as_f64();
-    let errors = &run["head"]["calibration_error"];
+    // Of a network that was trained inside, it is the probe's.
+    let errors = if run["training"].is_null() { &run["head"]["calibration_error"] } else { &Value::Null };
     Some([number(&errors[0])?, number(&errors[1])?, number(&run["head"]["temperature"])?])
 }
 
