@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the head gives for the images that were held out, in the order of `predictions.csv`: tensors [`LOGITS`] and [`MAP`].
+/// What the head gives for the images that were held out, in the order of `predictions.csv`: tensors `logits` and `map`.
 pub const SCORES: &str = "scores.safetensors";
 /// The head's scores, `[images, classes]`.
 const LOGITS: &str = "logits";
