@@ -72,7 +72,12 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let (metrics, predictions) = evaluate(&made.scores, &data.classes)?;
     made.adapted.describe(plan, &data.classes, &metrics);
     match made.head.as_ref().and_then(|head| head.abstention.as_ref()) {
-        Some(abstention) => made.adapted.abstain(abstention),
+        Some(abstention) => {
+            made.adapted.abstain(abstention);
+            let (threshold, share) = (abstention.threshold, 100. * abstention.coverage);
+            reporter
+                .say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
+        }
         None if options.heads.abstain.is_some() => {
             let what = "warning: --abstain: no probability is high enough for that; the model has no threshold";
             reporter.say_beside(what);

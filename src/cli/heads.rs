@@ -127,7 +127,10 @@ impl Work<'_> {
     fn choose_by(&self, features: &Features, columns: &[usize], data: &Dataset, wishes: &Wishes) -> Result<Chosen> {
         let (rows, classes) = (features.rows.view(), data.classes.len());
         let chosen = choose(rows, columns, &features.labels, classes, wishes, self.progress)?;
-        if chosen.compared.len() > 1 || self.options.verbosity.verbose {
+        if chosen.folds == 0 {
+            let what = "most classes have one training image, so nothing was compared or calibrated";
+            self.reporter.say(&format!("head     {}: {what}", chosen.name()));
+        } else if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::heads(&chosen, wishes.metric));
         }
         Ok(chosen)

@@ -2,7 +2,7 @@
 
 use super::LinearHead;
 use crate::error::{Error, Result};
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
 
 /// Rows whose sums are made together; fixed, so that the result does not depend on the number of threads.
@@ -47,15 +47,30 @@ fn column_sums(features: ArrayView2<f32>, f: impl Fn(usize, f64) -> f64 + Sync) 
 
 impl Scaler {
     pub(super) fn new(features: ArrayView2<f32>) -> Self {
+        Self::floored(features, 0., &[features.ncols()])
+    }
+
+    /// With deviations of at least this share of their group's root mean square: few images tell of few of a network's features
+    /// how much they vary, and one that hardly did would be far out in any other image. Groups end at `ends`.
+    pub(super) fn floored(features: ArrayView2<f32>, share: f64, ends: &[usize]) -> Self {
         let n = features.nrows() as f64;
         let mean = column_sums(features, |_, v| v) / n;
         let variance = column_sums(features, |j, v| (v - mean[j]).powi(2)) / n;
         // scikit-learn's test of a constant feature: a variance within the rounding of the sums counts as none; and so does
         // one within the engine's own float32 rounding, which would become the head's whole input.
-        let scale = Zip::from(&mean).and(&variance).map_collect(|&mean, &variance| {
+        let variance = Zip::from(&mean).and(&variance).map_collect(|&mean, &variance| {
             let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
-            if variance <= rounding.max((NOISE * mean).powi(2)) { 1.0 } else { variance.sqrt() }
+            if variance <= rounding.max((NOISE * mean).powi(2)) { 0. } else { variance }
         });
+        let mut scale = variance.mapv(|variance| if variance == 0. { 1. } else { variance.sqrt() });
+        let mut start = 0;
+        for &end in ends.iter().filter(|end| **end <= features.ncols()) {
+            let group = variance.slice(s![start..end]);
+            let varying = group.iter().filter(|variance| **variance > 0.).count().max(1);
+            let least = share * (group.sum() / varying as f64).sqrt();
+            scale.slice_mut(s![start..end]).mapv_inplace(|scale| scale.max(least));
+            start = end;
+        }
         Self { mean, scale }
     }
 

@@ -26,21 +26,22 @@ pub(super) struct Basis {
 /// Gram matrices of growing sets of columns, so that each column is multiplied once.
 pub(super) struct Bases<'a> {
     features: ArrayView2<'a, f32>,
+    columns: &'a [usize],
     gram: Mat<f64>,
     done: usize,
 }
 
 impl<'a> Bases<'a> {
-    /// `features`: \[images, features\]
-    pub(super) fn new(features: ArrayView2<'a, f32>) -> Bases<'a> {
-        Bases { features, gram: Mat::zeros(0, 0), done: 0 }
+    /// `features`: \[images, features\]; each depth's end at one of `columns`.
+    pub(super) fn new(features: ArrayView2<'a, f32>, columns: &'a [usize]) -> Bases<'a> {
+        Bases { features, columns, gram: Mat::zeros(0, 0), done: 0 }
     }
 
     /// The basis of the first `columns` features, which must grow from call to call.
     pub(super) fn first(&mut self, columns: usize) -> Result<Basis> {
         let images = self.features.nrows();
         let part = self.features.slice(s![.., ..columns]);
-        let scaler = Scaler::new(part);
+        let scaler = Scaler::floored(part, 1. / (images as f64).sqrt(), self.columns);
         let scaled = scaler.apply(part);
         let x = Array2::from_shape_vec((images, columns), scaled).map_err(|e| Error::Train(e.to_string()))?;
         if columns <= images {

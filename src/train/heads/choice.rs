@@ -46,7 +46,7 @@ pub fn choose(
     check(features, labels, classes, &super::super::Options::default())?;
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
-    let mut bases = Bases::new(features);
+    let mut bases = Bases::new(features, columns);
     let mut counts = vec![0usize; classes];
     labels.iter().for_each(|&label| counts[label] += 1);
     if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
@@ -88,17 +88,17 @@ pub fn choose(
     // Regression takes longest, and what depth is good for the one is good for the other.
     let deepest = judge.best(&candidates).filter(|_| kinds.contains(&Kind::Softmax) && in_time());
     if let Some(taps) = deepest.filter(|taps| *taps > 0) {
-        let basis = Bases::new(features).first(columns[taps])?;
+        let basis = Bases::new(features, columns).first(columns[taps])?;
         candidates.extend(judge.regression(&basis, taps, progress)?);
     }
     emit(progress, Event::Advance(1))?;
     if candidates.is_empty() {
-        return uncompared(&Bases::new(features).first(columns[0])?, labels, classes, wishes, progress);
+        return uncompared(&Bases::new(features, columns).first(columns[0])?, labels, classes, wishes, progress);
     }
     candidates.sort_by_key(|candidate| (candidate.taps, candidate.kind));
     let (place, compared) = judge.choose(&candidates);
     let candidate = &candidates[place];
-    let basis = Bases::new(features).first(columns[candidate.taps])?;
+    let basis = Bases::new(features, columns).first(columns[candidate.taps])?;
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
     let (kind, strength, view) = (candidate.kind, candidate.strength, (basis.rows.view(), basis.features));
     let mut linear = fit(view, labels, classes, kind, strength, TOLERANCE, progress)?;
