@@ -21,6 +21,12 @@ pub fn uniform(stream: &mut ChaCha8Rng) -> f64 {
     (stream.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
+/// Of a normal distribution of mean 0 and deviation 1, by Box and Muller.
+pub fn normal(stream: &mut ChaCha8Rng) -> f64 {
+    let (a, b) = (1. - uniform(stream), uniform(stream));
+    (-2. * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+}
+
 /// A whole number below `end` (which is not 0), each as likely to within 2⁻³² of its share where `end` is below 2³².
 pub fn below(stream: &mut ChaCha8Rng, end: usize) -> usize {
     ((u128::from(stream.next_u64()) * end as u128) >> 64) as usize

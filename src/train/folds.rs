@@ -16,6 +16,11 @@ pub(super) fn stratified(labels: &[usize], folds: usize, seed: u64) -> Vec<usize
     fold
 }
 
+/// How many folds there are, the fold of each image given.
+pub(super) fn count(fold: &[usize]) -> usize {
+    fold.iter().max().map_or(0, |last| last + 1)
+}
+
 fn key(seed: u64, image: usize) -> [u8; 32] {
     Sha256::new().chain_update(seed.to_le_bytes()).chain_update((image as u64).to_le_bytes()).finalize().into()
 }

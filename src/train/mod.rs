@@ -42,12 +42,8 @@ impl LinearHead {
     /// A head drawn from a normal distribution of deviation 0.01, without biases.
     pub fn by_chance(classes: usize, features: usize, seed: u64) -> LinearHead {
         let mut stream = random::stream(seed, "head", 0, 0);
-        // Box and Muller.
-        let mut normal = || {
-            let (a, b) = (1. - random::uniform(&mut stream), random::uniform(&mut stream));
-            (-2. * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
-        };
-        let weight = Array2::from_shape_simple_fn((classes, features), || (0.01 * normal()) as f32);
+        let mut normal = || (0.01 * random::normal(&mut stream)) as f32;
+        let weight = Array2::from_shape_simple_fn((classes, features), &mut normal);
         LinearHead { weight, bias: Array1::zeros(classes) }
     }
 

@@ -1,5 +1,6 @@
 //! The candidates: their out-of-fold scores, and which of them is taken.
 
+use super::super::folds::count;
 use super::super::path;
 use super::super::softmax::Rows;
 use super::basis::Basis;
@@ -212,11 +213,6 @@ impl Judge<'_> {
         let place = compared.iter().position(|c| c.behind[0] <= c.behind[1]).unwrap_or(best);
         (place, compared)
     }
-}
-
-/// How many folds there are.
-fn count(fold: &[usize]) -> usize {
-    fold.iter().max().map_or(0, |last| last + 1)
 }
 
 /// A basis' rows for softmax regression.

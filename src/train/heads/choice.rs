@@ -130,7 +130,7 @@ pub fn choose(
 /// Probabilities of each fold at the temperature of all others: that of a fold's own would flatter it.
 fn calibrated(logits: &Array2<f32>, labels: &[usize], fold: &[usize]) -> Array2<f32> {
     let mut sharp = logits.clone();
-    for f in 0..fold.iter().max().map_or(0, |last| last + 1) {
+    for f in 0..folds::count(fold) {
         let others: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] != f).collect();
         let own: Vec<usize> = others.iter().map(|&i| labels[i]).collect();
         let factor = sharpness(&logits.select(Axis(0), &others), &own) as f32;

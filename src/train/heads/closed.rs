@@ -1,5 +1,6 @@
 //! Heads in closed form: linear discriminant analysis with a shrunk covariance, and the nearest class mean.
 
+use super::super::folds::count;
 use super::basis::Basis;
 use crate::error::{Error, Result};
 use faer::linalg::solvers::{Llt, Solve};
@@ -121,14 +122,13 @@ impl<'a> Parted<'a> {
         fold: &[usize],
         products: bool,
     ) -> Parted<'a> {
-        let folds = fold.iter().max().map_or(0, |last| last + 1);
         let own = |f: usize| {
             let places: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
             let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
             let sums = Sums::new(basis.rows.select(Axis(0), &places).view(), &labels, classes, products);
             (places, sums)
         };
-        let mut folds: Vec<(Vec<usize>, Sums)> = (0..folds).map(own).collect();
+        let mut folds: Vec<(Vec<usize>, Sums)> = (0..count(fold)).map(own).collect();
         let mut all = folds[0].1.clone();
         folds[1..].iter().for_each(|(_, own)| all.add(1., own));
         for (_, own) in &mut folds {

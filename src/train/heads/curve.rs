@@ -1,5 +1,6 @@
 //! How figures grow with the number of images, and what more of them would bring.
 
+use super::super::folds::count;
 use super::basis::Basis;
 use super::candidates::{Candidate, Judge};
 use super::{Kind, fit};
@@ -50,9 +51,9 @@ pub(super) fn curve(
     progress: Progress,
 ) -> Result<Option<Curve>> {
     let (labels, fold) = (judge.labels, &judge.deals[0]);
-    let folds = fold.iter().max().map_or(0, |last| last + 1);
-    let parts: Vec<Nested> = (0..folds).map(|held| Nested::new(judge, held, seed)).collect();
-    let least = parts.iter().map(|part| part.least).min().unwrap_or(0);
+    let (folds, order) = (count(fold), dealt(labels, seed));
+    let parts: Vec<Nested> = (0..folds).map(|held| Nested::new(judge, held, &order)).collect();
+    let least = parts.iter().flat_map(|part| &part.counts).copied().min().unwrap_or(0);
     let point = |images: usize, hits: usize| {
         let accuracy = hits as f64 / labels.len() as f64;
         let std_err = (accuracy * (1. - accuracy) / labels.len() as f64).sqrt();
@@ -66,7 +67,7 @@ pub(super) fn curve(
             if !in_time() {
                 return Ok(None);
             }
-            let places = part.first(share, labels, judge.classes);
+            let places = part.first(share, labels);
             match hits_of(basis, judge, candidate, &places, &part.held, progress) {
                 Ok(found) => hits += found,
                 // So few images may all be alike.
@@ -92,28 +93,26 @@ pub(super) fn curve(
 struct Nested {
     held: Vec<usize>,
     order: Vec<usize>,
-    /// Images of the smallest class among the others.
-    least: usize,
+    /// Images of each class among the others.
+    counts: Vec<usize>,
 }
 
 impl Nested {
-    fn new(judge: &Judge, held: usize, seed: u64) -> Nested {
+    fn new(judge: &Judge, held: usize, order: &[usize]) -> Nested {
         let fold = &judge.deals[0];
-        let order: Vec<usize> = dealt(judge.labels, seed).into_iter().filter(|&i| fold[i] != held).collect();
+        let order: Vec<usize> = order.iter().copied().filter(|&i| fold[i] != held).collect();
         let mut counts = vec![0usize; judge.classes];
         order.iter().for_each(|&i| counts[judge.labels[i]] += 1);
-        let least = counts.into_iter().min().unwrap_or(0);
-        Nested { held: (0..fold.len()).filter(|&i| fold[i] == held).collect(), order, least }
+        Nested { held: (0..fold.len()).filter(|&i| fold[i] == held).collect(), order, counts }
     }
 
     /// That share of each class.
-    fn first(&self, share: f64, labels: &[usize], classes: usize) -> Vec<usize> {
-        let (mut counts, mut seen) = (vec![0usize; classes], vec![0usize; classes]);
-        self.order.iter().for_each(|&i| counts[labels[i]] += 1);
+    fn first(&self, share: f64, labels: &[usize]) -> Vec<usize> {
+        let mut seen = vec![0usize; self.counts.len()];
         let mut places = self.order.clone();
         places.retain(|&i| {
             seen[labels[i]] += 1;
-            (seen[labels[i]] - 1) as f64 <= share * counts[labels[i]] as f64 - 1.
+            (seen[labels[i]] - 1) as f64 <= share * self.counts[labels[i]] as f64 - 1.
         });
         places
     }
@@ -159,12 +158,9 @@ fn expected(points: &[Point], images: usize, seed: u64) -> Point {
     let at = |points: &[Point]| 1. - power_law(points, images as f64);
     let drawn = |draw: u64| {
         let mut stream = random::stream(seed, "curve", 1, draw);
-        let mut normal = || {
-            let (a, b) = (1. - random::uniform(&mut stream), random::uniform(&mut stream));
-            (-2. * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
-        };
-        let moved = |point: &Point| Point { accuracy: point.accuracy + point.std_err * normal(), ..*point };
-        at(&points.iter().map(moved).collect::<Vec<_>>())
+        let mut moved =
+            |point: &Point| Point { accuracy: point.accuracy + point.std_err * random::normal(&mut stream), ..*point };
+        at(&points.iter().map(&mut moved).collect::<Vec<_>>())
     };
     let all: Vec<f64> = (0..DRAWS).map(drawn).collect();
     let mean = all.iter().sum::<f64>() / all.len() as f64;
