@@ -44,10 +44,10 @@ impl Task {
     /// What the values of so many label columns stand for: several labels where any has a `;`, or where there are several
     /// columns of 0 and 1; numbers where all are, and not all whole, or where there are several columns; else classes.
     pub(super) fn of<'a>(columns: usize, labels: impl Iterator<Item = &'a str> + Clone) -> Task {
+        let some = labels.clone().any(|label| !label.is_empty());
         let numbers = || labels.clone().filter(|label| !label.is_empty()).map(|label| label.parse::<f64>());
-        let some = numbers().next().is_some();
         match columns {
-            2.. if some && numbers().all(|number| number.is_ok_and(|n| n == 0. || n == 1.)) => Task::Multilabel,
+            2.. if some && labels.clone().all(|label| flag(label).is_some()) => Task::Multilabel,
             2.. => Task::Regression,
             _ if labels.clone().any(|label| label.contains(SEPARATOR)) => Task::Multilabel,
             _ => {
@@ -73,12 +73,10 @@ impl Task {
             (Task::Multilabel, _) => {
                 let mut labels = Vec::new();
                 for (value, column) in values.iter().zip(columns) {
-                    match value.to_lowercase().parse::<f64>() {
-                        Ok(1.) => labels.push(column.clone()),
-                        Ok(0.) => {}
-                        _ if *value == "true" => labels.push(column.clone()),
-                        _ if value.is_empty() || *value == "false" => {}
-                        _ => return Err(format!("'{}' for '{column}' is neither 0 nor 1", value.escape_debug())),
+                    match flag(value) {
+                        Some(true) => labels.push(column.clone()),
+                        Some(false) => {}
+                        None => return Err(format!("'{}' for '{column}' is neither 0 nor 1", value.escape_debug())),
                     }
                 }
                 labels.sort();
@@ -119,6 +117,19 @@ impl Task {
             _ => names.iter().enumerate().filter_map(given).collect(),
         };
         parts.join(&SEPARATOR.to_string())
+    }
+}
+
+/// Whether a value of a label's own column says that an image has it.
+fn flag(value: &str) -> Option<bool> {
+    match value.to_lowercase().as_str() {
+        "" | "false" => Some(false),
+        "true" => Some(true),
+        number => match number.parse::<f64>() {
+            Ok(1.) => Some(true),
+            Ok(0.) => Some(false),
+            _ => None,
+        },
     }
 }
 

@@ -57,8 +57,8 @@ impl ToStrings for &[&str] {
 
 #[test]
 fn several_columns_are_targets_or_labels() {
-    let place = place(4);
-    let text = "path,age,size\n0.png,1,2.5\n1.png,3,4\n2.png,x,4\n3.png,5,\n";
+    let place = place(5);
+    let text = "path,age,size\n0.png,1,2.5\n1.png,3,4\n2.png,x,4\n3.png,5,\n4.png,7,1\n";
     let data = list(&place, text, Some("age,size"), None).unwrap();
     assert_eq!((data.task, &data.classes[..]), (Task::Regression, &["age".to_string(), "size".to_string()][..]));
     let skipped: Vec<_> = data.skipped.iter().map(|s| format!("{}: {}", s.path, s.reason)).collect();
@@ -66,13 +66,15 @@ fn several_columns_are_targets_or_labels() {
     let labels: Vec<usize> = data.items.iter().map(|item| item.label).collect();
     let mut sums: Vec<f32> = data.truth(&labels).rows().into_iter().map(|row| row.sum()).collect();
     sums.sort_by(f32::total_cmp);
-    assert_eq!(sums, [3.5, 7.]);
+    assert_eq!(sums, [3.5, 7., 8.]);
     let text = "path,red,round\n0.png,1,0\n1.png,0,0\n2.png,1,1\n3.png,2,1\n";
     let data = list(&place, text, Some("red, round"), Some(Task::Multilabel)).unwrap();
     assert_eq!(data.texts(), ["", "red", "red;round"]);
     assert_eq!(data.skipped[0].reason, "'2' for 'red' is neither 0 nor 1");
     let text = text.replace("3.png,2,1", "3.png,0,1");
     assert_eq!(list(&place, &text, Some("red,round"), None).unwrap().task, Task::Multilabel);
+    let flags = "path,red,round\n0.png,True,\n1.png,false,TRUE\n2.png,1,0.0\n";
+    assert_eq!(list(&place, flags, Some("red,round"), None).unwrap().texts(), ["red", "round"]);
     let error = list(&place, &text, Some("red,blue"), None).unwrap_err().to_string();
     assert!(error.contains("no column 'blue' (--label-column)"), "{error}");
     let error = list(&place, &text, Some("red,round"), Some(Task::Multiclass)).unwrap_err().to_string();
@@ -83,7 +85,7 @@ fn several_columns_are_targets_or_labels() {
 fn rare_labels_are_shared_out_and_others_left_out() {
     let place = place(50);
     // One image in ten has the rare label, beside one that all have.
-    let own = |i: usize| if i % 10 == 0 { "all;rare" } else { "all" };
+    let own = |i: usize| if i.is_multiple_of(10) { "all;rare" } else { "all" };
     let text: String = (0..50).map(|i| format!("{i}.png,{},train\n", own(i))).collect();
     let data = list(&place, &format!("path,label,split\n{text}"), None, None).unwrap();
     assert_eq!((data.counts(Split::Train), data.counts(Split::Val)), (vec![40, 4], vec![10, 1]));

@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 /// Strengths of the path of ridge regression.
 const STRENGTHS: i32 = 13;
 /// Images by which depths are compared.
-const SAMPLE: usize = 2000;
+const SAMPLE: usize = 1500;
 
 /// A head that was compared, by images that it did not learn from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -88,7 +88,12 @@ struct Attempt {
     /// Each image's loss.
     losses: Vec<f64>,
     out_of_fold: Array2<f32>,
+    /// Of all images, where that costs nothing more.
+    fitted: Option<Fitted>,
 }
+
+/// Weight `[labels or targets, coordinates]` and bias on a basis.
+type Fitted = (Array2<f64>, Array1<f64>);
 
 /// Fits a head on features `[images, features]` for `truths` `[images, labels or targets]`: labels of 1 or 0, each with an L2
 /// logistic regression, or numbers, with ridge regression. `columns` as for [`super::choose`]; of what is as good as the best
@@ -133,9 +138,9 @@ pub fn choose_several(
     let chosen = attempts.swap_remove(place);
     let basis = Bases::new(features, columns).first(columns[chosen.taps])?;
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
-    let (weight, bias) = match task {
-        Task::Multilabel => fit(&basis, truths, chosen.strength, progress)?,
-        _ => Ridge::new(&basis, truths)?.head(chosen.strength * images as f64),
+    let (weight, bias) = match chosen.fitted {
+        Some(fitted) => fitted,
+        None => fit(&basis, truths, chosen.strength, progress)?,
     };
     emit(progress, Event::Advance(1))?;
     let thresholds = match task {
@@ -181,19 +186,17 @@ fn depths(
     let own: Vec<usize> = (0..part.len()).filter(|&i| part[i] == 0).collect();
     let (features, truths) = (features.select(Axis(0), &own), truths.select(Axis(0), &own));
     emit(progress, Event::Stage { name: "comparing depths", total: tried.len() as u64 })?;
-    let (started, mut best) = (std::time::Instant::now(), (f64::INFINITY, 0));
+    let (started, mut attempts) = (std::time::Instant::now(), Vec::new());
     let mut bases = Bases::new(features.view(), columns);
     for taps in tried {
-        let loss = mean(&ridge(&bases.first(columns[taps])?, taps, truths.view())?.losses).0;
-        if loss < best.0 {
-            best = (loss, taps);
-        }
+        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view())?);
         emit(progress, Event::Advance(1))?;
         if wishes.budget.is_some_and(|budget| started.elapsed() > budget) {
             break;
         }
     }
-    Ok(if best.1 == 0 { vec![0] } else { vec![0, best.1] })
+    let best = attempts[compare(&attempts).0].taps;
+    Ok(if best == 0 { vec![0] } else { vec![0, best] })
 }
 
 /// Ridge regression at its best strength.
@@ -207,8 +210,9 @@ fn ridge(basis: &Basis, taps: usize, truths: ArrayView2<f32>) -> Result<Attempt>
     };
     let best = (0..STRENGTHS).map(attempt).min_by(|a, b| mean(&a.1).0.total_cmp(&mean(&b.1).0));
     let (strength, losses) = best.unwrap_or_default();
-    let out_of_fold = ridge.out_of_fold(strength * images as f64);
-    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold })
+    let alpha = strength * images as f64;
+    let (out_of_fold, fitted) = (ridge.out_of_fold(alpha), Some(ridge.head(alpha)));
+    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold, fitted })
 }
 
 /// Logistic regression at the strength that is best in the first deal, judged in all.
@@ -238,7 +242,7 @@ fn logistic(
         first.get_or_insert(choice.out_of_fold);
     }
     let (strength, out_of_fold) = (strength.unwrap_or(1.), first.unwrap_or_default());
-    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold })
+    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold, fitted: None })
 }
 
 fn cross_entropy(own: f32, p: f32) -> f64 {
@@ -248,12 +252,7 @@ fn cross_entropy(own: f32, p: f32) -> f64 {
 
 /// Logistic regression of all images. A label that no image has, or all have, tells nothing: its probability is that of one
 /// more image that is as likely to have it as not.
-fn fit(
-    basis: &Basis,
-    truths: ArrayView2<f32>,
-    strength: f64,
-    progress: Progress,
-) -> Result<(Array2<f64>, Array1<f64>)> {
+fn fit(basis: &Basis, truths: ArrayView2<f32>, strength: f64, progress: Progress) -> Result<Fitted> {
     let (images, labels) = truths.dim();
     let rows = rows(basis.rows.view(), Truth::Labels(truths), labels)?;
     let mut model = rows.model(vec![true; images]);
