@@ -194,7 +194,7 @@ fn shortcuts_are_told() {
     let facts = |i: u32| {
         let side = 20 + 10 * (i % 2);
         let image = RgbImage::from_fn(side, 20, |x, y| Rgb([(x * 5 + i) as u8, (y * 9) as u8, (i * 37) as u8]));
-        Facts::of(&Pixels::Rgb(image), "png".into()).unwrap()
+        Facts::of(&Pixels::Rgb(image).into(), "png".into()).unwrap()
     };
     let (facts, labels): (Vec<_>, Vec<_>) = (0..60).map(|i| (facts(i), i as usize % 2)).unzip();
     let found = shortcut::probe(&facts, &labels, 2, 0, &silent).unwrap();

@@ -18,6 +18,8 @@ mod folders;
 mod parquet;
 #[path = "data/records.rs"]
 mod records;
+#[path = "data/reduced.rs"]
+mod reduced;
 #[path = "data/tasks.rs"]
 mod tasks;
 #[path = "data/texts.rs"]

@@ -1,12 +1,16 @@
 //! What one look at an image's pixels tells.
 
-use crate::data::{Color, Dataset, Filter, Item, Layout, Pixels, Preprocessing, Resize, each_image, preprocess};
+use crate::data::{
+    Color, Dataset, Filter, Item, Layout, Pixels, Preprocessing, Reduced, Resize, each_image, preprocess,
+};
 use crate::error::Result;
 use crate::progress::Progress;
 use sha2::{Digest, Sha256};
 
 /// Side of a thumbnail in pixels.
 pub const SIDE: usize = 32;
+/// What an image becomes as a thumbnail.
+pub const RESIZE: Resize = Resize::Exact { height: SIDE as u32, width: SIDE as u32 };
 /// Values of a thumbnail.
 pub const AREA: usize = SIDE * SIDE;
 
@@ -21,21 +25,22 @@ pub struct Facts {
     pub mean: [f32; 3],
     /// The same of the outermost pixels.
     pub border: [f32; 3],
-    /// SHA-256 of size and pixels, however they are stored.
+    /// SHA-256 of size and pixels as they are decoded for the thumbnail, however they are stored.
     pub hash: [u8; 32],
     /// The image in grey, squeezed to [`SIDE`] × [`SIDE`] pixels.
     pub thumbnail: Box<[u8; AREA]>,
 }
 
 impl Facts {
-    /// Looks at decoded pixels.
+    /// Looks at an image of `size`, decoded for [`RESIZE`].
     ///
     /// # Errors
     /// One line when the image cannot be resized.
-    pub fn of(image: &Pixels, format: String) -> std::result::Result<Facts, String> {
+    pub fn of(image: &Reduced, format: String) -> std::result::Result<Facts, String> {
+        let Reduced { pixels: image, frame } = image;
         let (height, width) = (image.height() as usize, image.width() as usize);
         let mut hash = Sha256::new();
-        hash.update(format!("{height}x{width}\n"));
+        hash.update(format!("{:?}\n", frame.size));
         let (mut mean, mut border) = (Sum::default(), Sum::default());
         let mut row_of_rgb = Vec::with_capacity(width * 3);
         for (y, row) in image.values().chunks_exact((width * image.channels()).max(1)).enumerate() {
@@ -52,7 +57,7 @@ impl Facts {
             }
         }
         Ok(Facts {
-            size: [image.height(), image.width()],
+            size: frame.size,
             format,
             mean: mean.mean(),
             border: border.mean(),
@@ -87,7 +92,7 @@ impl Sum {
 fn thumbnail(image: &Pixels) -> std::result::Result<Box<[u8; AREA]>, String> {
     let p = Preprocessing {
         color: Color::Gray,
-        resize: Resize::Exact { height: SIDE as u32, width: SIDE as u32 },
+        resize: RESIZE,
         filter: Filter::Bilinear,
         crop: None,
         scale: 1.,
@@ -113,7 +118,7 @@ pub fn look<'a>(
         let content = data.source.content(&item.path)?;
         // A format that the header does not tell does not decode either.
         let format = content.format();
-        Facts::of(&content.decode(false)?, format?)
+        Facts::of(&content.decode_for(false, RESIZE)?, format?)
     };
     each_image(items, "looking at the images", progress, one, |_, found| {
         facts.push(found);

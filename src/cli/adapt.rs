@@ -9,7 +9,8 @@ use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
 use adapt::metrics::Figures;
 use adapt::onnx::Model;
-use adapt::plan::{Plan, PlanOptions, evidence, preprocessing};
+use adapt::plan::evidence::Trying;
+use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
 use adapt::report::{Adapted, AnyHead, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
@@ -41,21 +42,26 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 
     let (mut model, mut data, out) = open(options, going_on.map(|(folder, _)| folder), &progress)?;
     let backend = options.engine.resolve(&progress)?;
-    let (mut plan, extractor) = Plan::make(&mut model, &backend, &plan_options(options), &progress)?;
+    let (asked, cache) = (plan_options(options), options.cache.open());
+    let (mut plan, extractor) = Plan::make(&mut model, &backend, &asked, &progress)?;
+    if options.bake_preprocessing {
+        bake::can_bake(&model, &plan.preprocessing, &options.engine.prover(&backend, &progress))?;
+    }
+    let extractor = {
+        let data = &data.as_classes();
+        let trying = Trying { backend: &backend, options: &asked, data, cache: cache.as_ref(), progress: &progress };
+        trying.decide(&mut plan, &mut model, extractor)?
+    };
     plan.train = options.train.to_string();
     plan.suit(data.task, &model);
     if !data.task.is_multiclass() {
         plan.head = kind(data.task).into();
     }
-    if options.bake_preprocessing {
-        bake::can_bake(&model, &plan.preprocessing, &options.engine.prover(&backend, &progress))?;
-    }
-    let extractor = evidence::decide(&mut plan, &model, &backend, &data.as_classes(), extractor, &progress)?;
     let extractor = match options.train {
         Train::Head => options.heads.ready(&mut plan, (&model, &backend), &data, extractor),
         Train::Inside(_) => extractor,
     };
-    let extractor = plan.cached(extractor.strict(options.strict), &model, options.cache.open().as_ref());
+    let extractor = plan.cached(extractor.strict(options.strict), &model, cache.as_ref());
     let (model, plan) = (&model, &plan);
     let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };
     let job = match &options.train {

@@ -9,7 +9,8 @@ use adapt::audit::{Audit, Kind};
 use adapt::data::{Dataset, ReadOptions};
 use adapt::error::printable;
 use adapt::onnx::Model;
-use adapt::plan::{Plan, PlanOptions, evidence, preprocessing};
+use adapt::plan::evidence::Trying;
+use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::Event;
 use adapt::report::{csv, json};
 use clap::Args;
@@ -67,9 +68,12 @@ pub fn run(options: &AuditOptions) -> Result<()> {
     let (preprocess, cut) = (input.preprocess.clone(), options.cut.clone());
     let wanted = PlanOptions { preprocess, cut, size: input.size, ..PlanOptions::default() };
     let (mut plan, extractor) = Plan::prepare(&mut model, &backend, &wanted, &progress)?;
-    let extractor = evidence::decide(&mut plan, &model, &backend, &data, extractor, &progress)?;
+    let cache = options.cache.open();
+    let trying =
+        Trying { backend: &backend, options: &wanted, data: &data, cache: cache.as_ref(), progress: &progress };
+    let extractor = trying.decide(&mut plan, &mut model, extractor)?;
     plan.notes.iter().filter(|note| note.contains("preprocessing")).for_each(|note| reporter.say(note));
-    let mut extractor = plan.cached(extractor, &model, options.cache.open().as_ref());
+    let mut extractor = plan.cached(extractor, &model, cache.as_ref());
     let audit = Audit::of(&data, &mut extractor, options.seed, &progress)?;
     reporter.finish();
     if options.json {

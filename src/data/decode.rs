@@ -1,5 +1,7 @@
 //! Image files to 8-bit pixels. The files are untrusted: sizes are bounded before anything is decoded.
 
+use super::jpeg;
+use super::preprocess::Resize;
 use crate::guard::quietly;
 use image::codecs::png::PngEncoder;
 use image::{
@@ -162,6 +164,48 @@ pub(super) fn guarded(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
     quietly(|| decode_untrusted(bytes, alpha)).unwrap_or_else(|_| Err("the decoder failed".into()))
 }
 
+/// An image that may have been decoded at a reduced scale, because it is to become far smaller still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reduced {
+    /// Its pixels.
+    pub pixels: Pixels,
+    /// What they are of the image itself.
+    pub frame: Frame,
+}
+
+/// Where an image's own pixels lie in those that were decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Rows and columns that the image itself has.
+    pub size: [u32; 2],
+    /// How many of them, in each direction, a decoded one stands for.
+    pub by: u32,
+    /// Rows above and columns left of it that the first decoded ones stand for as well.
+    pub over: [u32; 2],
+}
+
+impl Frame {
+    /// Of an image that is not reduced.
+    pub fn of(pixels: &Pixels) -> Frame {
+        Frame { size: [pixels.height(), pixels.width()], by: 1, over: [0; 2] }
+    }
+}
+
+impl From<Pixels> for Reduced {
+    fn from(pixels: Pixels) -> Reduced {
+        Reduced { frame: Frame::of(&pixels), pixels }
+    }
+}
+
+/// As [`guarded`], for an image that will be resized so with an antialiasing filter.
+pub(super) fn guarded_for(bytes: &[u8], alpha: bool, resize: Resize) -> Result<Reduced, String> {
+    match quietly(|| jpeg::reduced(bytes, resize)) {
+        Ok(Some(image)) => Ok(image),
+        // What that decoder does not take, the complete one may; what is wrong, it says.
+        _ => guarded(bytes, alpha).map(Reduced::from),
+    }
+}
+
 fn decode_untrusted(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(io_reason)?;
     let format = reader.format().ok_or("not an image")?;
@@ -181,7 +225,7 @@ fn decode_untrusted(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
         return Err("no pixels".into());
     }
     // The JPEG decoder fills what is missing with grey and reports success.
-    if format == ImageFormat::Jpeg && !complete_jpeg(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
         return Err("truncated".into());
     }
     limits.reserve(decoder.total_bytes()).map_err(reason)?;
@@ -197,28 +241,6 @@ fn decode_untrusted(bytes: &[u8], alpha: bool) -> Result<Pixels, String> {
         (false, false) => Pixels::Rgb(image.into_rgb8()),
         (false, true) => Pixels::Rgba(image.into_rgba8()),
     })
-}
-
-/// Whether a JPEG's markers lead to its end marker. Searching for the last FF D9 would not do: thumbnails hold one.
-fn complete_jpeg(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    loop {
-        // Whatever is not a marker here is entropy-coded data: FF 00 is a data byte, D0 to D7 are restarts inside it.
-        let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) else {
-            return false;
-        };
-        at += offset + 1;
-        match bytes.get(at) {
-            None => return false,
-            Some(0xd9) => return true,
-            Some(0xff) => {}
-            Some(0x00 | 0x01 | 0xd0..=0xd8) => at += 1,
-            Some(_) => match bytes.get(at + 1..at + 3) {
-                Some(&[high, low]) => at += 1 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            },
-        }
-    }
 }
 
 pub(super) fn io_reason(error: std::io::Error) -> String {

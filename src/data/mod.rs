@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod decode;
 mod idx;
 mod jitter;
+mod jpeg;
 mod labelled;
 mod parquet;
 pub mod preprocess;
@@ -26,7 +27,7 @@ mod truths;
 mod values;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
-pub use decode::{Pixels, decode, decode_bytes, decode_with_alpha};
+pub use decode::{Frame, Pixels, Reduced, decode, decode_bytes, decode_with_alpha};
 pub use jitter::Jitter;
 pub use labelled::{images_below, labelled, reopen};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};

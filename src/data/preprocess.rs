@@ -1,6 +1,6 @@
 //! From decoded pixels to the values of a model's input: resize, crop, scale, normalise.
 
-use super::decode::Pixels;
+use super::decode::{Frame, Pixels};
 use super::resample::resample;
 use super::values::{suited, write};
 use serde::{Deserialize, Serialize};
@@ -225,9 +225,20 @@ pub(super) fn shorter_side(size: u32) -> u32 {
 /// # Errors
 /// One line when `p` is not valid, `out` has the wrong length, or the image cannot be resized.
 pub fn preprocess(image: &Pixels, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
+    preprocess_reduced(image, Frame::of(image), p, layout, out)
+}
+
+/// As [`preprocess`], for an image that may have been decoded at a reduced scale.
+pub(super) fn preprocess_reduced(
+    image: &Pixels,
+    frame: Frame,
+    p: &Preprocessing,
+    layout: Layout,
+    out: &mut [f32],
+) -> Result<(), String> {
     checked(p, out)?;
     let image = suited(image, p.color);
-    let patch = resample(&image, p)?;
+    let patch = resample(&image, frame, p)?;
     write(&patch, image.channels(), p, layout, out);
     Ok(())
 }

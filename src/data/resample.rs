@@ -1,6 +1,6 @@
 //! Antialiased resizing of 8-bit images as Pillow does it, computing only the part that the crop keeps.
 
-use super::decode::{MAX_PIXELS, Pixels};
+use super::decode::{Frame, MAX_PIXELS, Pixels};
 use super::preprocess::{Filter, Preprocessing, Resize};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -39,6 +39,13 @@ impl Axis {
         let length = (f64::from(kept) * scale).min(f64::from(source) - start);
         Axis { source, start, length, kept, pad: (out - kept) / 2 }
     }
+
+    /// The same part of a source that was decoded with so many pixels, each of which stands for `by`, the first for `over` outside
+    /// as well.
+    fn reduced(self, pixels: u32, by: u32, over: u32) -> Axis {
+        let start = (self.start + f64::from(over)) / f64::from(by);
+        Axis { source: pixels, start, length: (self.length / f64::from(by)).min(f64::from(pixels) - start), ..self }
+    }
 }
 
 /// The computed rectangle of the result; the rest is padding.
@@ -56,10 +63,10 @@ pub(super) struct Patch {
     pub left: u32,
 }
 
-/// Resizes and crops `image` as `p` says. The resized image itself is never made: a 1x60000 image whose shorter side
-/// is to be 256 would be 15 million pixels tall.
-pub(super) fn resample(image: &Pixels, p: &Preprocessing) -> Result<Patch, String> {
-    let (width, height) = (image.width(), image.height());
+/// Resizes and crops `image`, whose pixels are what `frame` says, as `p` says. The resized image itself is never made: a 1x60000
+/// image whose shorter side is to be 256 would be 15 million pixels tall.
+pub(super) fn resample(image: &Pixels, frame: Frame, p: &Preprocessing) -> Result<Patch, String> {
+    let [height, width] = frame.size;
     if width == 0 || height == 0 {
         return Err("no pixels".into());
     }
@@ -70,7 +77,12 @@ pub(super) fn resample(image: &Pixels, p: &Preprocessing) -> Result<Patch, Strin
     let exact = matches!(p.filter, Filter::Nearest | Filter::Box) && resized_height * resized_width <= MAX_PIXELS;
     let axis = |source, resized: u64, out| Axis::new(source, resized, if exact { resized as u32 } else { out });
     let (y, x) = (axis(height, resized_height, out_height), axis(width, resized_width, out_width));
-    let mut values = convolved(image, p.filter, y, x)?;
+    let mut values = convolved(
+        image,
+        p.filter,
+        y.reduced(image.height(), frame.by, frame.over[0]),
+        x.reduced(image.width(), frame.by, frame.over[1]),
+    )?;
     let (y, x) = (Axis::new(height, resized_height, out_height), Axis::new(width, resized_width, out_width));
     if exact {
         let (rows, columns) = ((resized_height - u64::from(y.kept)) / 2, (resized_width - u64::from(x.kept)) / 2);
@@ -111,7 +123,7 @@ fn convolved(image: &Pixels, filter: Filter, y: Axis, x: Axis) -> Result<Vec<u8>
 }
 
 /// Height and width after resizing. The longer side is truncated, as torchvision's Resize does.
-fn resized(resize: Resize, height: u32, width: u32) -> (u64, u64) {
+pub(super) fn resized(resize: Resize, height: u32, width: u32) -> (u64, u64) {
     let (h, w) = (u64::from(height), u64::from(width));
     match resize {
         Resize::None => (h, w),

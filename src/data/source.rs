@@ -2,9 +2,9 @@
 //! many images.
 
 use super::archive::Archive;
-use super::decode::{Pixels, guarded, look, open, read};
+use super::decode::{Pixels, Reduced, guarded, guarded_for, look, open, read};
 use super::parquet::Rows;
-use super::preprocess::{Layout, Preprocessing, preprocess};
+use super::preprocess::{Filter, Layout, Preprocessing, Resize, preprocess_reduced};
 use super::records::Part;
 use sha2::{Digest, Sha256};
 use std::io::Cursor;
@@ -181,12 +181,27 @@ impl Content<'_> {
         }
     }
 
-    /// Writes the model's input for the image into `out`, as [`preprocess`] does.
+    /// Writes the model's input for the image into `out`, as [`super::preprocess()`] does.
     ///
     /// # Errors
-    /// A short reason when it does not decode, or those of [`preprocess`].
+    /// A short reason when it does not decode, or those of [`super::preprocess()`].
     pub fn values(self, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
-        preprocess(&self.decode(p.color.has_alpha())?, p, layout, out)
+        // One nearest pixel of fewer would be another pixel.
+        let resize = if p.filter == Filter::Nearest { Resize::None } else { p.resize };
+        let image = self.decode_for(p.color.has_alpha(), resize)?;
+        preprocess_reduced(&image.pixels, image.frame, p, layout, out)
+    }
+
+    /// The pixels for one who will resize them so with an antialiasing filter: a JPEG file that becomes far smaller is decoded
+    /// at a reduced scale.
+    ///
+    /// # Errors
+    /// A short reason when it does not decode.
+    pub fn decode_for(self, alpha: bool, resize: Resize) -> Result<Reduced, String> {
+        match self {
+            Content::File(bytes) => guarded_for(&bytes, alpha, resize),
+            Content::Record(part, values) => part.pixels(values).map(Reduced::from),
+        }
     }
 
     /// SHA-256 of all that the pixels depend on.

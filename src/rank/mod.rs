@@ -13,7 +13,8 @@ use crate::metrics::transfer::{h_score, logme};
 use crate::onnx::graph::graph_tensors;
 use crate::onnx::schema::data_type;
 use crate::onnx::{Model, surgery};
-use crate::plan::{Plan, PlanOptions, evidence, preprocessing};
+use crate::plan::evidence::Trying;
+use crate::plan::{Plan, PlanOptions, preprocessing};
 use crate::progress::{Event, Progress, emit, silent};
 use crate::train::{Options, fit_softmax};
 pub use cost::{Cost, Meter};
@@ -153,7 +154,9 @@ impl Ranking<'_> {
 
     fn judge(&self, mut model: Model, name: &str, items: &[&crate::data::Item]) -> Result<Judged> {
         let (mut plan, extractor) = Plan::make(&mut model, self.backend, &self.options, self.progress)?;
-        let extractor = evidence::decide(&mut plan, &model, self.backend, self.data, extractor, self.progress)?;
+        let (backend, options) = (self.backend, &self.options);
+        let trying = Trying { backend, options, data: self.data, cache: self.cache, progress: self.progress };
+        let extractor = trying.decide(&mut plan, &mut model, extractor)?;
         let mut extractor = plan.cached(extractor, &model, self.cache);
         let paths: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
         let stage = format!("features of {}", name.rsplit(['/', '\\']).next().unwrap_or(name));

@@ -69,6 +69,51 @@ fn the_model_s_own_convention_is_found() {
 }
 
 #[test]
+fn trials_of_an_earlier_run_are_not_run_again() {
+    let place = place();
+    let holding = || {
+        let status = place.run(place.command().args(["cache", "--cache", "kept", "--json"])).succeeds();
+        serde_json::from_str::<serde_json::Value>(&status.out).unwrap()["holding"].take()
+    };
+    let job = "--onnx model.onnx --data data --val 0 --out out --force --head ncm --cache kept";
+    place.run(place.command().args(job.split(' '))).succeeds();
+    let (first, held) = (place.json("out/run.json")["plan"]["evidence"].clone(), holding());
+    // Grey images: five conventions of values without those that only swap channels, two more geometries, and the features.
+    assert!(held["models"].as_u64().unwrap() >= 8, "{held}");
+    place.run(place.command().args(job.split(' '))).succeeds();
+    assert_eq!((place.json("out/run.json")["plan"]["evidence"].clone(), holding()), (first, held));
+}
+
+#[test]
+fn sizes_are_compared_where_the_model_takes_any() {
+    let place = place();
+    let mut model = Model::open(place.path("model.onnx")).unwrap();
+    let input = model.proto.graph.as_mut().unwrap().input[0].r#type.as_mut().unwrap();
+    let dims = &mut input.tensor_type.as_mut().unwrap().shape.as_mut().unwrap().dim;
+    for (dim, name) in dims[2..].iter_mut().zip(["H", "W"]) {
+        dim.value = Some(adapt::onnx::schema::dimension::Value::DimParam(name.into()));
+    }
+    model.save(&place.path("open.onnx")).unwrap();
+    let job = "--onnx open.onnx --data data --val 0 --out out --head ncm";
+    place.run(place.command().args(job.split(' '))).succeeds();
+    let run = place.json("out/run.json");
+    let sizes = &run["plan"]["evidence"][2];
+    let specs: Vec<&str> =
+        sizes["candidates"].as_array().unwrap().iter().map(|c| c["spec"].as_str().unwrap()).collect();
+    assert!(specs.len() > 2 && specs[1..].iter().all(|spec| spec.contains("160") || spec.contains("x")), "{specs:?}");
+    // What is chosen is what is exported and checked.
+    let spec = specs[sizes["chosen"].as_u64().unwrap() as usize];
+    let side = run["plan"]["input"]["height"].as_u64().unwrap();
+    let told = spec.contains(&format!("{side}x{side}")) || (spec == specs[0] && side == 224);
+    assert!(told, "{spec} {side}");
+    // --size settles it.
+    let told = [job, "--force --size 160x160"].join(" ");
+    place.run(place.command().args(told.split(' '))).succeeds();
+    let run = place.json("out/run.json");
+    assert_eq!((&run["plan"]["input"]["height"], run["plan"]["evidence"].as_array().unwrap().len()), (&160.into(), 2));
+}
+
+#[test]
 fn a_few_images_tell_nothing() {
     let place = Place::usual();
     let ran = place.main("").succeeds();

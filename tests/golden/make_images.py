@@ -2,7 +2,8 @@
 
 Pillow's resize and torchvision's rules for sizes and crops are the reference. Needs Pillow and numpy; deterministic.
 Names: <case>.<ext> is a source, <case>.decoded.png what it decodes to, resize-<case>.png a resized and cropped
-image, tensor-<case>.f32 a little-endian f32 tensor. resize.csv and tensor.csv list source, SPEC and layout.
+image, tensor-<case>.f32 a little-endian f32 tensor. resize.csv and tensor.csv list source, SPEC and layout;
+large.csv does it for JPEG files that become far smaller.
 """
 
 import csv
@@ -152,6 +153,24 @@ def write_resized() -> None:
             table.writerow([f"resize-{number:02d}.png", f"{source}.png", spec(size, crop, name)])
 
 
+def write_large() -> None:
+    image = photo(603, 449)
+    image.save(OUT / "large.jpg", quality=75)
+    for orientation in [6, 7]:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image.save(OUT / f"large-turned{orientation}.jpg", quality=75, exif=exif, progressive=True)
+    image.convert("L").save(OUT / "large-gray.jpg", quality=75)
+    with open(OUT / "large.csv", "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        for source in ["large", "large-turned6", "large-turned7", "large-gray"]:
+            for size, crop, name in [(60, (48, 48), "bilinear"), ((48, 50), None, "bicubic"), (27, (24, 26), "bilinear")]:
+                result = f"{source}-{size if isinstance(size, int) else size[0]}.png"
+                upright = ImageOps.exif_transpose(Image.open(OUT / f"{source}.jpg"))
+                resize(upright, size, crop, name).save(OUT / result, optimize=True)
+                table.writerow([result, f"{source}.jpg", spec(size, crop, name)])
+
+
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 CAFFE = ([123.68, 116.779, 103.939], [1.0, 1.0, 1.0])
 LITE = ([127 / 255] * 3, [128 / 255] * 3)
@@ -195,4 +214,5 @@ if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     sources()
     write_resized()
+    write_large()
     write_tensors()

@@ -27,7 +27,7 @@ pub const LIMIT: u64 = 10 << 30;
 /// Longer rows are whole maps, which would push everything else out.
 const WIDEST: usize = 1 << 14;
 /// To be raised when the same preprocessing, or the same engine as it is set up here, comes to give other values.
-const CODE: u32 = 1;
+const CODE: u32 = 2;
 
 const EXTENSION: &str = "rows";
 /// New rows are written when they are so many bytes, or so old: a killed run loses no more.
@@ -199,13 +199,14 @@ impl Shelf {
     }
 
     /// The row of an image.
-    pub(super) fn get(&self, digest: &ContentHash) -> Option<Vec<f32>> {
+    pub fn get(&self, digest: &ContentHash) -> Option<Vec<f32>> {
         let (file, row) = self.places.get(digest)?;
         self.files[*file].read(*row)
     }
 
-    /// Keeps an image's row; see [`Shelf::flush`].
-    pub(super) fn add(&mut self, digest: ContentHash, row: &[f32]) -> Option<String> {
+    /// Keeps an image's row, for later runs; now and then those that are new are written. Gives the reason where that does not
+    /// work, the first time.
+    pub fn add(&mut self, digest: ContentHash, row: &[f32]) -> Option<String> {
         if row.len() > WIDEST || row.is_empty() {
             return None;
         }

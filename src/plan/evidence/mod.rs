@@ -2,22 +2,21 @@
 //! sample, and compared by how well features separate the classes and how much the old head tells.
 
 mod images;
+mod runner;
 mod scores;
+mod trials;
 
 use super::preprocessing::{Sourced, parsed};
-use super::{Activation, Plan, available_threads};
-use crate::data::{Dataset, Item, Preprocessing, Split};
-use crate::engine::{Backend, Engine, Extractor};
+use super::{Plan, PlanOptions, size};
+use crate::data::{Dataset, Preprocessing};
+use crate::engine::{Backend, Cache, Extractor};
 use crate::error::{Error, Result};
-use crate::metrics::separation::{information, nearest_agree, probe_agrees};
-use crate::onnx::cut::Classifier;
-use crate::onnx::{Model, surgery};
-use crate::progress::{Event, Progress, emit};
-use images::{pixels, plain, sample, values};
-use ndarray::{Array2, ArrayD};
-use rayon::prelude::*;
-use scores::{Scores, best, choose, difference, mean};
+use crate::onnx::{Model, tensor};
+use crate::progress::Progress;
+use images::sample;
+use runner::Runner;
 use serde::Serialize;
+use trials::{Sample, Trial};
 
 /// Conventions for colour images, the commonest first.
 const COLOUR: [&str; 12] = [
@@ -35,15 +34,17 @@ const COLOUR: [&str; 12] = [
     "caffe,color=rgb",
 ];
 const GREY: [&str; 4] = ["imagenet,color=gray", "raw01,color=gray", "inception,color=gray", "raw255,color=gray"];
-/// Images that are looked at, first by all conventions, then by those that can still be the best.
-const IMAGES: [usize; 3] = [64, 200, 600];
 /// Fewer tell nothing.
 pub(super) const LEAST: usize = 24;
-/// How much better than the commonest class neighbours or a probe must be.
-const CHANCE: f64 = 0.1;
-/// Conventions that are so many standard errors worse on these images are out.
-const HOPELESS: [f64; 3] = [3., 1.5, f64::MAX];
-const BATCH: usize = 8;
+/// Sides that are tried of a model that takes any, after the usual one.
+const SIDES: [u32; 5] = [160, 192, 256, 288, 384];
+/// Of conventions that are so many standard errors behind the best the commonest is taken. With a whole one, those that are
+/// common but wrong win too often.
+const NOISE: f64 = 0.5;
+/// Another size costs time in every use of the model.
+const NOISE_OF_SIZES: f64 = 1.;
+/// Engines for all sizes are open at the same time: what their weights may take in bytes.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// What the images say.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,61 +76,11 @@ pub struct Candidate {
     pub score: f64,
 }
 
-/// A convention that is being tried.
-struct Trial {
-    spec: String,
-    preprocessing: Preprocessing,
-    features: Vec<f32>,
-    old: Vec<f32>,
-}
-
-/// Decides the preprocessing of `plan` by the training images of `data` where it is a guess. Gives the extractor with it.
-///
-/// # Errors
-/// [`Error::Engine`], [`Error::Interrupted`].
-pub fn decide(
-    plan: &mut Plan,
-    model: &Model,
-    backend: &Backend,
-    data: &Dataset,
-    extractor: Extractor,
-    progress: Progress,
-) -> Result<Extractor> {
-    let specs: &[&str] = match plan.input.channels {
-        _ if !plan.guessed || plan.input.data_type == "uint8" => return Ok(extractor),
-        3 => &COLOUR,
-        1 => &GREY,
-        _ => return Ok(extractor),
-    };
-    let items = sample(data, IMAGES[2]);
-    if items.len() < LEAST {
-        return Ok(extractor);
-    }
-    let mut tester = Tester::new(plan, model, backend, data, items)?;
-    // The order of equal channels is nobody's concern.
-    let equal = plan.input.channels == 3 && tester.are_grey()?;
-    let specs = specs.iter().filter(|spec| !equal || !spec.contains("color="));
-    let values = tester.compare(specs.map(|spec| spec.to_string()).collect(), false, progress)?;
-    let Some(values) = values else { return Ok(extractor) };
-    let best = values.candidates[values.chosen].spec.clone();
-    let side = plan.input.height;
-    let mut shapes = vec![best.clone(), format!("{best},crop=none")];
-    if plan.input.height == plan.input.width {
-        shapes.push(format!("{best},resize=long:{side},crop={side}x{side}"));
-    }
-    let shapes = tester.compare(shapes, true, progress)?.unwrap_or_else(|| values.clone());
-    let spec = shapes.candidates[shapes.chosen].spec.clone();
-    let preprocessing = parsed(&spec)?.resolve(plan.input.height, plan.input.width)?;
-    let extractor = extractor.with_preprocessing(preprocessing.clone());
-    plan.preprocessing = preprocessing;
-    plan.preprocessing_source = format!("trying conventions on {} of the images: '{spec}'", values.images);
-    plan.notes.retain(|note| !note.starts_with(Sourced::GUESS));
-    plan.notes.extend([&values, &shapes].map(Evidence::told));
-    plan.evidence = vec![values, shapes];
-    Ok(extractor)
-}
-
 impl Evidence {
+    fn chosen(&self) -> &Candidate {
+        &self.candidates[self.chosen]
+    }
+
     fn told(&self) -> String {
         let [chosen, other] = [self.chosen, self.runner_up].map(|place| &self.candidates[place]);
         let [margin, error] = self.margin;
@@ -149,155 +100,144 @@ impl Evidence {
     }
 }
 
-/// Runs conventions over the sample.
-struct Tester<'a> {
-    plan: &'a Plan,
-    data: &'a Dataset,
-    items: Vec<&'a Item>,
-    engine: Box<dyn Engine>,
-    /// What the old head's output means, where there is one.
-    old: Option<Activation>,
+/// What a decision is made with.
+pub struct Trying<'a> {
+    /// What runs the model.
+    pub backend: &'a Backend,
+    /// What the plan was made by.
+    pub options: &'a PlanOptions,
+    /// The images.
+    pub data: &'a Dataset,
+    /// Where features are kept for later runs.
+    pub cache: Option<&'a Cache>,
+    /// Told of the work.
+    pub progress: Progress<'a>,
 }
 
-impl<'a> Tester<'a> {
-    fn new(
-        plan: &'a Plan,
-        model: &Model,
-        backend: &Backend,
-        data: &'a Dataset,
-        items: Vec<&'a Item>,
-    ) -> Result<Tester<'a>> {
-        let open = |model: &Model| backend.open(model, &plan.input.axes(), available_threads());
-        let cut = &plan.surgery;
-        let whole = !matches!(cut.classifier, Classifier::None | Classifier::Chosen) && !cut.decided;
-        let both = whole.then(|| open(&surgery::with_old_head(model, cut, &plan.pooling)).ok()).flatten();
-        let old = both.is_some().then(|| Activation::of(model.graph(), cut));
-        let engine = match both {
-            Some(engine) => engine,
-            None => open(&surgery::backbone(model, cut, &plan.pooling))?,
+impl Trying<'_> {
+    /// Decides the preprocessing of `plan` by the training images where it is a guess, and the size of images where the model
+    /// takes any. Gives the extractor with it; for another size `plan` and `model` are as [`Plan::prepare`] makes them.
+    ///
+    /// # Errors
+    /// [`Error::Engine`], [`Error::Interrupted`].
+    pub fn decide(&self, plan: &mut Plan, model: &mut Model, extractor: Extractor) -> Result<Extractor> {
+        let specs: &[&str] = match plan.input.channels {
+            _ if !plan.guessed || plan.input.data_type == "uint8" => return Ok(extractor),
+            3 => &COLOUR,
+            1 => &GREY,
+            _ => return Ok(extractor),
         };
-        Ok(Tester { plan, data, items, engine, old })
-    }
-
-    /// Compares conventions in their values, or in their geometry. `None` where nothing can be told.
-    fn compare(&mut self, specs: Vec<String>, geometry: bool, progress: Progress) -> Result<Option<Evidence>> {
-        let (height, width) = (self.plan.input.height, self.plan.input.width);
+        let mut sample = Sample { data: self.data, items: sample(self.data), progress: self.progress };
+        if sample.items.len() < LEAST {
+            return Ok(extractor);
+        }
+        let side = [plan.input.height, plan.input.width];
+        let mut runners = vec![self.runner(plan, model)?];
+        // The order of equal channels is nobody's concern.
+        let equal = plan.input.channels == 3 && sample.are_grey(&resolved("raw255", side)?)?;
         let mut trials: Vec<Trial> = Vec::new();
-        for spec in specs {
-            let mut preprocessing = parsed(&spec)?.resolve(height, width)?;
+        for spec in specs.iter().filter(|spec| !equal || !spec.contains("color=")) {
+            let mut preprocessing = resolved(spec, side)?;
             // Conventions for values differ in their filters, too, which is of no weight, but costs a pass over the images.
-            if let Some(first) = trials.first().filter(|_| !geometry) {
-                let Preprocessing { resize, filter, crop, .. } = first.preprocessing;
-                preprocessing = Preprocessing { resize, filter, crop, ..preprocessing };
+            if let Some(Preprocessing { resize, filter, crop, .. }) = trials.first().map(|first| &first.preprocessing) {
+                preprocessing = Preprocessing { resize: *resize, filter: *filter, crop: *crop, ..preprocessing };
             }
-            trials.push(Trial { spec, preprocessing, features: Vec::new(), old: Vec::new() });
+            trials.push(Trial::new(spec, preprocessing, &mut runners[0], 0));
         }
-        let (mut done, mut labels, mut scores) = (0, Vec::new(), Vec::new());
-        for (count, hopeless) in IMAGES.into_iter().zip(HOPELESS) {
-            let items: Vec<&Item> = self.items.iter().take(count).skip(done).copied().collect();
-            if items.is_empty() {
-                break;
-            }
-            done += items.len();
-            let total = (items.len() * trials.len()) as u64;
-            emit(progress, Event::Stage { name: "comparing preprocessings", total })?;
-            let read = self.run(&items, &mut trials, progress)?;
-            labels.extend(read);
-            trials.retain(|trial| !trial.features.is_empty());
-            scores = trials.iter().map(|trial| self.scores(trial, &labels)).collect::<Vec<Scores>>();
-            let Some(best) = best(&scores).filter(|_| labels.len() >= LEAST) else { return Ok(None) };
-            if done < self.items.len() {
-                let near = |other: &Scores| {
-                    let (behind, error) = difference(&scores[best], other);
-                    behind <= hopeless * error
-                };
-                let near: Vec<bool> = scores.iter().map(near).collect();
-                if near.iter().filter(|&&near| near).count() < 2 {
-                    break;
-                }
-                let mut near = near.into_iter();
-                trials.retain(|_| near.next().unwrap_or(true));
-            }
-        }
-        // Features that tell no classes apart tell nothing of what they are made of.
-        let most = self.data.counts(Split::Train).into_iter().max().unwrap_or(0);
-        let chance = most as f64 / self.data.split(Split::Train).count().max(1) as f64;
-        let told = choose(scores, labels.len());
-        Ok(told.filter(|told| told.candidates.iter().any(|one| one.probe.max(one.neighbours) > chance + CHANCE)))
-    }
-
-    /// Whether the first images have three equal channels.
-    fn are_grey(&self) -> Result<bool> {
-        let p = parsed("raw255")?.resolve(self.plan.input.height, self.plan.input.width)?;
-        let grey = |item: &&Item| {
-            let values = pixels(self.data, item, &p);
-            let plane = values.len() / 3;
-            values[..plane] == values[plane..2 * plane] && values[..plane] == values[2 * plane..]
-        };
-        Ok(self.items.iter().take(LEAST).collect::<Vec<_>>().par_iter().all(|item| grey(item)))
-    }
-
-    /// Adds what each trial makes of these images; gives the labels of those that can be read.
-    fn run(&mut self, items: &[&Item], trials: &mut [Trial], progress: Progress) -> Result<Vec<usize>> {
-        let mut labels = Vec::new();
-        for chunk in items.chunks(BATCH) {
-            let mut kept: Vec<(Preprocessing, Vec<Vec<u8>>)> = Vec::new();
-            for trial in trials.iter_mut() {
-                let plain = plain(&trial.preprocessing);
-                let place = kept.iter().position(|(known, _)| *known == plain);
-                let place = place.unwrap_or_else(|| {
-                    let read = |item: &&Item| pixels(self.data, item, &plain);
-                    kept.push((plain.clone(), chunk.par_iter().map(read).collect()));
-                    kept.len() - 1
-                });
-                let images: Vec<&Vec<u8>> = kept[place].1.iter().filter(|pixels| !pixels.is_empty()).collect();
-                if !images.is_empty() {
-                    self.add(trial, &images)?;
+        let Some(values) = sample.compare(trials, &mut runners, NOISE)? else { return Ok(extractor) };
+        let best = values.chosen().spec.clone();
+        let shapes = shapes(&best, side);
+        let trials = shapes.iter().map(|spec| Ok(Trial::new(spec, resolved(spec, side)?, &mut runners[0], 0)));
+        let geometry = sample.compare(trials.collect::<Result<_>>()?, &mut runners, NOISE)?;
+        let geometry = geometry.unwrap_or_else(|| values.clone());
+        let mut spec = geometry.chosen().spec.clone();
+        let mut evidence = vec![values, geometry];
+        let mut extractor = extractor;
+        if side[0] == side[1] && size::is_open(model, self.options)? {
+            let shape = shapes.iter().position(|shape| *shape == spec).unwrap_or(0);
+            let found = self.sizes(&mut sample, runners, (plan, model), &spec, |side| sized(&best, shape, side))?;
+            if let Some((sizes, other)) = found {
+                spec = sizes.chosen().spec.clone();
+                evidence.push(sizes);
+                if let Some((its_plan, its_model, its_extractor)) = other {
+                    (*plan, *model, extractor) = (its_plan, its_model, its_extractor);
                 }
             }
-            let read = kept.first().map_or(&[][..], |(_, images)| &images[..]);
-            labels.extend(chunk.iter().zip(read).filter(|(_, pixels)| !pixels.is_empty()).map(|(item, _)| item.label));
-            emit(progress, Event::Advance((chunk.len() * trials.len()) as u64))?;
         }
-        Ok(labels)
+        plan.preprocessing = resolved(&spec, [plan.input.height, plan.input.width])?;
+        plan.preprocessing_source = format!("trying conventions on {} of the images: '{spec}'", evidence[0].images);
+        plan.notes.retain(|note| !note.starts_with(Sourced::GUESS));
+        plan.notes.extend(evidence.iter().map(Evidence::told));
+        plan.evidence = evidence;
+        Ok(extractor.with_preprocessing(plan.preprocessing.clone()))
     }
 
-    fn add(&mut self, trial: &mut Trial, images: &[&Vec<u8>]) -> Result<()> {
-        let (p, layout) = (&trial.preprocessing, self.plan.input.layout);
-        let values = images.iter().flat_map(|pixels| values(pixels, p, layout)).collect();
-        let input = ArrayD::from_shape_vec(p.shape(images.len(), layout).to_vec(), values);
-        let input = input.map_err(|e| Error::Engine(e.to_string()))?;
-        let found = self.engine.run(input.view())?;
-        // Wrong values can overflow: that convention is none.
-        trial.features.extend(found[0].iter().map(|value| if value.is_finite() { *value } else { 0. }));
-        if self.old.is_some() {
-            trial.old.extend(found[1].iter().map(|value| if value.is_finite() { *value } else { 0. }));
-        }
-        Ok(())
+    fn runner(&self, plan: &Plan, model: &Model) -> Result<Runner> {
+        Runner::new(plan, model, self.backend, self.cache)
     }
 
-    fn scores(&self, trial: &Trial, labels: &[usize]) -> Scores {
-        let images = labels.len();
-        let rows =
-            |values: &[f32]| Array2::from_shape_vec((images, values.len() / images.max(1)), values.to_vec()).ok();
-        let features = rows(&trial.features).unwrap_or_default();
-        let near = nearest_agree(features.view(), labels);
-        let probe = probe_agrees(features.view(), labels, self.data.classes.len());
-        let told = self.old.zip(rows(&trial.old).filter(|old| old.ncols() > 1));
-        let told = told.map(|(activation, old)| information(activation.probabilities(old.view()).view()));
-        let most = (images as f64).ln();
-        let half = |agrees: bool| if agrees { 0.5 } else { 0. };
-        let each =
-            (0..images).map(|i| half(near[i]) + half(probe[i]) + told.as_ref().map_or(0., |told| told[i] / most));
-        let each: Vec<f64> = each.collect();
-        let share = |agree: &[bool]| agree.iter().filter(|&&agrees| agrees).count() as f64 / images.max(1) as f64;
-        let candidate = Candidate {
-            spec: trial.spec.clone(),
-            neighbours: share(&near),
-            probe: share(&probe),
-            information: told.map(|told| mean(&told)),
-            score: mean(&each),
+    /// Compares sizes, at which `spec` becomes what `sized` says. With the plan, the model and the extractor for another size
+    /// than the plan's where that is better.
+    fn sizes(
+        &self,
+        sample: &mut Sample,
+        mut runners: Vec<Runner>,
+        (plan, model): (&Plan, &Model),
+        spec: &str,
+        sized: impl Fn(u32) -> String,
+    ) -> Result<Option<(Evidence, Option<(Plan, Model, Extractor)>)>> {
+        let own = plan.input.height;
+        let mut trials = vec![Trial::new(spec, resolved(spec, [own; 2])?, &mut runners[0], 0)];
+        let prepared = |spec: &str| {
+            let (preprocess, mut its) = (Some(parsed(spec)?), model.clone());
+            let options = PlanOptions { preprocess, ..self.options.clone() };
+            let (mut its_plan, extractor) = Plan::prepare(&mut its, self.backend, &options, self.progress)?;
+            its_plan.surgery.data_type = plan.surgery.data_type;
+            Ok((its_plan, its, extractor))
         };
-        Scores { candidate, each }
+        let weights = model.graph().initializer.iter().filter_map(|weights| tensor::byte_len(weights).ok());
+        let most = MOST_BYTES / weights.sum::<u64>().max(1);
+        for side in SIDES.into_iter().filter(|&side| side != own).take(most as usize) {
+            match prepared(&sized(side)) {
+                Ok((its_plan, its, _)) => {
+                    runners.push(self.runner(&its_plan, &its)?);
+                    let (spec, place) = (sized(side), runners.len() - 1);
+                    trials.push(Trial::new(&spec, its_plan.preprocessing, &mut runners[place], place));
+                }
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                // Not a size that the model takes.
+                Err(_) => {}
+            }
+        }
+        if trials.len() == 1 {
+            return Ok(None);
+        }
+        let Some(found) = sample.compare(trials, &mut runners, NOISE_OF_SIZES)? else { return Ok(None) };
+        let chosen = found.chosen().spec.clone();
+        drop(runners);
+        let other = if chosen == spec { None } else { Some(prepared(&chosen)?) };
+        Ok(Some((found, other)))
+    }
+}
+
+fn resolved(spec: &str, [height, width]: [u32; 2]) -> Result<Preprocessing> {
+    parsed(spec)?.resolve(height, width)
+}
+
+/// A convention with the usual resize and crop, squashed, and padded where that is a square.
+fn shapes(spec: &str, [height, width]: [u32; 2]) -> Vec<String> {
+    let mut shapes = vec![spec.to_owned(), format!("{spec},crop=none")];
+    if height == width {
+        shapes.push(format!("{spec},resize=long:{width},crop={width}x{width}"));
+    }
+    shapes
+}
+
+/// One of [`shapes`] for another side.
+fn sized(spec: &str, shape: usize, side: u32) -> String {
+    match shape {
+        0 => format!("{spec},crop={side}x{side}"),
+        1 => format!("{spec},resize={side}x{side}"),
+        _ => format!("{spec},resize=long:{side},crop={side}x{side}"),
     }
 }

@@ -2,10 +2,6 @@
 
 use super::{Candidate, Evidence};
 
-/// What is behind by less than so many standard errors counts as equal. With a whole one, conventions that are common but
-/// wrong win too often.
-const NOISE: f64 = 0.5;
-
 /// Scores of a trial's images.
 pub(super) struct Scores {
     pub candidate: Candidate,
@@ -30,12 +26,12 @@ pub(super) fn difference(one: &Scores, other: &Scores) -> (f64, f64) {
     (mean, (square / (count - 1.).max(1.) / count.max(1.)).sqrt())
 }
 
-/// The commonest of those that are not worse than the best by more than [`NOISE`].
-pub(super) fn choose(scores: Vec<Scores>, images: usize) -> Option<Evidence> {
+/// The commonest of those that are not worse than the best by more than `noise` standard errors.
+pub(super) fn choose(scores: Vec<Scores>, images: usize, noise: f64) -> Option<Evidence> {
     let best = best(&scores)?;
     let near = |other: &Scores| {
         let (behind, error) = difference(&scores[best], other);
-        behind <= NOISE * error
+        behind <= noise * error
     };
     let chosen = scores.iter().position(near).unwrap_or(best);
     // What scores the same for each image is the same thing.

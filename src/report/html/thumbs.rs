@@ -1,8 +1,8 @@
 //! Small pictures of images, inside the page.
 
 use super::pictures::Shown;
-use crate::data::Source;
 use crate::data::decode::MAX_PIXELS;
+use crate::data::{Resize, Source};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use image::codecs::jpeg::JpegEncoder;
@@ -61,7 +61,8 @@ pub fn make(source: &Source, wanted: &[(usize, &str)]) -> Vec<Thumb> {
 }
 
 fn thumb(source: &Source, id: usize, path: &str) -> Option<Thumb> {
-    let image = source.decode(path, false).ok()?.to_rgb();
+    let image =
+        source.content(path).and_then(|content| content.decode_for(false, Resize::Longest(SIDE))).ok()?.pixels.to_rgb();
     let longest = image.width().max(image.height());
     let image = match longest > SIDE {
         true => {

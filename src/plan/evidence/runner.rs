@@ -1,0 +1,68 @@
+//! A frozen part that conventions are tried with.
+
+use crate::data::{Dataset, Item, Layout, Preprocessing};
+use crate::engine::cache::ContentHash;
+use crate::engine::{Backend, Cache, Engine, Shelf};
+use crate::error::{Error, Result};
+use crate::onnx::cut::Classifier;
+use crate::onnx::{Model, surgery};
+use crate::plan::{Activation, Plan, available_threads};
+use ndarray::ArrayD;
+
+/// The frozen part in an engine, with the old head beside it where there is one.
+pub(super) struct Runner {
+    engine: Box<dyn Engine>,
+    model: Model,
+    cache: Option<Cache>,
+    pub layout: Layout,
+    /// Values of a row before those of the old head.
+    pub features: usize,
+    /// What the old head's output means.
+    pub old: Option<Activation>,
+}
+
+impl Runner {
+    pub fn new(plan: &Plan, model: &Model, backend: &Backend, cache: Option<&Cache>) -> Result<Runner> {
+        let open = |model: Model| {
+            let engine = backend.open(&model, &plan.input.axes(), available_threads())?;
+            Ok::<_, Error>((engine, model))
+        };
+        let cut = &plan.surgery;
+        let whole = !matches!(cut.classifier, Classifier::None | Classifier::Chosen) && !cut.decided;
+        let both = whole.then(|| open(surgery::with_old_head(model, cut, &plan.pooling)).ok()).flatten();
+        let old = both.is_some().then(|| Activation::of(model.graph(), cut));
+        let (engine, model) = match both {
+            Some(both) => both,
+            None => open(surgery::backbone(model, cut, &plan.pooling))?,
+        };
+        let cache = cache.cloned();
+        Ok(Runner { engine, model, cache, layout: plan.input.layout, features: plan.features, old })
+    }
+
+    /// Rows of earlier runs.
+    pub fn shelf(&mut self, p: &Preprocessing) -> Option<Shelf> {
+        self.cache.as_ref().map(|cache| cache.shelf(&self.model, p, self.layout, &*self.engine))
+    }
+
+    /// The rows of images whose `values` are there: features, then the old head's output.
+    pub fn rows(&mut self, images: usize, values: Vec<f32>, p: &Preprocessing) -> Result<Vec<Vec<f32>>> {
+        let input = ArrayD::from_shape_vec(p.shape(images, self.layout).to_vec(), values);
+        let found = self.engine.run(input.map_err(|e| Error::Engine(e.to_string()))?.view())?;
+        let mut rows = vec![Vec::new(); images];
+        for output in &found[..if self.old.is_some() { 2 } else { 1 }] {
+            let values: Vec<f32> = output.iter().copied().collect();
+            for (row, values) in rows.iter_mut().zip(values.chunks((values.len() / images).max(1))) {
+                // Wrong values can overflow: that convention is none.
+                row.extend(values.iter().map(|value| if value.is_finite() { *value } else { 0. }));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The hashes of images; none of those that cannot be read.
+pub(super) fn hashes(data: &Dataset, items: &[&Item]) -> Vec<Option<ContentHash>> {
+    use rayon::prelude::*;
+    let hash = |item: &&Item| data.source.content(&item.path).ok().map(|content| content.hash());
+    items.par_iter().map(hash).collect()
+}
