@@ -4,6 +4,7 @@ use super::trainable::narrow;
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{by_node, statistics_of, untie_only};
+use crate::onnx::schema::NodeProto;
 use crate::onnx::statistics::is_inference;
 use crate::onnx::{Model, normalize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,7 +15,7 @@ pub enum Extent {
     /// All of it.
     All,
     /// So many blocks before the head. Blocks are what lies between tensors through which everything goes, where that
-    /// holds weights: a layer of a chain, a residual block.
+    /// holds weights: a layer of a chain with its norm, a residual block.
     Last(usize),
     /// What comes behind this tensor of the file.
     Behind(String),
@@ -55,7 +56,9 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
     for &place in &needed {
         let weights: Vec<&str> = read[place].iter().copied().filter(|name| own.contains(name)).collect();
         if !weights.is_empty() {
-            let before = narrow.partition_point(|(made, _)| *made < place);
+            // Scale and shift belong to the layer before them.
+            let layer = blocks.keys().next_back().copied().filter(|_| belongs(&graph.node[place]));
+            let before = layer.unwrap_or_else(|| narrow.partition_point(|(made, _)| *made < place));
             blocks.entry(before).or_default().extend(weights.into_iter().map(|name| (place, name)));
         }
     }
@@ -94,6 +97,11 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
     let stored = |names: &[&str; 2]| names.iter().all(|name| own.contains(name) && index.constant(name).is_some());
     let statistics = statistics.filter(stored).flatten().map(str::to_owned).collect();
     Ok(Tail { starts, depths, norms, statistics })
+}
+
+/// Whether a node with weights is no layer of its own: a batch norm, also where it is written out, or a bias.
+fn belongs(node: &NodeProto) -> bool {
+    ["Add", "Mul", "BatchNormalization"].iter().any(|kind| node.is(kind))
 }
 
 /// The places of the nodes, of those `needed`, that hang on a tensor.

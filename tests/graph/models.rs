@@ -3,6 +3,7 @@
 use super::build::{Graph, Rng, float, int, ints};
 use super::check::{self, Scalar, difference, flat, tensor};
 use crate::common::golden;
+use adapt::graph::{Extent, tail};
 use adapt::graph::{Program, Wanted};
 use adapt::onnx::parameters::{untie, with_values};
 use adapt::{Backend, Choice, Model};
@@ -296,4 +297,28 @@ fn sizes_as_int32_leave_the_batch_free() {
     let program = Program::import(&model, &[]).unwrap();
     assert_eq!(program.batch(), None);
     check::forward(&model, &program, &[3, 2, 3], 1, 1e-6);
+}
+
+#[test]
+fn a_norm_that_is_written_out_belongs_to_the_layer_before_it() {
+    let mut g = Graph::new(3);
+    g.input(&[1, 2, 4, 4]);
+    let first = g.weight(&[2, 2, 1, 1]);
+    let x = g.node("Conv", &["x", &first], &[]);
+    let second = g.weight(&[2, 2, 1, 1]);
+    let x = g.node("Conv", &[&x, &second], &[]);
+    let [mean, scale, shift] = [0; 3].map(|_| g.weight(&[1, 2, 1, 1]));
+    let x = g.node("Sub", &[&x, &mean], &[]);
+    let x = g.node("Mul", &[&x, &scale], &[]);
+    let x = g.node("Add", &[&x, &shift], &[]);
+    let x = g.node("GlobalAveragePool", &[&x], &[]);
+    let x = g.node("Flatten", &[&x], &[]);
+    let head = g.weight(&[2, 3]);
+    let logits = g.node("Gemm", &[&x, &head], &[]);
+    let found = tail(&g.model(&logits), &Extent::Last(1)).unwrap();
+    let mut trained: Vec<&String> = found.depths.keys().collect();
+    trained.sort();
+    let mut expected = [&second, &scale, &shift, &head];
+    expected.sort();
+    assert_eq!(trained, expected);
 }

@@ -100,6 +100,9 @@ impl Evidence {
     }
 }
 
+/// A plan, the model as it left it, and what runs it.
+type Made = (Plan, Model, Extractor);
+
 /// What a decision is made with.
 pub struct Trying<'a> {
     /// What runs the model.
@@ -185,7 +188,7 @@ impl Trying<'_> {
         (plan, model): (&Plan, &Model),
         spec: &str,
         sized: impl Fn(u32) -> String,
-    ) -> Result<Option<(Evidence, Option<(Plan, Model, Extractor)>)>> {
+    ) -> Result<Option<(Evidence, Option<Made>)>> {
         let own = plan.input.height;
         let mut trials = vec![Trial::new(spec, resolved(spec, [own; 2])?, &mut runners[0], 0)];
         let prepared = |spec: &str| {

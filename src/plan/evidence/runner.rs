@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::onnx::cut::Classifier;
 use crate::onnx::{Model, surgery};
 use crate::plan::{Activation, Plan, available_threads};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis};
 
 /// The frozen part in an engine, with the old head beside it where there is one.
 pub(super) struct Runner {
@@ -30,6 +30,10 @@ impl Runner {
         let cut = &plan.surgery;
         let whole = !matches!(cut.classifier, Classifier::None | Classifier::Chosen) && !cut.decided;
         let both = whole.then(|| open(surgery::with_old_head(model, cut, &plan.pooling)).ok()).flatten();
+        // The plan has proven the frozen part for any number of images: what is behind it may be made for one.
+        let both = both.and_then(|(mut engine, model)| {
+            gives_rows(&mut *engine, &plan.preprocessing, plan.input.layout).then_some((engine, model))
+        });
         let old = both.is_some().then(|| Activation::of(model.graph(), cut));
         let (engine, model) = match both {
             Some(both) => both,
@@ -58,6 +62,13 @@ impl Runner {
         }
         Ok(rows)
     }
+}
+
+/// Whether all outputs have a row for each image.
+fn gives_rows(engine: &mut dyn Engine, p: &Preprocessing, layout: Layout) -> bool {
+    let images = 2;
+    let found = engine.run(ArrayD::zeros(p.shape(images, layout).to_vec()).view());
+    found.is_ok_and(|outputs| outputs.iter().all(|output| output.ndim() > 0 && output.len_of(Axis(0)) == images))
 }
 
 /// The hashes of images; none of those that cannot be read.
