@@ -19,7 +19,7 @@ fn main() -> adapt::Result<()> {
     let mut metrics = BTreeMap::new();
     if let (Some(figures), _) = test.scored(&adapted.head)?.evaluate(&data.classes)? {
         println!("test accuracy {:.4}", figures.accuracy);
-        metrics.insert("test".into(), figures);
+        metrics.insert("test".into(), figures.into());
     }
     adapted.describe(&plan, &data.classes, &metrics);
     let out = OutDir::create(Path::new("runs/example"), true)?;

@@ -33,4 +33,5 @@ mod cli {
     mod ready;
     mod report;
     mod resume;
+    mod tasks;
 }

@@ -20,6 +20,8 @@ mod parquet;
 mod records;
 #[path = "data/reduced.rs"]
 mod reduced;
+#[path = "data/tasks.rs"]
+mod tasks;
 #[path = "data/texts.rs"]
 mod texts;
 

@@ -43,7 +43,7 @@ pub fn all_copies(data: &Dataset, parts: &[&Features], progress: Progress) -> Re
     let items: Vec<&Item> = readable.iter().map(|&place| items[place]).collect();
     let near = nearest(rows.view(), near::CANDIDATES, "comparing features", progress)?;
     drop(rows);
-    Ok(copies(&data.classes, &items, &near::compare(&facts, &near, progress)?))
+    Ok(copies(data.texts(), &items, &near::compare(&facts, &near, progress)?))
 }
 
 /// Copies that the features show: images with the same features, and, where that is quickly done, training images whose
@@ -70,7 +70,7 @@ pub fn quick_copies(data: &Dataset, parts: &[&Features], progress: Progress) -> 
         involved.into_iter().zip(looked).filter_map(|(place, facts)| Some((place, facts.ok()?))).collect();
     let pair = |&[a, b]: &[usize; 2]| Some(Pair::of([a, b], [facts.get(&a)?, facts.get(&b)?]));
     let pairs: Vec<Pair> = candidates.iter().filter_map(pair).collect();
-    Ok(copies(&data.classes, &items, &pairs))
+    Ok(copies(data.texts(), &items, &pairs))
 }
 
 /// Each image with the first that has the same features, bit by bit.

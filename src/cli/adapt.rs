@@ -1,20 +1,21 @@
 //! The main job.
 
 use super::inside::Job;
-use super::made::{Clock, Work, head, inside};
+use super::made::{Clock, Made, Work, head, inside};
 use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
-use super::{AdaptOptions, print, rank, report, tables};
+use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
-use adapt::metrics::Classification;
+use adapt::metrics::Figures;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
-use adapt::report::{Adapted, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, json};
-use adapt::train::{Features, Prediction};
+use adapt::report::{Adapted, AnyHead, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
+use adapt::train::Features;
+use adapt::train::heads::kind;
 use adapt::verify::{Expected, golden, verify, verify_baked};
 use adapt::{Error, Result};
 use std::collections::BTreeMap;
@@ -46,9 +47,16 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     if options.bake_preprocessing {
         bake::can_bake(&model, &plan.preprocessing, &options.engine.prover(&backend, &progress))?;
     }
-    let trying = Trying { backend: &backend, options: &asked, data: &data, cache: cache.as_ref(), progress: &progress };
-    let extractor = trying.decide(&mut plan, &mut model, extractor)?;
+    let extractor = {
+        let data = &data.as_classes();
+        let trying = Trying { backend: &backend, options: &asked, data, cache: cache.as_ref(), progress: &progress };
+        trying.decide(&mut plan, &mut model, extractor)?
+    };
     plan.train = options.train.to_string();
+    plan.suit(data.task, &model);
+    if !data.task.is_multiclass() {
+        plan.head = kind(data.task).into();
+    }
     let extractor = match options.train {
         Train::Head => options.heads.ready(&mut plan, (&model, &backend), &data, extractor),
         Train::Inside(_) => extractor,
@@ -71,22 +79,9 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         None => head(&work, &mut data, extractor, &mut clock)?,
         Some(job) => inside(&work, job, &mut data, extractor, &mut clock)?,
     };
+    let (metrics, predictions) = evaluate(&made.scores, &data, &made.thresholds)?;
+    describe(&mut made, &metrics, options, &data, &reporter);
     let plan = &made.plan;
-    let (metrics, predictions) = evaluate(&made.scores, &data.classes)?;
-    made.adapted.describe(plan, &data.classes, &metrics);
-    match made.head.as_ref().and_then(|head| head.abstention.as_ref()) {
-        Some(abstention) => {
-            made.adapted.abstain(abstention);
-            let (threshold, share) = (abstention.threshold, 100. * abstention.coverage);
-            reporter
-                .say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
-        }
-        None if options.heads.abstain.is_some() => {
-            let what = "warning: --abstain: no probability is high enough for that; the model has no threshold";
-            reporter.say_beside(what);
-        }
-        None => {}
-    }
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
 
@@ -112,6 +107,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         seed: options.seed,
         model: model_info(model, plan, &made.adapted),
         head: made.head,
+        thresholds: made.thresholds,
         training: made.training,
         data: (&data).into(),
         plan: plan.clone(),
@@ -135,6 +131,37 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     }
 }
 
+/// Writes into the model's metadata what its users need.
+fn describe(
+    made: &mut Made,
+    metrics: &BTreeMap<String, Figures>,
+    options: &AdaptOptions,
+    data: &Dataset,
+    reporter: &Reporter,
+) {
+    made.adapted.describe(&made.plan, &data.classes, metrics);
+    if !made.thresholds.is_empty() {
+        made.adapted.give_from(&made.thresholds);
+    }
+    let abstention = match &made.head {
+        Some(AnyHead::Classes(head)) => head.abstention.as_ref(),
+        _ => None,
+    };
+    match abstention {
+        Some(abstention) => {
+            made.adapted.abstain(abstention);
+            let (threshold, share) = (abstention.threshold, 100. * abstention.coverage);
+            reporter
+                .say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
+        }
+        None if options.heads.abstain.is_some() => {
+            let what = "warning: --abstain: no probability is high enough for that; the model has no threshold";
+            reporter.say_beside(what);
+        }
+        None => {}
+    }
+}
+
 /// The model, the images, and the folder for results.
 fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> Result<(Model, Dataset, OutDir)> {
     let one = match &options.onnx[..] {
@@ -148,6 +175,7 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
     let read = ReadOptions { val: options.val, seed: options.seed, columns: options.columns.columns() };
     let data = Dataset::read(folder, &read, progress)?;
+    suits(options, &data)?;
     let out = match going_on {
         Some(target) => OutDir::resume(target, options.force)?,
         None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,
@@ -166,16 +194,38 @@ fn plan_options(options: &AdaptOptions) -> PlanOptions {
     }
 }
 
-/// Figures by split, and what is predicted for every image.
-fn evaluate(scores: &[Features], classes: &[String]) -> Result<(BTreeMap<String, Classification>, Vec<Prediction>)> {
+/// Refuses options that the labels make no sense of.
+fn suits(options: &AdaptOptions, data: &Dataset) -> Result<()> {
+    options.heads.check(data)?;
+    let given = [
+        (options.training.balanced, "--balanced"),
+        (options.onnx.len() > 1, "a choice among several models (--onnx)"),
+        (options.drop.contains(&screen::Drop::Suspects), "--drop suspects"),
+        (options.training.loss.is_some(), "--loss"),
+        (options.training.label_smoothing.is_some(), "--label-smoothing"),
+    ];
+    given.into_iter().filter(|(given, _)| *given).try_for_each(|(_, option)| classes_only(data, option))
+}
+
+/// Figures by split, and what is predicted for every image, as CSV.
+fn evaluate(scores: &[Features], data: &Dataset, thresholds: &[f32]) -> Result<(BTreeMap<String, Figures>, Vec<u8>)> {
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
+    let header = ["path", "split", "label", "predicted"].map(String::from).into_iter();
+    let mut rows = vec![header.chain(data.classes.iter().cloned()).collect()];
     for split in scores {
-        let (figures, rows) = split.evaluate(classes)?;
-        predictions.extend(rows);
+        let figures = if data.task.is_multiclass() {
+            let (figures, own) = split.evaluate(&data.classes)?;
+            predictions.extend(own);
+            figures.map(Figures::from)
+        } else {
+            let (figures, own) = split.judge(data, thresholds)?;
+            rows.extend(own);
+            figures
+        };
         // Figures on images that were trained on would only mislead.
         metrics.extend(figures.filter(|_| split.split != Split::Train).map(|m| (split.split.to_string(), m)));
     }
-    Ok((metrics, predictions))
+    Ok((metrics, if data.task.is_multiclass() { csv(&predictions)? } else { csv(&rows)? }))
 }
 
 /// A folder whose model is what it has to be; any other is set aside.

@@ -3,7 +3,7 @@
 use super::options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, Verbosity};
 use super::progress::Reporter;
 use super::tables::{quoted, table};
-use super::{print, tell_skipped};
+use super::{classes_only, print, tell_skipped};
 use adapt::Result;
 use adapt::audit::{Audit, Kind};
 use adapt::data::{Dataset, ReadOptions};
@@ -62,6 +62,7 @@ pub fn run(options: &AuditOptions) -> Result<()> {
     let mut model = options.onnx.as_deref().map_or_else(preprocessing::builtin, Model::open)?;
     let read = ReadOptions { val: options.val, seed: options.seed, columns: options.columns.columns() };
     let data = Dataset::read(&options.data, &read, &progress)?;
+    classes_only(&data, "adapt audit")?;
     let input = &options.model;
     let backend = options.engine.resolve(&progress)?;
     let (preprocess, cut) = (input.preprocess.clone(), options.cut.clone());

@@ -1,8 +1,9 @@
 //! Runs side by side.
 
-use super::{print, tables};
+use super::{figures, print, tables};
 use adapt::Result;
 use adapt::error::printable;
+use adapt::metrics::Figures;
 use adapt::report::compare::{Compared, Side, compare};
 use adapt::report::json;
 use adapt::report::recorded::Recorded;
@@ -25,15 +26,51 @@ pub fn run(options: &CompareOptions) -> Result<()> {
     print(&if options.json { json(&compared)? } else { text(&compared) })
 }
 
+/// The differences that are shown, as far as there are any.
+const ROWS: [&str; 11] = [
+    "accuracy",
+    "balanced_accuracy",
+    "subset_accuracy",
+    "hamming_loss",
+    "micro_f1",
+    "macro_f1",
+    "log_loss",
+    "brier",
+    "r2",
+    "mae",
+    "rmse",
+];
+
+/// A run's figures, with intervals for those that have some.
+fn headline(figures: &Figures) -> Vec<String> {
+    let plain = |value: f64| format!("{value:.4}");
+    match figures {
+        Figures::Classes(m) => {
+            let with = |name: &str, value: f64| figures::with_interval(value, m.intervals.get(name));
+            vec![with("accuracy", m.accuracy), with("macro_f1", m.macro_f1), plain(m.log_loss), plain(m.ece)]
+        }
+        Figures::Labels(m) => {
+            let with = |name: &str, value: f64| figures::with_interval(value, m.intervals.get(name));
+            vec![with("micro_f1", m.micro_f1), with("macro_f1", m.macro_f1), plain(m.hamming_loss), plain(m.log_loss)]
+        }
+        Figures::Values(m) => {
+            let with = |name: &str, value: f64| figures::precise(value, m.intervals.get(name));
+            vec![with("r2", m.r2), with("mae", m.mae), with("rmse", m.rmse)]
+        }
+    }
+}
+
 fn text(compared: &Compared) -> String {
-    let header = ["run", "model", "trained", "seconds", "accuracy", "macro-F1", "log-loss", "ECE"];
+    let mut header = vec!["run", "model", "trained", "seconds"];
+    header.extend(match compared.runs.first().map(|side| &side.figures) {
+        Some(Figures::Labels(_)) => ["micro-F1", "macro-F1", "Hamming loss", "log-loss"].as_slice(),
+        Some(Figures::Values(_)) => &["R²", "MAE", "RMSE"],
+        _ => &["accuracy", "macro-F1", "log-loss", "ECE"],
+    });
     let row = |side: &Side| {
-        let m = &side.figures;
-        let figure = |name: &str, value: f64| tables::with_interval(value, m.intervals.get(name));
         let seconds = side.seconds.map_or("?".into(), |s| format!("{s:.1}"));
-        let figures = [figure("accuracy", m.accuracy), figure("macro_f1", m.macro_f1), format!("{:.4}", m.log_loss)];
         let begin = vec![side.run.clone(), side.model.clone(), side.train.clone(), seconds];
-        [begin, figures.into(), vec![format!("{:.4}", m.ece)]].concat()
+        [begin, headline(&side.figures)].concat()
     };
     let mut text = tables::table(&header, 3, compared.runs.iter().map(row));
     text += &format!(
@@ -42,7 +79,7 @@ fn text(compared: &Compared) -> String {
     );
     for against in &compared.differences {
         text += &format!("\n{} less {}\n", printable(&against.run), printable(&against.against));
-        let rows = ["accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier"].into_iter().filter_map(|name| {
+        let rows = ROWS.into_iter().filter_map(|name| {
             let found = against.figures.get(name)?;
             let [low, high] = found.interval;
             let sure = if low > 0. || high < 0. { "not by chance" } else { "may be chance" };

@@ -5,7 +5,7 @@ use super::progress::Reporter;
 use super::tables::table;
 use super::{print, tell_skipped};
 use adapt::Result;
-use adapt::data::{Dataset, ReadOptions};
+use adapt::data::{Dataset, ReadOptions, Summary, Task};
 use adapt::error::printable;
 use adapt::progress::Event;
 use adapt::report::json;
@@ -58,15 +58,32 @@ pub fn run(options: &DataOptions) -> Result<()> {
     if let [[h, w], [mh, mw], [lh, lw]] = summary.sizes[..] {
         let _ = writeln!(text, "sizes: {h}x{w} to {lh}x{lw}, the middle one {mh}x{mw} (height x width)");
     }
-    let rows = summary.classes.iter().map(|c| {
-        let counts = [c.train, c.val, c.test].map(|count| count.to_string());
-        std::iter::once(c.class.clone()).chain(counts).collect()
-    });
     text.push('\n');
-    text.push_str(&table(&["class", "train", "val", "test"], 1, rows));
+    text.push_str(&labels(&summary));
     for note in &summary.notes {
         let _ = writeln!(text, "note: {}", printable(note));
     }
     tell_skipped(&summary.skipped);
     print(&text)
+}
+
+/// Classes or labels with their images, or the targets with their values.
+fn labels(summary: &Summary) -> String {
+    let count = |split: &str| summary.images.get(split).map(|count| format!("{count} {split}"));
+    let images = ["train", "val", "test"].into_iter().filter_map(count).collect::<Vec<_>>().join(", ");
+    if summary.task == Task::Regression {
+        let rows = summary.targets.iter().map(|t| {
+            let values = [f64::from(t.min), t.mean, f64::from(t.max)].map(|value| format!("{value:.4}"));
+            std::iter::once(t.target.clone()).chain(values).collect()
+        });
+        return format!("{}images: {images}\n", table(&["target", "min", "mean", "max"], 1, rows));
+    }
+    let rows = summary.classes.iter().map(|c| {
+        let counts = [c.train, c.val, c.test].map(|count| count.to_string());
+        std::iter::once(c.class.clone()).chain(counts).collect()
+    });
+    match summary.task {
+        Task::Multilabel => format!("{}images: {images}\n", table(&["label", "train", "val", "test"], 1, rows)),
+        _ => table(&["class", "train", "val", "test"], 1, rows),
+    }
 }

@@ -2,19 +2,20 @@
 
 use super::predict::warn_of_a_guess;
 use super::progress::Reporter;
-use super::{EvalOptions, print, tables, tell_skipped};
-use adapt::data::{Skipped, labelled};
-use adapt::metrics::Classification;
+use super::{EvalOptions, figures, print, tell_skipped};
+use adapt::data::{Columns, Dataset, Skipped, Task, labelled};
+use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
 use adapt::plan::Trained;
 use adapt::report::json;
 use adapt::{Error, Result};
+use ndarray::Array2;
 use serde::Serialize;
 
 /// What `--json` prints: the figures, and what they do not cover.
 #[derive(Serialize)]
 struct Measured<'a> {
     #[serde(flatten)]
-    metrics: &'a Classification,
+    metrics: &'a Figures,
     skipped: &'a [Skipped],
 }
 
@@ -28,23 +29,49 @@ pub fn run(options: &EvalOptions) -> Result<()> {
         let what = "its class names are not known; put a labels.txt with one name a line beside it";
         return Err(Error::model(&options.model, what));
     };
-    let data = labelled(&options.data, &classes, &options.columns.columns(), &progress)?;
+    let columns = match (trained.task, options.columns.columns()) {
+        (own, Columns { task: Some(task), .. }) if own != task => {
+            let what = format!("it was trained for {own:?}, and --task says otherwise; leave that out").to_lowercase();
+            return Err(Error::Usage(format!("{}: {what}", options.model.display())));
+        }
+        // Of other tables than lists nothing is known, and folders have classes.
+        (Task::Multiclass, columns) => columns,
+        (task, columns) => Columns { task: Some(task), ..columns },
+    };
+    let data = labelled(&options.data, &classes, &columns, &progress)?;
     let paths: Vec<&str> = data.items.iter().map(|i| i.path.as_str()).collect();
     let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
     let found = extractor.run(&data.source, &paths, "evaluating", &progress)?;
     reporter.finish();
-    let skipped = [data.skipped, found.skipped].concat();
+    let skipped = [&data.skipped[..], &found.skipped].concat();
     tell_skipped(&skipped);
     if found.places.is_empty() {
         return Err(Error::data(&options.data, "none of the images could be read"));
     }
     let names = trained.names(found.rows.ncols())?;
     let labels: Vec<usize> = found.places.iter().map(|&i| data.items[i].label).collect();
-    let probabilities = trained.probabilities(found.rows.view());
-    let metrics = Classification::from_probabilities(&labels, probabilities.view(), &names)?;
+    let metrics = measure(&trained, &data, &labels, trained.probabilities(found.rows.view()), &names)?;
     match options.json {
         true => print(&json(&Measured { metrics: &metrics, skipped: &skipped })?),
-        false => print(&tables::figures([("eval", &metrics)])),
+        false => print(&figures::figures([("eval", &metrics)])),
     }
+}
+
+fn measure(
+    trained: &Trained,
+    data: &Dataset,
+    labels: &[usize],
+    given: Array2<f32>,
+    names: &[String],
+) -> Result<Figures> {
+    let (truth, given) = (data.truth(labels), given.view());
+    Ok(match trained.task {
+        Task::Multiclass => Classification::from_probabilities(labels, given, names)?.into(),
+        Task::Regression => Figures::Values(Regression::new(truth.view(), given, names)?),
+        Task::Multilabel => {
+            let own = truth.mapv(|value| value > 0.5);
+            Figures::Labels(MultiLabel::new(own.view(), given, names, &trained.thresholds)?)
+        }
+    })
 }

@@ -1,14 +1,14 @@
 //! Options of the head, and its choice.
 
 use super::made::Work;
-use super::tables;
-use adapt::Result;
-use adapt::data::Dataset;
+use super::{classes_only, tables};
+use adapt::data::{Dataset, Task};
 use adapt::engine::{Backend, Extractor};
 use adapt::onnx::Model;
 use adapt::plan::Plan;
 use adapt::train::Features;
-use adapt::train::heads::{Chosen, Kind, Metric, Wishes, choose};
+use adapt::train::heads::{Chosen, Kind, Metric, Several, Wishes, choose, choose_several, kind};
+use adapt::{Error, Result};
 use clap::Args;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -62,6 +62,20 @@ impl HeadOptions {
         given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
     }
 
+    /// Refuses what is for classes where the labels are none.
+    pub fn check(&self, data: &Dataset) -> Result<()> {
+        let given = [
+            (!matches!(self.head, None | Some(Head::Auto)), "--head"),
+            (self.metric.is_some(), "--metric"),
+            (self.abstain.is_some(), "--abstain"),
+        ];
+        given.into_iter().filter(|(given, _)| *given).try_for_each(|(_, option)| classes_only(data, option))?;
+        match self.cv.filter(|_| data.task == Task::Regression) {
+            Some(_) => Err(Error::Usage("--cv: regression leaves each image out by itself, without folds".into())),
+            None => Ok(()),
+        }
+    }
+
     /// Lets the plan say what kinds there are to choose from, and gives what extracts the features that they take.
     pub fn ready(
         &self,
@@ -75,9 +89,10 @@ impl HeadOptions {
             return extractor;
         }
         let extractor = plan.deepen(model, backend, data.items.len(), extractor);
+        let kind = if data.task.is_multiclass() { "the best of several kinds" } else { kind(data.task) };
         plan.head = match plan.taps.len() {
-            0 => "the best of several kinds".into(),
-            taps => format!("the best of several kinds, on up to {} depths", taps + 1),
+            0 => kind.into(),
+            taps => format!("{kind}, on up to {} depths", taps + 1),
         };
         extractor
     }
@@ -114,6 +129,23 @@ impl Work<'_> {
             budget: inside.budget,
         };
         self.choose_by(features, &self.plan.columns(), data, &wishes)
+    }
+
+    /// The head for several labels or numbers.
+    pub fn choose_several(&self, features: &Features, data: &Dataset) -> Result<Several> {
+        let defaults = Wishes::default();
+        let wishes = Wishes {
+            seed: self.options.seed,
+            folds: self.options.heads.cv.unwrap_or(defaults.folds),
+            budget: self.options.training.budget,
+            ..defaults
+        };
+        let (rows, truths) = (features.rows.view(), data.truth(&features.labels));
+        let chosen = choose_several(rows, &self.plan.columns(), truths.view(), data.task, &wishes, self.progress)?;
+        if chosen.compared.len() > 1 || self.options.verbosity.verbose {
+            self.reporter.say(&tables::several(&chosen));
+        }
+        Ok(chosen)
     }
 
     /// Softmax regression on the cut's features: what training inside the network begins with.

@@ -11,7 +11,7 @@ use adapt::plan::{self, Inside, available_threads};
 use adapt::report::Adapted;
 use adapt::train::LinearHead;
 use adapt::train::loss::{Loss, LossKind};
-use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Task, Tuned, Tuning};
+use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Targets, Task, Tuned, Tuning};
 use adapt::verify::{difference, tolerance};
 use adapt::{Error, Result};
 use ndarray::Array2;
@@ -32,6 +32,7 @@ pub struct Job {
     /// With a head that knows nothing yet.
     pub adapted: Adapted,
     inside: Inside,
+    targets: Targets,
     frozen: Option<Mutex<Extractor>>,
     /// How it is trained.
     pub settings: Settings,
@@ -53,7 +54,8 @@ impl Job {
         recipe: Option<&Recipe>,
         spent: Duration,
     ) -> Result<Job> {
-        let (plan, classes) = (work.plan, data.classes.len());
+        let (plan, targets) = (work.plan, Targets::new(data));
+        let classes = targets.count();
         let adapted =
             Adapted::new(work.model, plan, &LinearHead::by_chance(classes, plan.features, work.options.seed))?;
         let mut inside = Inside::open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
@@ -66,9 +68,10 @@ impl Job {
         let task = Task {
             images,
             from_images: inside.start.is_none(),
-            characters: data.classes.iter().all(|class| class.chars().count() == 1),
+            characters: targets.are_classes() && data.classes.iter().all(|class| class.chars().count() == 1),
             from_scratch,
             initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
+            loss: targets.loss(),
             seed: work.options.seed,
         };
         let wishes = work.options.training.wishes();
@@ -90,7 +93,8 @@ impl Job {
         }
         let extractor = |engine| Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(true);
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
-        let mut job = Job { adapted, inside, frozen, settings, step: None, images, recipe: None, from_scratch };
+        let mut job =
+            Job { adapted, inside, targets, frozen, settings, step: None, images, recipe: None, from_scratch };
         if let Some(recipe) = recipe {
             recipe.check(work.model, plan, data)?;
             job.recipe = (!recipe.counted).then(|| recipe.clone());
@@ -205,9 +209,8 @@ impl Job {
             (recipe.settings, recipe.counted) = (self.settings.clone(), true);
             recipe.write(work.out)?;
         }
-        let classes = data.classes.len();
-        let drawn = || LinearHead::by_chance(classes, work.plan.features, work.options.seed);
-        let head = probe.cloned().unwrap_or_else(drawn);
+        let drawn = || LinearHead::by_chance(self.targets.count(), work.plan.features, work.options.seed);
+        let head = probe.cloned().map_or_else(drawn, |head| self.targets.within(head));
         let [weight, bias] = self.adapted.names.clone();
         let start = [(weight, head.weight.into_iter().collect()), (bias, head.bias.to_vec())];
         let splits = [Split::Train, Split::Val].map(|split| items(data, split));
@@ -220,12 +223,14 @@ impl Job {
             depths: &self.inside.depths,
             start: start.into(),
             settings: &self.settings,
-            classes,
+            targets: &self.targets,
             train,
             val,
             checkpoint: Some(work.out.path(CHECKPOINT)),
         };
-        tuning.run(work.progress, row)
+        let mut tuned = tuning.run(work.progress, row)?;
+        self.targets.leave(&mut tuned.values, &self.adapted.names);
+        Ok(tuned)
     }
 
     /// Bytes of what the frozen part gives for each image that training looks at, where images are not changed each time.

@@ -7,15 +7,17 @@ use super::progress::Reporter;
 use super::tables::quoted;
 use super::training::Switch;
 use adapt::Result;
-use adapt::data::{Dataset, Split};
+use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor};
 use adapt::metrics::projection::principal;
+use adapt::metrics::sigmoid;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::Progress;
-use adapt::report::{Adapted, HeadInfo, OutDir, Seconds, TrainingInfo, csv};
-use adapt::train::Features;
+use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Seconds, SeveralInfo, TrainingInfo, csv};
+use adapt::train::heads::{Chosen, thresholds};
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
+use adapt::train::{Features, LinearHead};
 use adapt::verify::IMAGES;
 use ndarray::{Array2, Axis, concatenate};
 use std::time::Instant;
@@ -42,10 +44,51 @@ pub struct Made {
     pub features: Option<Array2<f32>>,
     /// The held-out images on a plane, by their features where those were not trained, else by their scores: `[images, 2]`
     pub map: Array2<f32>,
-    pub head: Option<HeadInfo>,
+    pub head: Option<AnyHead>,
+    /// From which probability on labels are given.
+    pub thresholds: Vec<f32>,
     /// With what training decided.
     pub plan: Plan,
     pub training: Option<TrainingInfo>,
+}
+
+/// A head that was chosen.
+struct Fitted {
+    head: LinearHead,
+    taps: usize,
+    name: String,
+    told: AnyHead,
+    thresholds: Vec<f32>,
+}
+
+impl Fitted {
+    /// The best for the labels, once copies and, with classes, images that look wrongly labelled were looked for.
+    fn screened(
+        work: &Work,
+        parts: &mut [Features; 3],
+        data: &mut Dataset,
+        fit: impl Fn(&Work, &Features, &Dataset) -> Result<Chosen>,
+    ) -> Result<Fitted> {
+        if data.task.is_multiclass() {
+            let chosen = work.screened(parts, data, fit)?;
+            return Fitted::of_classes(work, chosen, &parts[0], data);
+        }
+        work.without_copies(parts, data)?;
+        Fitted::several(work, &parts[0], data)
+    }
+
+    fn of_classes(work: &Work, chosen: Chosen, train: &Features, data: &Dataset) -> Result<Fitted> {
+        let told = HeadInfo::new(&chosen, &train.labels, &data.classes, work.options.heads.abstain)?;
+        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Classes(told.into()));
+        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: Vec::new() })
+    }
+
+    fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
+        let chosen = work.choose_several(train, data)?;
+        let told = SeveralInfo::new(&chosen, data.truth(&train.labels).view(), &data.classes)?;
+        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told));
+        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: chosen.thresholds })
+    }
 }
 
 /// A new head on frozen features.
@@ -54,13 +97,12 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     let mut parts = work.all_features(data, &mut extractor, clock)?;
     // With large models the session's memory is needed again.
     drop(extractor);
-    let chosen = work.screened(&mut parts, data, Work::choose)?;
-    let taps = chosen.taps();
-    let plan = Plan { head: chosen.name(), ..work.plan.with_taps(taps) };
+    let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.choose(features, data))?;
+    let plan = Plan { head: fitted.name, ..work.plan.with_taps(fitted.taps) };
     parts.iter_mut().for_each(|part| part.keep_columns(plan.features));
     let [train, val, test] = parts;
     clock.lap(|seconds| &mut seconds.train);
-    let adapted = Adapted::new(work.model, &plan, &chosen.head)?;
+    let adapted = Adapted::new(work.model, &plan, &fitted.head)?;
     let sample = Features::sample([&test, &val, &train], IMAGES);
     Ok(Made {
         scores: [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?],
@@ -68,7 +110,8 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
         sample: sample.paths,
         features: Some(sample.rows),
         map: map([&val, &test]),
-        head: Some(HeadInfo::new(&chosen, &train.labels, &data.classes, work.options.heads.abstain)?),
+        head: Some(fitted.told),
+        thresholds: fitted.thresholds,
         plan,
         adapted,
         training: None,
@@ -88,13 +131,16 @@ pub fn inside(
     let probing = options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On;
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
-        let chosen = work.screened(&mut parts, data, Work::probe)?;
-        probe = Some((chosen, std::mem::take(&mut parts[0].labels))).filter(|_| probing);
+        probe = Some(Fitted::screened(work, &mut parts, data, |work, features, data| work.probe(features, data))?)
+            .filter(|_| probing);
         unseen = &[];
     } else if probing {
         let features = work.features(data, Split::Train, &mut extractor)?;
         clock.lap(|seconds| &mut seconds.extract_train);
-        probe = Some((work.probe(&features, data)?, features.labels));
+        probe = Some(match data.task.is_multiclass() {
+            true => Fitted::of_classes(work, work.probe(&features, data)?, &features, data)?,
+            false => Fitted::several(work, &features, data)?,
+        });
         unseen = &[Split::Val, Split::Test];
     }
     drop(extractor);
@@ -107,7 +153,7 @@ pub fn inside(
         told.push(epoch.clone());
         work.out.write("results.csv", &csv(&told)?)
     };
-    let tuned = job.train(work, data, probe.as_ref().map(|(chosen, _)| &chosen.head), &mut row).inspect_err(|_| {
+    let tuned = job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &mut row).inspect_err(|_| {
         if work.out.path(CHECKPOINT).is_file() {
             let target = quoted(&work.out.target().display().to_string());
             work.reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
@@ -124,9 +170,18 @@ pub fn inside(
     clock.lap(|seconds| &mut seconds.extract_eval);
     let map = map([&scores[1], &scores[2]]);
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
-    let head = probe.map(|(chosen, labels)| HeadInfo::new(&chosen, &labels, &data.classes, None)).transpose()?;
-    let (adapted, plan) = (job.adapted, work.plan.clone());
-    Ok(Made { adapted, scores, sample, expected, features: None, map, head, plan, training })
+    let head = probe.map(|fitted| fitted.told);
+    let (adapted, plan, thresholds) = (job.adapted, work.plan.clone(), thresholds_by(&scores[1], data));
+    Ok(Made { adapted, scores, sample, expected, features: None, map, head, thresholds, plan, training })
+}
+
+/// The thresholds that suit what the trained network gives for the validation images: a probe's suit the probe.
+fn thresholds_by(val: &Features, data: &Dataset) -> Vec<f32> {
+    match data.task {
+        Task::Multilabel if val.paths.is_empty() => vec![0.5; data.classes.len()],
+        Task::Multilabel => thresholds(data.truth(&val.labels).view(), val.rows.mapv(sigmoid).view()),
+        _ => Vec::new(),
+    }
 }
 
 /// The images of parts, one behind the other, on a plane.

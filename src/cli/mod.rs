@@ -10,6 +10,7 @@ pub mod embed;
 pub mod epochs;
 pub mod eval;
 pub mod explain;
+pub mod figures;
 pub mod heads;
 pub mod inside;
 pub mod inspect;
@@ -33,7 +34,7 @@ use ::adapt::data::Skipped;
 use ::adapt::error::printable;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
-pub use options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, RunOptions, Verbosity};
+pub use options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, RunOptions, Verbosity, classes_only};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use training::{Train, TrainingOptions};
@@ -43,7 +44,7 @@ Examples:
   adapt --data photos/                            a new head on the embedded EfficientNet-Lite0
   adapt --onnx resnet50.onnx --data photos/       the same on your own model
   adapt rank *.onnx --data photos/                which model suits the images, and what it costs
-  adapt --data labels.csv                         images and classes from a list
+  adapt --data labels.csv                         images from a list: classes, several labels, or numbers
   adapt --data photos/ --out runs/birds --val 0   all images for training, no validation split
   adapt inspect resnet50.onnx                     what the model is, and where it would be cut
   adapt predict runs/adapt-1/model.onnx new/      label and confidence of every image in a folder

@@ -1,7 +1,7 @@
 //! A new network with initial weights.
 
 use super::progress::Reporter;
-use super::{merge, options, print, vacant};
+use super::{classes_only, merge, options, print, vacant};
 use adapt::data::{Dataset, ReadOptions, Spec};
 use adapt::error::printable;
 use adapt::onnx::new::{Architecture, NewNetwork};
@@ -61,7 +61,9 @@ pub fn run(options: &NewOptions) -> Result<()> {
 fn names(options: &NewOptions) -> Result<Option<Vec<String>>> {
     let Some(folder) = &options.data else { return Ok(None) };
     let reporter = Reporter::new(false, false);
-    Ok(Some(Dataset::read(folder, &ReadOptions::default(), &|event| reporter.event(event))?.classes))
+    let data = Dataset::read(folder, &ReadOptions::default(), &|event| reporter.event(event))?;
+    classes_only(&data, "adapt new --data")?;
+    Ok(Some(data.classes))
 }
 
 /// Writes what the model takes and gives into its metadata, so that no command has to be told: images resized to the

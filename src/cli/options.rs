@@ -1,9 +1,9 @@
 //! Options that several commands take.
 
-use adapt::Result;
-use adapt::data::{Columns, Spec};
+use adapt::data::{Columns, Dataset, Spec, Task};
 use adapt::engine::{Backend, Cache, Choice};
 use adapt::progress::Progress;
+use adapt::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -82,18 +82,52 @@ pub struct ColumnOptions {
     /// A list's column of paths [default: guessed]
     #[arg(long, value_name = "NAME", help_heading = "Lists")]
     pub path_column: Option<String>,
-    /// A list's column of labels [default: guessed]
+    /// A list's column of labels; several, with commas between, for several targets [default: guessed]
     #[arg(long, value_name = "NAME", help_heading = "Lists")]
     pub label_column: Option<String>,
     /// A list's column of train, val and test [default: guessed]
     #[arg(long, value_name = "NAME", help_heading = "Lists")]
     pub split_column: Option<String>,
+    /// What the labels of a list are
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Lists")]
+    pub task: Labels,
+}
+
+/// What labels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Labels {
+    /// As they look: several labels where any has a `;`, numbers where all are and some are not whole, else classes
+    Auto,
+    /// One class an image
+    Multiclass,
+    /// Any number of labels an image, with `;` between; or columns of 0 and 1
+    Multilabel,
+    /// Numbers
+    Regression,
 }
 
 impl ColumnOptions {
     pub fn columns(&self) -> Columns {
-        Columns { path: self.path_column.clone(), label: self.label_column.clone(), split: self.split_column.clone() }
+        let task = match self.task {
+            Labels::Auto => None,
+            Labels::Multiclass => Some(Task::Multiclass),
+            Labels::Multilabel => Some(Task::Multilabel),
+            Labels::Regression => Some(Task::Regression),
+        };
+        let [path, label, split] = [&self.path_column, &self.label_column, &self.split_column].map(Clone::clone);
+        Columns { path, label, split, task }
     }
+}
+
+/// Refuses what makes sense for classes alone, before any work.
+pub fn classes_only(data: &Dataset, what: &str) -> Result<()> {
+    let labels = match data.task {
+        Task::Multiclass => return Ok(()),
+        Task::Multilabel => "an image may have several labels",
+        Task::Regression => "the labels are numbers",
+    };
+    let place = data.source.place().display();
+    Err(Error::Usage(format!("{what} is for one class an image, and in {place} {labels}")))
 }
 
 #[derive(Args)]

@@ -2,8 +2,9 @@
 
 use super::progress::Reporter;
 use super::{PredictOptions, print, tables, tell_skipped};
-use adapt::data::{Source, images_below};
+use adapt::data::{Source, Task, images_below};
 use adapt::engine::Extractor;
+use adapt::error::printable;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
 use adapt::plan::preprocessing::Sourced;
@@ -11,6 +12,7 @@ use adapt::report::csv;
 use adapt::{Error, Result};
 use ndarray::Array2;
 use serde::Serialize;
+use serde_json::json;
 
 #[derive(Serialize)]
 struct Row {
@@ -34,6 +36,9 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let (paths, rows) = rows(images, &mut extractor, "predicting", &reporter)?;
     let names = trained.names(rows.ncols())?;
     let probabilities = trained.probabilities(rows.view());
+    if trained.task != Task::Multiclass {
+        return several(options, &trained, &names, paths, &probabilities);
+    }
     let rows = probabilities.rows().into_iter().zip(paths).map(|(row, path)| {
         let class = argmax(row);
         let sure = trained.threshold.map(|threshold| row[class] >= threshold);
@@ -51,6 +56,58 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let doubt = |sure: Option<bool>| if sure == Some(false) { " unsure" } else { "" };
     let cells = rows.into_iter().map(|r| vec![r.path, r.label, format!("{:.4}{}", r.confidence, doubt(r.sure))]);
     print(&tables::table(&["path", "label", "confidence"], 2, cells))
+}
+
+/// What a model of several labels or numbers says: a column for each, and the labels that it gives.
+fn several(
+    options: &PredictOptions,
+    trained: &Trained,
+    names: &[String],
+    paths: Vec<String>,
+    given: &Array2<f32>,
+) -> Result<()> {
+    let labels = trained.task == Task::Multilabel;
+    let said = |row: &[f32]| trained.task.said(row, names, &trained.thresholds);
+    let rows: Vec<(String, Vec<f32>)> =
+        paths.into_iter().zip(given.rows().into_iter().map(|row| row.to_vec())).collect();
+    if options.json {
+        let line = |(path, row): &(String, Vec<f32>)| {
+            let values: serde_json::Map<_, _> =
+                names.iter().cloned().zip(row.iter().map(|&v| json!(shortest(v)))).collect();
+            let own: Vec<&String> = names
+                .iter()
+                .zip(row)
+                .zip(&trained.thresholds)
+                .filter(|((_, p), t)| p >= t)
+                .map(|((n, _), _)| n)
+                .collect();
+            let line = match labels {
+                true => json!({ "path": path, "labels": own, "probabilities": values }),
+                false => json!({ "path": path, "values": values }),
+            };
+            format!("{line}\n")
+        };
+        return print(&rows.iter().map(line).collect::<String>());
+    }
+    let shown = |value: &f32| if options.csv { value.to_string() } else { format!("{value:.4}") };
+    let cells = |(path, row): (String, Vec<f32>)| {
+        let label = labels.then(|| said(&row));
+        [path].into_iter().chain(label).chain(row.iter().map(shown)).collect::<Vec<String>>()
+    };
+    let header = ["path"].into_iter().chain(labels.then_some("label")).map(String::from).chain(names.iter().cloned());
+    let header: Vec<String> = header.collect();
+    if options.csv {
+        let rows: Vec<_> = [header].into_iter().chain(rows.into_iter().map(cells)).collect();
+        return print(&String::from_utf8_lossy(&csv(&rows)?));
+    }
+    let header: Vec<String> = header.iter().map(|name| printable(name)).collect();
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    print(&tables::table(&header, 1 + usize::from(labels), rows.into_iter().map(cells)))
+}
+
+/// The number of the fewest digits that is read back as this one.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_default()
 }
 
 /// Says that nothing told what the model expects.

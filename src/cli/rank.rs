@@ -6,7 +6,7 @@ use super::measure::measured;
 use super::options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, Verbosity};
 use super::progress::Reporter;
 use super::tables::table;
-use super::{AdaptOptions, print, tell};
+use super::{AdaptOptions, classes_only, print, tell};
 use adapt::data::{Dataset, ReadOptions};
 use adapt::engine::Cache;
 use adapt::error::printable;
@@ -113,6 +113,7 @@ pub fn run(options: &RankOptions) -> Result<()> {
     }
     let read = ReadOptions { val: 0., seed: options.seed, columns: options.columns.columns() };
     let data = Dataset::read(&options.data, &read, &progress)?;
+    classes_only(&data, "adapt rank")?;
     let (preprocess, size) = (options.model.preprocess.clone(), options.model.size);
     let job = Job {
         data: &data,

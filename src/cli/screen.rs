@@ -33,20 +33,26 @@ impl Drop {
 }
 
 impl Work<'_> {
-    /// Looks for copies, leaves out those that are not wanted, trains a head, leaves out what it shows to be labelled
-    /// wrongly where that is wanted, and trains it again then.
-    pub fn screened(
-        &self,
-        parts: &mut [Features; 3],
-        data: &mut Dataset,
-        fit: impl Fn(&Self, &Features, &Dataset) -> Result<Chosen>,
-    ) -> Result<Chosen> {
+    /// Looks for copies, and leaves out those that are not wanted.
+    pub fn without_copies(&self, parts: &mut [Features; 3], data: &mut Dataset) -> Result<()> {
         let drop = &self.options.drop;
         let all = [Drop::Duplicates, Drop::Leaks].iter().any(|kind| drop.contains(kind));
         let views = parts.each_ref();
         let found = if all { all_copies } else { quick_copies }(data, &views, self.progress)?;
         self.warn(&found, if all { "" } else { "at least " })?;
         self.leave_out(&found, data, &mut parts[0])?;
+        Ok(())
+    }
+
+    /// The same; then trains a head, leaves out what it shows to be labelled wrongly where that is wanted, and trains it again
+    /// then.
+    pub fn screened(
+        &self,
+        parts: &mut [Features; 3],
+        data: &mut Dataset,
+        fit: impl Fn(&Self, &Features, &Dataset) -> Result<Chosen>,
+    ) -> Result<Chosen> {
+        self.without_copies(parts, data)?;
         let chosen = fit(self, &parts[0], data)?;
         let found = wrong_labels(&parts[0], &chosen, &data.classes);
         if !found.is_empty() {

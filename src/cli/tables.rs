@@ -1,16 +1,14 @@
 //! What a person reads: the plan before the work, the results after it.
 
-use super::epochs;
 use super::inside::Job;
-use adapt::data::{Dataset, Skipped, Split};
+use super::{epochs, figures::figures};
+use adapt::data::{Dataset, Skipped, Split, Task};
 use adapt::error::printable;
-use adapt::metrics::Classification;
-use adapt::metrics::bootstrap::Interval;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
 use adapt::report::Run;
-use adapt::train::heads::{Chosen, Metric, Point};
+use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
 use std::path::Path;
@@ -47,7 +45,7 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> St
         ("", format!("from {}", plan.preprocessing_source)),
         ("cut", format!("{}, {} features", plan.cut, plan.features)),
         ("head", format!("{} for the output '{}'{frozen}", plan.head, plan.output)),
-        ("data", format!("{} classes, {} images", data.classes.len(), counts.join(", "))),
+        ("data", format!("{}, {} images", data.task.names(data.classes.len()), counts.join(", "))),
         ("engine", format!("{} {}", plan.engine.name, plan.engine.version)),
     ];
     rows.extend(job.iter().flat_map(|job| epochs::plan(job)));
@@ -100,81 +98,24 @@ pub fn heads(chosen: &Chosen, metric: Metric) -> String {
     text
 }
 
-/// `0.8050 (0.75–0.86)`
-pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
-    let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
-    format!("{value:.4}{}", interval.unwrap_or_default())
-}
-
-fn headline(name: &str, m: &Classification) -> Vec<String> {
-    let figures = [
-        ("accuracy", m.accuracy),
-        ("", m.balanced_accuracy),
-        ("", m.macro_precision),
-        ("", m.macro_recall),
-        ("macro_f1", m.macro_f1),
-        ("", m.log_loss),
-    ];
-    let mut row = vec![name.to_string(), m.n.to_string()];
-    row.extend(figures.map(|(name, v)| with_interval(v, m.intervals.get(name))));
-    row
-}
-
-/// What the figures are to be compared with.
-fn baseline(m: &Classification) -> String {
-    let b = &m.baseline;
-    let class = printable(&b.class);
-    format!(
-        "in brackets: 95 % intervals; always '{class}' would have accuracy {:.4}, macro-F1 {:.4}\n",
-        b.accuracy, b.macro_f1
-    )
-}
-
-/// Figures of splits, a row each, and the classes of the last.
-pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Classification)>) -> String {
-    let splits: Vec<_> = splits.into_iter().collect();
-    let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
-    let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
-    if let Some((name, m)) = splits.last() {
-        let _ = write!(text, "{}\n{}\n{}", baseline(m), by_class(name, m), confusion(m));
-    }
-    text
-}
-
-/// A row a class; of more than a screen's worth, those found worst.
-fn by_class(name: &str, m: &Classification) -> String {
-    const MOST: usize = 30;
-    let mut classes: Vec<_> = m.per_class.iter().collect();
-    let mut title = format!("{name}, by class");
-    if classes.len() > MOST {
-        classes.retain(|c| c.support > 0);
-        classes.sort_by(|a, b| a.f1.total_cmp(&b.f1));
-        classes.truncate(MOST);
-        title = format!("{name}, the {} worst of {} classes", classes.len(), m.per_class.len());
-    }
-    let rows = classes.into_iter().map(|c| {
-        let figures = [c.precision, c.recall, c.f1].map(|v| format!("{v:.3}"));
-        [vec![c.class.clone(), c.support.to_string()], figures.to_vec()].concat()
+/// The depths that were compared, for several labels or numbers.
+pub fn several(chosen: &Several) -> String {
+    let rows = chosen.compared.iter().enumerate().map(|(place, tried)| {
+        let mark = if place == chosen.place { "chosen" } else { "" };
+        let behind = match tried.behind {
+            [0., _] => "best".into(),
+            [mean, error] => format!("{mean:+.4} ± {error:.4}"),
+        };
+        let cells = [tried.taps.to_string(), tried.features.to_string(), format!("{:.4}", tried.loss)];
+        [vec![kind(chosen.task).to_string()], cells.to_vec(), vec![behind, mark.into()]].concat()
     });
-    table(&[&title, "images", "precision", "recall", "F1"], 1, rows)
-}
-
-/// Rows: true classes; columns: predicted ones. Left out where it would not fit on a screen.
-fn confusion(m: &Classification) -> String {
-    const WIDEST: usize = 20;
-    if m.per_class.len() > WIDEST {
-        return format!(
-            "confusion matrix of {0}x{0} classes: too large to show; it is in the JSON\n",
-            m.per_class.len()
-        );
+    let loss = if chosen.task == Task::Regression { "squared error" } else { "log-loss" };
+    let text = table(&["head", "taps", "features", loss, "", ""], 1, rows);
+    let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
+    match chosen.folds {
+        0 => format!("{text}each image left out by itself; 1 is the squared error of always the mean"),
+        folds => format!("{text}in {folds} folds{times}"),
     }
-    let numbers: Vec<String> = (0..m.per_class.len()).map(|i| i.to_string()).collect();
-    let header: Vec<&str> = std::iter::once("confusion").chain(numbers.iter().map(String::as_str)).collect();
-    let rows = m.confusion.iter().enumerate().map(|(i, row)| {
-        let label = format!("{i} {}", m.per_class[i].class);
-        std::iter::once(label).chain(row.iter().map(|&n| if n == 0 { "·".into() } else { n.to_string() })).collect()
-    });
-    table(&header, 1, rows)
 }
 
 /// What came out, where it is, and what to type next.
@@ -189,11 +130,15 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
     let _ = writeln!(
         text,
-        "\nproof    {same} {} on {} images: outputs within {:.1e} of training's, {:.0} % the same class",
+        "\nproof    {same} {} on {} images: outputs within {:.1e} of training's{}",
         p.version,
         p.images,
         p.max_rel_logit_diff,
-        100.0 * p.class_agreement
+        if run.plan.task.is_multiclass() {
+            format!(", {:.0} % the same class", 100.0 * p.class_agreement)
+        } else {
+            String::new()
+        }
     );
     if !run.data.skipped.is_empty() {
         let skipped = counted(Path::new(&run.data.path), &run.data.skipped);

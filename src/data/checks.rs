@@ -2,6 +2,7 @@
 
 use super::dataset::{Dataset, Split};
 use super::scan::is_image_name;
+use super::task::Task;
 use crate::error::{Error, Result};
 
 impl Dataset {
@@ -17,6 +18,9 @@ impl Dataset {
             return self.fail(format!("none of the {n} {kind}images could be read; first: {first}"));
         }
         self.check_form()?;
+        if !self.task.is_multiclass() {
+            return Ok(());
+        }
         let lost = lost.map_or(String::new(), |(n, first)| format!("; unreadable: {n}, the first {first}"));
         let train = self.counts(Split::Train);
         match self.classes.iter().zip(train).find(|(_, count)| *count == 0) {
@@ -40,8 +44,27 @@ impl Dataset {
         }
     }
 
+    /// Folders and records name classes, and nothing else.
+    pub(super) fn check_task(&self, wanted: Option<Task>) -> Result<()> {
+        if wanted.is_none_or(|wanted| wanted == self.task) {
+            return Ok(());
+        }
+        let what = format!("a {} names one class an image", self.source.kind());
+        let what = format!("{what}; --task multilabel and regression take a list (.csv, .tsv) or Parquet");
+        Err(Error::Usage(format!("{}: {what}", self.source.place().display())))
+    }
+
     pub(super) fn check_form(&self) -> Result<()> {
+        let train = self.split(Split::Train).count();
+        if !self.task.is_multiclass() && train > 0 {
+            return match &self.classes[..] {
+                [] => self.fail("no training image has a label; there is nothing to learn".into()),
+                _ if train == 1 => self.fail("only one image to train on; at least 2 are needed".into()),
+                _ => Ok(()),
+            };
+        }
         match &self.classes[..] {
+            _ if !self.task.is_multiclass() => self.fail("no images to train on; list some for train".into()),
             [] if !self.source.has_folders() => {
                 self.fail("no images to train on; put the file of training images beside it, or list some".into())
             }

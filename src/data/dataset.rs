@@ -6,10 +6,11 @@ use super::records;
 use super::scan::{Classes, Listing, list, split_of};
 use super::source::Source;
 use super::table::{self, Columns};
+use super::task::Task;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -46,7 +47,7 @@ impl fmt::Display for Split {
 pub struct Item {
     /// Its path in the dataset's source, with `/` between the names.
     pub path: String,
-    /// Its class: a place in [`Dataset::classes`].
+    /// Its class: a place in [`Dataset::classes`]; where it has none, that of what it has in [`Dataset::truths`].
     pub label: usize,
     /// What it is used for.
     pub split: Split,
@@ -62,13 +63,20 @@ pub struct Skipped {
 }
 
 /// Labelled images, listed. Nothing has been decoded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dataset {
     /// Where the images are.
     pub source: Source,
     /// The names of the classes: of folders, in byte order, as torchvision's ImageFolder numbers them; of files, in the
-    /// order of their numbers.
+    /// order of their numbers. For other tasks the names of the labels, or of the targets.
     pub classes: Vec<String>,
+    /// What the labels are.
+    pub task: Task,
+    /// Where they are no classes, what images have, each different one once: `[texts, labels or targets]`; see
+    /// [`Dataset::truth`].
+    pub truths: Array2<f32>,
+    /// The same as it was written.
+    pub texts: Vec<String>,
     /// The images, by split, then class, then path.
     pub items: Vec<Item>,
     /// What is not used.
@@ -115,7 +123,7 @@ impl Dataset {
     /// most those at the border, and no random generator has to be kept the same for ever.
     ///
     /// # Errors
-    /// [`Error::Usage`] when `root` is not a folder or `val` not in range; [`Error::Data`] when there are fewer than
+    /// [`Error::Usage`] when `root` is not a folder, has no labels of the task, or `val` is not in range; [`Error::Data`] when there are fewer than
     /// two classes, a class has fewer than two images or a line break in its name; [`Error::Io`] when `root` cannot be
     /// read; [`Error::Interrupted`].
     pub fn read(root: &Path, options: &ReadOptions, progress: Progress) -> Result<Dataset> {
@@ -129,12 +137,17 @@ impl Dataset {
             None if meta.is_dir() => (Source::folder(root), list(root, progress)?),
             None => return Err(not_a_folder(root)),
         };
-        let mut data = Dataset { source, ..Dataset::default() };
+        let mut data = Dataset { source, task: listing.task, ..Dataset::default() };
+        data.check_task(options.columns.task)?;
         data.skipped.append(&mut listing.skipped);
         data.note_ignored(&listing);
-        data.take_classes(&mut listing);
+        match data.task {
+            Task::Multiclass => data.take_classes(&mut listing),
+            _ => data.take_truths(&mut listing),
+        }
         data.check_names()?;
         data.check_form()?;
+        data.note_numbers(options);
         data.note_missing(&listing);
         if !data.items.iter().any(|item| item.split == Split::Val) && options.val > 0.0 {
             data.val_from_train = true;
@@ -145,13 +158,16 @@ impl Dataset {
         Ok(data)
     }
 
-    /// The number of images of each class in `split`.
+    /// The number of images of each class in `split`, or with each label; for targets all.
     pub fn counts(&self, split: Split) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for item in self.split(split) {
-            // Items are the caller's to change.
-            if let Some(count) = counts.get_mut(item.label) {
-                *count += 1;
+            match self.task {
+                // Items are the caller's to change.
+                Task::Multiclass => counts.get_mut(item.label).into_iter().for_each(|count| *count += 1),
+                task => counts.iter_mut().zip(self.truths.row(item.label)).for_each(|(count, &value)| {
+                    *count += usize::from(task == Task::Regression || value > 0.5);
+                }),
             }
         }
         counts
@@ -240,26 +256,6 @@ impl Dataset {
             self.notes.push(format!("folders beside train, val and test were ignored: {names}"));
         }
     }
-
-    fn choose_val(&mut self, options: &ReadOptions) {
-        let mut classes: Vec<Vec<&mut Item>> = self.classes.iter().map(|_| Vec::new()).collect();
-        for item in self.items.iter_mut().filter(|item| item.split == Split::Train) {
-            classes[item.label].push(item);
-        }
-        for mut own in classes {
-            own.sort_by_cached_key(|item| {
-                let mut hash = Sha256::new();
-                hash.update(options.seed.to_le_bytes());
-                hash.update(item.path.as_bytes());
-                hash.finalize()
-            });
-            let chosen = match own.len() {
-                0 | 1 => 0,
-                n => ((options.val * n as f64).round() as usize).clamp(1, n - 1),
-            };
-            own.into_iter().take(chosen).for_each(|item| item.split = Split::Val);
-        }
-    }
 }
 
 /// What a file of many images, a zip file or a list holds; `None` where `root` is another thing.
@@ -275,7 +271,7 @@ pub(super) fn one_file(root: &Path, columns: &Columns) -> Result<Option<(Source,
     if let Some((rows, listing)) = parquet::read(root, columns)? {
         return Ok(Some((Source::files(root, Vec::new(), Vec::new(), vec![rows]), listing)));
     }
-    if *columns != Columns::GUESSED {
+    if (Columns { task: None, ..columns.clone() }) != Columns::GUESSED {
         let what = "neither a list of images (.csv, .tsv) nor Parquet, and has no columns";
         return Err(Error::Usage(format!("{}: {what}", root.display())));
     }
@@ -289,7 +285,7 @@ pub(super) fn not_a_folder(root: &Path) -> Error {
 }
 
 /// Names for a message: the first ten.
-fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.map(|name| format!("'{}'", name.escape_debug())).collect();
     match names.len() {
         0..=10 => names.join(", "),

@@ -74,19 +74,27 @@ pub fn reopen(place: &Path) -> Result<Source> {
 
 /// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**`, else
 /// `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to
-/// classes by name; those of other names are skipped.
+/// classes by name; those of other names are skipped. Where `columns` says that the labels are no classes, `classes` are the
+/// labels or the targets of a list.
 ///
 /// # Errors
 /// [`Error::Usage`] when `root` is neither a folder nor a file of many images, [`Error::Data`] when no folder has a
 /// class's name, or such a file is damaged.
 pub fn labelled(root: &Path, classes: &[String], columns: &Columns, progress: Progress) -> Result<Dataset> {
     if let Some((source, mut listing)) = one_file(root, columns)? {
+        Dataset { source: source.clone(), task: listing.task, ..Dataset::default() }.check_task(columns.task)?;
         let best = [Split::Test, Split::Val, Split::Train].into_iter().find_map(|split| listing.splits.remove(&split));
+        if !listing.task.is_multiclass() {
+            let listing = Listing { splits: [(Split::Test, best.unwrap_or_default())].into(), ..listing };
+            return Dataset::for_model(source, listing, classes);
+        }
         return matched(source, best.unwrap_or_default(), Vec::new(), classes);
     }
     if !root.is_dir() {
         return Err(not_a_folder(root));
     }
+    let folder = Dataset { source: Source::folder(root), ..Dataset::default() };
+    folder.check_task(columns.task)?;
     let splits = ["test", "val", "valid", "validation"].map(|name| root.join(name));
     let is_split = |p: &&PathBuf| holds_folders(p) && !classes.iter().any(|c| p.ends_with(c));
     let root = splits.iter().find(is_split).cloned().unwrap_or_else(|| root.to_path_buf());

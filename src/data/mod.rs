@@ -22,6 +22,8 @@ mod source;
 pub mod spec;
 mod summary;
 mod table;
+mod task;
+mod truths;
 mod values;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
@@ -31,5 +33,6 @@ pub use labelled::{images_below, labelled, reopen};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};
 pub use source::{Content, Source};
 pub use spec::Spec;
-pub use summary::{ClassCounts, Summary, each_image};
+pub use summary::{ClassCounts, Summary, TargetRange, each_image};
 pub use table::Columns;
+pub use task::{Task, strata};

@@ -1,6 +1,7 @@
 //! Walks a dataset's folder: lists what is there by split and class, and decodes nothing.
 
 use super::dataset::{Skipped, Split};
+use super::task::Task;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use std::collections::BTreeMap;
@@ -24,6 +25,10 @@ pub(super) struct Listing {
     pub splits: BTreeMap<Split, Classes>,
     /// The classes' names in an order of their own; empty where that of bytes is right.
     pub order: Vec<String>,
+    /// What the labels are; where they are no classes, the keys of `splits` are their texts.
+    pub task: Task,
+    /// The names of a table's label columns.
+    pub targets: Vec<String>,
     pub skipped: Vec<Skipped>,
     /// Files that are not images by their names.
     pub others: u64,
@@ -95,6 +100,22 @@ pub(super) fn list(root: &Path, progress: Progress) -> Result<Listing> {
 }
 
 impl Listing {
+    /// That of a table with these label columns and labels, before any row.
+    ///
+    /// # Errors
+    /// What is wrong where classes are wanted from several columns.
+    pub(super) fn of<'a>(
+        wanted: Option<Task>,
+        targets: Vec<String>,
+        labels: impl Iterator<Item = &'a str> + Clone,
+    ) -> std::result::Result<Listing, String> {
+        let task = wanted.unwrap_or_else(|| Task::of(targets.len(), labels));
+        if task.is_multiclass() && targets.len() > 1 {
+            return Err("several label columns name no one class; give one, or another --task".into());
+        }
+        Ok(Listing { task, targets, ..Listing::default() })
+    }
+
     /// Takes an entry in. False: what is below it must not be walked.
     fn add(&mut self, root: &Path, entry: &DirEntry) -> bool {
         let folder = entry.file_type().is_dir();

@@ -1,11 +1,12 @@
 //! What a data set holds, told from the images' headers.
 
 use super::dataset::{Dataset, Item, Skipped, Split};
+use super::task::Task;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path};
 
@@ -25,11 +26,33 @@ pub struct ClassCounts {
     pub test: usize,
 }
 
+/// The values of a target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetRange {
+    /// Its name.
+    pub target: String,
+    /// The smallest value.
+    pub min: f32,
+    /// Their mean.
+    pub mean: f64,
+    /// The largest.
+    pub max: f32,
+}
+
 /// A data set in figures.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// What it is: a folder, a zip file, a list, or files of many images.
     pub kind: &'static str,
+    /// What the labels are, where they are no classes.
+    #[serde(skip_serializing_if = "Task::is_multiclass")]
+    pub task: Task,
+    /// Images by split, where they have no classes that would tell.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, usize>,
+    /// The targets, where the labels are numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetRange>,
     /// In the order in which a model will give them.
     pub classes: Vec<ClassCounts>,
     /// How many images have which format.
@@ -88,12 +111,44 @@ impl Dataset {
             let (train, val, test) = (train[place], val[place], test[place]);
             ClassCounts { class: class.clone(), train, val, test }
         };
-        let classes = self.classes.iter().enumerate().map(counts).collect();
-        Ok(Summary { kind: self.source.kind(), classes, formats, sizes, skipped, notes: self.notes.clone() })
+        let classes = self.classes.iter().enumerate().filter(|_| self.task != Task::Regression).map(counts).collect();
+        Ok(Summary {
+            kind: self.source.kind(),
+            task: self.task,
+            images: self.images(),
+            targets: self.ranges(),
+            classes,
+            formats,
+            sizes,
+            skipped,
+            notes: self.notes.clone(),
+        })
+    }
+
+    /// Images by split, where they have no classes.
+    pub fn images(&self) -> BTreeMap<String, usize> {
+        let counts = Split::ALL.map(|split| (split.to_string(), self.split(split).count()));
+        counts.into_iter().filter(|(_, count)| *count > 0 && !self.task.is_multiclass()).collect()
+    }
+
+    /// The targets' values over all images, where the labels are numbers.
+    pub fn ranges(&self) -> Vec<TargetRange> {
+        if self.task != Task::Regression {
+            return Vec::new();
+        }
+        let truth = self.truth(&self.items.iter().map(|item| item.label).collect::<Vec<_>>());
+        let range = |(target, column): (&String, ndarray::ArrayView1<f32>)| TargetRange {
+            target: target.clone(),
+            min: column.fold(f32::INFINITY, |min, v| min.min(*v)),
+            mean: column.iter().map(|&v| f64::from(v)).sum::<f64>() / column.len().max(1) as f64,
+            max: column.fold(f32::NEG_INFINITY, |max, v| max.max(*v)),
+        };
+        self.classes.iter().zip(truth.columns()).map(range).collect()
     }
 
     /// Writes every image into `folder`, which must not exist, at its path as results call it: files as they are, records
-    /// of files that hold many images as PNG. Gives how many were written, and which could not be.
+    /// of files that hold many images as PNG. Gives how many were written, and which could not be. Where the labels are no
+    /// classes, `labels.csv` in it lists them.
     ///
     /// # Errors
     /// [`Error::Usage`] where the folder exists, [`Error::Io`], [`Error::Interrupted`]; nothing is left behind then.
@@ -110,12 +165,34 @@ impl Dataset {
             skipped.extend(written?.map(|reason| Skipped { path: item.path.clone(), reason }));
             Ok(())
         })?;
+        if !self.task.is_multiclass() {
+            let list = partial.path().join("labels.csv");
+            fs::write(&list, self.list(&skipped)).map_err(Error::io(&list))?;
+        }
         let partial = partial.keep();
         if let Err(error) = fs::rename(&partial, folder) {
             let _ = fs::remove_dir_all(&partial);
             return Err(Error::io(folder)(error));
         }
         Ok((self.items.len() - skipped.len(), skipped))
+    }
+
+    /// The images but those skipped as a list: path, the labels in one column or the targets in one each, split.
+    fn list(&self, skipped: &[Skipped]) -> Vec<u8> {
+        let gone: HashSet<&str> = skipped.iter().map(|skipped| skipped.path.as_str()).collect();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let mut write = |path: &str, labels: Vec<&str>, split: &str| {
+            let row = std::iter::once(path).chain(labels).chain([split]);
+            writer.write_record(row).expect("a list in memory takes rows of one length");
+        };
+        let numbers = self.task == Task::Regression;
+        write("path", if numbers { self.classes.iter().map(String::as_str).collect() } else { vec!["label"] }, "split");
+        for item in self.items.iter().filter(|item| !gone.contains(item.path.as_str())) {
+            let text = self.texts()[item.label].as_str();
+            let labels = if numbers { text.split(';').collect() } else { vec![text] };
+            write(&item.path, labels, &item.split.to_string());
+        }
+        writer.into_inner().unwrap_or_default()
     }
 
     /// Writes one image; answers why it cannot be, where that is the image's own fault.

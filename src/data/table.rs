@@ -2,6 +2,7 @@
 
 use super::records::MOST_IMAGES;
 use super::scan::{Listing, has_extension, is_image_name, split_of};
+use super::task::{self, Task};
 use super::{Skipped, Split};
 use crate::error::{Error, Result};
 use csv::{ByteRecord, ReaderBuilder};
@@ -12,20 +13,22 @@ use std::path::Path;
 /// The largest list, in bytes: what is in quotes that do not end is read as one value.
 const MOST_BYTES: u64 = 2 << 30;
 
-/// Which columns hold what; those that are not named are guessed.
+/// Which columns hold what, and what the labels are; what is not told is guessed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Columns {
     /// Of images' paths, relative to the list's folder.
     pub path: Option<String>,
-    /// Of the classes' names.
+    /// Of the classes' names; of several columns the names, with commas between.
     pub label: Option<String>,
     /// Of `train`, `val` and `test`.
     pub split: Option<String>,
+    /// What the labels stand for.
+    pub task: Option<Task>,
 }
 
 impl Columns {
     /// All are guessed.
-    pub const GUESSED: Columns = Columns { path: None, label: None, split: None };
+    pub const GUESSED: Columns = Columns { path: None, label: None, split: None, task: None };
 }
 
 pub(super) const PATHS: [&str; 9] =
@@ -38,19 +41,19 @@ pub(super) fn is_table(path: &Path) -> bool {
     has_extension(path, &["csv", "tsv"]) && path.is_file()
 }
 
-/// The places of path, label and split in a row.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The places of path, labels and split in a row.
+#[derive(Debug, Clone, PartialEq)]
 struct Places {
     path: usize,
-    label: usize,
+    labels: Vec<usize>,
     split: Option<usize>,
 }
 
 /// The images of a list by split and class; paths are as they are written, relative to the list's folder.
 ///
 /// # Errors
-/// [`Error::Data`] where columns cannot be told, or a line names several labels; lines that are wrong otherwise are skipped,
-/// with their numbers.
+/// [`Error::Data`] where columns cannot be told, or a line names several labels and classes are wanted; lines that are wrong
+/// otherwise are skipped, with their numbers.
 pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
     let bad = |what: String| Error::data(table, what);
     let length = table.metadata().map_err(Error::io(table))?.len();
@@ -60,10 +63,15 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
     let rows = rows(table)?;
     let Some(((_, first), others)) = rows.split_first() else { return Err(bad("is empty".into())) };
     let (places, headed) = places(first, others.first().map(|(_, row)| &row[..]), columns).map_err(bad)?;
-    let mut listing = Listing::default();
+    let body = &rows[usize::from(headed)..];
+    let whole = body.iter().filter(|(_, row)| row.len() == first.len());
+    let labels = whole.flat_map(|(_, row)| places.labels.iter().map(|&place| row[place].as_str()));
+    let name = |&place: &usize| if headed { first[place].clone() } else { "value".into() };
+    let targets: Vec<String> = places.labels.iter().map(name).collect();
+    let mut listing = Listing::of(columns.task, targets, labels).map_err(bad)?;
     let mut seen: HashMap<&str, u64> = HashMap::new();
     let folder = table.parent().unwrap_or(Path::new(""));
-    for (line, row) in &rows[usize::from(headed)..] {
+    for (line, row) in body {
         let mut skip = |reason: String| {
             listing.skipped.push(Skipped { path: format!("line {line}"), reason });
         };
@@ -71,29 +79,35 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
             skip(format!("{} values, and there are {} columns", row.len(), first.len()));
             continue;
         }
-        let (path, label) = (row[places.path].as_str(), row[places.label].as_str());
+        let labels: Vec<&str> = places.labels.iter().map(|&place| row[place].as_str()).collect();
+        let path = row[places.path].as_str();
         let split = places.split.map_or("", |split| &row[split]);
         let known = if split.is_empty() { Some(Split::Train) } else { split_of(split) };
         let Some(known) = known else {
             skip(format!("'{}' is no split; give train, val or test", split.escape_debug()));
             continue;
         };
-        if label.contains(';') {
-            let label = label.escape_debug();
+        if listing.task.is_multiclass() && labels[0].contains(';') {
+            let label = labels[0].escape_debug();
             return Err(bad(format!("line {line} names several labels ('{label}'); an image can have one class")));
         }
-        if path.is_empty() || label.is_empty() {
+        let label = listing.task.text(&labels, &listing.targets);
+        let none = !listing.task.is_multilabel() && label.as_ref().is_ok_and(String::is_empty);
+        if path.is_empty() || none {
             skip(format!("no {}", if path.is_empty() { "path" } else { "label" }));
+        } else if let Err(what) = label {
+            skip(what);
         } else if let Some(before) = seen.insert(path, *line) {
             skip(format!("'{}' stands in line {before} already", path.escape_debug()));
         } else if !folder.join(path).is_file() {
             skip(format!("there is no file '{}'", path.escape_debug()));
         } else {
             listing.split_form |= known != Split::Train;
-            listing.splits.entry(known).or_default().entry(label.into()).or_default().push(path.into());
+            let classes = listing.splits.entry(known).or_default();
+            classes.entry(label.unwrap_or_default()).or_default().push(path.into());
         }
     }
-    listing.order = in_order(&listing);
+    listing.order = in_order(listing.splits.values().flat_map(|classes| classes.keys()));
     Ok(listing)
 }
 
@@ -136,26 +150,26 @@ fn places(
             }),
         };
     let image = |row: &[String]| row.iter().position(|value| is_image_name(value));
-    let asked = [
-        asked(&columns.path, "--path-column")?,
-        asked(&columns.label, "--label-column")?,
-        asked(&columns.split, "--split-column")?,
-    ];
-    let headed = asked.iter().any(Option::is_some) || image(first).is_none();
+    let of = |name: &str| first.iter().position(|title| title == name);
+    let labels = columns.label.as_ref().map(|names| task::columns(names, of)).transpose();
+    let labels = labels.or_else(|name| asked(&Some(name), "--label-column").map(|_| None))?;
+    let asked = [asked(&columns.path, "--path-column")?, asked(&columns.split, "--split-column")?];
+    let headed = labels.is_some() || asked.iter().any(Option::is_some) || image(first).is_none();
     let sample = if headed { second } else { Some(first) };
     let title = |names: &[&str]| first.iter().position(|title| names.contains(&title.to_lowercase().as_str()));
     let named = |names: &[&str]| title(names).filter(|_| headed);
     let path = asked[0].or(sample.and_then(image)).or(named(&PATHS));
-    let split = asked[2].or(named(&SPLITS));
+    let split = asked[1].or(named(&SPLITS));
     let split = split.or_else(|| sample?.iter().position(|value| split_of(value).is_some()));
-    let label = asked[1].or(named(&LABELS));
+    let labels = labels.or_else(|| named(&LABELS).map(|place| vec![place]));
     let rest = || {
         let mut rest = (0..first.len()).filter(|place| Some(*place) != path && Some(*place) != split);
         rest.next().filter(|_| rest.next().is_none())
     };
-    match (path, label.or_else(rest)) {
-        (Some(path), Some(label)) if path != label => {
-            Ok((Places { path, label, split: split.filter(|split| ![path, label].contains(split)) }, headed))
+    match (path, labels.or_else(|| rest().map(|place| vec![place]))) {
+        (Some(path), Some(labels)) if !labels.contains(&path) => {
+            let split = split.filter(|split| *split != path && !labels.contains(split));
+            Ok((Places { path, labels, split }, headed))
         }
         (path, _) => {
             let (what, flag) = if path.is_none() { ("paths", "--path-column") } else { ("labels", "--label-column") };
@@ -165,8 +179,8 @@ fn places(
 }
 
 /// Classes that are whole numbers are in the order of the numbers.
-pub(super) fn in_order(listing: &Listing) -> Vec<String> {
-    let names: BTreeSet<&String> = listing.splits.values().flat_map(|classes| classes.keys()).collect();
+pub(super) fn in_order<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let names: BTreeSet<&String> = names.collect();
     let numbers: Option<Vec<(i64, &String)>> = names.iter().map(|name| Some((name.parse().ok()?, *name))).collect();
     let mut numbers = numbers.unwrap_or_default();
     numbers.sort();

@@ -9,7 +9,7 @@ mod grid;
 mod occlusion;
 mod overlay;
 
-use crate::data::Source;
+use crate::data::{Source, Task};
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
@@ -86,6 +86,10 @@ impl<'a> Explainer<'a> {
         at: Option<&str>,
     ) -> Result<Explainer<'a>> {
         trained.labels()?;
+        if trained.task == Task::Regression {
+            let what = "it predicts numbers; maps show where a class is seen, and it has none";
+            return Err(Error::Usage(format!("{}: {what}", trained.model.path.display())));
+        }
         if trained.baked {
             let what = "its preprocessing is in its graph (--bake-preprocessing), and a map would have no place; adapt without";
             return Err(Error::model(&trained.model.path, what));

@@ -158,6 +158,32 @@ impl Outcomes {
     }
 }
 
+/// The intervals of the figures that `judge` gives for images at any places: the same ones in the same order each time.
+pub(super) fn intervals(images: usize, judge: impl Fn(&[usize]) -> Figures + Sync) -> BTreeMap<String, Interval> {
+    let all: Vec<usize> = (0..images).collect();
+    collect(&judge(&all), &resamples(images, &judge), |figures, i| figures[i].1)
+}
+
+/// The figures of one model less another's, of which each judges images at the same places.
+pub(super) fn differences(
+    images: usize,
+    own: impl Fn(&[usize]) -> Figures + Sync,
+    other: impl Fn(&[usize]) -> Figures + Sync,
+) -> BTreeMap<String, Difference> {
+    let less = |drawn: &[usize]| -> Figures {
+        own(drawn).into_iter().zip(other(drawn)).map(|((name, a), (_, b))| (name, a - b)).collect()
+    };
+    let whole = less(&(0..images).collect::<Vec<_>>());
+    let intervals = collect(&whole, &resamples(images, less), |figures, i| figures[i].1);
+    let named = |(name, difference): (&'static str, f64)| {
+        (name.to_string(), Difference { difference, interval: intervals[name] })
+    };
+    whole.into_iter().map(named).collect()
+}
+
+/// Figures by name.
+pub(super) type Figures = Vec<(&'static str, f64)>;
+
 /// What `judge` makes of each resample: places of images, as many as there are.
 fn resamples<T: Send>(images: usize, judge: impl Fn(&[usize]) -> T + Sync) -> Vec<T> {
     let resample = |number| {

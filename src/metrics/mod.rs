@@ -5,6 +5,7 @@ pub mod calibration;
 mod classification;
 pub mod correlation;
 mod counts;
+mod figures;
 mod multilabel;
 pub mod projection;
 mod ranking;
@@ -14,10 +15,11 @@ mod spectrum;
 pub mod transfer;
 
 pub use classification::{Baseline, Classification, PerClass};
-pub use multilabel::{MultiLabel, PerLabel};
+pub use figures::Figures;
+pub use multilabel::{LabelBaseline, LabelOutcomes, MultiLabel, PerLabel};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 pub use ranking::{average_precision, roc_auc};
-pub use regression::{PerTarget, Regression};
+pub use regression::{PerTarget, Regression, ValueBaseline, ValueOutcomes};
 
 /// a/b, or 0 where b is 0.
 fn ratio(a: f64, b: f64) -> f64 {
@@ -44,6 +46,11 @@ pub fn argmax(row: ArrayView1<f32>) -> usize {
         }
     }
     best
+}
+
+/// 1/(1 + e⁻ᶻ), computed in `f64`.
+pub fn sigmoid(z: f32) -> f32 {
+    (1. / (1. + (-f64::from(z)).exp())) as f32
 }
 
 /// Each row's exp(z − max) / Σ exp(z − max): [images, classes] to the same. Sums are `f64`.

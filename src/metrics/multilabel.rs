@@ -1,10 +1,12 @@
 //! Several labels at once, each of which an image may have or not.
 
+use super::bootstrap::{self, Difference, Figures, Interval, log_loss};
 use super::counts::Count;
-use super::{average_precision, mean, mean_defined};
+use super::{average_precision, mean, mean_defined, roc_auc};
 use crate::error::{Error, Result};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One label's figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +22,26 @@ pub struct PerLabel {
     /// Its images.
     pub support: u64,
     /// Average precision of its probability, which knows no threshold; `None` where it has no images.
+    pub average_precision: Option<f64>,
+    /// Area under the ROC curve of its probability; `None` where all images have it or none has.
+    pub roc_auc: Option<f64>,
+}
+
+/// What needs no model: the labels that half of the judged images or more have, always; for log-loss and average precision,
+/// their shares as probabilities.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelBaseline {
+    /// As [`MultiLabel::subset_accuracy`].
+    pub subset_accuracy: f64,
+    /// As [`MultiLabel::hamming_loss`].
+    pub hamming_loss: f64,
+    /// As [`MultiLabel::micro_f1`].
+    pub micro_f1: f64,
+    /// As [`MultiLabel::macro_f1`].
+    pub macro_f1: f64,
+    /// As [`MultiLabel::log_loss`].
+    pub log_loss: f64,
+    /// Mean share of the labels that have images.
     pub average_precision: Option<f64>,
 }
 
@@ -38,6 +60,14 @@ pub struct MultiLabel {
     pub macro_f1: f64,
     /// Mean average precision (mAP) over the labels that have images. (scikit-learn counts the others as 0.)
     pub average_precision: Option<f64>,
+    /// Mean area under the ROC curve over the labels for which it is defined.
+    pub roc_auc: Option<f64>,
+    /// Mean cross-entropy of all decisions in nats, a label for an image.
+    pub log_loss: f64,
+    /// Percentile intervals of the bootstrap by the figure's name: `[low, high]`; see [`super::bootstrap`].
+    pub intervals: BTreeMap<String, Interval>,
+    /// The figures of always saying the same.
+    pub baseline: LabelBaseline,
     /// In the order of the labels.
     pub per_label: Vec<PerLabel>,
 }
@@ -66,34 +96,124 @@ impl MultiLabel {
         if let Some(p) = probabilities.iter().find(|p| !(0.0..=1.0).contains(*p)) {
             return Err(Error::Usage(format!("a probability is {p}")));
         }
-        let mut counts = vec![Count::default(); k];
-        let (mut exact, mut wrong) = (0u64, 0u64);
-        for (own, row) in truth.rows().into_iter().zip(probabilities.rows()) {
-            let before = wrong;
-            for (j, (&own, &p)) in own.iter().zip(row).enumerate() {
-                let given = p >= thresholds[j];
-                counts[j].support += u64::from(own);
-                counts[j].predicted += u64::from(given);
-                counts[j].hits += u64::from(own && given);
-                wrong += u64::from(own != given);
-            }
-            exact += u64::from(before == wrong);
-        }
-        let per_label: Vec<_> = (0..k).map(|j| per_label(&labels[j], counts[j], j, truth, probabilities)).collect();
-        let all = counts.iter().fold(Count::default(), |sum, count| Count {
+        let outcomes = LabelOutcomes::new(truth, probabilities, thresholds);
+        let all: Vec<usize> = (0..n).collect();
+        let sums = outcomes.sums(&all);
+        let per_label: Vec<_> =
+            (0..k).map(|j| per_label(&labels[j], sums.counts[j], j, truth, probabilities)).collect();
+        let present = outcomes.present(&all);
+        Ok(MultiLabel {
+            n,
+            subset_accuracy: sums.exact as f64 / n as f64,
+            hamming_loss: sums.wrong as f64 / (n * k) as f64,
+            micro_f1: sums.micro().f1(),
+            macro_f1: mean(per_label.iter().map(|l| l.f1)),
+            average_precision: mean_defined(per_label.iter().map(|l| l.average_precision)),
+            roc_auc: mean_defined(per_label.iter().map(|l| l.roc_auc)),
+            log_loss: sums.log_loss / n as f64,
+            intervals: bootstrap::intervals(n, |drawn| outcomes.figures(drawn, present)),
+            baseline: baseline(truth),
+            per_label,
+        })
+    }
+}
+
+/// What each image adds to the figures.
+#[derive(Debug, Clone)]
+pub struct LabelOutcomes {
+    own: Array2<bool>,
+    given: Array2<bool>,
+    log_losses: Vec<f64>,
+}
+
+struct Sums {
+    counts: Vec<Count>,
+    exact: u64,
+    wrong: u64,
+    log_loss: f64,
+}
+
+impl Sums {
+    /// Of all decisions taken together.
+    fn micro(&self) -> Count {
+        self.counts.iter().fold(Count::default(), |sum, count| Count {
             support: sum.support + count.support,
             predicted: sum.predicted + count.predicted,
             hits: sum.hits + count.hits,
-        });
-        Ok(MultiLabel {
-            n,
-            subset_accuracy: exact as f64 / n as f64,
-            hamming_loss: wrong as f64 / (n * k) as f64,
-            micro_f1: all.f1(),
-            macro_f1: mean(per_label.iter().map(|l| l.f1)),
-            average_precision: mean_defined(per_label.iter().map(|l| l.average_precision)),
-            per_label,
         })
+    }
+}
+
+impl LabelOutcomes {
+    /// As for [`MultiLabel::new`], whose shapes these have to have.
+    pub fn new(truth: ArrayView2<bool>, probabilities: ArrayView2<f32>, thresholds: &[f32]) -> LabelOutcomes {
+        let given = Array2::from_shape_fn(probabilities.dim(), |(i, j)| probabilities[[i, j]] >= thresholds[j]);
+        let loss = |(&own, &p): (&bool, &f32)| log_loss(if own { p } else { 1. - p });
+        let rows = truth.rows().into_iter().zip(probabilities.rows());
+        let log_losses = rows.map(|(own, row)| mean(own.iter().zip(row).map(loss))).collect();
+        LabelOutcomes { own: truth.to_owned(), given, log_losses }
+    }
+
+    fn sums(&self, drawn: &[usize]) -> Sums {
+        let mut sums = Sums { counts: vec![Count::default(); self.own.ncols()], exact: 0, wrong: 0, log_loss: 0. };
+        for &i in drawn {
+            let before = sums.wrong;
+            for ((count, &own), &given) in sums.counts.iter_mut().zip(self.own.row(i)).zip(self.given.row(i)) {
+                count.support += u64::from(own);
+                count.predicted += u64::from(given);
+                count.hits += u64::from(own && given);
+                sums.wrong += u64::from(own != given);
+            }
+            sums.exact += u64::from(before == sums.wrong);
+            sums.log_loss += self.log_losses[i];
+        }
+        sums
+    }
+
+    /// Labels that some of these images have, or are given.
+    fn present(&self, drawn: &[usize]) -> usize {
+        self.sums(drawn).counts.iter().filter(|count| !count.is_absent()).count()
+    }
+
+    /// A label that the images have and these lack is left out of macro-F1: that it was not drawn is no mistake.
+    fn figures(&self, drawn: &[usize], present: usize) -> Figures {
+        let (sums, n, k) = (self.sums(drawn), drawn.len() as f64, self.own.ncols());
+        let missing = present - sums.counts.iter().filter(|count| !count.is_absent()).count();
+        let f1: f64 = sums.counts.iter().map(|count| count.f1()).sum();
+        vec![
+            ("subset_accuracy", sums.exact as f64 / n),
+            ("hamming_loss", sums.wrong as f64 / (n * k as f64)),
+            ("micro_f1", sums.micro().f1()),
+            ("macro_f1", super::ratio(f1, (k - missing) as f64)),
+            ("log_loss", sums.log_loss / n),
+        ]
+    }
+
+    /// The figures of `self` less those of `other`, which has to judge the same images in the same order; `None` where it does
+    /// not.
+    pub fn less(&self, other: &LabelOutcomes) -> Option<BTreeMap<String, Difference>> {
+        let all: Vec<usize> = (0..self.own.nrows()).collect();
+        let (own, its) = (self.present(&all), other.present(&all));
+        let judge = |drawn: &[usize]| self.figures(drawn, own);
+        let judge_other = |drawn: &[usize]| other.figures(drawn, its);
+        (!all.is_empty() && self.own == other.own).then(|| bootstrap::differences(all.len(), judge, judge_other))
+    }
+}
+
+fn baseline(truth: ArrayView2<bool>) -> LabelBaseline {
+    let n = truth.nrows() as f64;
+    let shares: Vec<f32> =
+        truth.columns().into_iter().map(|c| (c.iter().filter(|&&own| own).count() as f64 / n) as f32).collect();
+    let probabilities = Array2::from_shape_fn(truth.dim(), |(_, j)| shares[j]);
+    let outcomes = LabelOutcomes::new(truth, probabilities.view(), &vec![0.5; shares.len()]);
+    let sums = outcomes.sums(&(0..truth.nrows()).collect::<Vec<_>>());
+    LabelBaseline {
+        subset_accuracy: sums.exact as f64 / n,
+        hamming_loss: sums.wrong as f64 / truth.len() as f64,
+        micro_f1: sums.micro().f1(),
+        macro_f1: mean(sums.counts.iter().map(|count| count.f1())),
+        log_loss: sums.log_loss / n,
+        average_precision: mean_defined(shares.iter().map(|&share| (share > 0.).then_some(share.into()))),
     }
 }
 
@@ -106,5 +226,6 @@ fn per_label(name: &str, count: Count, j: usize, truth: ArrayView2<bool>, probab
         f1: count.f1(),
         support: count.support,
         average_precision: average_precision(&own, &scores),
+        roc_auc: roc_auc(&own, &scores),
     }
 }

@@ -1,9 +1,11 @@
 //! Numbers predicted from images: one or more targets.
 
+use super::bootstrap::{self, Difference, Figures, Interval};
 use super::mean;
 use crate::error::{Error, Result};
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One target's figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +17,21 @@ pub struct PerTarget {
     /// The mean absolute error, in the target's unit.
     pub mae: f64,
     /// The root of the mean squared error, in the target's unit.
+    pub rmse: f64,
+    /// Percentile intervals of the bootstrap by the figure's name; see [`super::bootstrap`].
+    pub intervals: BTreeMap<String, Interval>,
+    /// What always the mean of the judged values would reach.
+    pub baseline: ValueBaseline,
+}
+
+/// Figures of always saying the mean.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ValueBaseline {
+    /// As [`Regression::r2`]: 0 where values differ.
+    pub r2: f64,
+    /// As [`Regression::mae`].
+    pub mae: f64,
+    /// As [`Regression::rmse`].
     pub rmse: f64,
 }
 
@@ -29,6 +46,10 @@ pub struct Regression {
     pub mae: f64,
     /// Mean of the targets' roots (`root_mean_squared_error`).
     pub rmse: f64,
+    /// Percentile intervals of the bootstrap by the figure's name; see [`super::bootstrap`].
+    pub intervals: BTreeMap<String, Interval>,
+    /// What always the targets' means would reach.
+    pub baseline: ValueBaseline,
     /// In the order of the targets.
     pub per_target: Vec<PerTarget>,
 }
@@ -50,27 +71,81 @@ impl Regression {
         if !truth.iter().chain(&predicted).all(|value| value.is_finite()) {
             return Err(Error::Usage("a value to judge by, or a predicted one, is not finite".into()));
         }
-        let columns = targets.iter().zip(truth.columns()).zip(predicted.columns());
-        let per_target: Vec<_> = columns.map(|((name, y), p)| per_target(name, y, p)).collect();
+        let all: Vec<usize> = (0..truth.nrows()).collect();
+        let outcomes = ValueOutcomes::new(truth, predicted);
+        let centres = truth.mapv(f64::from).mean_axis(ndarray::Axis(0)).unwrap_or_default();
+        let same = ValueOutcomes {
+            predicted: centres.broadcast(truth.dim()).expect("one a target").to_owned(),
+            ..outcomes.clone()
+        };
+        let baseline = |targets: &[usize]| {
+            let [r2, mae, rmse] = same.values(&all, targets);
+            ValueBaseline { r2, mae, rmse }
+        };
+        let per_target = |(place, name): (usize, &String)| {
+            let [r2, mae, rmse] = outcomes.values(&all, &[place]);
+            let intervals = bootstrap::intervals(all.len(), |drawn| outcomes.figures(drawn, &[place]));
+            PerTarget { target: name.clone(), r2, mae, rmse, intervals, baseline: baseline(&[place]) }
+        };
+        let every: Vec<usize> = (0..targets.len()).collect();
+        let [r2, mae, rmse] = outcomes.values(&all, &every);
         Ok(Regression {
             n: truth.nrows(),
-            r2: mean(per_target.iter().map(|t| t.r2)),
-            mae: mean(per_target.iter().map(|t| t.mae)),
-            rmse: mean(per_target.iter().map(|t| t.rmse)),
-            per_target,
+            r2,
+            mae,
+            rmse,
+            intervals: bootstrap::intervals(all.len(), |drawn| outcomes.figures(drawn, &every)),
+            baseline: baseline(&every),
+            per_target: targets.iter().enumerate().map(per_target).collect(),
         })
     }
 }
 
-fn per_target(name: &str, truth: ArrayView1<f32>, predicted: ArrayView1<f32>) -> PerTarget {
-    let centre = mean(truth.iter().map(|&y| y.into()));
-    let errors: Vec<f64> = truth.iter().zip(predicted).map(|(&y, &p)| f64::from(y) - f64::from(p)).collect();
-    let squares: f64 = errors.iter().map(|e| e * e).sum();
-    let spread: f64 = truth.iter().map(|&y| (f64::from(y) - centre).powi(2)).sum();
-    let r2 = match (spread > 0., squares > 0.) {
-        (true, _) => 1. - squares / spread,
-        (false, wrong) => f64::from(u8::from(!wrong)),
-    };
-    let rmse = (squares / errors.len() as f64).sqrt();
-    PerTarget { target: name.into(), r2, mae: mean(errors.iter().map(|e| e.abs())), rmse }
+/// What each image has, and is predicted to have: `[images, targets]` both.
+#[derive(Debug, Clone)]
+pub struct ValueOutcomes {
+    truth: Array2<f64>,
+    predicted: Array2<f64>,
+}
+
+impl ValueOutcomes {
+    /// Of one shape, all of them finite.
+    pub fn new(truth: ArrayView2<f32>, predicted: ArrayView2<f32>) -> ValueOutcomes {
+        ValueOutcomes { truth: truth.mapv(f64::from), predicted: predicted.mapv(f64::from) }
+    }
+
+    /// R², the mean absolute error and the root of the mean squared one of the images at these places, means over `targets`.
+    fn values(&self, drawn: &[usize], targets: &[usize]) -> [f64; 3] {
+        let of = |&target: &usize| {
+            let (truth, predicted) = (self.truth.column(target), self.predicted.column(target));
+            let centre = mean(drawn.iter().map(|&i| truth[i]));
+            let (mut absolute, mut squares, mut spread) = (0., 0., 0.);
+            for &i in drawn {
+                let error = truth[i] - predicted[i];
+                absolute += error.abs();
+                squares += error * error;
+                spread += (truth[i] - centre).powi(2);
+            }
+            let r2 = match (spread > 0., squares > 0.) {
+                (true, _) => 1. - squares / spread,
+                (false, wrong) => f64::from(u8::from(!wrong)),
+            };
+            [r2, absolute / drawn.len() as f64, (squares / drawn.len() as f64).sqrt()]
+        };
+        let found: Vec<[f64; 3]> = targets.iter().map(of).collect();
+        [0, 1, 2].map(|figure| mean(found.iter().map(|target| target[figure])))
+    }
+
+    fn figures(&self, drawn: &[usize], targets: &[usize]) -> Figures {
+        ["r2", "mae", "rmse"].into_iter().zip(self.values(drawn, targets)).collect()
+    }
+
+    /// The figures of `self` less those of `other`, which has to judge the same images in the same order; `None` where it does
+    /// not.
+    pub fn less(&self, other: &ValueOutcomes) -> Option<BTreeMap<String, Difference>> {
+        let (images, every) = (self.truth.nrows(), (0..self.truth.ncols()).collect::<Vec<_>>());
+        let judge = |drawn: &[usize]| self.figures(drawn, &every);
+        let judge_other = |drawn: &[usize]| other.figures(drawn, &every);
+        (images > 0 && self.truth == other.truth).then(|| bootstrap::differences(images, judge, judge_other))
+    }
 }

@@ -142,6 +142,17 @@ fn on_rows(node: &NodeProto) -> NodeProto {
     node
 }
 
+/// Makes sigmoids of the softmaxes behind the head that [`attach`] gave a model: of several labels none excludes another.
+pub fn to_sigmoids(model: &mut Model) {
+    let nodes = model.proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
+    for node in
+        nodes.rev().take_while(|node| !node.is("Gemm")).filter(|node| node.is("Softmax") || node.is("LogSoftmax"))
+    {
+        node.op_type = Some("Sigmoid".into());
+        node.attribute.clear();
+    }
+}
+
 /// The type that the last of these nodes gives.
 fn made_type(cut: &Cut, chain: &[NodeProto]) -> i32 {
     let cast = chain.iter().rev().find(|n| n.is("Cast"));

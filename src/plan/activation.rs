@@ -2,7 +2,7 @@
 
 use crate::metrics::softmax;
 use crate::onnx::cut::Cut;
-use crate::onnx::schema::GraphProto;
+use crate::onnx::schema::{GraphProto, NodeProto};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -23,13 +23,17 @@ pub enum Activation {
 impl Activation {
     /// What the nodes that are kept behind the head do.
     pub fn of(graph: &GraphProto, cut: &Cut) -> Activation {
-        let known = |&place: &usize| match graph.node[place].computes() {
+        cut.tail.iter().filter_map(|&place| Activation::by(&graph.node[place])).next_back().unwrap_or(Activation::None)
+    }
+
+    /// What a node does, where it is an activation.
+    pub(super) fn by(node: &NodeProto) -> Option<Activation> {
+        match node.computes() {
             "Softmax" => Some(Activation::Softmax),
             "LogSoftmax" => Some(Activation::LogSoftmax),
             "Sigmoid" => Some(Activation::Sigmoid),
             _ => None,
-        };
-        cut.tail.iter().filter_map(known).next_back().unwrap_or(Activation::None)
+        }
     }
 
     /// The output for these logits, `[images, classes]` both.

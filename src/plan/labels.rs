@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use std::path::Path;
 use std::str::Chars;
 
-/// The class names in the order of the output, and where they are from; `None` where nothing tells them.
+/// The names of the classes, labels or targets in the order of the output, and where they are from; `None` where nothing tells them.
 ///
 /// Looked for in the metadata (`adapt.contract`, Ultralytics' `names`), in `config.json` and in `labels.txt` beside the
 /// file.
@@ -23,8 +23,8 @@ pub fn find(model: &Model) -> Result<Option<(Vec<String>, String)>> {
         if json["task"] == "features" {
             return Ok(None);
         }
-        let names =
-            json["classes"].as_array().map(|list| list.iter().map(|v| v.as_str().map(str::to_string)).collect());
+        let list = json["classes"].as_array().or(json["targets"].as_array());
+        let names = list.map(|list| list.iter().map(|v| v.as_str().map(str::to_string)).collect());
         if let Some(Some(names)) = names {
             return Ok(Some((names, "adapt.contract".into())));
         }

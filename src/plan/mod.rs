@@ -14,7 +14,7 @@ mod settled;
 mod size;
 mod trained;
 
-use crate::data::{Preprocessing, Spec};
+use crate::data::{Preprocessing, Spec, Task};
 use crate::engine::{Backend, Cache, Extractor};
 use crate::error::{Error, Result};
 use crate::onnx::cut::{Classifier, Cut};
@@ -88,6 +88,9 @@ pub struct Plan {
     pub taps: Vec<Tap>,
     /// Features an image.
     pub features: usize,
+    /// What the labels are, where they are no classes.
+    #[serde(skip_serializing_if = "Task::is_multiclass")]
+    pub task: Task,
     /// What is trained.
     pub train: String,
     /// The kind of head.
@@ -176,6 +179,7 @@ impl Plan {
             pooling,
             taps: Vec::new(),
             features,
+            task: Task::Multiclass,
             train: "head".into(),
             head: "softmax regression".into(),
             engine: EngineInfo { name: engine.name(), version: engine.version().into() },
@@ -190,6 +194,20 @@ impl Plan {
 }
 
 impl Plan {
+    /// Plans for labels that are no classes: of several none excludes another, and numbers have no activation.
+    pub fn suit(&mut self, task: Task, model: &Model) {
+        let before = Activation::of(model.graph(), &self.surgery);
+        self.task = task;
+        if task == Task::Regression {
+            self.surgery.tail.retain(|&node| Activation::by(&model.graph().node[node]).is_none());
+        }
+        match (task, before) {
+            (Task::Multiclass, _) | (_, Activation::None) | (Task::Multilabel, Activation::Sigmoid) => {}
+            (Task::Multilabel, _) => self.notes.push("behind the new head a sigmoid takes the softmax's place".into()),
+            (Task::Regression, _) => self.notes.push("behind the new head there is no activation any more".into()),
+        }
+    }
+
     /// What gives the features of `model`, which is as the plan left it; with those of earlier runs, where there is a cache.
     pub fn cached(&self, mut extractor: Extractor, model: &Model, cache: Option<&Cache>) -> Extractor {
         let shelf = cache.map(|cache| {

@@ -2,10 +2,10 @@
 
 use super::activation::Activation;
 use super::{available_threads, extra, labels, preprocessing, settled};
-use crate::data::Spec;
+use crate::data::{Spec, Task};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
-use crate::metrics::softmax;
+use crate::metrics::{sigmoid, softmax};
 use crate::onnx::cut::Classifier;
 use crate::onnx::normalize::halves;
 use crate::onnx::{Model, metadata};
@@ -33,9 +33,13 @@ pub struct Trained {
     pub output: String,
     /// What that output means.
     pub activation: Activation,
-    /// Class names in the order of the output, where anything tells them.
+    /// Names of the classes, labels or targets in the order of the output, where anything tells them.
     pub classes: Option<Vec<String>>,
-    /// `adapt` trained it, to choose one class: its classes exclude each other, whatever the activation.
+    /// What it was trained for.
+    pub task: Task,
+    /// The probability from which on each label is given; none where it gives no labels.
+    pub thresholds: Vec<f32>,
+    /// `adapt` trained it: if for one class, its classes exclude each other, whatever the activation.
     ours: bool,
     /// The least probability of an answer that is to be taken, where it was asked for.
     pub threshold: Option<f32>,
@@ -65,7 +69,13 @@ impl Trained {
         let found = settled::find(&mut known, contract["output"].as_str(), None).map_err(bad)?.0;
         let stated = serde_json::from_value(contract["activation"].clone()).ok();
         let activation = stated.unwrap_or_else(|| Activation::of(known.graph(), &found));
-        let ours = contract["classes"].is_array();
+        let ours = contract["classes"].is_array() || contract["targets"].is_array();
+        let task = serde_json::from_value(contract["task"].clone()).unwrap_or_default();
+        let count = if task == Task::Multilabel { classes.as_ref().map_or(0, Vec::len) } else { 0 };
+        let thresholds: Vec<f32> = serde_json::from_value(contract["thresholds"].clone()).unwrap_or_default();
+        if count > 0 && thresholds.len() != count {
+            return Err(bad(format!("metadata adapt.contract has {} thresholds for {count} labels", thresholds.len())));
+        }
         let threshold = contract["abstain"]["threshold"].as_f64().map(|threshold| threshold as f32);
         let baked = preprocessing::is_baked(&model);
         let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();
@@ -83,6 +93,8 @@ impl Trained {
             preprocessing,
             activation,
             classes,
+            task,
+            thresholds,
             ours,
             threshold,
             baked,
@@ -101,9 +113,14 @@ impl Trained {
         Err(Error::Usage(format!("{path}: no label can be told: its output '{output}' holds {holds}; {instead}")))
     }
 
-    /// A probability for each class from the model's output, `[images, classes]` both; the same as training's for a model
-    /// that `adapt` wrote. Those of another's sigmoid need not sum to 1.
+    /// A probability for each class or label from the model's output, `[images, classes]` both, or the targets' values; the
+    /// same as training's for a model that `adapt` wrote. Those of labels, and of another's sigmoid, need not sum to 1.
     pub fn probabilities(&self, output: ArrayView2<f32>) -> Array2<f32> {
+        match (self.task, self.activation) {
+            (Task::Multiclass, _) => {}
+            (Task::Multilabel, Activation::None) => return output.mapv(sigmoid),
+            _ => return output.to_owned(),
+        }
         if self.ours && self.activation == Activation::Sigmoid {
             let logit = |p: f32| f64::from(p).clamp(1e-30, 1.0 - f64::EPSILON);
             return softmax(output.mapv(|p| (logit(p) / (1.0 - logit(p))).ln() as f32).view());

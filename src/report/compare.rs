@@ -1,11 +1,11 @@
 //! Runs side by side, on the images that all of them were tested on.
 
 use super::recorded::Recorded;
-use crate::data::Split;
+use crate::data::{Split, Task};
 use crate::error::{Error, Result};
 use crate::metrics::bootstrap::{Difference, Outcomes};
-use crate::metrics::{Classification, softmax};
-use ndarray::Array2;
+use crate::metrics::{Classification, Figures, LabelOutcomes, MultiLabel, Regression, ValueOutcomes, sigmoid, softmax};
+use ndarray::{Array2, Axis};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,7 +38,7 @@ pub struct Side {
     /// The run's wall time in seconds.
     pub seconds: Option<f64>,
     /// On the images that all runs have.
-    pub figures: Classification,
+    pub figures: Figures,
 }
 
 /// A run against another.
@@ -78,31 +78,74 @@ pub fn compare(runs: &[Recorded]) -> Result<Compared> {
         return Err(Error::Usage(what));
     }
     let labels: Vec<usize> = shared.iter().filter_map(|(_, label)| first.class(label)).collect();
-    let mut probabilities = Vec::new();
+    let truths = first.truths.select(Axis(0), &shared.iter().map(|image| places[0][image]).collect::<Vec<_>>());
+    let (mut sides, mut outcomes) = (Vec::new(), Vec::new());
     for ((run, columns), places) in runs.iter().zip(&columns).zip(&places) {
         let logits = &scores(run)?.logits;
         let rows =
             Array2::from_shape_fn((shared.len(), columns.len()), |(i, j)| logits[[places[&shared[i]], columns[j]]]);
-        probabilities.push(softmax(rows.view()));
+        let thresholds: Vec<f32> = columns.iter().filter_map(|&j| run.thresholds.get(j).copied()).collect();
+        let (figures, outcome) = judge(first, &rows, &labels, &truths, &thresholds)?;
+        sides.push(side(run, places.len(), figures));
+        outcomes.push(outcome);
     }
-    let sides = runs.iter().zip(&probabilities).zip(&places).map(|((run, p), places)| {
-        let figures = Classification::from_probabilities(&labels, p.view(), &first.classes)?;
-        Ok(side(run, places.len(), figures))
-    });
-    let outcomes: Vec<Outcomes> = probabilities.iter().map(|p| Outcomes::new(&labels, p.view())).collect();
     let differences = runs.iter().zip(&outcomes).skip(1).filter_map(|(run, own)| {
         let figures = own.less(&outcomes[0])?;
         Some(Against { run: name(run), against: name(first), figures })
     });
-    let (differences, runs) = (differences.collect(), sides.collect::<Result<_>>()?);
-    Ok(Compared { split, images: shared.len(), runs, differences })
+    Ok(Compared { split, images: shared.len(), differences: differences.collect(), runs: sides })
+}
+
+/// What each image adds to a run's figures.
+enum Outcome {
+    Classes(Outcomes),
+    Labels(LabelOutcomes),
+    Values(ValueOutcomes),
+}
+
+impl Outcome {
+    fn less(&self, other: &Outcome) -> Option<BTreeMap<String, Difference>> {
+        match (self, other) {
+            (Outcome::Classes(own), Outcome::Classes(other)) => own.less(other),
+            (Outcome::Labels(own), Outcome::Labels(other)) => own.less(other),
+            (Outcome::Values(own), Outcome::Values(other)) => own.less(other),
+            _ => None,
+        }
+    }
+}
+
+/// A run's figures by its scores for the shared images, in the order of the first one's names.
+fn judge(
+    first: &Recorded,
+    scores: &Array2<f32>,
+    labels: &[usize],
+    truths: &Array2<f32>,
+    thresholds: &[f32],
+) -> Result<(Figures, Outcome)> {
+    let names = &first.classes;
+    Ok(match first.task {
+        Task::Multiclass => {
+            let p = softmax(scores.view());
+            let figures = Classification::from_probabilities(labels, p.view(), names)?;
+            (figures.into(), Outcome::Classes(Outcomes::new(labels, p.view())))
+        }
+        Task::Multilabel => {
+            let (p, own) = (scores.mapv(sigmoid), truths.mapv(|value| value > 0.5));
+            let figures = MultiLabel::new(own.view(), p.view(), names, thresholds)?;
+            (Figures::Labels(figures), Outcome::Labels(LabelOutcomes::new(own.view(), p.view(), thresholds)))
+        }
+        Task::Regression => {
+            let figures = Regression::new(truths.view(), scores.view(), names)?;
+            (Figures::Values(figures), Outcome::Values(ValueOutcomes::new(truths.view(), scores.view())))
+        }
+    })
 }
 
 fn name(run: &Recorded) -> String {
     run.folder.display().to_string()
 }
 
-fn side(run: &Recorded, own_images: usize, figures: Classification) -> Side {
+fn side(run: &Recorded, own_images: usize, figures: Figures) -> Side {
     let text = |place: &str| run.run.pointer(place).and_then(|v| v.as_str()).unwrap_or("?").to_string();
     Side {
         run: name(run),
@@ -124,6 +167,9 @@ fn places(run: &Recorded, split: Split) -> HashMap<(&str, &str), usize> {
 /// Where the first run's classes are in the other's scores.
 fn columns(first: &Recorded, run: &Recorded) -> Result<Vec<usize>> {
     scores(run)?;
+    if first.task != run.task {
+        return Err(Error::Usage(format!("{} and {} were trained for other kinds of labels", name(first), name(run))));
+    }
     let found: Option<Vec<usize>> = first.classes.iter().map(|class| run.class(class)).collect();
     found.filter(|_| first.classes.len() == run.classes.len()).ok_or_else(|| {
         let strangers = |a: &Recorded, b: &Recorded| a.classes.iter().find(|class| b.class(class).is_none()).cloned();

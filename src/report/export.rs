@@ -2,9 +2,9 @@
 
 use super::InputInfo;
 use super::bake::bake;
-use crate::data::{Color, Preprocessing};
+use crate::data::{Color, Preprocessing, Task};
 use crate::error::{Error, Result};
-use crate::metrics::Classification;
+use crate::metrics::Figures;
 use crate::onnx::cut::Cut;
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ModelProto, TensorProto, data_type};
@@ -50,7 +50,10 @@ impl Adapted {
         };
         let weight = flat(head.weight.iter().copied().collect());
         let bias = flat(head.bias.to_vec());
-        let adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
+        let mut adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
+        if plan.task == Task::Multilabel {
+            surgery::to_sigmoids(&mut adapted);
+        }
         unchanged(model, &plan.cut, &adapted, |_| false)?;
         let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
         let head = LinearHead {
@@ -58,7 +61,10 @@ impl Adapted {
             bias: Array1::from_vec(bias),
         };
         let output = adapted.graph().output[0].name().to_string();
-        let activation = Activation::of(model.graph(), &plan.surgery);
+        let activation = match Activation::of(model.graph(), &plan.surgery) {
+            Activation::Softmax | Activation::LogSoftmax if plan.task == Task::Multilabel => Activation::Sigmoid,
+            other => other,
+        };
         // Surgery appends it.
         let gemm = adapted.graph().node.iter().rev().find(|node| node.is("Gemm")).cloned().unwrap_or_default();
         let [_, weight, bias] = gemm.input.try_into().unwrap_or_default();
@@ -102,6 +108,11 @@ impl Adapted {
         amend(&mut self.model, |contract| contract["abstain"] = json!(abstention));
     }
 
+    /// Writes into the metadata from which probability on each label is given, once the model is described.
+    pub fn give_from(&mut self, thresholds: &[f32]) {
+        amend(&mut self.model, |contract| contract["thresholds"] = json!(thresholds));
+    }
+
     /// An initializer's values.
     pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
         tensor::floats(self.model.graph().initializer.iter().find(|tensor| tensor.name() == name)?)
@@ -113,25 +124,31 @@ impl Adapted {
     }
 
     /// Writes into the metadata what a user of the model needs: `adapt.contract`, and the keys of other readers.
-    pub fn describe(&mut self, plan: &Plan, classes: &[String], metrics: &BTreeMap<String, Classification>) {
-        let figures = |m: &Classification| json!({ "images": m.n, "accuracy": m.accuracy, "macro_f1": m.macro_f1, "log_loss": m.log_loss });
-        let contract = json!({
+    pub fn describe(&mut self, plan: &Plan, classes: &[String], metrics: &BTreeMap<String, Figures>) {
+        let mut contract = json!({
             "schema": 1,
             "classes": classes,
             "preprocessing": plan.preprocessing.to_json(),
             "input": InputInfo::from(&plan.input),
             "output": self.output,
             "activation": self.activation,
-            "task": "classify",
-            "metrics": metrics.iter().map(|(k, v)| (k.clone(), figures(v))).collect::<BTreeMap<_, _>>(),
+            "task": if plan.task.is_multiclass() { json!("classify") } else { json!(plan.task) },
+            "metrics": metrics.iter().map(|(k, v)| (k.clone(), v.summary())).collect::<BTreeMap<_, _>>(),
             "source": { "sha256": self.model.sha256 },
             "version": env!("CARGO_PKG_VERSION"),
         });
+        if let Some(contract) = contract.as_object_mut().filter(|_| plan.task == Task::Regression) {
+            let targets = contract.shift_remove("classes").unwrap_or_default();
+            contract.insert("targets".into(), targets);
+        }
         let proto = &mut self.model.proto;
         // Windows ML's keys told the original's preprocessing: the contract has its own.
         proto.metadata_props.retain(|entry| !entry.key().starts_with("Image."));
         metadata::set(proto, "adapt.contract", contract.to_string());
-        metadata::set(proto, "names", python_dict(classes));
+        match plan.task {
+            Task::Regression => metadata::remove(proto, "names"),
+            _ => metadata::set(proto, "names", python_dict(classes)),
+        }
         ultralytics(proto, plan);
     }
 }
@@ -146,13 +163,17 @@ fn amend(model: &mut Model, change: impl FnOnce(&mut serde_json::Value)) {
 
 const KEYS: [&str; 4] = ["imgsz", "task", "stride", "channels"];
 
-/// Ultralytics' readers scale to 0-1 and no more: the keys by which they accept a model are set only where that is
+/// Ultralytics' readers scale to 0-1 and no more, and take one class for the answer: the keys by which they accept a model are set only where that is
 /// right, and removed where the original had them.
 fn ultralytics(proto: &mut ModelProto, plan: &Plan) {
     let (height, width) = plan.preprocessing.size();
     let values = [format!("[{height}, {width}]"), "classify".into(), "1".into(), plan.input.channels.to_string()];
     for (key, value) in KEYS.into_iter().zip(values) {
-        if plain(&plan.preprocessing) { metadata::set(proto, key, value) } else { metadata::remove(proto, key) }
+        if plan.task.is_multiclass() && plain(&plan.preprocessing) {
+            metadata::set(proto, key, value)
+        } else {
+            metadata::remove(proto, key)
+        }
     }
 }
 

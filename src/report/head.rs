@@ -1,12 +1,62 @@
 //! What `run.json` tells of a head.
 
+use crate::data::Task;
 use crate::error::Result;
-use crate::metrics::Classification;
 use crate::metrics::calibration::{expected_calibration_error, reliability};
-use crate::train::heads::{Abstention, Chosen, Compared, Curve};
-use ndarray::Axis;
+use crate::metrics::{Classification, Figures, MultiLabel, Regression};
+use crate::train::heads::{Abstention, Chosen, Compared, Curve, Several, Tried};
+use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// What is told of a head, by what it was trained for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum AnyHead {
+    /// Classes.
+    Classes(Box<HeadInfo>),
+    /// Several labels, or numbers.
+    Several(SeveralInfo),
+}
+
+/// A head for several labels or numbers, and how it was chosen.
+#[derive(Debug, Clone, Serialize)]
+pub struct SeveralInfo {
+    /// Folds of the cross-validation; 0 where each image was left out by itself.
+    pub folds: usize,
+    /// How often the images were dealt into folds.
+    pub repeats: usize,
+    /// What was compared, by growing depth.
+    pub compared: Vec<Tried>,
+    /// The place of the chosen one.
+    pub chosen: usize,
+    /// Its figures on images that it did not learn from; those of labels flatter a little, since thresholds were chosen by them.
+    pub cross_validation: serde_json::Value,
+}
+
+impl SeveralInfo {
+    /// Of a head that learnt from `truths` `[images, labels or targets]` of these names.
+    ///
+    /// # Errors
+    /// Those of [`MultiLabel::new`] and [`Regression::new`].
+    pub fn new(chosen: &Several, truths: ArrayView2<f32>, names: &[String]) -> Result<SeveralInfo> {
+        let told = chosen.out_of_fold.view();
+        let figures = match chosen.task {
+            Task::Regression => Figures::Values(Regression::new(truths, told, names)?),
+            _ => {
+                let own = truths.mapv(|value| value > 0.5);
+                Figures::Labels(MultiLabel::new(own.view(), told, names, &chosen.thresholds)?)
+            }
+        };
+        Ok(SeveralInfo {
+            folds: chosen.folds,
+            repeats: chosen.repeats,
+            compared: chosen.compared.clone(),
+            chosen: chosen.place,
+            cross_validation: figures.summary(),
+        })
+    }
+}
 
 /// The head and the cross-validation that chose it.
 #[derive(Debug, Clone, Serialize)]

@@ -10,15 +10,15 @@ pub mod html;
 pub mod out;
 pub mod recorded;
 
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, TargetRange};
 use crate::error::{Error, Result};
-use crate::metrics::Classification;
+use crate::metrics::Figures;
 use crate::plan::{Input, Plan};
 use crate::train::tune::{Epoch, Settings, Tuned};
 pub use crate::verify::Baked;
 use crate::verify::Parity;
 pub use export::Adapted;
-pub use head::HeadInfo;
+pub use head::{AnyHead, HeadInfo, SeveralInfo};
 pub use out::OutDir;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -38,14 +38,17 @@ pub struct Run {
     pub plan: Plan,
     /// How the head came about, or what it was before the network was trained with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub head: Option<HeadInfo>,
+    pub head: Option<AnyHead>,
+    /// The probability from which on the model gives each label.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<f32>,
     /// How the network was trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingInfo>,
     /// The images.
     pub data: DataInfo,
     /// By split: `val`, `test`.
-    pub metrics: BTreeMap<String, Classification>,
+    pub metrics: BTreeMap<String, Figures>,
     /// The proof.
     pub parity: Parity,
     /// That of the model which takes bytes: how far its probabilities are from those of the one with our preprocessing.
@@ -135,10 +138,16 @@ impl TrainingInfo {
 pub struct DataInfo {
     /// The folder.
     pub path: String,
-    /// Class names in the order of the output.
+    /// Names of the classes, labels or targets in the order of the output.
     pub classes: Vec<String>,
-    /// Images by split and class.
+    /// Images by split and class or label; for targets all.
     pub counts: BTreeMap<String, Vec<usize>>,
+    /// Images by split, where they have no classes that would tell.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, usize>,
+    /// The targets' values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetRange>,
     /// What was left out, and why.
     pub skipped: Vec<crate::data::Skipped>,
     /// What else was noticed.
@@ -152,6 +161,8 @@ impl From<&Dataset> for DataInfo {
             path: data.source.place().display().to_string(),
             classes: data.classes.clone(),
             counts: counts.into_iter().filter(|(_, counts)| counts.iter().any(|&n| n > 0)).collect(),
+            images: data.images(),
+            targets: data.ranges(),
             skipped: data.skipped.clone(),
             notes: data.notes.clone(),
         }

@@ -3,11 +3,12 @@
 use super::folder::{Parents, beside, clear, occupied, occupy, replaceable};
 use super::html::REPORT;
 use super::recorded::SCORES;
-use super::{Adapted, Run, csv, json};
+use super::{Adapted, Run, json};
+use crate::data::Task;
 use crate::error::{Error, Result, printable};
 use crate::onnx::{Model, weights};
 use crate::plan::Plan;
-use crate::train::{Prediction, tune};
+use crate::train::tune;
 use crate::verify::golden;
 use std::fs::{self, File};
 use std::io;
@@ -183,7 +184,11 @@ impl OutDir {
         let label2id: serde_json::Map<_, _> = numbered().map(|(i, c)| (c.clone(), i.into())).collect();
         let config = serde_json::json!({
             "num_labels": classes.len(), "id2label": id2label, "label2id": label2id,
-            "problem_type": "single_label_classification",
+            "problem_type": match plan.task {
+                Task::Multiclass => "single_label_classification",
+                Task::Multilabel => "multi_label_classification",
+                Task::Regression => "regression",
+            },
             "num_channels": plan.input.channels, "image_size": [plan.input.height, plan.input.width],
         });
         self.write("config.json", json(&config)?.as_bytes())
@@ -195,9 +200,9 @@ impl OutDir {
         model.save(&self.path("model.onnx"))
     }
 
-    /// Writes predictions and figures.
-    pub fn write_results(&self, run: &Run, predictions: &[Prediction]) -> Result<()> {
-        self.write("predictions.csv", &csv(predictions)?)?;
+    /// Writes predictions, which are CSV, and figures.
+    pub fn write_results(&self, run: &Run, predictions: &[u8]) -> Result<()> {
+        self.write("predictions.csv", predictions)?;
         self.write("metrics.json", json(&run.metrics)?.as_bytes())?;
         self.write("run.json", json(run)?.as_bytes())
     }

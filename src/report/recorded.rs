@@ -1,7 +1,7 @@
 //! A run as its folder tells it: what `report.html` and comparisons are made of.
 
 use super::OutDir;
-use crate::data::Split;
+use crate::data::{Split, Task};
 use crate::error::{Error, Result};
 use crate::train::{Features, Prediction};
 use crate::verify::golden;
@@ -30,10 +30,16 @@ pub struct Recorded {
     pub folder: PathBuf,
     /// `run.json`, of this version or an earlier one.
     pub run: Value,
-    /// Class names in the order of the output.
+    /// What the labels are.
+    pub task: Task,
+    /// Names of the classes, labels or targets in the order of the output.
     pub classes: Vec<String>,
     /// The images that were held out: the rows of `predictions.csv` that did not train.
     pub held_out: Vec<Prediction>,
+    /// What these have, where they have no classes: `[images, labels or targets]`.
+    pub truths: Array2<f32>,
+    /// From which probability on labels are given; none without labels.
+    pub thresholds: Vec<f32>,
     /// What the head gives for these, where the run has stored it.
     pub scores: Option<Scores>,
     places: HashMap<String, usize>,
@@ -75,17 +81,31 @@ impl Recorded {
         let classes = classes.ok_or_else(|| Error::data(&path, "damaged: it has no list of classes"))?;
         let path = folder.join("predictions.csv");
         let text = bytes(&path, LARGEST_LIST)?.ok_or_else(|| Error::data(&path, "is missing"))?;
-        let rows = csv::Reader::from_reader(&text[..]).into_deserialize();
-        let rows = rows.map(|row| row.map_err(|e| Error::data(&path, format!("damaged: {e}"))));
+        let task: Task = serde_json::from_value(run["plan"]["task"].clone()).unwrap_or_default();
+        let rows = predictions(&text, task);
+        let rows = rows.into_iter().map(|row| row.map_err(|e| Error::data(&path, format!("damaged: {e}"))));
         let rows = rows.filter(|row: &Result<Prediction>| !row.as_ref().is_ok_and(|row| row.split == Split::Train));
         let held_out: Vec<Prediction> = rows.collect::<Result<_>>()?;
         let places: HashMap<_, _> = classes.iter().cloned().zip(0..).collect();
-        let known = |row: &Prediction| places.contains_key(&row.label) && places.contains_key(&row.predicted);
+        let (mut truths, mut thresholds) = (Vec::new(), Vec::new());
+        if !task.is_multiclass() {
+            thresholds = serde_json::from_value(run["thresholds"].clone()).unwrap_or_default();
+            thresholds.resize(if task.is_multilabel() { classes.len() } else { 0 }, 0.5);
+        }
+        let mut known = |row: &Prediction| match task.truth(&row.label, &classes) {
+            Some(truth) => {
+                truths.extend(truth);
+                true
+            }
+            None => places.contains_key(&row.label) && places.contains_key(&row.predicted),
+        };
         if let Some(row) = held_out.iter().find(|row| !known(row)) {
             return Err(Error::data(&path, format!("'{}' is of no class that run.json has", row.path)));
         }
         let scores = scores(&folder.join(SCORES), held_out.len(), classes.len())?;
-        Ok(Recorded { folder: folder.to_path_buf(), run, classes, held_out, scores, places })
+        let columns = truths.len() / held_out.len().max(1);
+        let truths = Array2::from_shape_vec((held_out.len(), columns), truths).unwrap_or_default();
+        Ok(Recorded { folder: folder.to_path_buf(), run, task, classes, held_out, truths, thresholds, scores, places })
     }
 
     /// A class's place.
@@ -108,6 +128,19 @@ fn bytes(path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
         Ok(meta) if meta.len() > most => Err(Error::data(path, format!("larger than {} MiB", most >> 20))),
         Ok(_) => fs::read(path).map(Some).map_err(Error::io(path)),
     }
+}
+
+/// The rows of `predictions.csv`; of several labels or numbers what stands before their values, without a confidence.
+fn predictions(text: &[u8], task: Task) -> Vec<csv::Result<Prediction>> {
+    let reader = csv::Reader::from_reader(text);
+    if task.is_multiclass() {
+        return reader.into_deserialize().collect();
+    }
+    let row = |row: csv::Result<csv::StringRecord>| {
+        let (path, split, label, predicted) = row?.deserialize::<(String, Split, String, String)>(None)?;
+        Ok(Prediction { path, split, label, predicted, confidence: 0. })
+    };
+    reader.into_records().map(row).collect()
 }
 
 fn scores(path: &Path, images: usize, classes: usize) -> Result<Option<Scores>> {

@@ -1,10 +1,10 @@
 //! Features of a split, and what a head makes of them.
 
 use super::LinearHead;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, Task};
 use crate::engine::Extractor;
 use crate::error::Result;
-use crate::metrics::{Classification, argmax, softmax};
+use crate::metrics::{Classification, Figures, MultiLabel, Regression, argmax, sigmoid, softmax};
 use crate::progress::Progress;
 use ndarray::{Array2, Axis, s};
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,41 @@ impl Features {
             }
         };
         Ok((Some(metrics), probabilities.rows().into_iter().enumerate().map(prediction).collect()))
+    }
+}
+
+/// A split's figures, and rows of `predictions.csv` without a header.
+pub type Judged = (Option<Figures>, Vec<Vec<String>>);
+
+impl Features {
+    /// Figures and predictions where images have several labels or numbers, and the rows are scores `[images, labels or
+    /// targets]`: a row has path, split, what the image has, what it is said to have (labels from their `thresholds` on), and
+    /// each label's probability or target's value.
+    ///
+    /// # Errors
+    /// Those of [`MultiLabel::new`] and [`Regression::new`].
+    pub fn judge(&self, data: &Dataset, thresholds: &[f32]) -> Result<Judged> {
+        if self.paths.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let truth = data.truth(&self.labels);
+        let (given, figures) = match data.task {
+            Task::Regression => {
+                (self.rows.clone(), Figures::Values(Regression::new(truth.view(), self.rows.view(), &data.classes)?))
+            }
+            _ => {
+                let (p, own) = (self.rows.mapv(sigmoid), truth.mapv(|value| value > 0.5));
+                let figures = MultiLabel::new(own.view(), p.view(), &data.classes, thresholds)?;
+                (p, Figures::Labels(figures))
+            }
+        };
+        let row = |(i, row): (usize, ndarray::ArrayView1<f32>)| {
+            let said = data.task.said(&row.to_vec(), &data.classes, thresholds);
+            let text = data.texts()[self.labels[i]].clone();
+            let begin = vec![self.paths[i].clone(), self.split.to_string(), text, said];
+            begin.into_iter().chain(row.iter().map(f32::to_string)).collect()
+        };
+        Ok((Some(figures), given.rows().into_iter().enumerate().map(row).collect()))
     }
 }
 

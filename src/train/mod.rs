@@ -9,6 +9,7 @@ pub mod loss;
 pub mod mix;
 pub mod optimizer;
 mod path;
+mod row;
 mod scale;
 pub mod schedule;
 mod softmax;
@@ -18,11 +19,11 @@ use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::random;
 use candle_core::Device;
-pub use features::{Features, Prediction, Sample};
+pub use features::{Features, Judged, Prediction, Sample};
 use ndarray::{Array1, Array2, ArrayView2};
 use scale::Scaler;
 use serde::{Deserialize, Serialize};
-use softmax::{Model, Rows};
+use softmax::{Model, Rows, Truth};
 
 /// The final head's objective is this close (relative) to its minimum.
 const TOLERANCE: f64 = 1e-9;
@@ -133,7 +134,7 @@ pub fn fit_softmax(
 ) -> Result<Fit> {
     let smallest = check(features, labels, classes, options)?;
     let scaler = Scaler::new(features);
-    let rows = Rows::new(scaler.apply(features), labels, classes, &options.device)?;
+    let rows = Rows::new(scaler.apply(features), Truth::Classes(labels), classes, &options.device)?;
     let mut model = rows.model(vec![true; labels.len()]);
     let (l2, folds, candidates, out_of_fold) = match options.l2 {
         Some(l2) => (l2, 0, Vec::new(), Array2::zeros((0, classes))),
@@ -164,7 +165,7 @@ pub fn objective(features: ArrayView2<f32>, labels: &[usize], head: &LinearHead,
     if head.weight.dim() != (classes, features.ncols()) {
         return Err(Error::Train("the head's shape does not fit the features".into()));
     }
-    let rows = Rows::new(features.iter().copied().collect(), labels, classes, &Device::Cpu)?;
+    let rows = Rows::new(features.iter().copied().collect(), Truth::Classes(labels), classes, &Device::Cpu)?;
     let mut model = rows.model(vec![true; labels.len()]);
     model.parameters = head.weight.iter().chain(&head.bias).copied().collect();
     rows.evaluate(&mut model, l2)?;

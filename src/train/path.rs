@@ -1,11 +1,12 @@
 //! The path of strengths, judged out of fold.
 
 use super::Candidate;
-use super::softmax::{Model, Rows};
+use super::row::binary;
+use super::softmax::{Model, Rows, Truth};
 use crate::error::Result;
 use crate::metrics::softmax;
 use crate::progress::{Event, Progress, emit};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, Axis};
 
 /// A ranking needs no more precision than this (relative objective), nor more steps at one strength.
 const TOLERANCE: f64 = 1e-3;
@@ -85,15 +86,26 @@ impl Rows<'_> {
     /// Every image's probabilities under the model that did not learn from it.
     fn out_of_fold(&self, models: &[Model], fold: &[usize]) -> Array2<f32> {
         let k = self.classes;
-        let logits = |i: usize, class: usize| models[fold[i]].logits[i * k + class] as f32;
-        softmax(Array2::from_shape_fn((fold.len(), k), |(i, class)| logits(i, class)).view())
+        let logits = |i: usize, class: usize| models[fold[i]].logits[i * k + class];
+        match self.truth {
+            Truth::Classes(_) => {
+                softmax(Array2::from_shape_fn((fold.len(), k), |(i, class)| logits(i, class) as f32).view())
+            }
+            Truth::Labels(_) => {
+                Array2::from_shape_fn((fold.len(), k), |(i, label)| binary(logits(i, label), 0.).1 as f32)
+            }
+        }
     }
 
     /// Every image's loss and hit under the model that did not learn from it.
     fn judge(&self, models: &[Model], fold: &[usize], l2: f64) -> Candidate {
+        let labels = match self.truth {
+            Truth::Classes(labels) => labels,
+            Truth::Labels(truths) => return self.judge_labels(truths, models, fold, l2),
+        };
         let k = self.classes;
         let (mut losses, mut hits, mut counts) = (Vec::with_capacity(fold.len()), vec![0.0; k], vec![0.0; k]);
-        for (i, (&label, &f)) in self.labels.iter().zip(fold).enumerate() {
+        for (i, (&label, &f)) in labels.iter().zip(fold).enumerate() {
             let z = &models[f].logits[i * k..(i + 1) * k];
             let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             losses.push(z.iter().map(|z| (z - max).exp()).sum::<f64>().ln() + max - z[label]);
@@ -104,14 +116,52 @@ impl Rows<'_> {
             }
         }
         let n = fold.len() as f64;
-        let log_loss = losses.iter().sum::<f64>() / n;
-        let variance = losses.iter().map(|loss| (loss - log_loss).powi(2)).sum::<f64>() / n;
+        let (log_loss, std_err) = mean_and_error(&losses);
         Candidate {
             l2,
             log_loss,
-            std_err: (variance / n).sqrt(),
+            std_err,
             accuracy: hits.iter().sum::<f64>() / n,
             balanced_accuracy: hits.iter().zip(&counts).map(|(h, c)| h / c).sum::<f64>() / k as f64,
         }
     }
+
+    /// The same with the mean over the labels, of which a fold's model judges those that it could learn; accuracies are of all
+    /// decisions at 1/2.
+    fn judge_labels(&self, truths: ArrayView2<f32>, models: &[Model], fold: &[usize], l2: f64) -> Candidate {
+        let known = learnable(truths, fold);
+        let (mut losses, mut right) = (Vec::with_capacity(fold.len()), 0usize);
+        for (i, (own, &f)) in truths.rows().into_iter().zip(fold).enumerate() {
+            let logits = models[f].logits[i * self.classes..].iter().zip(own);
+            right += logits.clone().filter(|(z, own)| (**z > 0.) == (**own > 0.5)).count();
+            let parts = logits.zip(known.row(f)).filter(|(_, known)| **known);
+            losses.push(parts.map(|((&z, &own), _)| binary(z, own.into()).0).sum::<f64>() / self.classes as f64);
+        }
+        let (log_loss, std_err) = mean_and_error(&losses);
+        let accuracy = right as f64 / truths.len() as f64;
+        Candidate { l2, log_loss, std_err, accuracy, balanced_accuracy: accuracy }
+    }
+}
+
+/// Which labels some images outside of each fold have, and others have not: `[folds, labels]`.
+pub(super) fn learnable(truths: ArrayView2<f32>, fold: &[usize]) -> Array2<bool> {
+    let folds = super::folds::count(fold);
+    let (all, mut own) = (truths.sum_axis(Axis(0)), Array2::<f32>::zeros((folds, truths.ncols())));
+    let mut sizes = vec![0f32; folds];
+    for (row, &f) in truths.rows().into_iter().zip(fold) {
+        own.row_mut(f).zip_mut_with(&row, |sum, value| *sum += value);
+        sizes[f] += 1.;
+    }
+    Array2::from_shape_fn(own.dim(), |(f, label)| {
+        let have = all[label] - own[[f, label]];
+        have > 0. && have < fold.len() as f32 - sizes[f]
+    })
+}
+
+/// The mean, and its standard error.
+fn mean_and_error(losses: &[f64]) -> (f64, f64) {
+    let n = losses.len() as f64;
+    let mean = losses.iter().sum::<f64>() / n;
+    let variance = losses.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / n;
+    (mean, (variance / n).sqrt())
 }

@@ -1,21 +1,42 @@
-//! Softmax regression by L-BFGS, for several models over the same rows at once.
+//! Softmax regression, and logistic regression of several labels, by L-BFGS, for several models over the same rows at once.
 //!
-//! Minimises mean cross-entropy + l2/2 · ‖W‖² (the bias is free). Its gradient is (softmax − onehot)ᵀX/n + l2·W. The
+//! Minimises mean cross-entropy + l2/2 · ‖W‖² (the bias is free). Its gradient is (softmax − onehot)ᵀX/n + l2·W, and with
+//! sigmoids, whose cross-entropies are added over the labels, (sigmoid − labels)ᵀX/n + l2·W: each label's own regression. The
 //! two matrix products run on candle tensors in `f32`; logits are kept in `f64` and moved along the direction, so that
 //! a line search costs no product and its loss does not stall on `f32` rounding.
 
 use super::lbfgs::{History, Line, add, dot, search};
+use super::row::{sigmoid_row, softmax_row};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 /// Rows whose losses are summed together; fixed, so that the result does not depend on the number of threads.
 const CHUNK: usize = 256;
 
+/// What the rows are.
+#[derive(Clone, Copy)]
+pub(super) enum Truth<'a> {
+    /// One class each.
+    Classes(&'a [usize]),
+    /// Labels that each has, 1, or has not, 0: `[rows, labels]`.
+    Labels(ArrayView2<'a, f32>),
+}
+
+impl Truth<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Truth::Classes(labels) => labels.len(),
+            Truth::Labels(rows) => rows.nrows(),
+        }
+    }
+}
+
 /// The rows that all models share, standardised.
 pub(super) struct Rows<'a> {
     x: Tensor,
-    pub(super) labels: &'a [usize],
+    pub(super) truth: Truth<'a>,
     pub(super) features: usize,
     pub(super) classes: usize,
 }
@@ -32,7 +53,7 @@ pub(super) struct Model {
     history: History,
     /// Of all rows, learnt from or not: [images, classes].
     pub(super) logits: Vec<f64>,
-    /// softmax − onehot; 0 in the rows not learnt from.
+    /// softmax − onehot, or sigmoid − labels; 0 in the rows not learnt from.
     residual: Vec<f32>,
     pub(super) loss: f64,
     pub(super) iterations: usize,
@@ -45,10 +66,10 @@ fn failed(e: candle_core::Error) -> Error {
 
 impl<'a> Rows<'a> {
     /// `x`: [images, features] row by row.
-    pub(super) fn new(x: Vec<f32>, labels: &'a [usize], classes: usize, device: &Device) -> Result<Self> {
-        let features = x.len() / labels.len().max(1);
-        let x = Tensor::from_vec(x, (labels.len(), features), device).map_err(failed)?;
-        Ok(Self { x, labels, features, classes })
+    pub(super) fn new(x: Vec<f32>, truth: Truth<'a>, classes: usize, device: &Device) -> Result<Self> {
+        let features = x.len() / truth.len().max(1);
+        let x = Tensor::from_vec(x, (truth.len(), features), device).map_err(failed)?;
+        Ok(Self { x, truth, features, classes })
     }
 
     /// X·Wᵀ of stacked weights [m·classes, features]: [images, m·classes].
@@ -61,15 +82,15 @@ impl<'a> Rows<'a> {
 
     /// RᵀX of stacked residuals [images, m·classes]: [m·classes, features].
     fn backward(&self, residuals: Vec<f32>) -> Result<Vec<f32>> {
-        let columns = residuals.len() / self.labels.len();
-        Tensor::from_vec(residuals, (self.labels.len(), columns), self.x.device())
+        let columns = residuals.len() / self.truth.len();
+        Tensor::from_vec(residuals, (self.truth.len(), columns), self.x.device())
             .and_then(|r| r.t()?.matmul(&self.x)?.flatten_all()?.to_vec1())
             .map_err(failed)
     }
 
     /// A model at 0 that learns from the rows marked.
     pub(super) fn model(&self, trains: Vec<bool>) -> Model {
-        let (size, logits) = (self.classes * (self.features + 1), self.labels.len() * self.classes);
+        let (size, logits) = (self.classes * (self.features + 1), self.truth.len() * self.classes);
         Model {
             count: trains.iter().filter(|&&t| t).count() as f64,
             trains,
@@ -110,13 +131,21 @@ impl<'a> Rows<'a> {
         let Model { logits, residual, trains, count, .. } = model;
         let parts: Vec<[f64; 3]> = (logits.par_chunks(size).zip(slopes.par_chunks(size)))
             .zip(residual.par_chunks_mut(size))
-            .zip(trains.par_chunks(CHUNK).zip(self.labels.par_chunks(CHUNK)))
-            .map(|(((logits, slopes), residual), (trains, labels))| {
+            .zip(trains.par_chunks(CHUNK))
+            .enumerate()
+            .map(|(chunk, (((logits, slopes), residual), trains))| {
                 let (mut sums, mut exps) = ([0.0; 3], vec![0f64; k]);
-                for (i, &label) in labels.iter().enumerate().filter(|(i, _)| trains[*i]) {
+                for i in (0..trains.len()).filter(|&i| trains[i]) {
                     let row = i * k..(i + 1) * k;
-                    let (logits, slopes) = (&logits[row.clone()], &slopes[row.clone()]);
-                    let part = softmax_row(logits, slopes, length, label, &mut exps, &mut residual[row]);
+                    let (logits, slopes, residual) = (&logits[row.clone()], &slopes[row.clone()], &mut residual[row]);
+                    let part = match self.truth {
+                        Truth::Classes(labels) => {
+                            softmax_row(logits, slopes, length, labels[chunk * CHUNK + i], &mut exps, residual)
+                        }
+                        Truth::Labels(rows) => {
+                            sigmoid_row(logits, slopes, length, rows.row(chunk * CHUNK + i), residual)
+                        }
+                    };
                     sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
                 }
                 sums
@@ -178,7 +207,7 @@ impl<'a> Rows<'a> {
             }
             self.walk(model, &slopes);
         });
-        let mut residuals = vec![0f32; self.labels.len() * stacked];
+        let mut residuals = vec![0f32; self.truth.len() * stacked];
         residuals.par_chunks_exact_mut(stacked).enumerate().for_each(|(i, out)| {
             for (model, out) in models.iter().zip(out.chunks_exact_mut(k)) {
                 out.copy_from_slice(&model.residual[i * k..(i + 1) * k]);
@@ -247,27 +276,4 @@ impl Model {
         let promised = !self.history.is_empty() && -0.5 * slope <= tolerance * self.loss.abs();
         self.active = slope < 0.0 && !promised;
     }
-}
-
-/// The cross-entropy of one row at logits + length·slopes, its first and second derivative; writes softmax − onehot.
-fn softmax_row(z: &[f64], s: &[f32], length: f64, label: usize, exps: &mut [f64], residual: &mut [f32]) -> [f64; 3] {
-    let mut max = f64::NEG_INFINITY;
-    for ((e, &z), &s) in exps.iter_mut().zip(z).zip(s) {
-        *e = z + length * f64::from(s);
-        max = max.max(*e);
-    }
-    let (own, mut total) = (exps[label], 0.0);
-    for e in exps.iter_mut() {
-        *e = (*e - max).exp();
-        total += *e;
-    }
-    let (mut mean, mut square) = (0.0, 0.0);
-    for ((e, &s), r) in exps.iter().zip(s).zip(residual.iter_mut()) {
-        let (p, s) = (e / total, f64::from(s));
-        mean += p * s;
-        square += p * s * s;
-        *r = p as f32;
-    }
-    residual[label] = (exps[label] / total - 1.0) as f32;
-    [total.ln() + max - own, mean - f64::from(s[label]), (square - mean * mean).max(0.0)]
 }

@@ -2,7 +2,7 @@
 
 pub mod golden;
 
-use crate::data::Source;
+use crate::data::{Source, Task};
 use crate::engine::{Backend, Extractor};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
@@ -110,12 +110,14 @@ pub struct Baked {
 
 /// What probabilities may differ by: the graph's weights of pixels are not rounded as those of images are.
 const BAKED: f32 = 0.01;
+/// The same of numbers, relative to the largest.
+const NUMBERS: f32 = 0.05;
 
-/// Compares the probabilities that the model in `file`, which preprocesses in its graph, gives for the images at `paths` with
+/// Compares the probabilities, or the numbers relative to the largest, that the model in `file`, which preprocesses in its graph, gives for the images at `paths` with
 /// those of `logits`.
 ///
 /// # Errors
-/// [`Error::Parity`] where they differ by more than 0.01.
+/// [`Error::Parity`] where they differ by more than 0.01, or numbers by more than 0.05 of their scale.
 pub fn verify_baked(
     file: &Path,
     backend: &Backend,
@@ -125,16 +127,19 @@ pub fn verify_baked(
 ) -> Result<Baked> {
     let trained = Trained::open(file, None, None)?;
     let found = trained.extractor(backend)?.run(source, paths, "verifying the preprocessing in it", progress)?;
-    let expected = trained.activation.probabilities(trained.activation.apply(logits).view());
-    let found = trained.activation.probabilities(found.rows.view());
-    // Relative to 1, which no probability exceeds.
-    let (largest, class_agreement) = compare(expected.view(), found.view(), 1.);
+    let of = |output: ArrayView2<f32>| match trained.task {
+        Task::Multiclass => trained.activation.probabilities(output),
+        _ => trained.probabilities(output),
+    };
+    let (expected, found) = (of(trained.activation.apply(logits).view()), of(found.rows.view()));
+    // Relative to 1, which no probability exceeds; numbers have a scale of their own, and are held back by nothing as logits are.
+    let (scale, allowed) = if trained.task == Task::Regression { (SMALLEST, NUMBERS) } else { (1., BAKED) };
+    let (largest, class_agreement) = compare(expected.view(), found.view(), scale);
     let largest = largest as f32;
-    if largest <= BAKED {
+    if largest <= allowed {
         return Ok(Baked { images: paths.len(), max_probability_diff: largest, class_agreement });
     }
-    let what =
-        format!("with its preprocessing in the graph, its probabilities differ by {largest:.3} (allowed {BAKED})");
+    let what = format!("with its preprocessing in the graph, its outputs differ by {largest:.3} (allowed {allowed})");
     Err(Error::Parity(format!("{}: {what}", file.display())))
 }
 

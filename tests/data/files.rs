@@ -122,7 +122,8 @@ fn lists_of_any_form_are_read() {
     }
     let rows = [("0", "10", "train"), ("1", "9", "train"), ("2", "10", ""), ("3", "9", "train"), ("4", "9", "test")];
     let text = |head: &str, row: &dyn Fn((&str, &str, &str)) -> String| format!("{head}{}\n", rows.map(row).join("\n"));
-    let named = Columns { path: Some("who".into()), label: Some("what".into()), split: Some("when".into()) };
+    let named =
+        Columns { path: Some("who".into()), label: Some("what".into()), split: Some("when".into()), task: None };
     let usual = |(i, c, s): (&str, &str, &str)| format!("i/{i}.png,{c},{s}");
     let lists = [
         ("a.csv", text("path,label,split\n", &usual), Columns::GUESSED),
@@ -169,7 +170,7 @@ fn wrong_lines_are_told_by_number() {
     assert_eq!(skipped, wanted);
     for (text, said) in [
         ("", "is empty"),
-        ("path,label\n0.png,a;b\n", "line 2 names several labels ('a;b')"),
+        ("path,label\n0.png,;\n", "no training image has a label"),
         ("one,two,three\n1,2,3\n", "which column holds the paths; give --path-column (it has: one, two, three)"),
         ("path,two,three\n0.png,2,3\n", "which column holds the labels; give --label-column"),
         ("path,label\n0.png,a\n1.png,a\n", "only one class"),

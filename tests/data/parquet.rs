@@ -15,7 +15,7 @@ fn read(place: &Path, columns: Columns) -> adapt::Result<Dataset> {
 
 fn columns() -> Columns {
     let name = |name: &str| Some(name.to_string());
-    Columns { path: name("picture"), label: name("kind"), split: name("part") }
+    Columns { path: name("picture"), label: name("kind"), split: name("part"), task: None }
 }
 
 /// The colour of a pixel as the script made it.

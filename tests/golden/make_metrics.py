@@ -6,8 +6,8 @@ import json
 import os
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.metrics import (accuracy_score, average_precision_score, f1_score, hamming_loss, mean_absolute_error,
-                             precision_recall_fscore_support, r2_score, root_mean_squared_error)
+from sklearn.metrics import (accuracy_score, average_precision_score, f1_score, hamming_loss, log_loss, mean_absolute_error,
+                             precision_recall_fscore_support, r2_score, roc_auc_score, root_mean_squared_error)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -44,12 +44,16 @@ def multilabel_case(name, y, p, thresholds):
     precision, recall, f1, support = precision_recall_fscore_support(y, given, zero_division=0)
     precise = [float(average_precision_score(a, b)) if a.any() else None for a, b in zip(y.T, p.T.astype(np.float64))]
     some = [v for v in precise if v is not None]
+    areas = [float(roc_auc_score(a, b)) if 0 < a.sum() < len(a) else None for a, b in zip(y.T, p.T.astype(np.float64))]
+    defined = [v for v in areas if v is not None]
+    losses = [log_loss(a, b, labels=[0, 1]) for a, b in zip(y.T, p.T.astype(np.float64))]
     return dict(name=name, labels=y.shape[1], truth=y.ravel().tolist(), probabilities=plain(p), thresholds=thresholds,
                 subset_accuracy=accuracy_score(y, given), hamming_loss=hamming_loss(y, given),
                 micro_f1=f1_score(y, given, average='micro', zero_division=0),
                 macro_f1=f1_score(y, given, average='macro', zero_division=0),
                 average_precision=float(np.mean(some)) if some else None, precision=plain(precision), recall=plain(recall),
-                f1=plain(f1), support=support.tolist(), per_average_precision=precise)
+                f1=plain(f1), support=support.tolist(), per_average_precision=precise, per_roc_auc=areas,
+                roc_auc=float(np.mean(defined)) if defined else None, log_loss=float(np.mean(losses)))
 
 
 def multilabel(rng):

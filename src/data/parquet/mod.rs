@@ -32,7 +32,8 @@ pub(super) struct Rows {
 /// What a row holds beside its image.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Cells {
-    label: Option<String>,
+    /// One for each label column.
+    labels: Vec<Option<String>>,
     split: Option<String>,
 }
 
@@ -107,8 +108,10 @@ pub(super) fn images(place: &Path, prefix: String, columns: &Columns) -> Result<
 /// # Errors
 /// As [`images`], and where it cannot be told which column holds the labels.
 pub(super) fn read(place: &Path, columns: &Columns) -> Result<Option<(Rows, Listing)>> {
-    let Some((rows, cells, order)) = copy(place, String::new(), columns, true)? else { return Ok(None) };
-    let mut listing = Listing { order, ..Listing::default() };
+    let Some((rows, cells, [order, targets])) = copy(place, String::new(), columns, true)? else { return Ok(None) };
+    let labels = cells.iter().flat_map(|(_, cells)| cells.labels.iter().flatten().map(String::as_str));
+    let listing = Listing::of(columns.task, targets, labels).map_err(|what| Error::data(place, what))?;
+    let mut listing = Listing { order, ..listing };
     for (number, (file, cells)) in cells.into_iter().enumerate() {
         let path = rows.path(number);
         let mut skip = |reason: String| listing.skipped.push(Skipped { path: path.clone(), reason });
@@ -116,20 +119,23 @@ pub(super) fn read(place: &Path, columns: &Columns) -> Result<Option<(Rows, List
             Some(split) => split_of(split),
             None => Some(file),
         };
-        match (split, cells.label) {
+        let none = !listing.task.is_multilabel() && cells.labels.contains(&None);
+        let labels: Vec<&str> = cells.labels.iter().map(|label| label.as_deref().unwrap_or_default()).collect();
+        match (split, listing.task.text(&labels, &listing.targets)) {
             (None, _) => {
                 let split = cells.split.unwrap_or_default();
                 skip(format!("'{}' is no split; give train, val or test", split.escape_debug()));
             }
-            (_, None) => skip("no label".into()),
-            (Some(split), Some(label)) => {
+            _ if none => skip("no label".into()),
+            (_, Err(what)) => skip(what),
+            (Some(split), Ok(label)) => {
                 listing.split_form |= split != Split::Train;
                 listing.splits.entry(split).or_default().entry(label).or_default().push(path);
             }
         }
     }
     if listing.order.is_empty() {
-        listing.order = in_order(&listing);
+        listing.order = in_order(listing.splits.values().flat_map(|classes| classes.keys()));
     }
     Ok(Some((rows, listing)))
 }
@@ -138,7 +144,8 @@ fn not_copied(error: std::io::Error) -> String {
     format!("its images cannot be copied into the temporary folder ({error}); set TMPDIR to another one")
 }
 
-type Copied = (Rows, Vec<(Split, Cells)>, Vec<String>);
+/// The images, what stands beside each, the classes' names in their order, and the label columns' names.
+type Copied = (Rows, Vec<(Split, Cells)>, [Vec<String>; 2]);
 
 /// Copies the images of all files, and reads what stands beside them.
 fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Result<Option<Copied>> {
@@ -148,7 +155,7 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Resu
     }
     let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
     let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
-    let (mut cells, mut order, mut end) = (Vec::new(), Vec::new(), 0);
+    let (mut cells, mut names, mut end) = (Vec::new(), [Vec::new(), Vec::new()], 0);
     for path in &files {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         // Of one file alone everything is for training, whatever it is called.
@@ -157,11 +164,11 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Resu
         let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end));
         // A reader that fails on what strangers wrote is no bug of ours.
         let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));
-        let (own, names) = read.map_err(|what| Error::data(path, what))?;
+        let (own, found) = read.map_err(|what| Error::data(path, what))?;
         cells.extend(own.into_iter().map(|cells| (split, cells)));
-        if order.is_empty() {
-            order = names;
+        for (names, found) in names.iter_mut().zip(found).filter(|(names, _)| names.is_empty()) {
+            *names = found;
         }
     }
-    Ok(Some((rows, cells, order)))
+    Ok(Some((rows, cells, names)))
 }

@@ -4,6 +4,7 @@ use super::{Cells, ROWS, Rows, not_copied};
 use crate::data::decode::io_reason;
 use crate::data::records::MOST_IMAGES;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
+use crate::data::task;
 use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
@@ -17,10 +18,10 @@ use std::path::Path;
 pub(super) struct Table {
     reader: SerializedFileReader<File>,
     image: usize,
-    label: Option<usize>,
+    labels: Vec<usize>,
     split: Option<usize>,
-    /// Names of the classes' numbers, as Hugging Face's `ClassLabel` has them.
-    names: Vec<String>,
+    /// Names of the classes' numbers, as Hugging Face's `ClassLabel` has them; the label columns' names.
+    names: [Vec<String>; 2],
 }
 
 fn damaged(error: impl std::fmt::Display) -> String {
@@ -58,24 +59,30 @@ impl Table {
             None => format!("no column holds images; give --path-column (it has: {})", shown()),
         })?;
         if !labelled {
-            return Ok(Table { image, label: None, split: None, names: Vec::new(), reader });
+            return Ok(Table { image, labels: Vec::new(), split: None, names: Default::default(), reader });
         }
-        let label = asked(&columns.label, "--label-column")?.or_else(|| known(&LABELS)).filter(|at| *at != image);
-        if label.is_none() {
+        let labels = columns.label.as_ref().map(|names| task::columns(names, of)).transpose();
+        let labels = labels.or_else(|name| asked(&Some(name), "--label-column").map(|_| None))?;
+        let labels = labels.unwrap_or_else(|| known(&LABELS).into_iter().collect());
+        if labels.is_empty() || labels.contains(&image) {
             return Err(format!(
                 "it cannot be told which column holds the labels; give --label-column (it has: {})",
                 shown()
             ));
         }
         let split = asked(&columns.split, "--split-column")?.or_else(|| known(&SPLITS));
-        let label_name = label.map_or("", |at| leaves[at].0.as_str());
-        let names = class_names(file.key_value_metadata(), label_name);
-        let split = split.filter(|at| *at != image && Some(*at) != label);
-        Ok(Table { image, label, split, names, reader })
+        let targets: Vec<String> = labels.iter().map(|&at| leaves[at].0.clone()).collect();
+        let classes = match &targets[..] {
+            [one] => class_names(file.key_value_metadata(), one),
+            _ => Vec::new(),
+        };
+        let split = split.filter(|at| *at != image && !labels.contains(at));
+        Ok(Table { image, labels, split, names: [classes, targets], reader })
     }
 
-    /// Copies the images behind those of `rows`; gives what stands beside each, and the classes' names in their order.
-    pub fn copy(self, rows: &mut Rows, end: &mut u64) -> std::result::Result<(Vec<Cells>, Vec<String>), String> {
+    /// Copies the images behind those of `rows`; gives what stands beside each, the classes' names in their order, and the
+    /// label columns' names.
+    pub fn copy(self, rows: &mut Rows, end: &mut u64) -> std::result::Result<(Vec<Cells>, [Vec<String>; 2]), String> {
         let mut cells = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(damaged)?;
@@ -99,16 +106,18 @@ impl Table {
                     return Err(format!("more than {MOST_IMAGES} rows"));
                 }
             }
-            let labels = texts(&*group, self.label, count)?;
+            let mut labels = Vec::new();
+            for &column in &self.labels {
+                labels.push(texts(&*group, Some(column), count)?);
+            }
             let splits = texts(&*group, self.split, count)?;
             // -1 stands for no label where numbers have names.
-            let named = |label: String| match self.names.is_empty() {
-                true => Some(label).filter(|label| !label.is_empty()),
-                false => label.parse::<usize>().ok().and_then(|number| self.names.get(number).cloned()),
+            let named = |label: &String| match self.names[0].is_empty() {
+                true => Some(label.clone()).filter(|label| !label.is_empty()),
+                false => label.parse::<usize>().ok().and_then(|number| self.names[0].get(number).cloned()),
             };
-            cells.extend(
-                labels.into_iter().zip(splits).map(|(label, split)| Cells { label: label.and_then(named), split }),
-            );
+            let of = |row: usize| labels.iter().map(|column| column[row].as_ref().and_then(named)).collect();
+            cells.extend(splits.into_iter().enumerate().map(|(row, split)| Cells { labels: of(row), split }));
         }
         Ok((cells, self.names))
     }
@@ -149,11 +158,13 @@ fn texts(
     match group.get_column_reader(column).map_err(damaged)? {
         ColumnReader::Int32ColumnReader(reader) => shown(reader, count, i32::to_string),
         ColumnReader::Int64ColumnReader(reader) => shown(reader, count, i64::to_string),
+        ColumnReader::FloatColumnReader(reader) => shown(reader, count, f32::to_string),
+        ColumnReader::DoubleColumnReader(reader) => shown(reader, count, f64::to_string),
         ColumnReader::BoolColumnReader(reader) => shown(reader, count, bool::to_string),
         ColumnReader::ByteArrayColumnReader(reader) => {
             shown(reader, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
         }
-        _ => Err("its labels or splits are neither texts nor whole numbers".into()),
+        _ => Err("its labels or splits are neither texts nor numbers".into()),
     }
 }
 

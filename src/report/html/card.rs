@@ -2,7 +2,7 @@
 
 use super::shown;
 use super::tables::plain;
-use crate::data::Preprocessing;
+use crate::data::{Preprocessing, Task};
 use crate::error::printable;
 use crate::plan::preprocessing::in_words;
 use crate::report::recorded::Recorded;
@@ -13,6 +13,9 @@ fn text(value: &Value) -> String {
 }
 
 fn images(run: &Value, split: &str) -> u64 {
+    if let Some(count) = run["data"]["images"][split].as_u64() {
+        return count;
+    }
     run["data"]["counts"][split].as_array().into_iter().flatten().filter_map(Value::as_u64).fold(0, u64::saturating_add)
 }
 
@@ -20,8 +23,9 @@ fn images(run: &Value, split: &str) -> u64 {
 pub(super) fn summary(recorded: &Recorded) -> String {
     let run = &recorded.run;
     let (plan, model) = (&run["plan"], text(&run["model"]["path"]));
-    let classes = recorded.classes.len();
-    let head = format!("a new head ({}) for {classes} classes", text(&plan["head"]));
+    let classes = recorded.task.is_multiclass();
+    let names = recorded.task.names(recorded.classes.len());
+    let head = format!("a new head ({}) for {names}", text(&plan["head"]));
     let mut sentences = vec![match run["training"].is_object() {
         false => format!("{model} got {head} on its {} features; all before it stayed as it was", plan["features"]),
         true => {
@@ -43,11 +47,11 @@ pub(super) fn summary(recorded: &Recorded) -> String {
     if let (Some(difference), Some(agreement)) = (p["max_rel_logit_diff"].as_f64(), p["class_agreement"].as_f64()) {
         sentences.push(format!(
             "The written file was loaded afresh in {} {} and gave for {} images what training saw, within {difference:.0e} of \
-             the outputs' scale, and the same class for {:.0} % of them",
+             the outputs' scale{}",
             text(&p["engine"]).replace("onnxruntime", "ONNX Runtime"),
             text(&p["version"]),
             p["images"],
-            100. * agreement
+            if classes { format!(", and the same class for {:.0} % of them", 100. * agreement) } else { String::new() }
         ));
     }
     sentences.join(". ") + "."
@@ -70,9 +74,11 @@ fn input(run: &Value) -> String {
 }
 
 /// The output, and what its values are.
-fn output(output: &Value) -> String {
+fn output(output: &Value, task: Task) -> String {
     let values = match output["activation"].as_str() {
         None => String::new(),
+        _ if task == Task::Regression => String::new(),
+        Some("none") if task == Task::Multilabel => " (scores: the sigmoid makes probabilities of them)".into(),
         Some("none") => " (scores: softmax makes probabilities of them)".into(),
         Some(other) => format!(" (after {})", shown(other)),
     };
@@ -87,16 +93,17 @@ fn preprocessing(plan: &Value) -> String {
 }
 
 /// How near the written model is to what was trained.
-fn proof(parity: &Value) -> String {
+fn proof(parity: &Value, task: Task) -> String {
+    let same = parity["class_agreement"].as_f64().map_or("?".into(), |share| format!("{:.0} %", 100. * share));
+    let same = if task.is_multiclass() { format!(", the same class for {same}") } else { String::new() };
     let small = |key: &str| parity[key].as_f64().map_or("?".into(), |v| format!("{v:.0e}"));
     format!(
-        "{} {}, {} images: outputs within {} of their scale (allowed {}), the same class for {}",
+        "{} {}, {} images: outputs within {} of their scale (allowed {}){same}",
         text(&parity["engine"]),
         text(&parity["version"]),
         parity["images"],
         small("max_rel_logit_diff"),
-        small("tolerance"),
-        parity["class_agreement"].as_f64().map_or("?".into(), |share| format!("{:.0} %", 100. * share))
+        small("tolerance")
     )
 }
 
@@ -107,24 +114,29 @@ pub(super) fn entries(recorded: &Recorded) -> Vec<[String; 2]> {
     let seconds = run["seconds"].as_object().into_iter().flatten();
     let seconds = seconds.filter_map(|(stage, v)| Some(format!("{} {:.1} s", stage.replace('_', " "), v.as_f64()?)));
     let command = run["command"].as_array().into_iter().flatten().map(text);
+    let names = match recorded.task {
+        Task::Multiclass => "Classes",
+        Task::Multilabel => "Labels",
+        Task::Regression => "Targets",
+    };
     let in_graph = if run["baked"].is_object() { "; it is in the model, which takes bytes of any size" } else { "" };
     let entries = [
         ("Source model", text(&model["path"])),
         ("Its SHA-256", text(&model["sha256"])),
         ("Opset", plain(&model["opset"])),
         ("Input", input(run)),
-        ("Output", output(&model["output"])),
+        ("Output", output(&model["output"], recorded.task)),
         ("Cut", format!("{}, {} features", text(&plan["cut"]), plain(&plan["features"]))),
         ("Trained", text(&plan["train"])),
         ("Head", text(&plan["head"])),
         ("Preprocessing", preprocessing(plan) + in_graph),
         ("Preprocessing from", text(&plan["preprocessing_source"])),
         ("Engine", format!("{} {}", text(&plan["engine"]["name"]), text(&plan["engine"]["version"]))),
-        ("Proof", proof(&run["parity"])),
+        ("Proof", proof(&run["parity"], recorded.task)),
         ("Time", seconds.collect::<Vec<_>>().join(", ")),
         ("Seed", plain(&run["seed"])),
         ("Command", command.collect::<Vec<_>>().join(" ")),
-        ("Classes", recorded.classes.iter().map(|class| shown(class)).collect::<Vec<_>>().join(", ")),
+        (names, recorded.classes.iter().map(|class| shown(class)).collect::<Vec<_>>().join(", ")),
     ];
     entries.into_iter().map(|(name, value)| [name.to_string(), value]).collect()
 }

@@ -3,13 +3,13 @@
 use super::engine;
 use crate::data::{Color, Filter, Layout, Preprocessing, Resize};
 use crate::error::Result;
+use crate::report::recorded::Recorded;
 use minijinja::context;
-use serde_json::Value;
-use std::path::Path;
 
 /// Both programs, `[Python, JavaScript]`. They hold numbers and words of this file's and no text from the run's: who runs
 /// them need not trust whoever made it. Class names are read from `labels.txt`. None where a run's preprocessing cannot be read.
-pub(super) fn programs(run: &Value, folder: &Path) -> Result<Option<[String; 2]>> {
+pub(super) fn programs(recorded: &Recorded) -> Result<Option<[String; 2]>> {
+    let (run, folder) = (&recorded.run, &recorded.folder);
     let plan = &run["plan"];
     let size = ["height", "width"].map(|side| plan["input"][side].as_u64().unwrap_or_default() as u32);
     let Ok(p) = Preprocessing::from_json(&plan["preprocessing"], Some((size[0], size[1]))) else { return Ok(None) };
@@ -48,6 +48,7 @@ pub(super) fn programs(run: &Value, folder: &Path) -> Result<Option<[String; 2]>
         std => p.std.iter().map(f32::to_string).collect::<Vec<_>>(),
         nchw => layout == Layout::Nchw, batch => plan["input"]["batch"].as_u64().unwrap_or(1),
         data_type, array, external => folder.join("model.onnx.data").is_file(),
+        task => recorded.task, thresholds => recorded.thresholds.iter().map(f32::to_string).collect::<Vec<_>>(),
         activation => run["model"]["output"]["activation"].as_str().unwrap_or("none"),
     };
     let render = |name: &str| engine::render(name, &values);

@@ -8,9 +8,10 @@ use std::sync::LazyLock;
 pub(super) const STYLE: &str = include_str!("templates/style.css");
 pub(super) const SCRIPT: &str = include_str!("templates/script.js");
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("report.html", include_str!("templates/report.html")),
     ("parts.html", include_str!("templates/parts.html")),
+    ("several.html", include_str!("templates/several.html")),
     ("plots.html", include_str!("templates/plots.html")),
     ("card.html", include_str!("templates/card.html")),
     ("python.txt", include_str!("templates/python.txt")),

@@ -8,6 +8,7 @@ mod code;
 mod engine;
 mod pictures;
 mod plots;
+mod several;
 mod tables;
 mod thumbs;
 
@@ -43,9 +44,12 @@ pub enum Images {
 /// Those of reading the run's files, and [`crate::error::Error::Engine`] where a template cannot be filled in.
 pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
     let run = &recorded.run;
-    let judged = recorded.judged().map(|split| Judged::new(recorded, split));
+    let classes = recorded.task.is_multiclass();
+    let judged = recorded.judged().filter(|_| classes).map(|split| Judged::new(recorded, split));
     let metrics = judged.as_ref().map(|judged| &run["metrics"][judged.split.to_string()]);
-    let wanted = judged.as_ref().map(Judged::wanted).unwrap_or_default();
+    let several = recorded.judged().filter(|_| !classes).map(|split| several::Several::new(recorded, split));
+    let wanted = judged.as_ref().map(Judged::wanted).or(several.as_ref().map(|several| several.wanted()));
+    let wanted = wanted.unwrap_or_default();
     let thumbs = match images {
         Images::Named(source) => thumbs::make(source, &wanted),
         Images::Recorded(source) => {
@@ -60,14 +64,15 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) && thumbs.is_empty() => {
             Some("the images lie elsewhere than the data; --data says that this is right".into())
         }
-        _ if thumbs.is_empty() && judged.is_some() => Some("none of the images can be read any more".into()),
+        _ if thumbs.is_empty() && !wanted.is_empty() => Some("none of the images can be read any more".into()),
         _ => None,
     };
-    let programs = code::programs(run, &recorded.folder)?;
+    let programs = code::programs(recorded)?;
     let values = context! {
         title => title(run), style => engine::STYLE, script => engine::SCRIPT, hash => hash(engine::SCRIPT),
         summary => card::summary(recorded), gone, pictures => !thumbs.is_empty(),
-        split => judged.as_ref().map(|judged| judged.split.to_string()),
+        several => several.as_ref().map(|several| several.shown(&pictured, other(recorded))),
+        split => recorded.judged().map(|split| split.to_string()),
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
         other => other(recorded).map(|_| "val"),
         baseline => metrics.map(|m| shown(m["baseline"]["class"].as_str().unwrap_or_default())),

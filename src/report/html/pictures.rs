@@ -187,7 +187,7 @@ fn second(scores: ArrayView1<f32>) -> (usize, f32) {
 }
 
 /// At most `most` of the rows.
-fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
+pub(super) fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
     let count = rows.len().min(most);
     (0..count).map(|i| rows[i * rows.len() / count]).collect()
 }

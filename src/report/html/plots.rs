@@ -147,6 +147,36 @@ pub(super) fn learning(found: &Value) -> Option<Curve> {
     curve(words, vec![("measured", measured), ("expected", expected)], Some(errors))
 }
 
+/// Predicted values over true ones.
+#[derive(Serialize)]
+pub(super) struct Scatter {
+    title: String,
+    low: String,
+    high: String,
+    points: Vec<(f64, f64, String)>,
+}
+
+/// Points (true, predicted, what it is) in the square from (55, 15) to (355, 315), of one scale both ways.
+pub(super) fn scatter(title: &str, points: Vec<(f64, f64, String)>) -> Option<Scatter> {
+    let values = || points.iter().flat_map(|point| [point.0, point.1]);
+    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    if !(low < high && low.is_finite() && high.is_finite()) {
+        return None;
+    }
+    let share = |value: f64| 300. * (value - low) / (high - low);
+    let point = |(x, y, what): &(f64, f64, String)| {
+        (round(55. + share(*x)), round(315. - share(*y)), format!("{what}: is {x:.4}, predicted {y:.4}"))
+    };
+    // As many digits as there is room for.
+    let short = |value: f64| match value.abs() {
+        ..1. => format!("{value:.3}"),
+        ..100. => format!("{value:.2}"),
+        _ => format!("{value:.0}"),
+    };
+    let [low, high] = [low, high].map(short);
+    Some(Scatter { title: title.into(), low, high, points: points.iter().map(point).collect() })
+}
+
 /// A point of the map.
 #[derive(Serialize)]
 pub(super) struct Point {

@@ -43,7 +43,18 @@ pub(super) struct Figure {
     other: Option<f64>,
 }
 
-fn figure(m: &Value, other: Option<&Value>, (key, name, help): (&str, &'static str, &'static str)) -> Figure {
+impl Figure {
+    /// Whether the run has it.
+    pub(super) fn is_there(&self) -> bool {
+        self.value.is_some()
+    }
+}
+
+pub(super) fn figure(
+    m: &Value,
+    other: Option<&Value>,
+    (key, name, help): (&str, &'static str, &'static str),
+) -> Figure {
     let interval = serde_json::from_value(m["intervals"][key].clone()).ok();
     let value = |m: &Value| m[key].as_f64();
     Figure { name, help, value: value(m), interval, baseline: value(&m["baseline"]), other: other.and_then(value) }
@@ -56,7 +67,7 @@ pub(super) fn tiles(m: &Value) -> Vec<Figure> {
 
 /// All figures that the run has.
 pub(super) fn figures(m: &Value, other: Option<&Value>) -> Vec<Figure> {
-    FIGURES.iter().map(|&row| figure(m, other, row)).filter(|figure| figure.value.is_some()).collect()
+    FIGURES.iter().map(|&row| figure(m, other, row)).filter(Figure::is_there).collect()
 }
 
 /// A class's figures.
@@ -68,15 +79,20 @@ pub(super) struct Class {
     figures: Vec<Option<f64>>,
 }
 
-/// The classes, worst F1 first.
-pub(super) fn classes(m: &Value) -> Vec<Class> {
-    let keys = ["precision", "recall", "f1", "roc_auc", "average_precision"];
+/// A list's rows with their names and these figures.
+pub(super) fn named(list: &Value, name: &str, keys: &[&str]) -> Vec<Class> {
     let class = |c: &Value| Class {
-        name: shown(c["class"].as_str().unwrap_or_default()),
+        name: shown(c[name].as_str().unwrap_or_default()),
         support: c["support"].as_u64().unwrap_or_default(),
         figures: keys.iter().map(|key| c[*key].as_f64()).collect(),
     };
-    let mut classes: Vec<Class> = m["per_class"].as_array().into_iter().flatten().map(class).collect();
+    list.as_array().into_iter().flatten().map(class).collect()
+}
+
+/// The classes, worst F1 first.
+pub(super) fn classes(m: &Value) -> Vec<Class> {
+    let keys = ["precision", "recall", "f1", "roc_auc", "average_precision"];
+    let mut classes = named(&m["per_class"], "class", &keys);
     let f1 = |class: &Class| class.figures[2].unwrap_or_default();
     classes.sort_by(|a, b| f1(a).total_cmp(&f1(b)));
     classes
@@ -125,6 +141,10 @@ pub(super) fn sections(run: &Value) -> Vec<Flat> {
 /// The heads that were compared, on images that they did not learn from.
 fn heads(head: &Value) -> Option<Flat> {
     let compared = head["compared"].as_array().filter(|compared| !compared.is_empty())?;
+    // Of several labels, or of numbers, there is one kind.
+    if compared[0].get("loss").is_some() {
+        return flat(&head["compared"], "Depths compared, by cross-validation");
+    }
     let row = |(place, one): (usize, &Value)| {
         let kind = serde_json::from_value(one["kind"].clone()).map_or("?".into(), |kind: Kind| kind.to_string());
         let alike = if one["adjusted"] == true { ", classes alike" } else { "" };
@@ -208,7 +228,8 @@ pub(super) fn counts(run: &Value) -> Vec<(String, u64, u64, u64)> {
     let row = |split: Split| {
         let counts = run["data"]["counts"].get(split.to_string())?.as_array()?;
         let counts: Vec<u64> = counts.iter().filter_map(Value::as_u64).collect();
-        let all = counts.iter().fold(0u64, |sum, &n| sum.saturating_add(n));
+        let sum = || counts.iter().fold(0u64, |sum, &n| sum.saturating_add(n));
+        let all = run["data"]["images"][split.to_string()].as_u64().unwrap_or_else(sum);
         Some((split.to_string(), all, *counts.iter().min()?, *counts.iter().max()?))
     };
     Split::ALL.into_iter().filter_map(row).collect()

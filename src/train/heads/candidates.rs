@@ -2,7 +2,7 @@
 
 use super::super::folds::count;
 use super::super::path;
-use super::super::softmax::Rows;
+use super::super::softmax::{Rows, Truth};
 use super::basis::Basis;
 use super::closed::{MOST_COORDINATES, Parted};
 use super::judge::{Metric, log_loss, mean, sharpness};
@@ -125,7 +125,7 @@ impl Judge<'_> {
 
     /// Softmax regression on a basis, at its best strength.
     pub(super) fn regression(&self, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
-        let rows = rows(basis.rows.view(), self.labels, self.classes)?;
+        let rows = rows(basis.rows.view(), Truth::Classes(self.labels), self.classes)?;
         let mut strength = None;
         let mut logits = Vec::new();
         let quiet = |event: Event| match event {
@@ -215,7 +215,7 @@ impl Judge<'_> {
     }
 }
 
-/// A basis' rows for softmax regression.
-pub(super) fn rows<'a>(rows: ArrayView2<f32>, labels: &'a [usize], classes: usize) -> Result<Rows<'a>> {
-    Rows::new(rows.iter().copied().collect(), labels, classes, &Device::Cpu)
+/// A basis' rows for softmax regression, or that of labels.
+pub(super) fn rows<'a>(rows: ArrayView2<f32>, truth: Truth<'a>, classes: usize) -> Result<Rows<'a>> {
+    Rows::new(rows.iter().copied().collect(), truth, classes, &Device::Cpu)
 }

@@ -1,5 +1,6 @@
 //! Which heads are tried on which depths, and the one that is taken.
 
+use super::super::softmax::Truth;
 use super::super::{LIMIT, TOLERANCE, check, folds, path, whole};
 use super::basis::{Bases, Basis};
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
@@ -13,8 +14,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use std::time::Instant;
 
 /// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
-const JUDGED: usize = 600;
-const MOST_REPEATS: usize = 10;
+pub(super) const JUDGED: usize = 600;
+pub(super) const MOST_REPEATS: usize = 10;
 /// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
 const UNBALANCED: f32 = 1.5;
 /// Images on which depths are compared.
@@ -193,7 +194,7 @@ pub(super) fn fit(
         Kind::Ncm => Ok(nearest_mean(coordinates, labels, classes)),
         Kind::Lda => discriminants((coordinates, features), labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
         Kind::Softmax => {
-            let rows = rows(coordinates, labels, classes)?;
+            let rows = rows(coordinates, Truth::Classes(labels), classes)?;
             let mut model = rows.model(vec![true; labels.len()]);
             let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
             let poll = || emit(progress, Event::Advance(0));

@@ -6,6 +6,9 @@ mod choice;
 mod closed;
 mod curve;
 mod judge;
+mod ridge;
+mod several;
+mod thresholds;
 
 use super::LinearHead;
 use crate::metrics::argmax;
@@ -15,8 +18,10 @@ pub use curve::{Curve, Point};
 pub use judge::Metric;
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
+pub use several::{Several, Tried, choose_several, kind};
 use std::fmt;
 use std::time::Duration;
+pub use thresholds::thresholds;
 
 /// A kind of head, the simplest first. All of them are linear in the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -157,11 +162,15 @@ impl Chosen {
 
     /// What it is, for people.
     pub fn name(&self) -> String {
-        let taps = match self.taps() {
-            0 => String::new(),
-            1 => " on two depths".into(),
-            taps => format!(" on {} depths", taps + 1),
-        };
-        format!("{}{taps}", self.kind)
+        format!("{}{}", self.kind, depths_named(self.taps()))
+    }
+}
+
+/// ` on 3 depths`, nothing for the cut alone.
+fn depths_named(taps: usize) -> String {
+    match taps {
+        0 => String::new(),
+        1 => " on two depths".into(),
+        taps => format!(" on {} depths", taps + 1),
     }
 }

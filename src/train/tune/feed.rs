@@ -16,7 +16,7 @@ pub struct Feed<'a> {
     pub source: &'a Source,
     /// Their paths.
     pub paths: &'a [String],
-    /// Each one's class.
+    /// Each one's class, or what it has, as [`crate::data::Item::label`].
     pub labels: &'a [usize],
     /// How an image becomes the model's input.
     pub preprocessing: &'a Preprocessing,

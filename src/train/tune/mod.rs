@@ -6,8 +6,9 @@ mod network;
 mod settings;
 mod standing;
 mod step;
+mod targets;
 
-use super::loss::{Loss, one_hot};
+use super::loss::Loss;
 use crate::error::{Error, Result};
 use crate::graph::Program;
 use crate::metrics::argmax;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 use step::{Batch, Order, State};
+pub use targets::Targets;
 
 /// Batches that are loaded ahead.
 const AHEAD: usize = 2;
@@ -66,8 +68,8 @@ pub struct Tuning<'a> {
     pub start: HashMap<String, Vec<f32>>,
     /// How.
     pub settings: &'a Settings,
-    /// How many classes there are.
-    pub classes: usize,
+    /// What the images are to give.
+    pub targets: &'a Targets,
     /// The images to train on.
     pub train: Feed<'a>,
     /// The images that choose the epoch; there may be none.
@@ -199,9 +201,9 @@ impl Tuning<'_> {
         let made = Epoch {
             epoch,
             train_loss: tally.map(|t| t.mean_loss()),
-            train_accuracy: tally.map(|t| t.accuracy()),
+            train_accuracy: tally.filter(|_| self.targets.are_classes()).map(|t| t.accuracy()),
             val_loss: val.map(|t| t.mean_loss()),
-            val_accuracy: val.map(|t| t.accuracy()),
+            val_accuracy: val.filter(|_| self.targets.are_classes()).map(|t| t.accuracy()),
             lr: tally.map_or(0., |_| settings.lr_at(last)),
             images_per_second: tally.map(|t| t.images as f64 / trained.max(1e-9)),
             seconds,
@@ -223,8 +225,11 @@ impl Tuning<'_> {
     fn validate(&self, state: &State) -> Result<Tally> {
         let loss = Loss::new(self.settings.loss);
         let logits = self.exported(state).logits(&self.val)?;
-        let mean = loss.evaluate(logits.view(), one_hot(self.val.labels, self.classes).view());
-        let correct = logits.rows().into_iter().zip(self.val.labels).filter(|(row, label)| argmax(*row) == **label);
+        let mean = loss.evaluate(logits.view(), self.targets.of(self.val.labels).view());
+        // Without classes nothing is right or wrong, and the loss alone chooses.
+        let classes = self.targets.are_classes();
+        let correct =
+            logits.rows().into_iter().zip(self.val.labels).filter(|(row, label)| classes && argmax(*row) == **label);
         // Scores that are not finite are no error here: the next step tells of them.
         let loss = mean.map_or(f64::NAN, |(mean, _)| mean) * self.val.images() as f64;
         Ok(Tally { loss, correct: correct.count(), images: self.val.images() })

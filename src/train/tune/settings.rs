@@ -162,6 +162,8 @@ pub struct Task {
     pub from_scratch: bool,
     /// Whether what is trained has batch norms that have seen nothing yet.
     pub initial_norms: bool,
+    /// The loss that fits what images are to give; labels are smoothed for classes alone.
+    pub loss: LossKind,
     /// Decides what is drawn.
     pub seed: u64,
 }
@@ -203,7 +205,10 @@ impl Settings {
                 _ => Schedule::OneCycle,
             }),
             warmup: (wishes.warmup.unwrap_or(0.) * by_epoch as f64).round() as u64,
-            label_smoothing: wishes.label_smoothing.unwrap_or(if task.from_scratch { 0. } else { 0.1 }),
+            label_smoothing: wishes.label_smoothing.unwrap_or(match task.loss {
+                LossKind::CrossEntropy if !task.from_scratch => 0.1,
+                _ => 0.,
+            }),
             ema: wishes.ema.unwrap_or(0.),
             clip_grad: wishes.clip_grad.unwrap_or(1.),
             layer_decay: wishes.layer_decay.unwrap_or(if task.from_scratch { 1. } else { 0.95 }),
@@ -214,7 +219,7 @@ impl Settings {
             cutmix: wishes.cutmix.unwrap_or(0.),
             bn: wishes.bn.unwrap_or(if task.initial_norms { BatchNorms::Train } else { BatchNorms::Affine }),
             patience: wishes.patience.unwrap_or(0),
-            loss: wishes.loss.unwrap_or(LossKind::CrossEntropy),
+            loss: wishes.loss.unwrap_or(task.loss),
             balanced: wishes.balanced,
             seed: task.seed,
         }

@@ -11,9 +11,9 @@ pub struct Epoch {
     pub epoch: u64,
     /// Mean loss over the images trained on, as they were changed.
     pub train_loss: Option<f64>,
-    /// The share of them that was right.
+    /// The share of them that was right, where they have one class each.
     pub train_accuracy: Option<f64>,
-    /// Mean cross-entropy of the validation images.
+    /// Mean loss of the validation images.
     pub val_loss: Option<f64>,
     /// The share of them that was right.
     pub val_accuracy: Option<f64>,
@@ -60,7 +60,7 @@ impl Tuning<'_> {
         const TIMES: f64 = 20.;
         let mut losses = standing.epochs.iter().filter_map(|epoch| epoch.train_loss);
         let (first, last) = (losses.next()?, losses.next_back()?);
-        let guessing = (self.classes as f64).ln().max(1.);
+        let guessing = (self.targets.count() as f64).ln().max(1.);
         let (step, lr) = (standing.step, self.settings.lr);
         let why = format!(
             "step {step}: the epoch's mean loss is {last:.1e}, far worse than guessing; lower --lr (it is {lr:e})"

@@ -8,7 +8,7 @@ use crate::data::augment::Augment;
 use crate::error::{Error, Result};
 use crate::graph::Wanted;
 use crate::train::ema::Ema;
-use crate::train::loss::{Loss, one_hot};
+use crate::train::loss::Loss;
 use crate::train::mix::{BatchPlace, BatchShape, Mix};
 use crate::train::optimizer::{Optimizer, Setting, clip_grad_norm};
 use candle_core::Tensor;
@@ -93,7 +93,7 @@ impl Tuning<'_> {
         let augment = Augment { level: settings.augment, hflip: settings.hflip };
         let mut values = self.train.load(places, Change { augment, seed: settings.seed, epoch })?;
         let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
-        let mut targets = one_hot(&labels, self.classes);
+        let mut targets = self.targets.of(&labels);
         let mix = Mix { mixup: settings.mixup, cutmix: settings.cutmix };
         let shape = self.batch_shape(places.len());
         mix.apply(&mut values, shape, &mut targets, BatchPlace { seed: settings.seed, epoch, batch })?;
@@ -116,9 +116,10 @@ impl Tuning<'_> {
     fn loss(&self) -> Loss {
         let mut class_weights = None;
         if self.settings.balanced {
-            let mut counts = vec![0f64; self.classes];
+            let classes = self.targets.count();
+            let mut counts = vec![0f64; classes];
             self.train.labels.iter().for_each(|&label| counts[label] += 1.);
-            let mean = self.train.images() as f64 / self.classes as f64;
+            let mean = self.train.images() as f64 / classes as f64;
             class_weights = Some(counts.iter().map(|count| mean / count.max(1.)).collect());
         }
         Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, class_weights }

@@ -1,0 +1,154 @@
+//! Figures as a person reads them.
+
+use super::tables::table;
+use adapt::error::printable;
+use adapt::metrics::bootstrap::Interval;
+use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
+use std::fmt::Write;
+
+/// `0.8050 (0.75–0.86)`
+pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
+    let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
+    format!("{value:.4}{}", interval.unwrap_or_default())
+}
+
+fn headline(name: &str, m: &Classification) -> Vec<String> {
+    let figures = [
+        ("accuracy", m.accuracy),
+        ("", m.balanced_accuracy),
+        ("", m.macro_precision),
+        ("", m.macro_recall),
+        ("macro_f1", m.macro_f1),
+        ("", m.log_loss),
+    ];
+    let mut row = vec![name.to_string(), m.n.to_string()];
+    row.extend(figures.map(|(name, v)| with_interval(v, m.intervals.get(name))));
+    row
+}
+
+/// What the figures are to be compared with.
+fn baseline(m: &Classification) -> String {
+    let b = &m.baseline;
+    let class = printable(&b.class);
+    format!(
+        "in brackets: 95 % intervals; always '{class}' would have accuracy {:.4}, macro-F1 {:.4}\n",
+        b.accuracy, b.macro_f1
+    )
+}
+
+/// Figures of splits, a row each, and the classes, labels or targets of the last.
+pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Figures)>) -> String {
+    let (mut classes, mut labels, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, figures) in splits {
+        match figures {
+            Figures::Classes(m) => classes.push((name, &**m)),
+            Figures::Labels(m) => labels.push((name, m)),
+            Figures::Values(m) => values.push((name, m)),
+        }
+    }
+    let texts = [(classes.is_empty(), of_classes(&classes)), (labels.is_empty(), of_labels(&labels))];
+    let texts = texts.into_iter().chain([(values.is_empty(), of_values(&values))]);
+    texts.filter(|(none, _)| !none).map(|(_, text)| text).collect()
+}
+
+/// Of several labels.
+fn of_labels(splits: &[(&str, &MultiLabel)]) -> String {
+    let row = |&(name, m): &(&str, &MultiLabel)| {
+        let with = |name: &str, value: f64| with_interval(value, m.intervals.get(name));
+        let precision = m.average_precision.map_or("-".into(), |value| format!("{value:.4}"));
+        let figures = [with("micro_f1", m.micro_f1), with("macro_f1", m.macro_f1), precision];
+        let others = [m.subset_accuracy, m.hamming_loss, m.log_loss].map(|value| format!("{value:.4}"));
+        [vec![name.to_string(), m.n.to_string()], figures.to_vec(), others.to_vec()].concat()
+    };
+    let header = ["", "images", "micro-F1", "macro-F1", "mAP", "all right", "Hamming loss", "log-loss"];
+    let mut text = table(&header, 1, splits.iter().map(row));
+    let Some((name, m)) = splits.last() else { return text };
+    let b = &m.baseline;
+    let _ = writeln!(
+        text,
+        "in brackets: 95 % intervals; always the labels of half of the images or more: micro-F1 {:.4}, macro-F1 {:.4}, Hamming \
+         loss {:.4}\n",
+        b.micro_f1, b.macro_f1, b.hamming_loss
+    );
+    let rows = m.per_label.iter().map(|l| {
+        let areas = [l.average_precision, l.roc_auc].map(|area| area.map_or("-".into(), |area| format!("{area:.3}")));
+        let figures = [l.precision, l.recall, l.f1].map(|v| format!("{v:.3}"));
+        [vec![l.label.clone(), l.support.to_string()], figures.to_vec(), areas.to_vec()].concat()
+    });
+    let title = format!("{name}, by label");
+    text + &table(&[&title, "images", "precision", "recall", "F1", "AP", "ROC-AUC"], 1, rows)
+}
+
+/// Of numbers.
+fn of_values(splits: &[(&str, &Regression)]) -> String {
+    let row = |&(name, m): &(&str, &Regression)| {
+        let with = |name: &str, value: f64| precise(value, m.intervals.get(name));
+        vec![name.to_string(), m.n.to_string(), with("r2", m.r2), with("mae", m.mae), with("rmse", m.rmse)]
+    };
+    let header = ["R²", "mean absolute error", "root mean squared error"];
+    let mut text = table(&[&["", "images"], &header[..]].concat(), 1, splits.iter().map(row));
+    let Some((name, m)) = splits.last() else { return text };
+    let (mae, rmse) = (m.baseline.mae, m.baseline.rmse);
+    let _ = writeln!(text, "in brackets: 95 % intervals; always the mean: {mae:.4}, {rmse:.4}");
+    if m.per_target.len() > 1 {
+        let rows = m.per_target.iter().map(|t| {
+            let with = |name: &str, value: f64| precise(value, t.intervals.get(name));
+            vec![t.target.clone(), with("r2", t.r2), with("mae", t.mae), with("rmse", t.rmse)]
+        });
+        let title = format!("{name}, by target");
+        text = text + "\n" + &table(&[&[title.as_str()], &header[..]].concat(), 1, rows);
+    }
+    text
+}
+
+/// `1.2345 (1.1–1.4)`, with as many digits as errors in any unit need.
+pub fn precise(value: f64, interval: Option<&Interval>) -> String {
+    let interval = interval.map(|[low, high]| format!(" ({low:.4}–{high:.4})"));
+    format!("{value:.4}{}", interval.unwrap_or_default())
+}
+
+/// Of classes.
+fn of_classes(splits: &[(&str, &Classification)]) -> String {
+    let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
+    let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
+    if let Some((name, m)) = splits.last() {
+        let _ = write!(text, "{}\n{}\n{}", baseline(m), by_class(name, m), confusion(m));
+    }
+    text
+}
+
+/// A row a class; of more than a screen's worth, those found worst.
+fn by_class(name: &str, m: &Classification) -> String {
+    const MOST: usize = 30;
+    let mut classes: Vec<_> = m.per_class.iter().collect();
+    let mut title = format!("{name}, by class");
+    if classes.len() > MOST {
+        classes.retain(|c| c.support > 0);
+        classes.sort_by(|a, b| a.f1.total_cmp(&b.f1));
+        classes.truncate(MOST);
+        title = format!("{name}, the {} worst of {} classes", classes.len(), m.per_class.len());
+    }
+    let rows = classes.into_iter().map(|c| {
+        let figures = [c.precision, c.recall, c.f1].map(|v| format!("{v:.3}"));
+        [vec![c.class.clone(), c.support.to_string()], figures.to_vec()].concat()
+    });
+    table(&[&title, "images", "precision", "recall", "F1"], 1, rows)
+}
+
+/// Rows: true classes; columns: predicted ones. Left out where it would not fit on a screen.
+fn confusion(m: &Classification) -> String {
+    const WIDEST: usize = 20;
+    if m.per_class.len() > WIDEST {
+        return format!(
+            "confusion matrix of {0}x{0} classes: too large to show; it is in the JSON\n",
+            m.per_class.len()
+        );
+    }
+    let numbers: Vec<String> = (0..m.per_class.len()).map(|i| i.to_string()).collect();
+    let header: Vec<&str> = std::iter::once("confusion").chain(numbers.iter().map(String::as_str)).collect();
+    let rows = m.confusion.iter().enumerate().map(|(i, row)| {
+        let label = format!("{i} {}", m.per_class[i].class);
+        std::iter::once(label).chain(row.iter().map(|&n| if n == 0 { "·".into() } else { n.to_string() })).collect()
+    });
+    table(&header, 1, rows)
+}

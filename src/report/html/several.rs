@@ -1,0 +1,145 @@
+//! The page's part for several labels an image, and for numbers.
+
+use super::pictures::{Shown, evenly};
+use super::tables::{Class, Figure, figure, named};
+use super::{plots, shown};
+use crate::data::{Split, Task};
+use crate::metrics::sigmoid;
+use crate::report::recorded::Recorded;
+use ndarray::{Array2, Axis};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Images that are farthest off.
+const WORST: usize = 24;
+/// Points of a plot.
+const POINTS: usize = 1500;
+/// Plots: of more targets the first.
+const PLOTS: usize = 12;
+
+const LABELS: [(&str, &str, &str); 7] = [
+    ("micro_f1", "Micro F1", "F1 of all decisions taken together, a label for an image"),
+    ("macro_f1", "Macro F1", "mean F1 of the labels, rare ones counting as much as common ones"),
+    ("average_precision", "Mean average precision (mAP)", "of each label's probability, without a threshold"),
+    ("roc_auc", "ROC-AUC", "of each label's probability, mean"),
+    ("subset_accuracy", "All labels right", "share of images with exactly their labels"),
+    ("hamming_loss", "Hamming loss", "share of all decisions that are wrong; lower is better"),
+    ("log_loss", "Log-loss", "nats a decision; lower is better"),
+];
+const VALUES: [(&str, &str, &str); 3] = [
+    ("r2", "R²", "share of the variance that is explained: 1 is perfect, 0 is always the mean"),
+    ("mae", "Mean absolute error", "in the target's unit, of several the mean; lower is better"),
+    ("rmse", "Root mean squared error", "the same, large errors weighing more; lower is better"),
+];
+
+/// The images of the split by which the run is judged.
+pub(super) struct Several<'a> {
+    recorded: &'a Recorded,
+    split: Split,
+    rows: Vec<usize>,
+    /// Probabilities or values, where scores are stored: `[images, labels or targets]`
+    given: Option<Array2<f32>>,
+}
+
+/// What the template shows.
+#[derive(Serialize)]
+pub(super) struct Page {
+    regression: bool,
+    tiles: Vec<Figure>,
+    figures: Vec<Figure>,
+    names: Vec<Class>,
+    heads: &'static [&'static str],
+    plots: Vec<plots::Scatter>,
+    worst: Vec<Worst>,
+}
+
+/// An image that is far off.
+#[derive(Serialize)]
+struct Worst {
+    id: usize,
+    path: String,
+    caption: String,
+    shown: Option<[u32; 2]>,
+}
+
+impl<'a> Several<'a> {
+    pub fn new(recorded: &'a Recorded, split: Split) -> Several<'a> {
+        let rows = (0..recorded.held_out.len()).filter(|&i| recorded.held_out[i].split == split).collect();
+        let given = recorded.scores.as_ref().map(|scores| match recorded.task {
+            Task::Regression => scores.logits.clone(),
+            _ => scores.logits.mapv(sigmoid),
+        });
+        Several { recorded, split, rows, given: given.filter(|given| given.dim() == recorded.truths.dim()) }
+    }
+
+    /// The rows that are farthest from what they have, the worst first: targets by their deviations.
+    fn worst_rows(&self) -> Vec<usize> {
+        let Some(given) = &self.given else { return Vec::new() };
+        let truths = self.recorded.truths.select(Axis(0), &self.rows);
+        let scale = match self.recorded.task {
+            Task::Regression => truths.std_axis(Axis(0), 0.).mapv(|deviation| deviation.max(f32::MIN_POSITIVE)),
+            _ => ndarray::Array1::ones(truths.ncols()),
+        };
+        let off = |row: usize| {
+            let pairs = given.row(row).into_iter().zip(self.recorded.truths.row(row)).zip(&scale);
+            pairs.map(|((a, b), scale)| f64::from((a - b).abs() / scale)).sum::<f64>()
+        };
+        let mut rows: Vec<(f64, usize)> = self.rows.iter().map(|&row| (off(row), row)).collect();
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        rows.into_iter().take(WORST).map(|(_, row)| row).collect()
+    }
+
+    /// Rows and paths of the images that a picture is wanted of.
+    pub fn wanted(&self) -> Vec<(usize, &'a str)> {
+        self.worst_rows().into_iter().map(|row| (row, &*self.recorded.held_out[row].path)).collect()
+    }
+
+    pub fn shown(&self, pictured: &Shown, other: Option<&Value>) -> Page {
+        let m = &self.recorded.run["metrics"][self.split.to_string()];
+        let regression = self.recorded.task == Task::Regression;
+        let rows = if regression { &VALUES[..] } else { &LABELS };
+        let all = rows.iter().map(|&row| figure(m, other, row)).filter(Figure::is_there);
+        let (names, heads): (_, &[&str]) = match regression {
+            true => (named(&m["per_target"], "target", &["r2", "mae", "rmse"]), &["R²", "Mean absolute error", "RMSE"]),
+            false => {
+                let keys = ["precision", "recall", "f1", "roc_auc", "average_precision"];
+                let heads = &["Precision", "Recall", "F1", "ROC-AUC", "Average precision"];
+                (named(&m["per_label"], "label", &keys), heads)
+            }
+        };
+        let tiles = rows.iter().take(3).map(|&row| figure(m, None, row)).collect();
+        let plots = if regression { self.plots() } else { Vec::new() };
+        let worst = self.worst_rows().into_iter().map(|row| self.image(row, pictured)).collect();
+        Page { regression, tiles, figures: all.collect(), names, heads, plots, worst }
+    }
+
+    fn image(&self, row: usize, pictured: &Shown) -> Worst {
+        let image = &self.recorded.held_out[row];
+        let values =
+            |row: ndarray::ArrayView1<f32>| row.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join("; ");
+        let caption = match (&self.given, self.recorded.task) {
+            (Some(given), Task::Regression) => {
+                format!("is {}, predicted {}", values(self.recorded.truths.row(row)), values(given.row(row)))
+            }
+            _ => {
+                let named =
+                    |text: &str| if text.is_empty() { "nothing".into() } else { shown(&text.replace(';', ", ")) };
+                format!("has {}; given {}", named(&image.label), named(&image.predicted))
+            }
+        };
+        Worst { id: row, path: shown(&image.path), caption, shown: pictured.get(&row).copied() }
+    }
+
+    /// Predicted values against true ones, a plot a target.
+    fn plots(&self) -> Vec<plots::Scatter> {
+        let Some(given) = &self.given else { return Vec::new() };
+        let rows = evenly(&self.rows, POINTS);
+        let plot = |(target, name): (usize, &String)| {
+            let points = rows.iter().map(|&row| (self.recorded.truths[[row, target]], given[[row, target]], row));
+            let points =
+                points.map(|(x, y, row)| (f64::from(x), f64::from(y), shown(&self.recorded.held_out[row].path)));
+            plots::scatter(&shown(name), points.collect())
+        };
+        self.recorded.classes.iter().enumerate().take(PLOTS).filter_map(plot).collect()
+    }
+}

@@ -1,0 +1,285 @@
+//! Heads for several labels at once, and for numbers: how strong, and on which depths.
+
+use super::super::softmax::Truth;
+use super::super::{LIMIT, LinearHead, TOLERANCE, folds, path, scale, whole};
+use super::basis::{Bases, Basis};
+use super::candidates::rows;
+use super::choice::{JUDGED, MOST_REPEATS};
+use super::closed::MOST_COORDINATES;
+use super::judge::mean;
+use super::ridge::Ridge;
+use super::thresholds::thresholds;
+use super::{Wishes, depths_named};
+use crate::data::{Task, strata};
+use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use serde::Serialize;
+use std::ops::ControlFlow;
+
+/// Strengths of the path of ridge regression.
+const STRENGTHS: i32 = 13;
+/// Images by which depths are compared.
+const SAMPLE: usize = 1500;
+
+/// A head that was compared, by images that it did not learn from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tried {
+    /// Tensors before the cut whose features it takes, too.
+    pub taps: usize,
+    /// How many features that makes.
+    pub features: usize,
+    /// The penalty on the mean loss.
+    pub strength: f64,
+    /// The mean cross-entropy of the labels in nats, or the mean squared error of the standardised targets (1 is that of their
+    /// means).
+    pub loss: f64,
+    /// How much more that is than the best one's, and the standard error of this over the images.
+    pub behind: [f64; 2],
+}
+
+/// The head that was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Several {
+    /// What it gives.
+    pub task: Task,
+    /// For the raw features of the first columns.
+    pub head: LinearHead,
+    /// The place in `compared`.
+    pub place: usize,
+    /// By growing depth.
+    pub compared: Vec<Tried>,
+    /// Folds of the cross-validation; 0 where each image was left out by itself.
+    pub folds: usize,
+    /// How often images were dealt into folds.
+    pub repeats: usize,
+    /// Every image's probabilities or values by heads that did not learn from it: `[images, labels or targets]`
+    pub out_of_fold: Array2<f32>,
+    /// The probability from which on a label is given, at which the F1 of `out_of_fold` is best; none for targets.
+    pub thresholds: Vec<f32>,
+}
+
+impl Several {
+    /// How many tensors before the cut it takes features from.
+    pub fn taps(&self) -> usize {
+        self.compared[self.place].taps
+    }
+
+    /// What it is, for people.
+    pub fn name(&self) -> String {
+        format!("{}{}", kind(self.task), depths_named(self.taps()))
+    }
+}
+
+/// The kind of head for a task, for people.
+pub fn kind(task: Task) -> &'static str {
+    match task {
+        Task::Multiclass => "softmax regression",
+        Task::Multilabel => "logistic regression of each label",
+        Task::Regression => "ridge regression",
+    }
+}
+
+/// One that is compared.
+struct Attempt {
+    taps: usize,
+    features: usize,
+    strength: f64,
+    /// Each image's loss.
+    losses: Vec<f64>,
+    out_of_fold: Array2<f32>,
+    /// Of all images, where that costs nothing more.
+    fitted: Option<Fitted>,
+}
+
+/// Weight `[labels or targets, coordinates]` and bias on a basis.
+type Fitted = (Array2<f64>, Array1<f64>);
+
+/// Fits a head on features `[images, features]` for `truths` `[images, labels or targets]`: labels of 1 or 0, each with an L2
+/// logistic regression, or numbers, with ridge regression. `columns` as for [`super::choose`]; of what is as good as the best
+/// within one standard error of the difference, the head of the fewest depths is taken. The same call gives the same bits, but
+/// for a budget.
+///
+/// # Errors
+/// [`Error::Train`] for features that are not finite, fewer than two images, or truths that do not fit;
+/// [`Error::Interrupted`].
+pub fn choose_several(
+    features: ArrayView2<f32>,
+    columns: &[usize],
+    truths: ArrayView2<f32>,
+    task: Task,
+    wishes: &Wishes,
+    progress: Progress,
+) -> Result<Several> {
+    scale::check_finite(features)?;
+    let images = truths.nrows();
+    if features.nrows() != images || images < 2 || truths.ncols() == 0 || features.ncols() == 0 {
+        let what = format!("{:?} features for {:?} labels", features.dim(), truths.dim());
+        return Err(Error::Train(format!("{what}; at least two images are needed")));
+    }
+    let within = |&&columns: &&usize| columns.min(images) <= MOST_COORDINATES;
+    let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
+    let tried = depths(features, columns, truths, wishes, progress)?;
+    let deals = match task {
+        Task::Multilabel => deals(task, truths, wishes),
+        _ => Vec::new(),
+    };
+    emit(progress, Event::Stage { name: "comparing heads", total: tried.len() as u64 })?;
+    let (mut bases, mut attempts) = (Bases::new(features, columns), Vec::new());
+    for taps in tried {
+        let basis = bases.first(columns[taps])?;
+        attempts.push(match task {
+            Task::Multilabel => logistic(&basis, taps, truths, &deals, progress)?,
+            _ => ridge(&basis, taps, truths)?,
+        });
+        emit(progress, Event::Advance(1))?;
+    }
+    let (place, compared) = compare(&attempts);
+    let chosen = attempts.swap_remove(place);
+    let basis = Bases::new(features, columns).first(columns[chosen.taps])?;
+    emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
+    let (weight, bias) = match chosen.fitted {
+        Some(fitted) => fitted,
+        None => fit(&basis, truths, chosen.strength, progress)?,
+    };
+    emit(progress, Event::Advance(1))?;
+    let thresholds = match task {
+        Task::Multilabel => thresholds(truths, chosen.out_of_fold.view()),
+        _ => Vec::new(),
+    };
+    Ok(Several {
+        task,
+        head: whole(basis.head(&weight, &bias))?,
+        place,
+        compared,
+        folds: deals.first().map_or(0, |fold| folds::count(fold)),
+        repeats: deals.len().max(1),
+        out_of_fold: chosen.out_of_fold,
+        thresholds,
+    })
+}
+
+/// How the images are dealt into folds: small sets several times.
+fn deals(task: Task, truths: ArrayView2<f32>, wishes: &Wishes) -> Vec<Vec<usize>> {
+    let (images, strata) = (truths.nrows(), strata(task, truths));
+    let repeats = JUDGED.div_ceil(images).clamp(1, MOST_REPEATS) as u64;
+    let folds = wishes.folds.min(images).max(2);
+    (0..repeats).map(|repeat| folds::stratified(&strata, folds, wishes.seed.wrapping_add(repeat << 32))).collect()
+}
+
+/// The depths that are worth a comparison: the cut alone, and the one at which ridge regression is best, on a part of many
+/// images. Also of labels, taken for numbers: regression on them is what discriminants are for classes.
+fn depths(
+    features: ArrayView2<f32>,
+    columns: &[usize],
+    truths: ArrayView2<f32>,
+    wishes: &Wishes,
+    progress: Progress,
+) -> Result<Vec<usize>> {
+    let worth = |taps: &usize| *taps <= 2 || taps.is_multiple_of(2) || taps + 1 == columns.len();
+    let tried: Vec<usize> = (0..columns.len()).filter(worth).collect();
+    if tried.len() == 1 {
+        return Ok(tried);
+    }
+    let parts = truths.nrows().div_ceil(SAMPLE);
+    let part = folds::stratified(&vec![0; truths.nrows()], parts, wishes.seed);
+    let own: Vec<usize> = (0..part.len()).filter(|&i| part[i] == 0).collect();
+    let (features, truths) = (features.select(Axis(0), &own), truths.select(Axis(0), &own));
+    emit(progress, Event::Stage { name: "comparing depths", total: tried.len() as u64 })?;
+    let (started, mut attempts) = (std::time::Instant::now(), Vec::new());
+    let mut bases = Bases::new(features.view(), columns);
+    for taps in tried {
+        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view())?);
+        emit(progress, Event::Advance(1))?;
+        if wishes.budget.is_some_and(|budget| started.elapsed() > budget) {
+            break;
+        }
+    }
+    let best = attempts[compare(&attempts).0].taps;
+    Ok(if best == 0 { vec![0] } else { vec![0, best] })
+}
+
+/// Ridge regression at its best strength.
+fn ridge(basis: &Basis, taps: usize, truths: ArrayView2<f32>) -> Result<Attempt> {
+    let (ridge, images) = (Ridge::new(basis, truths)?, truths.nrows());
+    let square = |row: ArrayView1<f64>| row.dot(&row) / row.len() as f64;
+    let attempt = |step: i32| {
+        let strength = path::strength(basis.features, images, step);
+        let errors = ridge.left_out(strength * images as f64);
+        (strength, errors.rows().into_iter().map(square).collect::<Vec<f64>>())
+    };
+    let best = (0..STRENGTHS).map(attempt).min_by(|a, b| mean(&a.1).0.total_cmp(&mean(&b.1).0));
+    let (strength, losses) = best.unwrap_or_default();
+    let alpha = strength * images as f64;
+    let (out_of_fold, fitted) = (ridge.out_of_fold(alpha), Some(ridge.head(alpha)));
+    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold, fitted })
+}
+
+/// Logistic regression at the strength that is best in the first deal, judged in all.
+fn logistic(
+    basis: &Basis,
+    taps: usize,
+    truths: ArrayView2<f32>,
+    deals: &[Vec<usize>],
+    progress: Progress,
+) -> Result<Attempt> {
+    let rows = rows(basis.rows.view(), Truth::Labels(truths), truths.ncols())?;
+    let quiet = |event: Event| match event {
+        Event::Stage { .. } => ControlFlow::Continue(()),
+        Event::Advance(_) => progress(Event::Advance(0)),
+        other => progress(other),
+    };
+    let (mut strength, mut losses, mut first) = (None, vec![0.; truths.nrows()], None);
+    for fold in deals {
+        let choice = path::cross_validate(&rows, fold, folds::count(fold), (basis.features, strength), &quiet)?;
+        strength = Some(choice.l2);
+        let known = path::learnable(truths, fold);
+        for (i, loss) in losses.iter_mut().enumerate() {
+            let parts = truths.row(i).into_iter().zip(choice.out_of_fold.row(i)).zip(known.row(fold[i]));
+            let own = parts.filter(|(_, known)| **known).map(|((&own, &p), _)| cross_entropy(own, p)).sum::<f64>();
+            *loss += own / (truths.ncols() * deals.len()) as f64;
+        }
+        first.get_or_insert(choice.out_of_fold);
+    }
+    let (strength, out_of_fold) = (strength.unwrap_or(1.), first.unwrap_or_default());
+    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold, fitted: None })
+}
+
+fn cross_entropy(own: f32, p: f32) -> f64 {
+    let p = f64::from(if own > 0.5 { p } else { 1. - p });
+    -p.max(f64::EPSILON).ln()
+}
+
+/// Logistic regression of all images. A label that no image has, or all have, tells nothing: its probability is that of one
+/// more image that is as likely to have it as not.
+fn fit(basis: &Basis, truths: ArrayView2<f32>, strength: f64, progress: Progress) -> Result<Fitted> {
+    let (images, labels) = truths.dim();
+    let rows = rows(basis.rows.view(), Truth::Labels(truths), labels)?;
+    let mut model = rows.model(vec![true; images]);
+    let poll = || emit(progress, Event::Advance(0));
+    rows.solve(std::slice::from_mut(&mut model), |_| strength, TOLERANCE, LIMIT, poll)?;
+    let head = super::super::head(&model, labels)?;
+    let (mut weight, mut bias) = (head.weight.mapv(f64::from), head.bias.mapv(f64::from));
+    for (label, column) in truths.columns().into_iter().enumerate() {
+        let own = f64::from(column.sum());
+        if own == 0. || own == images as f64 {
+            weight.row_mut(label).fill(0.);
+            bias[label] = ((own + 0.5) / (images as f64 - own + 0.5)).ln();
+        }
+    }
+    Ok((weight, bias))
+}
+
+/// The place of the one to take, and all for people.
+fn compare(attempts: &[Attempt]) -> (usize, Vec<Tried>) {
+    let loss = |attempt: &Attempt| mean(&attempt.losses).0;
+    let best = attempts.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).expect("the cut is always tried");
+    let tried = |own: &Attempt| {
+        let differences: Vec<f64> = own.losses.iter().zip(&best.losses).map(|(own, best)| own - best).collect();
+        let (behind, error) = mean(&differences);
+        let Attempt { taps, features, strength, .. } = *own;
+        Tried { taps, features, strength, loss: loss(own), behind: [behind, error] }
+    };
+    let compared: Vec<Tried> = attempts.iter().map(tried).collect();
+    (compared.iter().position(|tried| tried.behind[0] <= tried.behind[1]).unwrap_or(0), compared)
+}
