@@ -12,6 +12,8 @@ mod choices;
 mod common;
 #[path = "onnx/contradictions.rs"]
 mod contradictions;
+#[path = "onnx/ends.rs"]
+mod ends;
 #[path = "onnx/files.rs"]
 mod files;
 #[path = "onnx/functions.rs"]
@@ -28,6 +30,8 @@ mod opsets;
 mod quantised;
 #[path = "onnx/sources.rs"]
 mod sources;
+#[path = "onnx/sparse.rs"]
+mod sparse;
 #[path = "onnx/support.rs"]
 mod support;
 #[path = "onnx/trials.rs"]

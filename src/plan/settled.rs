@@ -102,10 +102,17 @@ pub(super) fn find(
 }
 
 fn search(model: &mut Model, output: Option<&str>, at: Option<&str>) -> std::result::Result<Cut, String> {
-    if at.is_none() {
-        softmax::join(&mut model.proto);
+    let plain = at.map(|_| model.clone());
+    softmax::join(&mut model.proto);
+    let found = cut::find(model.graph(), output, at);
+    match plain {
+        // A tensor inside the activation has nothing behind it any more.
+        Some(plain) if found.is_err() => {
+            *model = plain;
+            cut::find(model.graph(), output, at)
+        }
+        _ => found,
     }
-    cut::find(model.graph(), output, at)
 }
 
 /// Functions' nodes, and those of the branches that stored conditions choose, become the graph's own; its others stay as they
