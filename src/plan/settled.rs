@@ -123,6 +123,7 @@ fn flatten(model: &mut Model) -> std::result::Result<(), String> {
         let before = model.graph().clone();
         names::unique(&mut model.proto)?;
         branches::take(&mut model.proto)?;
+        surgery::list_stored(&mut model.proto);
         model.proto.graph.iter_mut().for_each(|graph| names::restore(graph, &before));
     }
     validate(model).map_err(|error| error.to_string())
