@@ -20,6 +20,8 @@ mod files;
 mod functions;
 #[path = "onnx/hostile.rs"]
 mod hostile;
+#[path = "onnx/inputs.rs"]
+mod inputs;
 #[path = "onnx/large.rs"]
 mod large;
 #[path = "onnx/normalize.rs"]
