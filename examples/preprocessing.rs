@@ -6,7 +6,8 @@
 //! DATA has train/ and test/ folders; SPEC is what `--preprocess` would be given.
 
 use adapt::data::{Dataset, ReadOptions, Split};
-use adapt::plan::{Plan, PlanOptions, evidence};
+use adapt::plan::evidence::Trying;
+use adapt::plan::{Plan, PlanOptions};
 use adapt::progress::silent;
 use adapt::train::{Options, fit_softmax};
 use adapt::{Backend, Choice, Error, Features, Model, Result};
@@ -38,7 +39,8 @@ fn accuracy(folder: &str, path: &str, spec: Option<&str>) -> Result<(f64, String
     let (mut plan, extractor) = Plan::make(&mut model, &backend, &options, &silent)?;
     // A file beside the model may tell it: not here.
     plan.guessed = spec.is_none();
-    let mut extractor = evidence::decide(&mut plan, &model, &backend, &data, extractor, &silent)?;
+    let trying = Trying { backend: &backend, options: &options, data: &data, cache: None, progress: &silent };
+    let mut extractor = trying.decide(&mut plan, &mut model, extractor)?;
     let train = Features::extract(&mut data, Split::Train, &mut extractor, &silent)?;
     let test = Features::extract(&mut data, Split::Test, &mut extractor, &silent)?;
     let fit = fit_softmax(train.rows.view(), &train.labels, data.classes.len(), &Options::default(), &silent)?;
