@@ -85,14 +85,28 @@ fn everything(bytes: Vec<u8>, tract: &adapt::Backend) -> bool {
         let adapted = surgery::attach(&model, &found, &pooling, &[0.; 6], &[0.; 2]);
         let _ = (adapted.to_bytes(), batch::free(&adapted, "x", 1, &Default::default(), 1).to_bytes());
     }
+    for choice in 0..batch::CHOICES {
+        let _ = batch::free(&model, "x", 1, &made_up(&model), choice).to_bytes();
+    }
     let shape = [None, Some(3), Some(16), Some(16)];
-    let _ = plan::settle(&mut model.clone(), &PlanOptions::default(), |_, _, _| true);
+    for taken in [224, 512] {
+        let fits = |_: &Model, _: &cut::Cut, input: &plan::Input| input.height == taken;
+        let _ = plan::settle(&mut model.clone(), &PlanOptions::default(), fits);
+    }
     let _ = (batch::shapes_of(&model, "x"), graph::trainable(&model, &shape), tract.open(&model, &shape, 1));
     let Ok(program) = Program::import(&model, &shape) else { return false };
     for images in [1, 2] {
         let _ = run(&program, images);
     }
     true
+}
+
+/// Shapes of what nodes make, of one image: any, for an engine's are too slow to have.
+fn made_up(model: &Model) -> batch::Shapes {
+    let sizes = |place: usize| (0..1 + place % 5).map(move |axis| [1, 3, 16, 48, 0, 64][(place * 7 + axis * 5) % 6]);
+    let made = model.graph().node.iter().flat_map(|node| &node.output).enumerate();
+    let made = made.map(|(place, output)| (output.clone(), sizes(place).collect()));
+    std::iter::once(("x".to_owned(), vec![1, 3, 16, 16])).chain(made).collect()
 }
 
 /// Runs a program forwards and backwards, where it can.

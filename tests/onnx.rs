@@ -12,12 +12,16 @@ mod choices;
 mod common;
 #[path = "onnx/contradictions.rs"]
 mod contradictions;
+#[path = "onnx/ends.rs"]
+mod ends;
 #[path = "onnx/files.rs"]
 mod files;
 #[path = "onnx/functions.rs"]
 mod functions;
 #[path = "onnx/hostile.rs"]
 mod hostile;
+#[path = "onnx/inputs.rs"]
+mod inputs;
 #[path = "onnx/large.rs"]
 mod large;
 #[path = "onnx/normalize.rs"]
@@ -28,6 +32,8 @@ mod opsets;
 mod quantised;
 #[path = "onnx/sources.rs"]
 mod sources;
+#[path = "onnx/sparse.rs"]
+mod sparse;
 #[path = "onnx/support.rs"]
 mod support;
 #[path = "onnx/trials.rs"]

@@ -165,9 +165,9 @@ fn look(model: &Model, cut: &Cut, input: &Input) -> Trainable {
     trainable(&surgery::backbone(model, cut, &Pooling::None), &input.axes())
 }
 
-/// Whether the part up to a cut gives the features that the old head took.
+/// Whether the part up to a cut gives the features that the old head took, without sizes on the way that do not fit.
 fn fits(cut: &Cut, told: &Trainable) -> bool {
-    told.shapes.get(&cut.tensor).is_some_and(|shape| holds(shape, cut))
+    !told.contradicts() && told.shapes.get(&cut.tensor).is_some_and(|shape| holds(shape, cut))
 }
 
 fn operators(graph: &GraphProto) -> BTreeMap<String, usize> {

@@ -34,7 +34,7 @@ impl Session {
     pub(super) fn open(model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Session> {
         let port = Port::of(model, shape).map_err(|what| refused(model, what))?;
         let normal = normalize::for_import(model)?;
-        let proto = import::decode(&normal)?;
+        let proto = import::decode(&normal, &port)?;
         // It gives all of them one name.
         if let Some(second) = normalize::undecided(&normal).get(1) {
             let what = format!("tract cannot run it: node {}: {}", second.label(), normalize::UNDECIDED);

@@ -72,7 +72,7 @@ fn import_with(
     let (changed, parameters) = inputs(model)?;
     let onnx = trainer();
     let build = |model: &Model, batch: Option<usize>| {
-        let proto = decode(model)?;
+        let proto = decode(model, &port)?;
         if let Some(choice) = normalize::undecided(model).first() {
             return Err(refused(format!("{cannot}: node {}: {}; {instead}", choice.label(), normalize::UNDECIDED)));
         }

@@ -34,13 +34,13 @@ const TAPS: i64 = 1 << 22;
 
 type Checked<T> = Result<T, String>;
 
-/// Checks every node of the main graph.
+/// Checks every node of the main graph. `axes` are the image input's, as engines take them.
 ///
 /// # Errors
 /// A text naming the node that describes a tensor, a window or a step that is too large.
-pub(super) fn check(model: &Model) -> Checked<()> {
+pub(super) fn check(model: &Model, axes: &[Option<usize>]) -> Checked<()> {
     in_order(model.graph())?;
-    walk(model, &[], LARGEST, &mut |node, inputs| {
+    walk(model, axes, LARGEST, &mut |node, inputs| {
         attributes(node)?;
         operands(node, inputs)
     })
@@ -48,7 +48,7 @@ pub(super) fn check(model: &Model) -> Checked<()> {
 }
 
 /// As for an import, for engines that need no more than room: how many values the largest tensor has for one image, or for
-/// as many as the file insists on. `axes` are the image input's, as engines take them.
+/// as many as the file insists on.
 ///
 /// # Errors
 /// A text naming the node that makes a tensor which no image model has.

@@ -36,9 +36,9 @@ pub(super) fn trainer() -> Onnx {
 }
 
 /// A [normalised](crate::onnx::normalize::for_import) model as tract's protobuf.
-pub(crate) fn decode(model: &Model) -> Result<pb::ModelProto> {
+pub(crate) fn decode(model: &Model, port: &Port) -> Result<pb::ModelProto> {
     let refused = |what: String| Error::model(&model.path, one_line(&what));
-    bounds::check(model).map_err(refused)?;
+    bounds::check(model, &port.dims).map_err(refused)?;
     let bytes = model.to_bytes()?;
     let proto = quietly(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
     proto.and_then(|proto| proto.map_err(chain)).map_err(refused)

@@ -16,7 +16,7 @@ use crate::onnx::{Model, normalize};
 pub use behind::behind;
 use behind::import_behind;
 pub use behind::narrow;
-use facts::Facts;
+use facts::{Facts, is_contradiction};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -87,6 +87,11 @@ struct Found {
 }
 
 impl Trainable {
+    /// Whether sizes meet somewhere that do not fit, which images of another size may not lead to.
+    pub fn contradicts(&self) -> bool {
+        self.shapes.values().flatten().any(|size| is_contradiction(size))
+    }
+
     /// The tensors of `graph` through which everything goes and behind which nothing is known to stand against training; none
     /// where it could not be told where something does.
     pub fn starts<'a>(&self, graph: &'a GraphProto) -> Vec<&'a str> {
@@ -214,8 +219,11 @@ fn blame(graph: &GraphProto, why: String) -> Obstacle {
     };
     match (0..graph.node.len()).find(named) {
         Some(place) => {
-            let own = format!("node {}: ", graph.node[place].label());
-            Obstacle::at(graph, place, why.strip_prefix(&own).unwrap_or(&why).into())
+            // Where it has no name in the file, the message calls it as an importer does.
+            let node = &graph.node[place];
+            let own = [node.label(), format!("{} ({})", title(graph, place), node.op_type())];
+            let bare = own.iter().find_map(|own| why.strip_prefix(&format!("node {own}: ")));
+            Obstacle::at(graph, place, bare.unwrap_or(&why).into())
         }
         None => Obstacle::unknown(why),
     }
@@ -242,7 +250,7 @@ fn import_once(
     batch: Option<usize>,
     parameters: &[Parameter],
 ) -> Built<Found> {
-    let proto = import::decode(changed).map_err(what)?;
+    let proto = import::decode(changed, port).map_err(what)?;
     quietly(|| {
         let (mut typed, images) = import::typed(onnx, &proto, port, batch).map_err(chain)?;
         let mut shapes = HashMap::new();

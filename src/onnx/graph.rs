@@ -1,6 +1,6 @@
 //! Who makes and who uses a value.
 
-use super::schema::{GraphProto, NodeProto, TensorProto};
+use super::schema::{GraphProto, NodeProto, SparseTensorProto, TensorProto};
 use std::collections::{HashMap, HashSet};
 
 /// A graph's values by name. Borrowed: build it anew after an edit.
@@ -9,9 +9,10 @@ pub struct Index<'a> {
     pub graph: &'a GraphProto,
     producers: HashMap<&'a str, usize>,
     constants: HashMap<&'a str, &'a TensorProto>,
+    sparse: HashMap<&'a str, &'a SparseTensorProto>,
     /// What no node makes: inputs, and stored tensors of both kinds.
     given: HashSet<&'a str>,
-    /// What nodes compute from stored tensors alone.
+    /// Sparse stored tensors, and what nodes compute from stored tensors alone.
     computed: HashSet<&'a str>,
 }
 
@@ -38,18 +39,16 @@ impl<'a> Index<'a> {
                 constants.insert(output, tensor);
             }
         }
-        let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
-        let tensors = graph.initializer.iter().chain(sparse.clone()).map(|t| t.name());
-        let given = tensors.chain(graph.input.iter().map(|i| i.name())).collect();
-        let sparse = sparse.map(|t| t.name()).collect::<HashSet<_>>();
-        let mut computed = HashSet::new();
+        let sparse = graph.sparse_initializer.iter().filter_map(|s| Some((s.values.as_ref()?.name(), s)));
+        let sparse: HashMap<&str, &SparseTensorProto> = sparse.collect();
+        let mut computed: HashSet<&str> = sparse.keys().copied().collect();
         for node in graph.node.iter().filter(|node| !RANDOM.iter().any(|name| node.is(name))) {
             let mut inputs = reads(node).filter(|value| !value.is_empty());
-            if inputs.all(|v| constants.contains_key(v) || sparse.contains(v) || computed.contains(v)) {
+            if inputs.all(|v| constants.contains_key(v) || computed.contains(v)) {
                 computed.extend(node.output.iter().map(String::as_str));
             }
         }
-        Index { graph, producers, constants, given, computed }
+        Index { graph, producers, constants, sparse, given: given(graph).collect(), computed }
     }
 
     /// The place in `graph.node` of the node that makes `value`.
@@ -65,6 +64,12 @@ impl<'a> Index<'a> {
     /// A stored tensor: an initializer, or a `Constant` node's value; `Identity` nodes are looked through.
     pub fn constant(&self, value: &str) -> Option<&'a TensorProto> {
         self.constants.get(value).copied()
+    }
+
+    /// Dimensions and type of a stored tensor, sparse or not.
+    pub fn stored(&self, value: &str) -> Option<(&'a [i64], i32)> {
+        let sparse = || self.sparse.get(value).and_then(|s| Some((&s.dims[..], s.values.as_ref()?.data_type())));
+        self.constant(value).map(|t| (&t.dims[..], t.data_type())).or_else(sparse)
     }
 
     /// Whether `value` is stored, or computed from stored tensors alone (told where nodes are in order).
@@ -147,21 +152,36 @@ impl Names {
 }
 
 fn take(graph: &GraphProto, taken: &mut HashSet<String>) {
-    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
-    taken.extend(graph.initializer.iter().chain(sparse).map(|t| t.name().to_string()));
-    taken.extend(graph.input.iter().chain(&graph.output).map(|v| v.name().to_string()));
+    taken.extend(own(graph).chain(graph.output.iter().map(|v| v.name())).map(str::to_owned));
     for node in &graph.node {
-        taken.extend(node.output.iter().chain(&node.name).cloned());
+        taken.extend(node.name.clone());
         inner_graphs(node).for_each(|inner| take(inner, taken));
     }
 }
 
-/// The values that a node reads: its inputs, and what graphs inside it (`If`, `Loop`) may take from outside. Names that
-/// belong to an inner graph come along: they match nothing outside, since ONNX's names are unique.
+/// The values that a graph takes or stores.
+pub(super) fn given(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
+    let stored = graph.initializer.iter().chain(sparse).map(|t| t.name());
+    graph.input.iter().map(|i| i.name()).chain(stored).filter(|name| !name.is_empty())
+}
+
+/// The values that a graph takes, stores or makes.
+pub(super) fn own(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let made = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    given(graph).chain(made.filter(|name| !name.is_empty()))
+}
+
+/// The values that a node reads: its inputs, and what graphs inside it (`If`, `Loop`) take from outside.
 pub fn reads(node: &NodeProto) -> Box<dyn Iterator<Item = &str> + '_> {
-    let captured =
-        inner_graphs(node).flat_map(|g| g.node.iter().flat_map(reads).chain(g.output.iter().map(|o| o.name())));
-    Box::new(node.input.iter().map(String::as_str).chain(captured))
+    Box::new(node.input.iter().map(String::as_str).chain(inner_graphs(node).flat_map(captured)))
+}
+
+/// What a graph takes from around it. A value of its own may be called as one outside, as an `If`'s output is in its branches.
+fn captured(graph: &GraphProto) -> Vec<&str> {
+    let own: HashSet<&str> = own(graph).collect();
+    let read = graph.node.iter().flat_map(reads).chain(graph.output.iter().map(|o| o.name()));
+    read.filter(|value| !own.contains(value)).collect()
 }
 
 /// The places of the nodes that read each value, graphs inside them included.

@@ -5,7 +5,7 @@
 
 use super::graph::Index;
 use super::schema::{NodeProto, TensorProto, data_type};
-use super::surgery::listed;
+use super::surgery::{list_stored, listed};
 use super::tensor::{floats, raw_bytes};
 use super::{Model, normalize};
 use crate::error::{Error, Result};
@@ -159,6 +159,7 @@ fn untie_those(model: &Model, wanted: impl Fn(&str) -> bool, statistics: impl Fn
         tensors.sort_by(|a, b| a.name().cmp(b.name()));
         graph.initializer.extend(tensors);
     }
+    list_stored(&mut model.proto);
     model
 }
 

@@ -1,9 +1,8 @@
 //! How often the graphs inside `Loop` and `Scan` run: a file of a few lines can stand for work without end.
 
-use super::graph::{Index, inner_graphs};
+use super::graph::{Index, inner_graphs, own};
 use super::normalize::functions::{Key, Table, called, key, table};
 use super::schema::{GraphProto, ModelProto, NodeProto};
-use super::tensor;
 use std::collections::{HashMap, HashSet};
 
 /// The most rounds of a `Loop`, with those of the loops inside it: more than any exporter unrolls, and soon over.
@@ -34,8 +33,7 @@ impl<'a> Known<'a> {
         let mut inner = HashSet::new();
         let mut open: Vec<&GraphProto> = graph.node.iter().flat_map(inner_graphs).collect();
         while let Some(graph) = open.pop() {
-            let taken = graph.input.iter().map(|i| i.name()).chain(graph.initializer.iter().map(|t| t.name()));
-            inner.extend(taken.chain(graph.node.iter().flat_map(|node| &node.output).map(String::as_str)));
+            inner.extend(own(graph));
             open.extend(graph.node.iter().flat_map(inner_graphs));
         }
         Known { index: Index::new(graph), inner }
@@ -44,13 +42,14 @@ impl<'a> Known<'a> {
     /// The rounds of a node that repeats, where they are known.
     fn rounds(&self, node: &NodeProto) -> Option<i64> {
         let input = if node.is("Loop") { node.input.first()? } else { node.input.last()? };
-        let tensor = self.index.constant(input).filter(|_| !self.inner.contains(input.as_str()))?;
+        if self.inner.contains(input.as_str()) {
+            return None;
+        }
         if node.is("Loop") {
-            let raw = tensor::raw_bytes(tensor)?;
-            return Some(i64::from_le_bytes(raw.get(..8)?.try_into().ok()?));
+            return self.index.integers(input)?.first().copied();
         }
         // Along which axis it goes is told in ways of its own by each opset: none is longer.
-        tensor.dims.iter().copied().max()
+        self.index.constant(input)?.dims.iter().copied().max()
     }
 }
 

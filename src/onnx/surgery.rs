@@ -62,7 +62,6 @@ pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias:
     let mut names = Names::of(model.graph());
     let (classes, features) = (bias.len(), weight.len() / bias.len().max(1));
     let mut graph = frozen(&index, cut);
-    let frozen_tensors = graph.initializer.len();
     let features_tensor = floats(&mut graph, cut, &mut names);
     let pooled = pooling.append(&mut graph, &features_tensor, model.opset(), &mut names);
     let (w, b) = (names.fresh("adapt.head.weight"), names.fresh("adapt.head.bias"));
@@ -94,13 +93,10 @@ pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias:
     wire(&mut chain, &output, &mut names);
     graph.output = vec![output_info(&index, cut, images(model), output, &shape, made_type(cut, &chain))];
     graph.node.extend(chain);
-    // Before IR version 4 every stored tensor has to be an input too.
-    if model.proto.ir_version() < 4 {
-        graph.input.extend(graph.initializer[frozen_tensors..].iter().map(listed));
-    }
     let mut proto = with_graph(&model.proto, graph);
     proto.doc_string = model.proto.doc_string.clone();
     proto.metadata_props = model.proto.metadata_props.clone();
+    list_stored(&mut proto);
     Model { path: model.path.clone(), sha256: model.sha256.clone(), proto }
 }
 
@@ -157,6 +153,17 @@ pub fn to_sigmoids(model: &mut Model) {
 fn made_type(cut: &Cut, chain: &[NodeProto]) -> i32 {
     let cast = chain.iter().rev().find(|n| n.is("Cast"));
     cast.and_then(|n| i32::try_from(n.int("to", 0)).ok()).unwrap_or(cut.data_type)
+}
+
+/// Lists stored tensors as inputs where the file's version wants that, which is before version 4 of IR: for whoever has
+/// stored one.
+pub(crate) fn list_stored(proto: &mut ModelProto) {
+    let old = proto.ir_version() < 4;
+    let Some(graph) = proto.graph.as_mut().filter(|_| old) else { return };
+    let known: HashSet<&str> = graph.input.iter().map(|input| input.name()).collect();
+    let missing = graph.initializer.iter().filter(|tensor| !known.contains(tensor.name()));
+    let missing: Vec<ValueInfoProto> = missing.map(listed).collect();
+    graph.input.extend(missing);
 }
 
 /// A stored tensor as an input.

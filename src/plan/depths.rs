@@ -16,8 +16,8 @@ use std::collections::HashSet;
 const MOST_TAPS: usize = 6;
 /// Features an image, of all depths.
 const MOST_FEATURES: usize = 1 << 13;
-/// Values of all images' features: 1 GiB.
-const MOST_VALUES: usize = 1 << 28;
+/// Values of all images' features: 512 MiB, of which a head's training makes copies.
+const MOST_VALUES: usize = 1 << 27;
 
 /// A tensor through which everything goes.
 struct Place<'a> {

@@ -3,6 +3,7 @@
 use super::Input;
 use crate::onnx::Model;
 use crate::onnx::schema::{TensorProto, ValueInfoProto, data_type};
+use crate::onnx::surgery::list_stored;
 use crate::onnx::tensor::{encode_floats, set_raw};
 
 /// What an input that nobody needs to feed takes.
@@ -74,13 +75,12 @@ pub fn store(model: &mut Model, image: &Input) -> Vec<String> {
             Some((stored(input.name(), dims, &values, elem_type), note))
         })
         .collect();
-    // Before IR version 4 every stored tensor has to be an input too.
-    let listed = model.proto.ir_version() < 4;
     let (tensors, notes): (Vec<TensorProto>, Vec<String>) = found.into_iter().unzip();
     if let Some(graph) = model.proto.graph.as_mut() {
-        graph.input.retain(|input| listed || !tensors.iter().any(|t| t.name() == input.name()));
+        graph.input.retain(|input| !tensors.iter().any(|t| t.name() == input.name()));
         graph.initializer.extend(tensors);
     }
+    list_stored(&mut model.proto);
     notes
 }
 

@@ -3,10 +3,12 @@
 use super::extra;
 use crate::data::Layout;
 use crate::error::{Error, Result};
+use crate::onnx::graph::{Index, reads};
 use crate::onnx::schema::{TensorShapeProto, ValueInfoProto, data_type};
 use crate::onnx::surgery::{size, symbol};
 use crate::onnx::{Model, first, metadata};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// A model's image input. Sizes in pixels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +137,32 @@ impl Declared {
         let Declared { name, layout, channels, batch, data_type, .. } = self;
         Ok(Input { name, layout, height, width, channels, batch, data_type })
     }
+}
+
+/// Takes inputs out of a model that `tensor` does not need, and all that hangs on them; gives their names. Those whose value
+/// is obvious stay. Where it needs no input at all, that is another's to tell.
+pub(super) fn drop_idle(model: &mut Model, tensor: &str) -> Vec<String> {
+    let needed = Index::new(model.graph()).ancestors(&[tensor]).1;
+    let (kept, idle): (Vec<_>, Vec<_>) = model.inputs().partition(|input| needed.contains(input.name()));
+    let idle: Vec<String> = idle.iter().filter(|i| !extra::has_default(i)).map(|i| i.name().to_owned()).collect();
+    if idle.is_empty() || kept.is_empty() {
+        return Vec::new();
+    }
+    let mut gone: HashSet<String> = idle.iter().cloned().collect();
+    if let Some(graph) = model.proto.graph.as_mut() {
+        graph.node.retain(|node| {
+            let hangs = reads(node).any(|value| gone.contains(value));
+            gone.extend(node.output.iter().filter(|output| hangs && !output.is_empty()).cloned());
+            !hangs
+        });
+        for values in [&mut graph.input, &mut graph.output, &mut graph.value_info] {
+            values.retain(|value| !gone.contains(value.name()));
+        }
+        if graph.output.is_empty() {
+            graph.output.push(ValueInfoProto { name: Some(tensor.into()), ..Default::default() });
+        }
+    }
+    idle
 }
 
 impl Input {

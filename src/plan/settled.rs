@@ -1,5 +1,6 @@
 //! What is decided before anything is tried with the frozen part: the size of images, their preprocessing, the cut.
 
+use super::input::drop_idle;
 use super::preprocessing::{self, Sourced};
 use super::{Input, PlanOptions, evidence, extra, size};
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub struct Settled {
 struct Changes {
     widened: bool,
     inlined: bool,
+    /// Inputs that went, in words.
+    idle: Option<String>,
     sized: Option<String>,
     stored: Vec<String>,
 }
@@ -45,11 +48,11 @@ pub fn settle(
     runs: impl Fn(&Model, &Cut, &Input) -> bool,
 ) -> Result<Settled> {
     let widened = halves::widen_bfloat16(&mut model.proto);
-    let (mut input, mut preprocessing) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
-    let open = size::is_open(model, options)?;
     let path = model.path.display().to_string();
     let usage = |what: String| Error::Usage(format!("{path}: {what}"));
-    let (cut, inlined) = find(model, options.output.as_deref(), options.cut.as_deref()).map_err(usage)?;
+    let (cut, inlined, idle) = find_alone(model, options).map_err(usage)?;
+    let (mut input, mut preprocessing) = preprocessing::resolve(model, options.preprocess.as_ref(), options.size)?;
+    let open = size::is_open(model, options)?;
     if !Index::new(model.graph()).ancestors(&[&cut.tensor]).1.contains(input.name.as_str()) {
         let tensor = &cut.tensor;
         return Err(usage(format!("the tensor '{tensor}' does not depend on the image; choose another one to cut at")));
@@ -67,7 +70,23 @@ pub fn settle(
     let stored = extra::store(model, &input);
     let frozen = surgery::backbone(model, &cut, &Pooling::None);
     graph::room(&frozen, &input.axes()).map_err(|what| Error::model(&model.path, what))?;
-    Ok(Settled { input, preprocessing, cut, changes: Changes { widened, inlined, sized, stored } })
+    Ok(Settled { input, preprocessing, cut, changes: Changes { widened, inlined, idle, sized, stored } })
+}
+
+/// [`find`], in what is left of the model without the inputs that nothing before the cut needs.
+fn find_alone(model: &mut Model, options: &PlanOptions) -> std::result::Result<(Cut, bool, Option<String>), String> {
+    let (cut, inlined) = find(model, options.output.as_deref(), options.cut.as_deref())?;
+    let idle = drop_idle(model, &cut.tensor);
+    if idle.is_empty() {
+        return Ok((cut, inlined, None));
+    }
+    let note = format!("inputs that are not needed are dropped, with what hangs on them: {}", idle.join(", "));
+    // Places of nodes have changed, and its output may be gone.
+    let (cut, also) = match Index::new(model.graph()).has(&cut.output) {
+        true => find(model, Some(&cut.output), options.cut.as_deref())?,
+        false => find(model, None, Some(&cut.tensor))?,
+    };
+    Ok((cut, inlined || also, Some(note)))
 }
 
 /// Whether an output is a tensor, as far as the file says.
@@ -102,10 +121,17 @@ pub(super) fn find(
 }
 
 fn search(model: &mut Model, output: Option<&str>, at: Option<&str>) -> std::result::Result<Cut, String> {
-    if at.is_none() {
-        softmax::join(&mut model.proto);
+    let plain = at.map(|_| model.clone());
+    softmax::join(&mut model.proto);
+    let found = cut::find(model.graph(), output, at);
+    match plain {
+        // A tensor inside the activation has nothing behind it any more.
+        Some(plain) if found.is_err() => {
+            *model = plain;
+            cut::find(model.graph(), output, at)
+        }
+        _ => found,
     }
-    cut::find(model.graph(), output, at)
 }
 
 /// Functions' nodes, and those of the branches that stored conditions choose, become the graph's own; its others stay as they
@@ -116,6 +142,7 @@ fn flatten(model: &mut Model) -> std::result::Result<(), String> {
         let before = model.graph().clone();
         names::unique(&mut model.proto)?;
         branches::take(&mut model.proto)?;
+        surgery::list_stored(&mut model.proto);
         model.proto.graph.iter_mut().for_each(|graph| names::restore(graph, &before));
     }
     validate(model).map_err(|error| error.to_string())
@@ -131,6 +158,7 @@ impl Settled {
         widened
             .into_iter()
             .chain(inlined)
+            .chain(self.changes.idle.as_deref())
             .chain(self.changes.sized.as_deref())
             .chain(self.changes.stored.iter().map(String::as_str))
     }

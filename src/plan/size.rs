@@ -5,10 +5,20 @@ use super::preprocessing::{self, Sourced};
 use super::{Input, PlanOptions, extra};
 use crate::error::Result;
 use crate::onnx::Model;
+use crate::onnx::graph::Index;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 /// Sizes that are tried, the usual ones first.
-const SIZES: [u32; 22] =
-    [224, 299, 256, 240, 384, 192, 160, 128, 112, 96, 64, 48, 32, 28, 288, 320, 331, 336, 448, 512, 518, 640];
+#[rustfmt::skip]
+const SIZES: [u32; 31] = [
+    224, 299, 256, 240, 384, 192, 160, 128, 112, 96, 64, 48, 32, 28, 288, 320, 331, 336, 448, 512, 518, 640, 227, 380, 392,
+    416, 560, 600, 608, 896, 1024,
+];
+/// As many sizes that constants tell of are tried.
+const MOST_TOLD: usize = 12;
+/// No size is tried after so long.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Whether the size is open: nothing fixes it that must be obeyed.
 pub(super) fn is_open(model: &Model, options: &PlanOptions) -> Result<bool> {
@@ -33,11 +43,42 @@ pub(super) fn search(
         return None;
     }
     let declared = Declared::of(model).ok()?;
-    let sizes = SIZES.into_iter().map(|side| (declared.height.unwrap_or(side), declared.width.unwrap_or(side)));
+    let (sides, start) = (told(model).into_iter().chain(SIZES), Instant::now());
+    let sizes = sides.map(|side| (declared.height.unwrap_or(side), declared.width.unwrap_or(side)));
+    let sizes = sizes.take_while(|_| start.elapsed() < LONGEST);
     sizes.filter(|&size| size != (input.height, input.width)).find_map(|size| {
         let found = preprocessing::resolve(model, options.preprocess.as_ref(), Some(size)).ok()?;
         fits(&found.0).then_some(found)
     })
+}
+
+/// Sides that constants tell of: that of a map which is added to the image or taken from it, and those that the first
+/// convolution cuts into as many places as a square table of positions has. Networks may begin with more convolutions: their
+/// steps are 16 and 32 pixels in most.
+fn told(model: &Model) -> Vec<u32> {
+    let index = Index::new(model.graph());
+    let first = index.graph.node.iter().find(|node| node.computes() == "Conv");
+    let step = first.and_then(|node| node.attr("strides")?.ints.first().copied()).unwrap_or(1);
+    let square = |places: i64| Some(places.isqrt()).filter(|side| *side > 1 && side * side == places);
+    let mut found: Vec<i64> = Vec::new();
+    let joins = index.graph.node.iter().filter(|node| node.is("Add") || node.is("Sub"));
+    for tensor in joins.flat_map(|node| &node.input).filter_map(|value| index.constant(value)) {
+        let dims: Vec<i64> = tensor.dims.iter().copied().skip_while(|&dim| dim == 1).collect();
+        let (pixels, sides) = match dims[..] {
+            // Up to two tokens of another kind come with those of the places.
+            [places, _] => (None, (0..3).filter_map(|others| square((places - others).max(0))).collect()),
+            [_, height, width] | [height, width, _] if height == width => (Some(width), vec![width]),
+            _ => continue,
+        };
+        let steps = [step, 16, 32].into_iter().flat_map(|step| sides.iter().map(move |side| side.saturating_mul(step)));
+        found.extend(pixels.into_iter().chain(steps));
+        if found.len() > 4 * MOST_TOLD {
+            break;
+        }
+    }
+    let mut seen = HashSet::new();
+    let sides = found.into_iter().filter_map(|side| u32::try_from(side).ok()).filter(|side| (8..=4096).contains(side));
+    sides.filter(|side| seen.insert(*side)).take(MOST_TOLD).collect()
 }
 
 /// What the user should know of it.

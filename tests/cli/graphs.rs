@@ -1,7 +1,10 @@
 //! Odd models that work, and cuts that do not exist.
 
+use super::obstacles::{edit, int, node};
 use super::support::{Place, hostile};
 use crate::common::golden;
+use adapt::onnx::schema::ValueInfoProto;
+use adapt::onnx::surgery::{size, tensor_type};
 use adapt::onnx::tensor::{encode_floats, floats, set_raw};
 use adapt::onnx::{Model, data_type};
 use serde_json::Value;
@@ -140,4 +143,30 @@ fn tract_works_without_onnx_runtime() {
     place.main("--engine tract --offline").succeeds();
     assert_eq!(place.json("out/run.json")["plan"]["engine"]["name"], "tract");
     assert_eq!(place.json("out/run.json")["parity"]["engine"], "tract");
+}
+
+/// Inputs that the part which stays does not need are nobody's to feed.
+#[test]
+fn inputs_that_are_not_needed_go_for_every_command() {
+    let place = Place::usual();
+    edit(&place, |graph| {
+        let ids = ValueInfoProto {
+            name: Some("ids".into()),
+            r#type: Some(tensor_type(data_type::INT64, vec![size(7)])),
+            ..Default::default()
+        };
+        let mut cast = node("Cast", &["ids"], "words");
+        cast.attribute.push(int("to", data_type::FLOAT.into()));
+        graph.node.push(cast);
+        graph.input.push(ids);
+        graph.output.push(ValueInfoProto { name: Some("words".into()), ..Default::default() });
+    });
+    let dropped = "not needed are dropped, with what hangs on them: ids";
+    let cut = place.adapt("cut tiny.onnx --at pool -o part.onnx").succeeds();
+    assert!(cut.err.contains(dropped) && cut.out.contains("the same as in the original"), "{}{}", cut.err, cut.out);
+    assert_eq!(Model::open(place.path("part.onnx")).unwrap().inputs().count(), 1);
+    let shown = place.adapt("inspect tiny.onnx").succeeds().out;
+    assert!(shown.contains(dropped) && shown.contains("input          int64 ids [7]"), "{shown}");
+    place.main("").succeeds();
+    place.adapt("predict out/model.onnx data/a/0.png").succeeds();
 }

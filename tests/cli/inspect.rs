@@ -1,11 +1,12 @@
 //! What is said of a model: shapes, sizes, what can be trained, what is wrong.
 
+use super::obstacles::{int, node};
 use super::parts::{inspected, place};
 use super::support::Place;
 use crate::common::golden;
 use adapt::onnx::Model;
-use adapt::onnx::schema::{NodeProto, TensorProto, data_type};
-use adapt::onnx::tensor::initializer;
+use adapt::onnx::schema::{AttributeProto, NodeProto, TensorProto, data_type};
+use adapt::onnx::tensor::{initializer, integers};
 use serde_json::json;
 use std::fs;
 
@@ -125,4 +126,50 @@ fn inspect_finds_the_size_and_the_problems_that_a_plan_would() {
         assert!(refused.code != Some(0) && refused.err.contains(words), "{}", refused.err);
         assert_eq!(refused.code, ran.code, "{file}");
     }
+}
+
+/// A table of positions fits images of one size alone, which is no usual one here: the importer follows shapes past others.
+#[test]
+fn inspect_finds_the_size_that_a_table_of_positions_fits() {
+    let place = place();
+    let mut model = Model::open(golden("tiny.onnx")).unwrap();
+    model.proto.opset_import[0].version = Some(17);
+    let graph = model.proto.graph.as_mut().unwrap();
+    let list = |name: &str, values: &[i64]| AttributeProto {
+        name: Some(name.into()),
+        ints: values.to_vec(),
+        r#type: Some(7),
+        ..Default::default()
+    };
+    let with = |node: NodeProto, attributes: Vec<AttributeProto>| NodeProto { attribute: attributes, ..node };
+    graph.node = vec![
+        with(node("Conv", &["x", "patches"], "map"), vec![list("strides", &[8, 8])]),
+        node("Reshape", &["map", "rows"], "flat"),
+        with(node("Transpose", &["flat"], "tokens"), vec![list("perm", &[0, 2, 1])]),
+        node("Add", &["tokens", "positions"], "placed"),
+        node("LayerNormalization", &["placed", "scale"], "normed"),
+        with(node("ReduceMean", &["normed"], "mean"), vec![list("axes", &[1]), int("keepdims", 0)]),
+        node("MatMul", &["mean", "last"], "logits"),
+    ];
+    let stored = |name: &str, dims: &[usize]| {
+        let values = (0..dims.iter().product()).map(|i: usize| (i * 37 % 101) as f32 / 100.0);
+        initializer(name, dims, values, data_type::FLOAT)
+    };
+    graph.initializer = vec![
+        stored("patches", &[16, 3, 8, 8]),
+        integers("rows", &[0, 16, -1]),
+        stored("positions", &[1, 225, 16]),
+        stored("scale", &[16]),
+        stored("last", &[16, 4]),
+    ];
+    graph.output.truncate(1);
+    graph.value_info.clear();
+    let image = graph.input[0].r#type.as_mut().and_then(|t| t.tensor_type.as_mut()?.shape.as_mut()).unwrap();
+    image.dim[2..].iter_mut().for_each(|dim| dim.value = None);
+    place.write("tiny.onnx", model.to_bytes().unwrap());
+    let found = inspected(&place, "tiny.onnx");
+    assert_eq!((&found["input"]["height"], &found["input"]["width"]), (&json!(120), &json!(120)));
+    assert_eq!(found["training"]["inside"], "all");
+    place.main("--force").succeeds();
+    assert_eq!(found["notes"], place.json("out/run.json")["plan"]["notes"]);
 }

@@ -1,6 +1,8 @@
 //! Files that are no models, and models that take no images.
 
+use super::obstacles::node;
 use super::support::{Place, hostile, image};
+use adapt::onnx::Model;
 use std::fs;
 
 #[test]
@@ -51,7 +53,6 @@ fn hostile_models_are_refused_in_one_line() {
     let place = Place::usual();
     let cases = [
         ("no_image_input", &["no image input", "inputs: float32 x [N, 16]"][..]),
-        ("two_image_inputs", &["several image inputs", "x, y"]),
         ("huge_input", &["100000x100000", "8192"]),
         ("huge_batch", &["1099511627776 images", "memory"]),
         ("short_weight", &["'w'", "644 bytes", "648"]),
@@ -80,6 +81,20 @@ fn hostile_models_are_refused_in_one_line() {
         // What a model holds must not write lines of its own, or steer the terminal.
         assert!(!(ran.out + &ran.err).contains('\u{1b}'), "{name}");
     }
+}
+
+/// One that nothing reads is nobody's to feed; of two that are needed neither is the image.
+#[test]
+fn two_images_are_one_too_many_where_both_are_read() {
+    let place = Place::usual();
+    fs::copy(hostile("two_image_inputs"), place.path("tiny.onnx")).unwrap();
+    assert!(place.adapt("inspect tiny.onnx").succeeds().out.contains("dropped, with what hangs on them: y"));
+    let mut model = Model::open(place.path("tiny.onnx")).unwrap();
+    let graph = model.proto.graph.as_mut().unwrap();
+    graph.node.iter_mut().find(|node| node.is("Conv")).unwrap().input[0] = "both".into();
+    graph.node.insert(0, node("Add", &["x", "y"], "both"));
+    place.write("tiny.onnx", model.to_bytes().unwrap());
+    place.refuses("", 1, &["tiny.onnx", "several image inputs", "x, y"]);
 }
 
 #[test]

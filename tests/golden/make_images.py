@@ -106,7 +106,11 @@ def sources() -> None:
 
 
 def resize(image: Image.Image, size, crop, filter_name: str) -> Image.Image:
-    """torchvision: an int is the shorter side, the longer truncated; the centre crop pads with black."""
+    """torchvision: an int is the shorter side, the longer truncated; the centre crop pads with black. "long:N" is the
+    longer side, the shorter truncated."""
+    if isinstance(size, str):
+        longer, (width, height) = int(size.removeprefix("long:")), image.size
+        size = (int(longer * height / width), longer) if height <= width else (longer, int(longer * width / height))
     if isinstance(size, int):
         width, height = image.size
         size = (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
@@ -134,6 +138,8 @@ def resized() -> list:
         rows += [("sharp", 96, (84, 84), name), ("sharp", 11, (9, 9), name)]
     rows += [("rgb", 20, (33, 28), "bilinear"), ("rgb", (50, 50), (41, 70), "bicubic")]
     rows += [("rgb", "none", (41, 44), "bilinear"), ("rgb", 15, (9, 31), "bicubic")]
+    rows += [("rgb", "long:40", (40, 40), "bilinear"), ("gray", "long:45", (51, 45), "bicubic")]
+    rows += [("rgb", "long:120", (120, 120), "lanczos")]
     return rows
 
 

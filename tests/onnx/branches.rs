@@ -6,6 +6,7 @@ use crate::support::{RUNTIME, after, branch, choice, difference, graph, node, op
 use adapt::graph::Program;
 use adapt::onnx::normalize::{self, branches, names};
 use adapt::onnx::schema::*;
+use adapt::onnx::surgery::tensor_type;
 use adapt::onnx::tensor::{initializer, integers};
 use adapt::onnx::{Model, data_type};
 
@@ -141,4 +142,40 @@ fn several_are_imported() {
     let mut engine = tract().open(&model, &shape, 1).unwrap_or_else(|error| panic!("{error}"));
     let images = ndarray::ArrayD::from_shape_vec(vec![2, 3, 1], crate::build::Rng::new(5).numbers(6)).unwrap();
     assert!(difference(&expected, &engine.run(images.view()).unwrap()) < 1e-6);
+}
+
+/// What a node's inner graph makes may be called as what the node gives; how often a loop runs may be a `Constant`'s number.
+#[test]
+fn inner_values_may_be_called_as_the_nodes_own() {
+    let info = |name: &str, kind, dim| ValueInfoProto {
+        r#type: Some(tensor_type(kind, dim)),
+        name: Some(name.into()),
+        ..Default::default()
+    };
+    let branches = ["Neg", "Sin"].map(|operator| branch("out", node(operator, &["outer"], "out", vec![])));
+    let mut body = branch("out", node("Neg", &["value"], "out", vec![]));
+    body.node.push(node("Identity", &["on"], "on.next", vec![]));
+    body.output.insert(0, ValueInfoProto { name: Some("on.next".into()), ..Default::default() });
+    let open = || (0..3).map(|_| Dimension::default()).collect();
+    body.input = vec![
+        info("round", data_type::INT64, vec![]),
+        info("on", data_type::BOOL, vec![]),
+        info("value", data_type::FLOAT, open()),
+    ];
+    let mut repeated = node("Loop", &["rounds", "", "outer"], "out", vec![]);
+    repeated.attribute.push(AttributeProto {
+        g: Some(body),
+        r#type: Some(5),
+        ..tensor_attribute("body", truth("", true))
+    });
+    repeated.attribute[0].t = None;
+    let rounds = node("Constant", &[], "rounds", vec![int("value_int", 3)]);
+    let negated = run(&RUNTIME, &model(17, vec![node("Neg", &["outer"], "out", vec![])]), &[2, 3, 1]);
+    for nodes in [vec![choice("yes", "out", branches)], vec![rounds, repeated]] {
+        let model = Model::from_bytes("<test>", model(17, nodes).to_bytes().unwrap());
+        let model = model.unwrap_or_else(|error| panic!("{error}"));
+        assert!(difference(&negated, &run(&RUNTIME, &model, &[2, 3, 1])) < 1e-6);
+        let normal = normalize::for_import(&model).unwrap();
+        assert!(difference(&negated, &run(&RUNTIME, &normal, &[2, 3, 1])) < 1e-6);
+    }
 }

@@ -26,7 +26,7 @@ pub fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str
         reads(node).for_each(|value| *users.entry(value).or_default() += 1);
     }
     *users.entry(output).or_default() += 1;
-    let mut live: HashMap<&str, usize> = images.map(|name| (name, users.get(name).copied().unwrap_or(0))).collect();
+    let mut live: HashMap<&str, usize> = images.filter_map(|name| Some((name, *users.get(name)?))).collect();
     let mut ahead = needed.iter().filter(|place| places.contains(place)).count();
     let mut found = Vec::new();
     for place in needed {
@@ -39,10 +39,12 @@ pub fn narrow<'a>(graph: &'a GraphProto, places: &HashSet<usize>) -> Vec<&'a str
         for value in reads(node) {
             if let Some(left) = live.get_mut(value) {
                 hangs = true;
-                *left = left.saturating_sub(1);
+                *left -= 1;
+                if *left == 0 {
+                    live.remove(value);
+                }
             }
         }
-        live.retain(|_, left| *left > 0);
         if !hangs {
             continue;
         }

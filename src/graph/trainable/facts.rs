@@ -42,7 +42,7 @@ impl Facts {
 
 fn follow(model: &Model, shape: &[Option<usize>]) -> Option<Facts> {
     let port = Port::of(model, shape).ok()?;
-    let proto = import::decode(&parameters::as_empty_inputs(model).ok()?.0).ok()?;
+    let proto = import::decode(&parameters::as_empty_inputs(model).ok()?.0, &port).ok()?;
     let mut model = import::parsed(&import::reader(), &proto, &port, port.fixed_batch()).ok()?.0;
     // A node that fails leaves what is known of the others.
     let _ = model.analyse(true);
@@ -53,4 +53,13 @@ fn follow(model: &Model, shape: &[Option<usize>]) -> Option<Facts> {
         Some((name.clone(), (fact.datum_type.concretize(), dims)))
     };
     Some(Facts(model.outlet_labels.iter().filter_map(known).collect()))
+}
+
+/// Two numbers where an importer leaves open which of two sizes it is to be: `broadcast((197), (577))`.
+pub(super) fn is_contradiction(size: &str) -> bool {
+    let numbers = |rest: &str| {
+        let (a, rest) = rest.split_once("), (")?;
+        Some(a.parse::<u64>().is_ok() && rest.split(')').next()?.parse::<u64>().is_ok())
+    };
+    size.split("broadcast((").skip(1).filter_map(numbers).any(|both| both)
 }

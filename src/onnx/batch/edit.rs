@@ -37,6 +37,7 @@ pub(super) fn constants(
     for (place, node) in index.graph.node.iter().enumerate() {
         match node.op_type() {
             "Resize" => added.resize(index, trace, place, node, fixed),
+            "LSTM" | "GRU" | "RNN" => added.states(index, trace, place, node, fixed),
             _ => added.operands(index, trace, place, node, fixed),
         }
     }
@@ -135,8 +136,8 @@ impl Added<'_> {
         name
     }
 
-    /// Writes edited targets: where they are stored, or, where others read the old ones too or where they are computed, as a
-    /// choice between the two, so that all that computed the old one stays.
+    /// Writes edited targets: where they are stored, or beside those where others read the old ones too; where they are
+    /// computed, as a choice between the two, so that all that computed the old one stays.
     fn targets(&mut self, index: &Index, edits: &[Edit]) {
         let mut readers: HashMap<&str, usize> = HashMap::new();
         let outputs = index.graph.output.iter().map(|o| o.name());
@@ -149,13 +150,17 @@ impl Added<'_> {
             if alone && set(self.graph, edit.name, &edit.value) {
                 continue;
             }
+            let target = self.stored(&edit.value);
+            if index.constant(edit.name).is_some() {
+                self.graph.node[edit.node].input[1] = target;
+                continue;
+            }
             let instead = self.instead.clone().unwrap_or_else(|| {
                 let name = self.names.fresh("adapt.batch.true");
                 self.graph.initializer.push(truth(&name));
                 name
             });
             self.instead = Some(instead.clone());
-            let target = self.stored(&edit.value);
             let chosen = self.node(edit.node, "Where", vec![instead, target, edit.name.into()], vec![]);
             self.graph.node[edit.node].input[1] = chosen;
         }
@@ -186,19 +191,47 @@ impl Added<'_> {
             let Some(axis) = (at.axis + shape.len()).checked_sub(rank).filter(|&axis| shape[axis] == fixed) else {
                 continue;
             };
-            let mut operand = value.clone();
-            if fixed > 1 {
-                let [start, end, axes] = [0, 1, axis as i64].map(|number| self.stored(&[number]));
-                operand = self.node(place, "Slice", vec![operand, start, end, axes], vec![]);
-            }
+            let mut operand = self.first(place, value.clone(), axis, fixed);
             if join {
-                let batch = self.batch(place);
-                let (ahead, behind) =
-                    (self.stored(&vec![1; axis]), self.stored(&vec![1; rank.saturating_sub(axis + 1)]));
-                let target = self.node(place, "Concat", vec![ahead, batch, behind], vec![("axis", 0)]);
-                operand = self.node(place, "Expand", vec![operand, target], vec![]);
+                operand = self.repeated(place, operand, axis, rank, 1);
             }
             self.graph.node[place].input[i] = operand;
+        }
+    }
+
+    /// What is stored for the first of `rows` along an axis.
+    fn first(&mut self, place: usize, value: String, axis: usize, rows: usize) -> String {
+        if rows == 1 {
+            return value;
+        }
+        let [start, end, axes] = [0, 1, axis as i64].map(|number| self.stored(&[number]));
+        self.node(place, "Slice", vec![value, start, end, axes], vec![])
+    }
+
+    /// One row along an axis, so often for each image.
+    fn repeated(&mut self, place: usize, value: String, axis: usize, rank: usize, often: usize) -> String {
+        let mut batch = self.batch(place);
+        if often > 1 {
+            let often = self.stored(&[often as i64]);
+            batch = self.node(place, "Mul", vec![batch, often], vec![]);
+        }
+        let (ahead, behind) = (self.stored(&vec![1; axis]), self.stored(&vec![1; rank.saturating_sub(axis + 1)]));
+        let target = self.node(place, "Concat", vec![ahead, batch, behind], vec![("axis", 0)]);
+        self.node(place, "Expand", vec![value, target], vec![])
+    }
+
+    /// Stored lengths and first states of a recurrent layer, which there are one of for each of its sequences: the same for
+    /// all, as they are in practice, or the trial fails.
+    fn states(&mut self, index: &Index, trace: &Trace, place: usize, node: &NodeProto, fixed: usize) {
+        let Some((_, at, shape)) = trace.data(node).filter(|_| node.int("layout", 0) == 0) else { return };
+        let rows = shape.get(1).copied().filter(|rows| at.axis == 1 && rows.is_multiple_of(fixed)).unwrap_or(0);
+        for (i, value) in node.input.iter().enumerate().skip(4).take(3) {
+            let axis = usize::from(i > 4);
+            let Some(shape) = trace.shape(value).filter(|_| index.is_fixed(value)) else { continue };
+            if rows > 0 && shape.get(axis) == Some(&rows) {
+                let first = self.first(place, value.clone(), axis, rows);
+                self.graph.node[place].input[i] = self.repeated(place, first, axis, shape.len(), rows / fixed);
+            }
         }
     }
 

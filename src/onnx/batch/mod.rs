@@ -6,7 +6,7 @@ mod trace;
 use super::Model;
 use super::graph::{Index, Names};
 use super::schema::{Dimension, GraphProto, NodeProto, TensorShapeProto, ValueInfoProto, dimension};
-use super::surgery::symbol;
+use super::surgery::{list_stored, symbol};
 use std::collections::{HashMap, HashSet};
 use trace::Trace;
 
@@ -36,6 +36,7 @@ pub fn free(model: &Model, input: &str, fixed: usize, shapes: &Shapes, choice: u
     values.for_each(|value| free_first(value, fixed));
     // They state the fixed batch, and are only hints: inference engines work them out anew.
     graph.value_info.clear();
+    list_stored(&mut freed.proto);
     freed
 }
 

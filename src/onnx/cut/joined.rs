@@ -7,7 +7,7 @@
 use super::super::graph::Index;
 use super::super::schema::NodeProto;
 use super::layer::{Layer, linear};
-use super::walk::{ACTIVATIONS, CARRIED, HIDDEN, PASSED, POOLS, SHAPE_ONLY, after_pool, data_inputs, is_any};
+use super::walk::{ACTIVATIONS, CARRIED, HIDDEN, PASSED, POOLS, SHAPE_ONLY, after_pool, data_inputs, declared, is_any};
 use super::{Classifier, Cut, bytes};
 use std::slice;
 
@@ -125,15 +125,35 @@ fn tokens(index: &Index, layers: &[Layer], shared: &str) -> Option<Vec<i64>> {
     Some(found)
 }
 
-/// The one place along the second axis that a node selects.
+/// The one place along the second axis that a node selects, of all that its input has besides. Tokens have three axes:
+/// the second is the last but one.
 pub(super) fn token(index: &Index, node: &NodeProto) -> Option<i64> {
+    let is_second = |axis: i64| axis == 1 || axis == -2;
     let input = |place: usize| index.integers(node.input.get(place)?);
     if node.is("Gather") {
-        return input(1)?[..].try_into().ok().filter(|_| node.int("axis", 0) == 1).map(|[one]: [i64; 1]| one);
+        return input(1)?[..].try_into().ok().filter(|_| is_second(node.int("axis", 0))).map(|[one]: [i64; 1]| one);
     }
-    let (starts, ends, axes) = (input(1), input(2), input(3));
-    match (starts.as_deref(), ends.as_deref(), axes.as_deref()) {
-        (Some(&[start]), Some(&[end]), Some(&[1])) if node.is("Slice") && end == start + 1 => Some(start),
-        _ => None,
+    // Before operator set 10 they were attributes.
+    let list = |place: usize, name: &str| input(place).or_else(|| node.attr(name).map(|a| a.ints.clone()));
+    let (starts, ends) = list(1, "starts").zip(list(2, "ends")).filter(|_| node.is("Slice"))?;
+    let axes = match node.input.get(3) {
+        Some(axes) => index.integers(axes)?,
+        None => node.attr("axes").map_or_else(|| (0..starts.len() as i64).collect(), |axes| axes.ints.clone()),
+    };
+    if node.input.len() > 4 && input(4)?.iter().any(|step| *step != 1) {
+        return None;
     }
+    let shape = declared(index, node.input.first()?).unwrap_or_default();
+    let size = |axis: i64| *shape.get(usize::try_from(axis).ok()?)?;
+    let mut found = None;
+    for ((&start, &end), &axis) in starts.iter().zip(&ends).zip(&axes) {
+        let to_the_end = end >= i32::MAX.into() || size(axis).is_some_and(|size| u64::try_from(end) == Ok(size));
+        let one = start.checked_add(1) == Some(end) && end != 0 || start == -1 && to_the_end;
+        match () {
+            _ if is_second(axis) && one => found = Some(start),
+            _ if start == 0 && to_the_end => {}
+            _ => return None,
+        }
+    }
+    found
 }

@@ -1,7 +1,7 @@
 //! What a linear layer is, in every form in which exporters write one.
 
 use super::super::graph::Index;
-use super::super::schema::{NodeProto, TensorProto, data_type};
+use super::super::schema::{NodeProto, data_type};
 use super::{Classifier, Cut, Dequantize, bytes};
 
 /// A layer with weights of the file, and the value that it takes.
@@ -51,9 +51,9 @@ fn stored(index: &Index, node: &NodeProto) -> Option<Weight> {
 fn weight(index: &Index, value: &str) -> Option<Weight> {
     let (mut name, mut read_as, mut transposed) = (value, None, None);
     loop {
-        if let Some(tensor) = index.constant(name) {
-            let dims = Some(turned(tensor, transposed)).filter(|dims| dims.len() <= 4)?;
-            return Some(Weight { dims: Some(dims), data_type: read_as.unwrap_or(tensor.data_type()) });
+        if let Some((dims, data_type)) = index.stored(name) {
+            let dims = Some(turned(dims, transposed)).filter(|dims| dims.len() <= 4)?;
+            return Some(Weight { dims: Some(dims), data_type: read_as.unwrap_or(data_type) });
         }
         let node = index.producer(name).filter(|_| index.is_fixed(name))?;
         if node.is("Transpose") && transposed.is_none() {
@@ -71,13 +71,13 @@ fn weight(index: &Index, value: &str) -> Option<Weight> {
     }
 }
 
-/// A tensor's dimensions behind a `Transpose`; none where that does not fit.
-fn turned(tensor: &TensorProto, transpose: Option<&NodeProto>) -> Vec<i64> {
+/// Dimensions behind a `Transpose`; none where that does not fit.
+fn turned(dims: &[i64], transpose: Option<&NodeProto>) -> Vec<i64> {
     match transpose.map(|node| node.attr("perm")) {
-        None => tensor.dims.clone(),
-        Some(None) => tensor.dims.iter().rev().copied().collect(),
+        None => dims.to_vec(),
+        Some(None) => dims.iter().rev().copied().collect(),
         Some(Some(perm)) => {
-            let axis = |&p: &i64| tensor.dims.get(usize::try_from(p).ok()?).copied();
+            let axis = |&p: &i64| dims.get(usize::try_from(p).ok()?).copied();
             perm.ints.iter().take(5).map(axis).collect::<Option<_>>().unwrap_or_default()
         }
     }

@@ -9,9 +9,9 @@ use super::{Classifier, Cut, joined};
 pub(super) const ACTIVATIONS: [&str; 3] = ["Softmax", "LogSoftmax", "Sigmoid"];
 pub(super) const SHAPE_ONLY: [&str; 5] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"];
 /// Choices made from the scores, and lists of them by the classes' names.
-const DECISIONS: [&str; 3] = ["ArgMax", "TopK", "ZipMap"];
+const DECISIONS: [&str; 7] = ["ArgMax", "TopK", "ZipMap", "Hardmax", "OneHot", "Greater", "GreaterOrEqual"];
 /// The data comes first; what else they take may be computed.
-const FIRST: [&str; 4] = ["ArgMax", "TopK", "Slice", "Gather"];
+const FIRST: [&str; 6] = ["ArgMax", "TopK", "OneHot", "Slice", "Gather", "Split"];
 /// Kept behind the new head.
 pub(super) const CARRIED: [&str; 2] = ["Identity", "Cast"];
 pub(super) const POOLS: [&str; 7] =
@@ -19,7 +19,6 @@ pub(super) const POOLS: [&str; 7] =
 /// What else may stand between a classifier and the output, and goes with it.
 pub(super) const PASSED: [&str; 11] = [
     "Dropout",
-    "Relu",
     "Add",
     "Sub",
     "Mul",
@@ -29,6 +28,7 @@ pub(super) const PASSED: [&str; 11] = [
     "DequantizeLinear",
     "Slice",
     "Gather",
+    "Split",
 ];
 /// What may follow a final activation and leaves its meaning.
 const HARMLESS: [&str; 6] = ["Dropout", "Clip", "Max", "Min", "QuantizeLinear", "DequantizeLinear"];
@@ -36,8 +36,13 @@ const HARMLESS: [&str; 6] = ["Dropout", "Clip", "Max", "Min", "QuantizeLinear", 
 const MOST: usize = 32;
 /// What stands behind layers inside a network. A last linear layer with one of these behind it, and no final
 /// activation, makes an embedding, not scores of classes.
-pub(super) const HIDDEN: [&str; 11] =
-    ["BatchNormalization", "Clip", "Max", "Min", "LeakyRelu", "PRelu", "HardSwish", "Tanh", "Elu", "Selu", "Softsign"];
+#[rustfmt::skip]
+pub(super) const HIDDEN: [&str; 12] = [
+    "BatchNormalization", "Relu", "Clip", "Max", "Min", "LeakyRelu", "PRelu", "HardSwish", "Tanh", "Elu", "Selu",
+    "Softsign",
+];
+/// Of those the ones that stand behind classifiers, too (SqueezeNet's ends so): there the number of values tells.
+const EITHER: [&str; 2] = ["BatchNormalization", "Relu"];
 
 pub(super) fn is_any(node: &NodeProto, names: &[&str]) -> bool {
     names.contains(&node.computes())
@@ -61,8 +66,8 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
     let mut found: Vec<Cut> = Vec::new();
     let (mut tail, mut value, mut tokens) = (Vec::new(), output, Vec::new());
     let (mut activated, mut pooled, mut hidden, mut bare, mut decided) = (false, false, false, true, false);
-    // Nothing behind the layer but what leaves scores scores, and batch norms.
-    let mut normed = true;
+    // Nothing behind the layer that scores never have behind them.
+    let mut either = true;
     let mut ahead = None;
     let map = is_map(index, output);
     while let Some(place) = index.producer_index(value).filter(|_| found.len() < MOST) {
@@ -74,7 +79,7 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
                 activated |= !cut.tail.is_empty();
                 tail.extend(&cut.tail);
             }
-            if found.is_empty() && hidden && !activated && !(normed && has_odd_width(&cut)) {
+            if found.is_empty() && hidden && !activated && !(either && has_odd_width(&cut)) {
                 found.push(embedding(index, output, output));
             }
             if cut.tokens.is_empty() {
@@ -100,11 +105,13 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
             break;
         }
         tokens.extend(joined::token(index, node).filter(|_| found.is_empty() && tokens.is_empty()));
-        pooled |= is_any(node, &POOLS);
+        if is_any(node, &POOLS) {
+            // What is selected behind it is no token.
+            (pooled, tokens) = (true, Vec::new());
+        }
         hidden |= is_any(node, &HIDDEN);
-        let light = leaves_meaning(node) || is_any(node, &ACTIVATIONS);
-        bare &= light;
-        normed &= light || node.is("BatchNormalization");
+        either &= !is_any(node, &HIDDEN) || is_any(node, &EITHER);
+        bare &= leaves_meaning(node) || is_any(node, &ACTIVATIONS);
         value = input;
     }
     if found.is_empty() {
@@ -121,11 +128,11 @@ pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
     Walk { found, tail }
 }
 
-/// Whether a linear layer gives as many values as classes are, and no embedding is wide: 10, 100, 1000, 21841.
+/// Whether a layer gives as many values as classes are, and no embedding is wide: 10, 100, 1000, 21841.
 fn has_odd_width(cut: &Cut) -> bool {
     const OF_EMBEDDINGS: usize = 16;
     let odd = |classes: usize| !classes.is_multiple_of(OF_EMBEDDINGS);
-    cut.classifier == Classifier::Linear && cut.classes.is_some_and(odd)
+    cut.classes.is_some_and(odd)
 }
 
 /// The head, or the layer of one, that a node completes, if it does, and the value to go on from; `None` where the walk
@@ -178,7 +185,7 @@ fn may_follow(node: &NodeProto) -> bool {
 }
 
 /// The shape that the graph declares for a tensor.
-fn declared(index: &Index, tensor: &str) -> Option<Vec<Option<u64>>> {
+pub(super) fn declared(index: &Index, tensor: &str) -> Option<Vec<Option<u64>>> {
     let info = index.graph.output.iter().chain(&index.graph.value_info).find(|v| v.name() == tensor)?;
     info.tensor_type()?.1
 }
@@ -228,6 +235,13 @@ pub(in crate::onnx) fn data_inputs<'a>(index: &Index, node: &'a NodeProto) -> Ve
     {
         // Labels looked up for the classes that were chosen.
         return vec![places];
+    }
+    if let [value, largest] = &node.input[..]
+        && node.is("Sub")
+        && index.producer(largest).is_some_and(|node| node.is("ReduceMax") && node.input.first() == Some(value))
+    {
+        // The scores, moved so that none is above 0.
+        return vec![value];
     }
     if is_any(node, &FIRST) || is_any(node, &SHAPE_ONLY) {
         // Shapes may be computed from other shapes; the data always comes first.

@@ -12,6 +12,7 @@ pub mod identities;
 pub mod names;
 pub mod opsets;
 pub mod softmax;
+pub mod sparse;
 pub mod unread;
 pub mod upsample;
 
@@ -29,10 +30,11 @@ const TENSOR: i32 = 4;
 pub type Step = fn(&mut ModelProto) -> std::result::Result<(), String>;
 
 /// What is done before a graph is imported, in this order.
-pub const STEPS: [(&str, Step); 10] = [
+pub const STEPS: [(&str, Step); 11] = [
     ("functions become the nodes in them", functions::inline),
     ("every node and value has a name of its own", names::unique),
     ("an If whose condition is stored is the branch that it takes", branches::take),
+    ("sparse stored tensors have all their values", sparse::fill),
     ("the values of Constant nodes are stored", constants::store),
     ("ConstantOfShape says what it fills with", constants::say_zero),
     ("Identity of a stored tensor is that tensor", identities::remove),

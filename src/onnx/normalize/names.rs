@@ -1,6 +1,6 @@
 //! A name of its own for every node and value.
 
-use super::super::graph::{Names, inner_graphs};
+use super::super::graph::{Names, inner_graphs, own};
 use super::super::schema::{GraphProto, ModelProto, NodeProto};
 use super::{inner, read_instead};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -98,14 +98,6 @@ impl Unique {
 /// A graph's nodes, and those of the graphs inside them.
 fn every_node(graph: &GraphProto) -> Box<dyn Iterator<Item = &NodeProto> + '_> {
     Box::new(graph.node.iter().flat_map(|node| std::iter::once(node).chain(inner_graphs(node).flat_map(every_node))))
-}
-
-/// The values that a graph takes, stores or makes.
-fn own(graph: &GraphProto) -> impl Iterator<Item = &str> {
-    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
-    let stored = graph.initializer.iter().chain(sparse).map(|t| t.name());
-    let made = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
-    graph.input.iter().map(|i| i.name()).chain(stored).chain(made).filter(|name| !name.is_empty())
 }
 
 fn rename(graph: &mut GraphProto, names: &HashMap<String, String>) {

@@ -19,13 +19,14 @@ pub fn join(proto: &mut ModelProto) {
     let (index, users) = (Index::new(graph), readers(graph));
     // Whoever goes on from such a value takes no other.
     let ends = |value: &str| {
-        let mut open = vec![value];
+        let (mut open, mut seen) = (vec![value], HashSet::new());
         while let Some(value) = open.pop() {
             for node in users.get(value).into_iter().flatten().map(|&place| &graph.node[place]) {
                 if !leaves_meaning(node) || data_inputs(&index, node) != [value] {
                     return false;
                 }
-                open.extend(node.output.iter().map(String::as_str));
+                // A value that is read twice is followed once.
+                open.extend(node.output.iter().map(String::as_str).filter(|output| seen.insert(*output)));
             }
         }
         true

@@ -1,7 +1,7 @@
 //! The graphs inside nodes, and the bodies of functions: each value is made once in one, and before it is read.
 
-use super::super::graph::inner_graphs;
-use super::super::schema::{GraphProto, ModelProto, NodeProto};
+use super::super::graph::{given, inner_graphs};
+use super::super::schema::{ModelProto, NodeProto};
 use super::order;
 use std::collections::{HashMap, HashSet};
 
@@ -22,13 +22,6 @@ pub(super) fn check(proto: &ModelProto) -> Result<(), String> {
         known.body(function.input.iter().map(String::as_str), &function.node, outputs).map_err(within)?;
     }
     Ok(())
-}
-
-/// What a graph takes and stores.
-fn given(graph: &GraphProto) -> impl Iterator<Item = &str> {
-    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
-    let stored = graph.initializer.iter().chain(sparse).map(|t| t.name());
-    graph.input.iter().map(|input| input.name()).chain(stored)
 }
 
 /// How many of the graphs around a node know a value of this name.
