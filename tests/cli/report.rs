@@ -22,7 +22,7 @@ fn place() -> Place {
 }
 
 /// The text inside of `<pre id="…"><code>`.
-fn code(page: &str, id: &str) -> String {
+pub fn code(page: &str, id: &str) -> String {
     let start = format!("id=\"{id}\"><code>");
     let text = page.split(&start).nth(1).unwrap().split("</code>").next().unwrap();
     let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#x27;", "'");
@@ -241,14 +241,20 @@ fn agrees(place: &Place, told: &str, options: &str) {
     assert!((probability - confidence).abs() < 2e-3, "{options}: {told}, not {confidence}");
 }
 
-#[test]
-fn the_python_program_gives_the_same() {
+/// A Python that can run the program.
+pub fn python() -> Option<String> {
     let python = std::env::var("ADAPT_TEST_PYTHON").unwrap_or("python3".into());
     let has = Command::new(&python).args(["-c", "import onnxruntime, PIL, numpy"]).output();
     if !has.is_ok_and(|ran| ran.status.success()) {
         eprintln!("left out: {python} has not onnxruntime, Pillow and numpy (ADAPT_TEST_PYTHON names another)");
-        return;
+        return None;
     }
+    Some(python)
+}
+
+#[test]
+fn the_python_program_gives_the_same() {
+    let Some(python) = python() else { return };
     for (model, options) in PROGRAMS {
         let place = with_photo(model, options);
         place.write("out/classify.py", code(&place.read("out/report.html"), "python"));

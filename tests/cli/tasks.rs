@@ -1,9 +1,11 @@
 //! Several labels an image, and numbers: from a list to a model that is proven, and everything that shows what it does.
 
+use super::report::{code, python};
 use super::support::{Place, Ran};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Fashion-MNIST's classes, and what they have of these labels.
 const LABELS: [(&str, &str); 6] = [
@@ -194,6 +196,21 @@ fn pages_and_comparisons_show_them() {
         fs::remove_file(place.path(format!("{task}-a/report.html"))).unwrap();
         place.adapt(&format!("report {task}-a")).succeeds();
         assert_eq!(place.read(&format!("{task}-a/report.html")), page);
+        if let Some(python) = python() {
+            place.write(&format!("{task}-a/classify.py"), code(&page, "python"));
+            let row = &rows(&place, &format!("{task}-a"), "test")[0];
+            let mut command = Command::new(python);
+            command.args(["classify.py", &format!("../{}", row[0])]).current_dir(place.path(format!("{task}-a")));
+            let told = place.run(&mut command).succeeds().out;
+            let said: Vec<Vec<&str>> = told.lines().map(|line| line.split('\t').collect()).collect();
+            match task {
+                "labels" => assert_eq!(said.iter().map(|cells| cells[1]).collect::<Vec<_>>().join(";"), row[3]),
+                _ => assert!(
+                    (said[0][2].parse::<f32>().unwrap() - row[4].parse::<f32>().unwrap()).abs() < 1e-3,
+                    "{told}"
+                ),
+            }
+        }
         let compared = place.adapt(&format!("compare {task}-a {task}-b")).succeeds().out;
         let figures = if task == "labels" { ["micro-F1", "hamming loss"] } else { ["RMSE", "r2"] };
         assert!(figures.iter().all(|figure| compared.contains(figure)), "{compared}");
