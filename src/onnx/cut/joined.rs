@@ -47,7 +47,7 @@ pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) ->
             open.push(Found { node: index.producer(input)?, pooled, activation: activation.or(own) });
         }
     }
-    if layers.len() < 2 || !open.is_empty() {
+    if layers.len() < 2 || !open.is_empty() || is_chain(index, &layers, &behind) {
         return None;
     }
     let trails: Vec<Vec<&'a str>> = layers.iter().map(|layer| trail(index, layer.input)).collect();
@@ -77,6 +77,14 @@ struct Found<'a> {
     node: &'a NodeProto,
     pooled: bool,
     activation: Option<&'a NodeProto>,
+}
+
+/// Whether one of these reads what another gives: a layer and its shortcut, which are no heads.
+fn is_chain(index: &Index, layers: &[Layer], behind: &[Found]) -> bool {
+    layers.iter().any(|layer| {
+        let before = index.ancestors(&[layer.input]).1;
+        behind.iter().any(|head| head.node.output.iter().any(|output| before.contains(output.as_str())))
+    })
 }
 
 /// The place of an activation that each of these heads has behind it: one of them.
