@@ -207,7 +207,28 @@ fn a_batch_in_shared_targets_and_in_states_becomes_free() {
     let first = g.integers(&[0]);
     let features = g.node("Squeeze", &[&made[1], &first], &[]);
     let output = scores(&mut g, &features, 10);
-    for model in [shared, g.model(&output)] {
+    let stored = g.model(&output);
+
+    // Each row of the map is a sequence; as many states as there are of one image are expanded to as many as there are.
+    let mut g = Graph::new(6);
+    let rows = map(&mut g);
+    let rows = g.node("Transpose", &[&rows], &[ints("perm", &[0, 2, 3, 1])]);
+    let target = g.integers(&[-1, 6, 32]);
+    let rows = g.node("Reshape", &[&rows, &target], &[]);
+    let steps = g.node("Transpose", &[&rows], &[ints("perm", &[1, 0, 2])]);
+    let sizes = g.node("Shape", &[&steps], &[]);
+    let (second, one, width) = (g.integers(&[1]), g.integers(&[1]), g.integers(&[32]));
+    let count = g.node("Gather", &[&sizes, &second], &[]);
+    let target = g.node("Concat", &[&one, &count, &width], &[int("axis", 0)]);
+    let zeros = g.values(&[1, 6, 32], vec![0.25; 6 * 32]);
+    let [h, c] = [0, 1].map(|_| g.node("Expand", &[&zeros, &target], &[]));
+    let [w, r, b] = [vec![1, 128, 32], vec![1, 128, 32], vec![1, 256]].map(|shape| g.weight(&shape));
+    let made = g.outputs("LSTM", &[&steps, &w, &r, &b, "", &h, &c], &[int("hidden_size", 32)], 2);
+    let shape = g.integers(&[1, 6, 32]);
+    let last = g.node("Reshape", &[&made[1], &shape], &[]);
+    let features = g.node("ReduceMean", &[&last], &[ints("axes", &[1]), int("keepdims", 0)]);
+    let output = scores(&mut g, &features, 10);
+    for model in [shared, stored, g.model(&output)] {
         let fixed = batch::fix(&model, "x");
         let (plan, _) = plan(&fixed, None);
         assert_eq!(plan.input.batch, None, "{:?}", plan.notes);

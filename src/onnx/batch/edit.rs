@@ -227,10 +227,18 @@ impl Added<'_> {
         let rows = shape.get(1).copied().filter(|rows| at.axis == 1 && rows.is_multiple_of(fixed)).unwrap_or(0);
         for (i, value) in node.input.iter().enumerate().skip(4).take(3) {
             let axis = usize::from(i > 4);
-            let Some(shape) = trace.shape(value).filter(|_| index.is_fixed(value)) else { continue };
-            if rows > 0 && shape.get(axis) == Some(&rows) {
-                let first = self.first(place, value.clone(), axis, rows);
-                self.graph.node[place].input[i] = self.repeated(place, first, axis, shape.len(), rows / fixed);
+            // What is expanded to as many sequences as there are may have been stored for as many already.
+            let expanded = index.producer_index(value).filter(|&made| index.graph.node[made].is("Expand"));
+            let expanded = expanded.filter(|_| !index.is_fixed(value));
+            let stored = expanded.and_then(|made| index.graph.node[made].input.first()).unwrap_or(value);
+            let Some(shape) = trace.shape(stored).filter(|_| index.is_fixed(stored)) else { continue };
+            if rows == 0 || shape.get(axis) != Some(&rows) {
+                continue;
+            }
+            let first = self.first(expanded.unwrap_or(place), stored.clone(), axis, rows);
+            match expanded {
+                Some(made) => self.graph.node[made].input[0] = first,
+                None => self.graph.node[place].input[i] = self.repeated(place, first, axis, shape.len(), rows / fixed),
             }
         }
     }
