@@ -12,7 +12,7 @@ use adapt::engine::Backend;
 use adapt::onnx::cut::Classifier;
 use adapt::onnx::schema::{ValueInfoProto, data_type};
 use adapt::onnx::surgery::Pooling;
-use adapt::onnx::tensor::integers;
+use adapt::onnx::tensor::{initializer, integers};
 use adapt::onnx::{Model, batch};
 use adapt::plan::{Activation, Plan, PlanOptions, Trained, probe};
 use adapt::progress::silent;
@@ -180,6 +180,29 @@ fn features_have_a_row_for_each_image() {
             assert_eq!(found, ("pool", None, 6), "{operator} {axes:?} {last:?}");
         }
     }
+}
+
+/// Both layers that are added are linear, but one reads the other: the pooling of SigLIP ends so.
+#[test]
+fn a_layer_and_its_shortcut_are_an_embedding() {
+    let mut model = open("gemm_transb1");
+    let graph = model.proto.graph.as_mut().unwrap();
+    graph.node.truncate(3);
+    for (name, shape) in [("w1", [6, 6]), ("w2", [6, 12]), ("w3", [12, 6])] {
+        let values = (0..shape[0] * shape[1]).map(|i| (i as f32).sin()).collect();
+        graph.initializer.push(initializer(name, &shape, values, data_type::FLOAT));
+    }
+    graph.node.extend([
+        node("Flatten", &["pool"], "flat", vec![]),
+        node("MatMul", &["flat", "w1"], "short", vec![]),
+        node("MatMul", &["short", "w2"], "wide", vec![]),
+        node("Sigmoid", &["wide"], "active", vec![]),
+        node("MatMul", &["active", "w3"], "back", vec![]),
+        node("Add", &["short", "back"], "embedding", vec![]),
+    ]);
+    graph.output[0] = ValueInfoProto { name: Some("embedding".into()), ..Default::default() };
+    let plan = plan_in(&onnx_runtime(), &mut model, None).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((plan.cut.as_str(), plan.classifier, plan.features), ("embedding", Classifier::None, 6));
 }
 
 #[test]
