@@ -30,6 +30,8 @@ mod quantised;
 mod sources;
 #[path = "onnx/support.rs"]
 mod support;
+#[path = "onnx/together.rs"]
+mod together;
 #[path = "onnx/trials.rs"]
 mod trials;
 #[path = "onnx/written.rs"]

@@ -81,6 +81,10 @@ impl Engine for Session {
         &self.outputs
     }
 
+    fn together(&self) -> Option<usize> {
+        self.batch
+    }
+
     fn run_outputs(&mut self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Vec<ArrayD<f32>>> {
         self.port.check(input.shape())?;
         self.shared_out(&input, wanted, self.batch.unwrap_or(input.shape()[0]))
