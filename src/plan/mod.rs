@@ -132,6 +132,10 @@ impl Plan {
         let (mut plan, extractor) = Plan::prepare(model, backend, options, progress)?;
         let opener = Opener::new(backend, &plan.surgery, options);
         plan.surgery.data_type = opener.head_type(model, &plan.input, &plan.pooling, plan.features)?;
+        if Activation::of(model.graph(), &plan.surgery) == Activation::Sigmoid {
+            let what = "behind the new head a softmax takes the sigmoid's place: each class excludes the others";
+            plan.notes.push(what.into());
+        }
         Ok((plan, extractor))
     }
 

@@ -9,7 +9,7 @@ use crate::onnx::cut::Cut;
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ModelProto, TensorProto, data_type};
 use crate::onnx::surgery::Pooling;
-use crate::onnx::{Model, metadata, parameters, surgery, tensor};
+use crate::onnx::{Model, head, metadata, parameters, surgery, tensor};
 use crate::plan::{Activation, Plan, labels::python_dict};
 use crate::train::LinearHead;
 use crate::train::heads::Abstention;
@@ -39,9 +39,10 @@ impl Adapted {
     /// # Errors
     /// [`Error::Model`] when anything but the head would differ from the original.
     pub fn new(model: &Model, plan: &Plan, head: &LinearHead) -> Result<Adapted> {
+        let kind = head::stored_type(&plan.surgery, head.weight.iter().chain(&head.bias));
         let flat = |values: Vec<f32>| {
-            let raw = tensor::encode_floats(values, plan.surgery.data_type);
-            let data_type = match plan.surgery.data_type {
+            let raw = tensor::encode_floats(values, kind);
+            let data_type = match kind {
                 known @ (data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE) => known,
                 _ => data_type::FLOAT,
             };
@@ -50,7 +51,8 @@ impl Adapted {
         };
         let weight = flat(head.weight.iter().copied().collect());
         let bias = flat(head.bias.to_vec());
-        let adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
+        let mut adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
+        head::exclude(&mut adapted);
         unchanged(model, &plan.cut, &adapted, |_| false)?;
         let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
         let head = LinearHead {
@@ -58,7 +60,7 @@ impl Adapted {
             bias: Array1::from_vec(bias),
         };
         let output = adapted.graph().output[0].name().to_string();
-        let activation = Activation::of(model.graph(), &plan.surgery);
+        let activation = Activation::of(model.graph(), &plan.surgery).exclusive();
         // Surgery appends it.
         let gemm = adapted.graph().node.iter().rev().find(|node| node.is("Gemm")).cloned().unwrap_or_default();
         let [_, weight, bias] = gemm.input.try_into().unwrap_or_default();

@@ -1,10 +1,11 @@
-//! What goes through a graph together: the images of a batch, in every engine.
+//! What goes through a graph together: the images of a batch, in every engine; and numbers beyond the type of the file.
 
-use crate::cases::{computes, head};
+use crate::cases::{computes, features, head};
 use crate::common::{onnx_runtime, tract};
 use crate::open;
 use crate::support::{graph, node};
 use adapt::engine::{Backend, Choice};
+use adapt::onnx::schema::data_type;
 use adapt::onnx::{Model, batch};
 use adapt::plan::{Plan, PlanOptions};
 use adapt::progress::silent;
@@ -62,4 +63,22 @@ fn activations_in_steps_of_a_batchs_range_want_single_images() {
     assert_eq!(plan.input.batch, Some(1));
     assert!(plan.notes.iter().any(|note| note.contains("stays fixed at 1: what the model gives")), "{:?}", plan.notes);
     assert!(!batch::is_mixed(&dynamic("h"), "x"));
+}
+
+#[test]
+fn a_head_beyond_the_range_of_float16_is_float32() {
+    let mut model = open("float16");
+    let original = model.clone();
+    let plan = plan_in(&onnx_runtime(), &mut model);
+    let rows = features(&original, &plan, &onnx_runtime(), 3, plan.features);
+    let most = |column: &usize| rows.column(*column).iter().fold(0f32, |most, value| most.max(value.abs()));
+    let smallest = (0..plan.features).min_by(|a, b| most(a).total_cmp(&most(b))).unwrap();
+    assert!(most(&smallest) < 0.8, "the scores are beyond it, too: {rows}");
+    let mut head = head(plan.features);
+    head.weight[[0, smallest]] = 7e4;
+    let adapted = Adapted::new(&model, &plan, &head).unwrap();
+    let stored = adapted.model.graph().initializer.iter().find(|t| t.name() == adapted.names[0]).unwrap();
+    assert_eq!(stored.data_type(), data_type::FLOAT);
+    assert_eq!(adapted.model.graph().output[0].tensor_type().unwrap().0, data_type::FLOAT16);
+    computes("float16", &original, &plan, &adapted, 2, 5e-3);
 }

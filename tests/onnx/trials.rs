@@ -148,7 +148,10 @@ fn a_final_activation_is_known_behind_any_layer() {
         assert_eq!((plan.classifier, plan.cut.as_str(), plan.features), (Classifier::None, "same", 4), "{name}");
         assert!(plan.notes.iter().any(|n| n.contains("ahead of the final activation, 'same'")), "{:?}", plan.notes);
         let adapted = adapted(&model, &plan);
-        assert_eq!((adapted.activation, adapted.output.as_str()), (activation, "logits"), "{name}");
+        // Each class excludes the others.
+        assert_eq!((adapted.activation, adapted.output.as_str()), (activation.exclusive(), "logits"), "{name}");
+        let told = notes(&plan).contains("a softmax takes the sigmoid's place");
+        assert_eq!(told, activation == Activation::Sigmoid, "{name}");
         computes(name, &model, &plan, &adapted, 2, 1e-5);
     }
 }
