@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::batch::{self, Shapes};
 use crate::onnx::cut::{Classifier, Cut};
-use crate::onnx::graph::graph_tensors;
+use crate::onnx::graph::{Index, graph_tensors};
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery::{self, Pooling};
 use ndarray::{ArrayD, Axis};
@@ -198,7 +198,8 @@ impl<'a> Opener<'a> {
             return Err(Error::model(&model.path, what));
         }
         let shape = rows.shape().to_vec();
-        let told = if shape.len() == 4 { Pooling::channels_last(model.graph(), &self.cut.tensor) } else { None };
+        let told = || Pooling::channels_last(&Index::new(model.graph()), &self.cut.tensor);
+        let told = if shape.len() == 4 { told() } else { None };
         let pooling =
             Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);
         let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
