@@ -137,7 +137,7 @@ fn optimise(model: &mut TypedModel) -> TractResult<()> {
 }
 
 fn run(plan: &Plan, kind: Kind, names: &[String], input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
-    let failed = |what: String| Error::Engine(format!("tract: {what}"));
+    let failed = |what: String| Error::Engine(format!("tract: {what}; try --engine ort"));
     let result = quietly(|| {
         let dense = input.as_standard_layout();
         let (shape, data) = (dense.shape(), dense.as_slice().unwrap_or_default());

@@ -202,7 +202,7 @@ impl<'a> Opener<'a> {
         let told = if shape.len() == 4 { told() } else { None };
         let pooling =
             Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);
-        let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
+        let pooling = pooling.filter(|_| shape[0] == 1 && !rows.is_empty()).ok_or_else(|| {
             let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
             Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))
         })?;

@@ -9,6 +9,28 @@ use adapt::onnx::tensor::{initializer, integers};
 use std::fs;
 
 #[test]
+fn onnx_runtime_proves_what_tract_made() {
+    let place = Place::usual();
+    place.main("--engine tract").succeeds();
+    assert_eq!(place.json("out/run.json")["plan"]["engine"]["name"], "tract");
+    assert_eq!(place.json("out/run.json")["parity"]["engine"], "onnxruntime");
+}
+
+/// Of a version that ONNX Runtime does not know yet, which tract does not look at.
+#[test]
+fn what_onnx_runtime_cannot_load_is_told() {
+    let place = Place::usual();
+    let mut model = Model::open(golden("tiny.onnx")).unwrap();
+    model.proto.ir_version = Some(99);
+    place.write("tiny.onnx", model.to_bytes().unwrap());
+    let ran = place.main("--engine ort");
+    ran.fails(1, &["tiny.onnx: ONNX Runtime cannot run it: Unsupported model IR version: 99"]);
+    let ran = place.main("--engine tract").succeeds();
+    assert!(ran.err.contains("ONNX Runtime cannot run it") && ran.err.contains("tract proves"), "{}", ran.err);
+    assert_eq!(place.json("out/run.json")["parity"]["engine"], "tract");
+}
+
+#[test]
 fn features_of_which_the_image_has_no_part_are_refused() {
     let place = Place::usual();
     edit(&place, |graph| {
@@ -17,6 +39,16 @@ fn features_of_which_the_image_has_no_part_are_refused() {
     });
     let words = ["tiny.onnx: its features at 'features' are the same for all images", "--cut", "--preprocess"];
     place.refuses("", 1, &words);
+    edit(&place, |graph| {
+        let mut slice = node("Slice", &["features", "zero", "zero", "one"], "nothing");
+        slice.input.truncate(4);
+        graph.node.truncate(4);
+        graph.node.push(slice);
+        graph.initializer.extend([integers("zero", &[0]), integers("one", &[1])]);
+        graph.output.truncate(1);
+        (graph.output[0].name, graph.output[0].r#type) = (Some("nothing".into()), None);
+    });
+    place.refuses("", 2, &["tiny.onnx: the tensor 'nothing' has shape [1, 0] for one image: no features", "--cut"]);
 }
 
 /// Engines are slow to tell the shapes of thousands of tensors, and no network has so many to choose from.
