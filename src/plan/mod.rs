@@ -26,6 +26,7 @@ pub use evidence::Evidence;
 pub use input::Input;
 pub use inside::{Inside, trainable};
 use opener::Opener;
+pub use opener::steady;
 pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;
 use serde_json::Value;

@@ -12,6 +12,7 @@ use crate::onnx::graph::{Index, graph_tensors};
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery::{self, Pooling};
 use ndarray::{ArrayD, Axis};
+use std::path::Path;
 
 const MIXED: &str = "what the model gives for an image depends on the others of its batch";
 
@@ -193,10 +194,7 @@ impl<'a> Opener<'a> {
     ) -> Result<(Box<dyn Engine>, Pooling, usize)> {
         let mut engine = opened.map_or_else(|| self.open(model, &Pooling::None, input), Ok)?;
         let rows = tried(&mut *engine, input, 1)?;
-        if !close(&rows, &tried(&mut *engine, input, 1)?, 100.0 * tolerance(&rows, false)) {
-            let what = "what it gives for an image depends on chance; export it for inference, not for training";
-            return Err(Error::model(&model.path, what));
-        }
+        steady(&model.path, &rows, &tried(&mut *engine, input, 1)?)?;
         let shape = rows.shape().to_vec();
         let told = || Pooling::channels_last(&Index::new(model.graph()), &self.cut.tensor);
         let told = if shape.len() == 4 { told() } else { None };
@@ -252,6 +250,15 @@ fn mixes(engine: &mut dyn Engine, input: &Input, three: &ArrayD<f32>, half: bool
     let first = three.slice_axis(Axis(0), (0..1).into()).to_owned();
     let tolerance = (100.0 * tolerance(three, false)).max(tolerance(three, half));
     tried(engine, input, 1).is_ok_and(|alone| !close(&first, &alone, tolerance))
+}
+
+/// Refuses a model that gives something else for the same images when it runs `again`.
+///
+/// # Errors
+/// [`Error::Model`], which tells so.
+pub fn steady(path: &Path, rows: &ArrayD<f32>, again: &ArrayD<f32>) -> Result<()> {
+    let what = "what it gives for an image depends on chance; export it for inference, not for training";
+    if close(rows, again, 100.0 * tolerance(rows, false)) { Ok(()) } else { Err(Error::model(path, what)) }
 }
 
 /// Whether a model computes in float16, as far as its weights tell.

@@ -51,6 +51,25 @@ fn features_of_which_the_image_has_no_part_are_refused() {
     place.refuses("", 2, &["tiny.onnx: the tensor 'nothing' has shape [1, 0] for one image: no features", "--cut"]);
 }
 
+/// A part is refused for what the whole would be, and declares what the original leaves out.
+#[test]
+fn cut_is_as_strict_as_the_job() {
+    let place = Place::usual();
+    edit(&place, |graph| {
+        let nodes = [node("RandomNormalLike", &["features"], "noise"), node("Add", &["features", "noise"], "noisy")];
+        graph.node.splice(4..4, nodes);
+        graph.node[6].input[0] = "noisy".into();
+    });
+    place.adapt("cut tiny.onnx -o part.onnx").fails(1, &["tiny.onnx: what it gives for an image depends on chance"]);
+    assert!(!place.path("part.onnx").exists());
+    place.refuses("", 1, &["depends on chance"]);
+    fs::copy(golden("onnx/size_rank.onnx"), place.path("tiny.onnx")).unwrap();
+    place.adapt("cut tiny.onnx -o part.onnx").succeeds();
+    let part = Model::open(place.path("part.onnx")).unwrap();
+    let (_, shape) = part.graph().input[0].tensor_type().unwrap();
+    assert_eq!(shape.unwrap(), [None, Some(3), Some(32), Some(32)]);
+}
+
 /// Engines are slow to tell the shapes of thousands of tensors, and no network has so many to choose from.
 #[test]
 fn a_long_chain_has_no_depths() {
