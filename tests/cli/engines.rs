@@ -1,6 +1,6 @@
 //! Whoever runs the frozen part: what ONNX Runtime makes of the result, and what errors say.
 
-use super::obstacles::{edit, node};
+use super::obstacles::{edit, int, node};
 use super::support::Place;
 use crate::common::golden;
 use adapt::onnx::Model;
@@ -28,6 +28,29 @@ fn what_onnx_runtime_cannot_load_is_told() {
     let ran = place.main("--engine tract").succeeds();
     assert!(ran.err.contains("ONNX Runtime cannot run it") && ran.err.contains("tract proves"), "{}", ran.err);
     assert_eq!(place.json("out/run.json")["parity"]["engine"], "tract");
+}
+
+/// The head of a float64 model, which tract's `Gemm` does not take.
+#[test]
+fn what_tract_cannot_run_is_told_with_file_node_and_advice() {
+    let place = Place::usual();
+    edit(&place, |graph| {
+        let cast = |input: &str, output: &str, to: i64| {
+            let mut cast = node("Cast", &[input], output);
+            cast.attribute.push(int("to", to));
+            cast
+        };
+        let [weight, bias] = [("h", &[4, 6][..], 24), ("c", &[4], 4)]
+            .map(|(name, shape, count)| initializer(name, shape, (0..count).map(|i| i as f32), data_type::DOUBLE));
+        graph.initializer.retain(|tensor| !["h", "c"].contains(&tensor.name()));
+        graph.initializer.extend([weight, bias]);
+        let gemm = graph.node.iter_mut().find(|node| node.is("Gemm")).unwrap();
+        (gemm.input[0], gemm.output[0]) = ("double".into(), "scores".into());
+        graph.node.insert(4, cast("features", "double", data_type::DOUBLE.into()));
+        graph.node.insert(6, cast("scores", "logits", data_type::FLOAT.into()));
+    });
+    place.refuses("--engine tract", 1, &["tiny.onnx: tract: node 'adapt.head", "F64", "--engine ort"]);
+    place.main("--engine ort").succeeds();
 }
 
 #[test]
