@@ -15,6 +15,7 @@ mod cli {
     mod compare;
     mod datasets;
     mod ends;
+    mod engines;
     mod evidence;
     mod explain;
     mod graphs;

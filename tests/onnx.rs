@@ -36,6 +36,8 @@ mod sources;
 mod sparse;
 #[path = "onnx/support.rs"]
 mod support;
+#[path = "onnx/together.rs"]
+mod together;
 #[path = "onnx/trials.rs"]
 mod trials;
 #[path = "onnx/written.rs"]

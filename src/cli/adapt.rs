@@ -87,7 +87,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 
     let (file, images) = (out.path("model.onnx"), (&data.source, &made.sample[..]));
     let expected = Expected { logits: made.expected.view(), features: made.features.as_ref().map(|f| f.view()) };
-    let prover = options.engine.prover(&backend, &progress);
+    let prover = options.engine.prover_of(&backend, &made.adapted.model, &plan.input, &progress)?;
     let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
     let (out, baked) = if options.bake_preprocessing {

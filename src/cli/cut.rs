@@ -8,11 +8,11 @@ use adapt::onnx::cut::Cut;
 use adapt::onnx::schema::{Dimension, ValueInfoProto, data_type, dimension};
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, metadata};
-use adapt::plan::{self, Input, MOST_VALUES, PlanOptions, Settled, available_threads, probe};
+use adapt::plan::{self, Input, MOST_VALUES, PlanOptions, Settled, available_threads, probe, steady};
 use adapt::{Error, Result};
 use ndarray::ArrayD;
 use serde_json::{Map, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct CutOptions {
@@ -48,7 +48,8 @@ pub fn run(options: &CutOptions) -> Result<()> {
     let settled = plan::settle(&mut model, &wanted, |trial, cut, input| plan::runs(&backend, trial, cut, input))?;
     settled.changes().for_each(|change| reporter.say(change));
     let Settled { input, cut, .. } = settled;
-    let trial = Trial { backend: &backend, input: &input };
+    input.declare(&mut model);
+    let trial = Trial { path: &options.file, backend: &backend, input: &input };
     let expected = trial.run(&with_output(&model, &cut.tensor), &cut.tensor)?;
     let part = part(&model, &cut);
     let (whole, found) = trial.declared(&part, &model, &cut, &expected)?;
@@ -64,6 +65,7 @@ pub fn run(options: &CutOptions) -> Result<()> {
 type Given = Vec<(usize, ArrayD<f32>)>;
 
 struct Trial<'a> {
+    path: &'a Path,
     backend: &'a Backend,
     input: &'a Input,
 }
@@ -75,7 +77,7 @@ impl Trial<'_> {
 
     fn run_opened(&self, mut engine: Box<dyn Engine>, tensor: &str) -> Result<Given> {
         let place = engine.outputs().iter().position(|output| output == tensor).unwrap_or(0);
-        let mut given = Vec::new();
+        let mut given: Given = Vec::new();
         for images in [1, 3].into_iter().filter(|&n| n == 1 || n * self.input.len() <= MOST_VALUES) {
             match engine.run_outputs(probe(self.input, images).view(), &[place]) {
                 Ok(mut values) => given.push((images, values.swap_remove(0))),
@@ -83,6 +85,10 @@ impl Trial<'_> {
                 Err(_) if images > 1 => {}
                 Err(error) => return Err(error),
             }
+        }
+        for (images, values) in &given {
+            let again = engine.run_outputs(probe(self.input, *images).view(), &[place])?;
+            steady(self.path, values, &again[0])?;
         }
         Ok(given)
     }
@@ -173,7 +179,7 @@ fn describe(tensor: &str, dims: &[Dimension]) -> String {
 }
 
 /// Refuses a part that computes something else; which batches were compared, in words.
-fn agree(file: &std::path::Path, tensor: &str, expected: &Given, found: &Given) -> Result<String> {
+fn agree(file: &Path, tensor: &str, expected: &Given, found: &Given) -> Result<String> {
     let differs = |what: String| Error::Parity(format!("{}: the part up to '{tensor}' {what}", file.display()));
     let mut batches = Vec::new();
     for (images, old) in expected {

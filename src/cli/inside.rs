@@ -123,8 +123,9 @@ impl Job {
         let plan = work.plan;
         let images: Vec<&str> = data.split(Split::Train).map(|item| item.path.as_str()).collect();
         let few: Vec<&str> = images.iter().step_by(images.len().div_ceil(BATCH).max(1)).copied().collect();
-        let prover = work.options.engine.prover(work.backend, work.progress);
-        let engine = prover.open(&self.adapted.scores(), &plan.input.axes(), available_threads())?;
+        let scores = self.adapted.scores();
+        let prover = work.options.engine.prover_of(work.backend, &scores, &plan.input, work.progress)?;
+        let engine = prover.open(&scores, &plan.input.axes(), available_threads())?;
         let mut extractor = Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout);
         let theirs = extractor.run(&data.source, &few, "comparing engines", work.progress)?;
         let read: Vec<String> = theirs.places.iter().map(|&place| few[place].to_owned()).collect();

@@ -6,7 +6,6 @@ use super::inside::Job;
 use super::progress::Reporter;
 use super::tables::quoted;
 use super::training::Switch;
-use adapt::Result;
 use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor};
 use adapt::metrics::projection::principal;
@@ -17,9 +16,10 @@ use adapt::progress::Progress;
 use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Seconds, SeveralInfo, TrainingInfo, csv};
 use adapt::train::heads::{Chosen, thresholds};
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
-use adapt::train::{Features, LinearHead};
+use adapt::train::{Features, LinearHead, vary};
 use adapt::verify::IMAGES;
-use ndarray::{Array2, Axis, concatenate};
+use adapt::{Error, Result};
+use ndarray::{Array2, Axis, concatenate, s};
 use std::time::Instant;
 
 /// What all stages look at.
@@ -95,6 +95,7 @@ impl Fitted {
 pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &mut Clock) -> Result<Made> {
     // All before the training, so that an image that cannot be read costs no more time than it must.
     let mut parts = work.all_features(data, &mut extractor, clock)?;
+    work.tells(&parts[0])?;
     // With large models the session's memory is needed again.
     drop(extractor);
     let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.choose(features, data))?;
@@ -196,6 +197,18 @@ fn map(parts: [&Features; 2]) -> Array2<f32> {
 impl Work<'_> {
     fn features(&self, data: &mut Dataset, split: Split, extractor: &mut Extractor) -> Result<Features> {
         Features::extract(data, split, extractor, self.progress)
+    }
+
+    /// Refuses features at the cut of which the image has no part: what a head made of them would be rounding.
+    fn tells(&self, train: &Features) -> Result<()> {
+        if vary(train.rows.slice(s![.., ..self.plan.features])) {
+            return Ok(());
+        }
+        let what =
+            format!("its features at '{}' are the same for all images, so nothing can be learned", self.plan.cut);
+        let what =
+            format!("{what}; choose another tensor with --cut (adapt inspect lists them), or check --preprocess");
+        Err(Error::model(&self.model.path, what))
     }
 
     /// Those of all splits, in order.

@@ -2,7 +2,9 @@
 
 use adapt::data::{Columns, Dataset, Spec, Task};
 use adapt::engine::{Backend, Cache, Choice};
-use adapt::progress::Progress;
+use adapt::onnx::Model;
+use adapt::plan::{Input, available_threads};
+use adapt::progress::{Event, Progress, emit};
 use adapt::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -43,15 +45,24 @@ impl EngineOptions {
         }
     }
 
-    /// Who proves a model that `backend` made: ONNX Runtime in candle's place, if there is one, since candle would be
+    /// Who proves models that `backend` made: ONNX Runtime, if there is one, which is to run them; another engine would be
     /// compared with itself.
     pub fn prover(&self, backend: &Backend, progress: Progress) -> Backend {
         let other = || Backend::resolve(Choice::Ort, self.ort_lib.as_deref(), true, progress).ok();
-        Some(backend)
-            .filter(|_| self.engine != Choice::Candle)
-            .cloned()
-            .or_else(other)
-            .unwrap_or_else(|| backend.clone())
+        let own = matches!(self.engine, Choice::Auto | Choice::Ort);
+        Some(backend).filter(|_| own).cloned().or_else(other).unwrap_or_else(|| backend.clone())
+    }
+
+    /// Who proves this model: `backend` itself, with a warning, where ONNX Runtime cannot load it.
+    pub fn prover_of(&self, backend: &Backend, model: &Model, input: &Input, progress: Progress) -> Result<Backend> {
+        let prover = self.prover(backend, progress);
+        if prover.name() != backend.name()
+            && let Err(why) = prover.open(model, &input.axes(), available_threads())
+        {
+            emit(progress, Event::Warning(&format!("{why}; {} proves what it makes of it", backend.name())))?;
+            return Ok(backend.clone());
+        }
+        Ok(prover)
     }
 
     pub fn resolve(&self, progress: Progress) -> Result<Backend> {

@@ -85,6 +85,10 @@ impl Engine for Session {
         &self.outputs
     }
 
+    fn together(&self) -> Option<usize> {
+        self.program.batch()
+    }
+
     fn run_outputs(&mut self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Vec<ArrayD<f32>>> {
         self.program.input().check(input.shape())?;
         let batch = self.program.batch().unwrap_or(input.shape()[0]);

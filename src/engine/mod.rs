@@ -62,6 +62,11 @@ pub trait Engine: Send {
         BATCH
     }
 
+    /// The number of images that go through the graph together, whatever the model says; `None` where all of a batch do.
+    fn together(&self) -> Option<usize> {
+        None
+    }
+
     /// Runs a batch of images and gives the outputs of the given indices, in the order given.
     ///
     /// `input` is `[images, …]` as the model's input has it (a model with a fixed batch is run several times). Each

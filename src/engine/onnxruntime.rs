@@ -76,7 +76,7 @@ impl Session {
             builder.commit_from_memory(&proto.encode_to_vec())
         });
         let made = made.and_then(|made| made.map_err(|e| e.message().to_owned()));
-        let inner = made.map_err(|what| refused(model, format!("ONNX Runtime cannot run it: {what}")))?;
+        let inner = made.map_err(|what| refused(model, format!("ONNX Runtime cannot run it: {}", in_short(&what))))?;
         let port = port(&inner).map_err(|what| refused(model, what))?;
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         let (version, path) = (version.to_owned(), model.path.clone());

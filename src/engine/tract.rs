@@ -9,6 +9,7 @@ use crate::onnx::{Model, normalize};
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 use rayon::prelude::*;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
@@ -25,6 +26,8 @@ pub(super) struct Session {
     plan: Plan,
     port: Port,
     outputs: Vec<String>,
+    /// The model's file, for errors.
+    path: PathBuf,
     /// The number of images that the plan takes at once; `None` is any, and then a batch is not shared out.
     batch: Option<usize>,
     pool: Option<rayon::ThreadPool>,
@@ -45,7 +48,7 @@ impl Session {
         let outputs = proto.graph.iter().flat_map(|graph| &graph.output).map(|output| output.name.clone()).collect();
         let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).transpose();
         let pool = pool.map_err(|e| Error::Engine(format!("tract's threads: {e}")))?;
-        Ok(Session { plan, batch, port, outputs, pool })
+        Ok(Session { plan, batch, port, outputs, path: model.path.clone(), pool })
     }
 
     /// Runs `input` in pieces of `batch` images, shared out among the threads.
@@ -81,9 +84,14 @@ impl Engine for Session {
         &self.outputs
     }
 
+    fn together(&self) -> Option<usize> {
+        self.batch
+    }
+
     fn run_outputs(&mut self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Vec<ArrayD<f32>>> {
         self.port.check(input.shape())?;
-        self.shared_out(&input, wanted, self.batch.unwrap_or(input.shape()[0]))
+        let given = self.shared_out(&input, wanted, self.batch.unwrap_or(input.shape()[0]));
+        given.map_err(|error| Error::Engine(format!("{}: {error}", self.path.display())))
     }
 }
 
@@ -133,7 +141,7 @@ fn optimise(model: &mut TypedModel) -> TractResult<()> {
 }
 
 fn run(plan: &Plan, kind: Kind, names: &[String], input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
-    let failed = |what: String| Error::Engine(format!("tract: {what}"));
+    let failed = |what: String| Error::Engine(format!("tract: {what}; try --engine ort"));
     let result = quietly(|| {
         let dense = input.as_standard_layout();
         let (shape, data) = (dense.shape(), dense.as_slice().unwrap_or_default());

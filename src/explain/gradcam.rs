@@ -61,8 +61,9 @@ impl GradCam {
         let values = open(trained, &starts, backend)?.run(probe(&trained.input, 1).view())?;
         let image = (trained.input.height, trained.input.width);
         let mut refused = None;
+        let index = Index::new(model.graph());
         let maps = starts.iter().zip(&values).filter_map(|(start, value)| {
-            let last = Pooling::channels_last(model.graph(), start).unwrap_or(false);
+            let last = Pooling::channels_last(&index, start).unwrap_or(false);
             Some((*start, value, Grid::of(value.shape(), last, image)?))
         });
         for (start, value, grid) in maps.take(MOST_TRIED) {

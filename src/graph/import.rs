@@ -20,9 +20,28 @@ use tract_onnx::{Onnx, pb};
 /// Real networks take a few seconds at most, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// An error of tract's with its causes, in one line.
+/// An error of tract's with its causes, in one line: the node that it names last, and why.
 pub(crate) fn chain(error: TractError) -> String {
-    one_line(&format!("{error:#}"))
+    let text = one_line(&format!("{error:#}"));
+    let node = |(at, _): (usize, &str)| {
+        let (number, rest) = text[at + 1..].split_once(" \"")?;
+        number.parse::<usize>().ok()?;
+        let (name, rest) = rest.split_once("\" ")?;
+        let (operator, why) = rest.split_once(": ")?;
+        Some(format!("node '{name}' ({operator}): {}", plain(why)))
+    };
+    text.rmatch_indices('#').find_map(node).unwrap_or(text)
+}
+
+/// What tract says of types and sizes that do not fit, without the rule by which it found out.
+fn plain(why: &str) -> String {
+    const APART: [(&str, &str); 2] = [("Impossible to unify ", " with "), ("tensor is ", ", accessed as ")];
+    let apart = |(before, between): (&str, &str)| {
+        let (a, b) = why.split_once(before)?.1.trim_end_matches('.').split_once(between)?;
+        let bare = |value: &str| value.trim_start_matches("Val(").trim_end_matches(')').to_owned();
+        Some(format!("what it reads does not fit together: {} and {}", bare(a), bare(b)))
+    };
+    APART.into_iter().find_map(apart).unwrap_or_else(|| why.into())
 }
 
 /// tract's reader of ONNX, with what it lacks or reads otherwise than ONNX defines it.
@@ -249,5 +268,31 @@ impl<'a> Builder<'a> {
         // What can only be computed in a run is tried now, so that it cannot fail after hours.
         program.late_values(program.batch.unwrap_or(2)).map_err(|e| e.to_string())?;
         Ok(self.program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_node_and_the_reason() {
+        let rule = "Infering facts: Applying rule inputs[0].shape[1] == 1*{inputs[1].shape[1]}: ";
+        for (told, expected) in [
+            (
+                format!(
+                    "Failed analyse for node #114 \"/c/Conv\" ConvHir: {rule}Impossible to unify Val(1) with Val(128)."
+                ),
+                "node '/c/Conv' (ConvHir): what it reads does not fit together: 1 and 128",
+            ),
+            (
+                "Evaluating #20 \"m\" Mul: Tensor datum type error: tensor is F32, accessed as F64".into(),
+                "node 'm' (Mul): what it reads does not fit together: F32 and F64",
+            ),
+            ("Translating node #3 \"a\" B: no such thing".into(), "node 'a' (B): no such thing"),
+            ("no node gives 'x' # 3".into(), "no node gives 'x' # 3"),
+        ] {
+            assert_eq!(chain(TractError::msg(told)), expected);
+        }
     }
 }

@@ -167,7 +167,7 @@ impl Program {
 
     /// Makes tensors of the known values that steps read.
     fn set_constants(&mut self) -> Result<()> {
-        let mut read: Vec<usize> = self.steps.iter().flat_map(|step| step.inputs.iter().copied()).collect();
+        let mut read: HashSet<usize> = self.steps.iter().flat_map(|step| step.inputs.iter().copied()).collect();
         read.extend(self.outputs.iter().map(|(_, value)| *value));
         self.constants.clear();
         self.late.clear();

@@ -9,6 +9,7 @@ pub mod external;
 pub mod files;
 pub mod first;
 pub mod graph;
+pub mod head;
 pub mod metadata;
 pub mod new;
 pub mod normalize;

@@ -120,8 +120,7 @@ impl Pooling {
 
     /// Whether the channels of a map are its last axis, told by the nodes that it comes from: a layout that the model's
     /// input has need not be the one inside. `None` where they do not tell.
-    pub fn channels_last(graph: &GraphProto, tensor: &str) -> Option<bool> {
-        let index = Index::new(graph);
+    pub fn channels_last(index: &Index, tensor: &str) -> Option<bool> {
         let (mut open, mut seen) = (vec![tensor], HashSet::new());
         while let Some(value) = open.pop() {
             let Some(node) = index.producer(value).filter(|_| seen.insert(value)) else { continue };

@@ -3,13 +3,14 @@
 use super::Model;
 use super::cut::{Cut, Dequantize};
 use super::graph::{Index, Names};
+use super::head;
 pub use super::pooling::Pooling;
-use super::pooling::{int, named};
+use super::pooling::named;
 use super::schema::{
     Dimension, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, TensorShapeProto, TensorType,
     TypeProto, ValueInfoProto, dimension,
 };
-use super::tensor::{initializer, integers};
+use super::tensor::integers;
 use std::collections::HashSet;
 
 /// The frozen part alone: everything that the cut tensor needs, and the pooling. Its one output is `[N, features]`, or
@@ -60,21 +61,11 @@ pub fn renamed(graph: &GraphProto, cut: &Cut) -> Option<String> {
 pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias: &[f32]) -> Model {
     let index = Index::new(model.graph());
     let mut names = Names::of(model.graph());
-    let (classes, features) = (bias.len(), weight.len() / bias.len().max(1));
+    let classes = bias.len();
     let mut graph = frozen(&index, cut);
     let features_tensor = floats(&mut graph, cut, &mut names);
     let pooled = pooling.append(&mut graph, &features_tensor, model.opset(), &mut names);
-    let (w, b) = (names.fresh("adapt.head.weight"), names.fresh("adapt.head.bias"));
-    graph.initializer.push(initializer(&w, &[classes, features], weight.iter().copied(), cut.data_type));
-    graph.initializer.push(initializer(&b, &[classes], bias.iter().copied(), cut.data_type));
-    let mut chain = vec![NodeProto {
-        name: Some(names.fresh("adapt.head")),
-        op_type: Some("Gemm".into()),
-        input: vec![pooled, w, b],
-        output: vec![names.fresh("adapt.head.logits")],
-        attribute: vec![int("transB", 1)],
-        ..Default::default()
-    }];
+    let mut chain = head::linear(&mut graph, &mut names, cut, pooled, (weight, bias));
     chain.extend(cut.tail.iter().map(|&i| on_rows(&index.graph.node[i])));
     let shape = output_shape(&index, cut, classes);
     if shape.len() != 2 {
@@ -136,17 +127,6 @@ fn on_rows(node: &NodeProto) -> NodeProto {
         axis.i = Some(1);
     }
     node
-}
-
-/// Makes sigmoids of the softmaxes behind the head that [`attach`] gave a model: of several labels none excludes another.
-pub fn to_sigmoids(model: &mut Model) {
-    let nodes = model.proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
-    for node in
-        nodes.rev().take_while(|node| !node.is("Gemm")).filter(|node| node.is("Softmax") || node.is("LogSoftmax"))
-    {
-        node.op_type = Some("Sigmoid".into());
-        node.attribute.clear();
-    }
 }
 
 /// The type that the last of these nodes gives.

@@ -36,6 +36,11 @@ impl Activation {
         }
     }
 
+    /// What [`crate::onnx::head::exclude`] makes of it.
+    pub fn exclusive(self) -> Activation {
+        if self == Activation::Sigmoid { Activation::Softmax } else { self }
+    }
+
     /// The output for these logits, `[images, classes]` both.
     pub fn apply(self, logits: ArrayView2<f32>) -> Array2<f32> {
         match self {

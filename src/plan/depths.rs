@@ -16,6 +16,8 @@ use std::collections::HashSet;
 const MOST_TAPS: usize = 6;
 /// Features an image, of all depths.
 const MOST_FEATURES: usize = 1 << 13;
+/// Tensors to choose from: no network has as many, and engines are slow to tell so many shapes.
+const MOST_PLACES: usize = 2000;
 /// Values of all images' features: 512 MiB, of which a head's training makes copies.
 const MOST_VALUES: usize = 1 << 27;
 
@@ -89,6 +91,14 @@ impl Plan {
 
     fn find_taps(&self, model: &Model, backend: &Backend, most: usize) -> Vec<Tap> {
         let part = surgery::backbone(model, &self.surgery, &Pooling::None);
+        let index = Index::new(part.graph());
+        // Zeros around a map are no features of its own.
+        let padded = |tensor: &&str| index.producer(tensor).is_some_and(|node| node.is("Pad"));
+        let narrow: Vec<&str> =
+            narrow(part.graph(), &HashSet::new()).into_iter().filter(|tensor| !padded(tensor)).collect();
+        if narrow.len() > MOST_PLACES {
+            return Vec::new();
+        }
         let images = self.input.batch.unwrap_or(2);
         let opener = Opener::new(backend, &self.surgery, &PlanOptions::default());
         let Some(shapes) = opener.shapes(model, &self.input, images) else { return Vec::new() };
@@ -96,7 +106,7 @@ impl Plan {
             let shape = &shapes.get(tensor)?[..];
             let last = match shape.len() {
                 3 => true,
-                4 => Pooling::channels_last(part.graph(), tensor).unwrap_or(self.input.layout == Layout::Nhwc),
+                4 => Pooling::channels_last(&index, tensor).unwrap_or(self.input.layout == Layout::Nhwc),
                 _ => return None,
             };
             let channel = if last { shape.len() - 1 } else { 1 };
@@ -104,11 +114,7 @@ impl Plan {
             let place = Place { tensor, shape, axes, channels: shape[channel] };
             (shape[0] == images && place.positions() > 1).then_some(place)
         };
-        let index = Index::new(part.graph());
-        // Zeros around a map are no features of its own.
-        let padded = |tensor: &&str| index.producer(tensor).is_some_and(|node| node.is("Pad"));
-        let narrow = narrow(part.graph(), &HashSet::new()).into_iter().filter(|tensor| !padded(tensor));
-        let places: Vec<Place> = narrow.filter_map(place).collect();
+        let places: Vec<Place> = narrow.into_iter().filter_map(place).collect();
         let mut left = most.saturating_sub(self.features);
         let mut taps = Vec::new();
         for place in ends(&places).into_iter().rev().take(MOST_TAPS) {

@@ -179,7 +179,7 @@ impl Input {
     }
 
     /// Declares the input's shape in a file that leaves it open altogether, which ONNX's checker refuses.
-    pub(super) fn declare(&self, model: &mut Model) {
+    pub fn declare(&self, model: &mut Model) {
         let graph = model.proto.graph.iter_mut();
         let inputs = graph.flat_map(|graph| &mut graph.input).filter(|input| input.name() == self.name);
         for tensor in inputs.filter_map(|input| input.r#type.as_mut()?.tensor_type.as_mut()) {

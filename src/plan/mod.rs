@@ -26,6 +26,7 @@ pub use evidence::Evidence;
 pub use input::Input;
 pub use inside::{Inside, trainable};
 use opener::Opener;
+pub use opener::steady;
 pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;
 use serde_json::Value;
@@ -194,7 +195,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// Plans for labels that are no classes: of several none excludes another, and numbers have no activation.
+    /// Plans for what the labels are: a class excludes the others, of several labels none does, and numbers have no activation.
     pub fn suit(&mut self, task: Task, model: &Model) {
         let before = Activation::of(model.graph(), &self.surgery);
         self.task = task;
@@ -202,6 +203,10 @@ impl Plan {
             self.surgery.tail.retain(|&node| Activation::by(&model.graph().node[node]).is_none());
         }
         match (task, before) {
+            (Task::Multiclass, Activation::Sigmoid) => {
+                let what = "behind the new head a softmax takes the sigmoid's place: each class excludes the others";
+                self.notes.push(what.into());
+            }
             (Task::Multiclass, _) | (_, Activation::None) | (Task::Multilabel, Activation::Sigmoid) => {}
             (Task::Multilabel, _) => self.notes.push("behind the new head a sigmoid takes the softmax's place".into()),
             (Task::Regression, _) => self.notes.push("behind the new head there is no activation any more".into()),

@@ -8,9 +8,13 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::batch::{self, Shapes};
 use crate::onnx::cut::{Classifier, Cut};
+use crate::onnx::graph::{Index, graph_tensors};
 use crate::onnx::schema::data_type;
 use crate::onnx::surgery::{self, Pooling};
 use ndarray::{ArrayD, Axis};
+use std::path::Path;
+
+const MIXED: &str = "what the model gives for an image depends on the others of its batch";
 
 /// The frozen part, if it is open already.
 type Opened = Option<Box<dyn Engine>>;
@@ -49,6 +53,10 @@ impl<'a> Opener<'a> {
     pub(super) fn batch(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
         let Some(fixed) = input.batch else { return self.declared_free(model, input, notes) };
         let Ok(before) = self.open(model, &Pooling::None, input) else { return Ok(None) };
+        if self.is_mixed(model, input) {
+            notes.push(format!("the model's batch stays fixed at {fixed}: {MIXED}"));
+            return Ok(Some(before));
+        }
         if is_large(input) {
             notes
                 .push(format!("the model's batch stays fixed at {fixed}: its images are too large to try others with"));
@@ -105,21 +113,28 @@ impl<'a> Opener<'a> {
 
     /// As [`Opener::batch`] where the file says that any batch will do: exporters say so of graphs that insist on one.
     fn declared_free(&self, model: &mut Model, input: &mut Input, notes: &mut Vec<String>) -> Result<Opened> {
-        if let Ok(mut engine) = self.open(model, &Pooling::None, input) {
+        let mut mixed = self.is_mixed(model, input);
+        if !mixed && let Ok(mut engine) = self.open(model, &Pooling::None, input) {
             if is_large(input) {
                 return Ok(Some(engine));
             }
-            if let Ok(rows) = tried(&mut *engine, input, 3)
+            let rows = match engine.together() {
+                Some(_) => self.three(model, input).and_then(|mut three| tried(&mut *three, input, 3)),
+                None => tried(&mut *engine, input, 3),
+            };
+            if let Ok(rows) = rows
                 && rows.shape().first() == Some(&3)
             {
-                if !mixes(&mut *engine, input, &rows) {
+                mixed = mixes(&mut *engine, input, &rows, is_half(model));
+                if !mixed {
                     return Ok(Some(engine));
                 }
-                let what = "what the model gives for an image depends on the others of its batch";
-                notes.push(format!("{what}: its batch is now fixed at 1"));
-                (*model, input.batch) = (batch::fix(model, &input.name), Some(1));
-                return Ok(None);
             }
+        }
+        if mixed {
+            notes.push(format!("{MIXED}: its batch is now fixed at 1"));
+            (*model, input.batch) = (batch::fix(model, &input.name), Some(1));
+            return Ok(None);
         }
         let (fixed, one) = (batch::fix(model, &input.name), Input { batch: Some(1), ..input.clone() });
         let mut single = self.open(&fixed, &Pooling::None, &one)?;
@@ -140,12 +155,34 @@ impl<'a> Opener<'a> {
 
     /// Whether `freed` computes the same as `before`, image by image, at batches of 1 and 3.
     fn same(&self, before: &mut dyn Engine, freed: &Model, input: &Input) -> bool {
-        let free_input = Input { batch: None, ..input.clone() };
-        let Ok(mut after) = self.open(freed, &Pooling::None, &free_input) else { return false };
-        let mut given = |images| Some((tried(before, input, images).ok()?, tried(&mut *after, input, images).ok()?));
-        let Some((old, new)) = given(3) else { return false };
-        let tolerance = tolerance(&old);
-        close(&old, &new, tolerance) && given(1).is_some_and(|(old, new)| close(&old, &new, tolerance))
+        let input = Input { batch: None, ..input.clone() };
+        let alone = before.together().is_some();
+        let opened = if alone { self.three(freed, &input) } else { self.open(freed, &Pooling::None, &input) };
+        let Ok(mut after) = opened else { return false };
+        let mut given = |after: &mut dyn Engine, images| {
+            Some((tried(before, &input, images).ok()?, tried(after, &input, images).ok()?))
+        };
+        let Some((old, new)) = given(&mut *after, 3) else { return false };
+        let tolerance = tolerance(&old, is_half(freed));
+        if !close(&old, &new, tolerance) {
+            return false;
+        }
+        if alone {
+            let Ok(other) = self.open(freed, &Pooling::None, &input) else { return false };
+            after = other;
+        }
+        given(&mut *after, 1).is_some_and(|(old, new)| close(&old, &new, tolerance))
+    }
+
+    /// The frozen part for three images that go through it together, which engines that plan for single ones have to be told.
+    fn three(&self, model: &Model, input: &Input) -> Result<Box<dyn Engine>> {
+        let three = Input { batch: Some(3), ..input.clone() };
+        self.open(&batch::fix_at(model, &input.name, 3), &Pooling::None, &three)
+    }
+
+    /// Whether the frozen part is known to mix the images of a batch.
+    fn is_mixed(&self, model: &Model, input: &Input) -> bool {
+        batch::is_mixed(&surgery::backbone(model, self.cut, &Pooling::None), &input.name)
     }
 
     /// The frozen part with what pools it, and how many features an image it gives. `opened` is it without pooling.
@@ -157,15 +194,13 @@ impl<'a> Opener<'a> {
     ) -> Result<(Box<dyn Engine>, Pooling, usize)> {
         let mut engine = opened.map_or_else(|| self.open(model, &Pooling::None, input), Ok)?;
         let rows = tried(&mut *engine, input, 1)?;
-        if !close(&rows, &tried(&mut *engine, input, 1)?, 100.0 * tolerance(&rows)) {
-            let what = "what it gives for an image depends on chance; export it for inference, not for training";
-            return Err(Error::model(&model.path, what));
-        }
+        steady(&model.path, &rows, &tried(&mut *engine, input, 1)?)?;
         let shape = rows.shape().to_vec();
-        let told = if shape.len() == 4 { Pooling::channels_last(model.graph(), &self.cut.tensor) } else { None };
+        let told = || Pooling::channels_last(&Index::new(model.graph()), &self.cut.tensor);
+        let told = if shape.len() == 4 { told() } else { None };
         let pooling =
             Pooling::of(&shape, self.cut.features, told.unwrap_or(input.layout == Layout::Nhwc), &self.cut.tokens);
-        let pooling = pooling.filter(|_| shape[0] == 1).ok_or_else(|| {
+        let pooling = pooling.filter(|_| shape[0] == 1 && !rows.is_empty()).ok_or_else(|| {
             let what = format!("the tensor '{}' has shape {shape:?} for one image: no features", self.cut.tensor);
             Error::Usage(format!("{}: {what}; choose another --cut", model.path.display()))
         })?;
@@ -211,9 +246,24 @@ fn is_large(input: &Input) -> bool {
 
 /// Whether the first image alone gives something else than among `three`: normalisation by the batch, or quantisation to
 /// its range. More than a hundredth of what sets images apart is no rounding.
-fn mixes(engine: &mut dyn Engine, input: &Input, three: &ArrayD<f32>) -> bool {
+fn mixes(engine: &mut dyn Engine, input: &Input, three: &ArrayD<f32>, half: bool) -> bool {
     let first = three.slice_axis(Axis(0), (0..1).into()).to_owned();
-    tried(engine, input, 1).is_ok_and(|alone| !close(&first, &alone, 100.0 * tolerance(three)))
+    let tolerance = (100.0 * tolerance(three, false)).max(tolerance(three, half));
+    tried(engine, input, 1).is_ok_and(|alone| !close(&first, &alone, tolerance))
+}
+
+/// Refuses a model that gives something else for the same images when it runs `again`.
+///
+/// # Errors
+/// [`Error::Model`], which tells so.
+pub fn steady(path: &Path, rows: &ArrayD<f32>, again: &ArrayD<f32>) -> Result<()> {
+    let what = "what it gives for an image depends on chance; export it for inference, not for training";
+    if close(rows, again, 100.0 * tolerance(rows, false)) { Ok(()) } else { Err(Error::model(path, what)) }
+}
+
+/// Whether a model computes in float16, as far as its weights tell.
+fn is_half(model: &Model) -> bool {
+    graph_tensors(model.graph()).any(|tensor| tensor.data_type() == data_type::FLOAT16)
 }
 
 /// What the model gives for `images` made images.

@@ -9,7 +9,7 @@ use crate::onnx::cut::Cut;
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ModelProto, TensorProto, data_type};
 use crate::onnx::surgery::Pooling;
-use crate::onnx::{Model, metadata, parameters, surgery, tensor};
+use crate::onnx::{Model, head, metadata, parameters, surgery, tensor};
 use crate::plan::{Activation, Plan, labels::python_dict};
 use crate::train::LinearHead;
 use crate::train::heads::Abstention;
@@ -39,9 +39,10 @@ impl Adapted {
     /// # Errors
     /// [`Error::Model`] when anything but the head would differ from the original.
     pub fn new(model: &Model, plan: &Plan, head: &LinearHead) -> Result<Adapted> {
+        let kind = head::stored_type(&plan.surgery, head.weight.iter().chain(&head.bias));
         let flat = |values: Vec<f32>| {
-            let raw = tensor::encode_floats(values, plan.surgery.data_type);
-            let data_type = match plan.surgery.data_type {
+            let raw = tensor::encode_floats(values, kind);
+            let data_type = match kind {
                 known @ (data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE) => known,
                 _ => data_type::FLOAT,
             };
@@ -51,8 +52,9 @@ impl Adapted {
         let weight = flat(head.weight.iter().copied().collect());
         let bias = flat(head.bias.to_vec());
         let mut adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
-        if plan.task == Task::Multilabel {
-            surgery::to_sigmoids(&mut adapted);
+        match plan.task {
+            Task::Multilabel => head::to_sigmoids(&mut adapted),
+            _ => head::exclude(&mut adapted),
         }
         unchanged(model, &plan.cut, &adapted, |_| false)?;
         let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
@@ -63,7 +65,8 @@ impl Adapted {
         let output = adapted.graph().output[0].name().to_string();
         let activation = match Activation::of(model.graph(), &plan.surgery) {
             Activation::Softmax | Activation::LogSoftmax if plan.task == Task::Multilabel => Activation::Sigmoid,
-            other => other,
+            other if plan.task == Task::Multilabel => other,
+            other => other.exclusive(),
         };
         // Surgery appends it.
         let gemm = adapted.graph().node.iter().rev().find(|node| node.is("Gemm")).cloned().unwrap_or_default();

@@ -22,6 +22,7 @@ use candle_core::Device;
 pub use features::{Features, Judged, Prediction, Sample};
 use ndarray::{Array1, Array2, ArrayView2};
 use scale::Scaler;
+pub use scale::vary;
 use serde::{Deserialize, Serialize};
 use softmax::{Model, Rows, Truth};
 

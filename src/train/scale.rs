@@ -12,6 +12,9 @@ const CHUNK: usize = 256;
 /// gather. Folded into float32 weights, a feature that is scaled up more than that would cancel with visible error.
 const NOISE: f64 = 1e-4;
 
+/// Rounding of what is computed from values of this size: some units in a float32's last place.
+const ROUNDING: f64 = 1e-6;
+
 /// Mean and (population) standard deviation of each feature, in `f64`.
 pub(super) struct Scaler {
     mean: Array1<f64>,
@@ -45,6 +48,28 @@ fn column_sums(features: ArrayView2<f32>, f: impl Fn(usize, f64) -> f64 + Sync) 
     sums.into_iter().fold(Array1::zeros(features.ncols()), |total, sum| total + sum)
 }
 
+/// Mean and variance of each feature; a variance of 0 where it is no more than rounding.
+fn moments(features: ArrayView2<f32>) -> (Array1<f64>, Array1<f64>) {
+    let n = features.nrows() as f64;
+    let mean = column_sums(features, |_, v| v) / n;
+    let variance = column_sums(features, |j, v| (v - mean[j]).powi(2)) / n;
+    // scikit-learn's test of a constant feature: a variance within the rounding of the sums counts as none; and so does
+    // one within the engine's own float32 rounding, which would become the head's whole input.
+    let variance = Zip::from(&mean).and(&variance).map_collect(|&mean, &variance| {
+        let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
+        if variance <= rounding.max((NOISE * mean).powi(2)) { 0. } else { variance }
+    });
+    (mean, variance)
+}
+
+/// Whether any feature differs from image to image by more than rounding: that of its own value, and of the largest, from which
+/// a network may have got it.
+pub fn vary(features: ArrayView2<f32>) -> bool {
+    let (mean, variance) = moments(features);
+    let largest = mean.iter().fold(0f64, |most, mean| most.max(mean.abs()));
+    variance.iter().any(|variance| *variance > (ROUNDING * largest).powi(2))
+}
+
 impl Scaler {
     pub(super) fn new(features: ArrayView2<f32>) -> Self {
         Self::floored(features, 0., &[features.ncols()])
@@ -53,15 +78,7 @@ impl Scaler {
     /// With deviations of at least this share of their group's root mean square: few images tell of few of a network's features
     /// how much they vary, and one that hardly did would be far out in any other image. Groups end at `ends`.
     pub(super) fn floored(features: ArrayView2<f32>, share: f64, ends: &[usize]) -> Self {
-        let n = features.nrows() as f64;
-        let mean = column_sums(features, |_, v| v) / n;
-        let variance = column_sums(features, |j, v| (v - mean[j]).powi(2)) / n;
-        // scikit-learn's test of a constant feature: a variance within the rounding of the sums counts as none; and so does
-        // one within the engine's own float32 rounding, which would become the head's whole input.
-        let variance = Zip::from(&mean).and(&variance).map_collect(|&mean, &variance| {
-            let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
-            if variance <= rounding.max((NOISE * mean).powi(2)) { 0. } else { variance }
-        });
+        let (mean, variance) = moments(features);
         let mut scale = variance.mapv(|variance| if variance == 0. { 1. } else { variance.sqrt() });
         let mut start = 0;
         for &end in ends.iter().filter(|end| **end <= features.ncols()) {

@@ -148,7 +148,10 @@ fn a_final_activation_is_known_behind_any_layer() {
         assert_eq!((plan.classifier, plan.cut.as_str(), plan.features), (Classifier::None, "same", 4), "{name}");
         assert!(plan.notes.iter().any(|n| n.contains("ahead of the final activation, 'same'")), "{:?}", plan.notes);
         let adapted = adapted(&model, &plan);
-        assert_eq!((adapted.activation, adapted.output.as_str()), (activation, "logits"), "{name}");
+        // Each class excludes the others.
+        assert_eq!((adapted.activation, adapted.output.as_str()), (activation.exclusive(), "logits"), "{name}");
+        let told = notes(&plan).contains("a softmax takes the sigmoid's place");
+        assert_eq!(told, activation == Activation::Sigmoid, "{name}");
         computes(name, &model, &plan, &adapted, 2, 1e-5);
     }
 }
@@ -189,7 +192,7 @@ fn a_layer_and_its_shortcut_are_an_embedding() {
     let graph = model.proto.graph.as_mut().unwrap();
     graph.node.truncate(3);
     for (name, shape) in [("w1", [6, 6]), ("w2", [6, 12]), ("w3", [12, 6])] {
-        let values = (0..shape[0] * shape[1]).map(|i| (i as f32).sin()).collect();
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i as f32).sin()).collect();
         graph.initializer.push(initializer(name, &shape, values, data_type::FLOAT));
     }
     graph.node.extend([

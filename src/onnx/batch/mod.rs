@@ -4,9 +4,9 @@ mod edit;
 mod trace;
 
 use super::Model;
-use super::graph::{Index, Names};
+use super::graph::{Index, Names, inner_graphs, reads};
 use super::schema::{Dimension, GraphProto, NodeProto, TensorShapeProto, ValueInfoProto, dimension};
-use super::surgery::{list_stored, symbol};
+use super::surgery::{list_stored, size, symbol};
 use std::collections::{HashMap, HashSet};
 use trace::Trace;
 
@@ -70,22 +70,42 @@ pub fn shapes_of(model: &Model, input: &str) -> Option<(Model, Vec<String>)> {
 
 /// The model with a batch of 1 declared for `input` and the outputs.
 pub fn fix(model: &Model, input: &str) -> Model {
+    fix_at(model, input, 1)
+}
+
+/// The same with a batch of `images`.
+pub fn fix_at(model: &Model, input: &str, images: usize) -> Model {
     let mut model = model.clone();
     let graph = model.proto.graph.as_mut().expect("a model has a graph");
-    let one = Dimension { value: Some(dimension::Value::DimValue(1)), denotation: None };
+    let fixed = size(images as i64);
     for value in graph.input.iter_mut().filter(|i| i.name() == input) {
         let Some(tensor) = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()) else { continue };
         // Images have four axes, also where the file does not say so.
         let shape = tensor.shape.get_or_insert_with(|| TensorShapeProto { dim: vec![Dimension::default(); 4] });
-        shape.dim.iter_mut().take(1).for_each(|first| *first = one.clone());
+        shape.dim.iter_mut().take(1).for_each(|first| *first = fixed.clone());
     }
     for value in &mut graph.output {
         let tensor = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
         if let Some(first) = tensor.and_then(|t| t.shape.as_mut()?.dim.first_mut()) {
-            *first = one.clone();
+            *first = fixed.clone();
         }
     }
     model
+}
+
+/// Whether what the model gives for an image hangs on the others of its batch by what it computes, however little: activations
+/// that are quantized to the range that a whole batch has.
+pub fn is_mixed(model: &Model, input: &str) -> bool {
+    // ONNX's own operator, and those that ONNX Runtime makes of it.
+    fn dynamic(node: &NodeProto) -> bool {
+        node.op_type().starts_with("DynamicQuantize") || inner_graphs(node).flat_map(|g| &g.node).any(dynamic)
+    }
+    let mixing = model.proto.functions.iter().filter(|f| f.node.iter().any(dynamic));
+    let mixing: HashSet<(&str, &str)> = mixing.map(|f| (f.domain(), f.name())).collect();
+    let index = Index::new(model.graph());
+    let nodes = index.graph.node.iter().filter(|n| dynamic(n) || mixing.contains(&(n.domain(), n.op_type())));
+    let read: Vec<&str> = nodes.flat_map(reads).collect();
+    index.ancestors(&read).1.contains(input)
 }
 
 /// Lets a batch that is declared as 0 be any, and other sizes of inputs: MXNet's exporter means that. Of stored tensors,

@@ -1,0 +1,74 @@
+//! The nodes of a new head.
+
+use super::Model;
+use super::cut::Cut;
+use super::graph::Names;
+use super::pooling::{int, named};
+use super::schema::{GraphProto, NodeProto, data_type};
+use super::tensor::initializer;
+use half::f16;
+
+/// The type that a head of these numbers is stored in: the file's own, or float32 where they leave the range of float16, as
+/// they do behind very small features.
+pub fn stored_type<'a>(cut: &Cut, mut numbers: impl Iterator<Item = &'a f32>) -> i32 {
+    let fit = |number: &f32| f16::from_f32(*number).is_finite();
+    if cut.data_type == data_type::FLOAT16 && !numbers.all(fit) { data_type::FLOAT } else { cut.data_type }
+}
+
+/// A `Gemm` on `features` with its weight, `[classes, features]` in rows, and bias. Its numbers go into `graph`, and what
+/// widens the features where those are wider; what narrows the scores again comes behind it.
+pub(super) fn linear(
+    graph: &mut GraphProto,
+    names: &mut Names,
+    cut: &Cut,
+    features: String,
+    (weight, bias): (&[f32], &[f32]),
+) -> Vec<NodeProto> {
+    let (classes, kind) = (bias.len(), stored_type(cut, weight.iter().chain(bias)));
+    let wide = kind != cut.data_type;
+    let cast = |to: i32| vec![int("to", to.into())];
+    let features = match wide {
+        true => named(graph, names, "Cast", "adapt.features.float", vec![features], cast(kind)),
+        false => features,
+    };
+    let (w, b) = (names.fresh("adapt.head.weight"), names.fresh("adapt.head.bias"));
+    let shape = [classes, weight.len() / classes.max(1)];
+    graph.initializer.push(initializer(&w, &shape, weight.iter().copied(), kind));
+    graph.initializer.push(initializer(&b, &[classes], bias.iter().copied(), kind));
+    let gemm = NodeProto {
+        name: Some(names.fresh("adapt.head")),
+        op_type: Some("Gemm".into()),
+        input: vec![features, w, b],
+        output: vec![names.fresh("adapt.head.logits")],
+        attribute: vec![int("transB", 1)],
+        ..Default::default()
+    };
+    let narrowed = wide.then(|| NodeProto {
+        name: Some(names.fresh("adapt.head.narrowed")),
+        op_type: Some("Cast".into()),
+        input: vec![String::new()],
+        attribute: cast(cut.data_type),
+        ..Default::default()
+    });
+    std::iter::once(gemm).chain(narrowed).collect()
+}
+
+/// Makes a softmax of a sigmoid behind the head of an adapted model: each of its classes excludes the others.
+pub fn exclude(model: &mut Model) {
+    let nodes = model.proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
+    let behind = nodes.rev().take_while(|node| !node.is("Gemm"));
+    for node in behind.filter(|node| node.is("Sigmoid")) {
+        (node.op_type, node.attribute) = (Some("Softmax".into()), vec![int("axis", 1)]);
+    }
+}
+
+/// Makes sigmoids of the softmaxes behind the head of an adapted model: of several labels none excludes another.
+pub fn to_sigmoids(model: &mut Model) {
+    let nodes = model.proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
+    for node in
+        nodes.rev().take_while(|node| !node.is("Gemm")).filter(|node| node.is("Softmax") || node.is("LogSoftmax"))
+    {
+        node.op_type = Some("Sigmoid".into());
+        node.attribute.clear();
+    }
+}
