@@ -112,3 +112,16 @@ fn what_does_not_fit_is_refused() {
     broken[[4, 1]] = f32::NAN;
     assert!(refused(&broken, &made(10, 1, 0.1)).contains("row 4"));
 }
+
+/// At the strongest strengths nothing but the labels' shares is known: they are what is told.
+#[test]
+fn labels_that_features_say_nothing_of_have_their_shares() {
+    let (images, features) = (40, made(40, 60, 5.));
+    let truths = Array2::from_shape_fn((images, 2), |(i, label)| f32::from(u8::from(i % [6, 9][label] == 0)));
+    let found = chosen(&features, &[60], &truths, Task::Multilabel);
+    let entropy = |p: f64| -p * p.ln() - (1. - p) * (1. - p).ln();
+    let shares = truths.columns().into_iter().map(|column| f64::from(column.mean().unwrap()));
+    let constant = shares.map(entropy).sum::<f64>() / 2.;
+    let loss = found.compared[found.place].loss;
+    assert!(loss < constant + 0.05, "{loss}, and {constant} without any features");
+}

@@ -43,7 +43,7 @@ const BATCH: usize = 4096;
 pub struct Pair {
     /// Their places; the first is the smaller.
     pub places: [usize; 2],
-    /// Whether size and all pixels are the same.
+    /// Whether size and all pixels are the same, as they are decoded for a thumbnail.
     pub exact: bool,
     /// 1 − cosine of the hashes.
     pub hash: f32,

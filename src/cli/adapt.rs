@@ -45,7 +45,8 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let (asked, cache) = (plan_options(options), options.cache.open());
     let (mut plan, extractor) = Plan::make(&mut model, &backend, &asked, &progress)?;
     if options.bake_preprocessing {
-        bake::can_bake(&model, &plan.preprocessing, &options.engine.prover(&backend, &progress))?;
+        let prover = options.engine.prover_of(&backend, &model, &plan.input, &progress)?;
+        bake::can_bake(&model, &plan.preprocessing, &prover)?;
     }
     let extractor = {
         let data = &data.as_classes();

@@ -34,11 +34,10 @@ pub fn run(options: &EvalOptions) -> Result<()> {
             let what = format!("it was trained for {own:?}, and --task says otherwise; leave that out").to_lowercase();
             return Err(Error::Usage(format!("{}: {what}", options.model.display())));
         }
-        // Of other tables than lists nothing is known, and folders have classes.
-        (Task::Multiclass, columns) => columns,
         (task, columns) => Columns { task: Some(task), ..columns },
     };
     let data = labelled(&options.data, &classes, &columns, &progress)?;
+    data.notes.iter().for_each(|note| reporter.say_beside(&format!("note: {note}")));
     let paths: Vec<&str> = data.items.iter().map(|i| i.path.as_str()).collect();
     let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
     warn_of_a_guess(&reporter, &trained.preprocessing);

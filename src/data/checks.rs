@@ -5,6 +5,9 @@ use super::scan::is_image_name;
 use super::task::Task;
 use crate::error::{Error, Result};
 
+/// Of float32 that values must be apart by, to be told from one another at all.
+const STEPS: f64 = 64.;
+
 impl Dataset {
     /// Checks, again once unreadable images are gone, that training is possible.
     ///
@@ -54,12 +57,31 @@ impl Dataset {
         Err(Error::Usage(format!("{}: {what}", self.source.place().display())))
     }
 
+    /// Whether float32, in which models compute, can tell the values of each target apart.
+    fn check_spread(&self) -> Result<()> {
+        let labels: Vec<usize> = self.split(Split::Train).map(|item| item.label).collect();
+        for (name, column) in self.classes.iter().zip(self.truth(&labels).columns()) {
+            let (least, most) = column.iter().fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+            let name = name.escape_debug();
+            if least == most {
+                return self.fail(format!("'{name}' is {least} for all training images; there is nothing to learn"));
+            }
+            if f64::from(most) - f64::from(least) < STEPS * f64::from(f32::EPSILON * least.abs().max(most.abs())) {
+                let what =
+                    format!("the values of '{name}' ({least} to {most}) differ by less than float32 can tell apart");
+                return self.fail(format!("{what}; take their mean from them first"));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check_form(&self) -> Result<()> {
         let train = self.split(Split::Train).count();
         if !self.task.is_multiclass() && train > 0 {
             return match &self.classes[..] {
                 [] => self.fail("no training image has a label; there is nothing to learn".into()),
                 _ if train == 1 => self.fail("only one image to train on; at least 2 are needed".into()),
+                _ if self.task == Task::Regression => self.check_spread(),
                 _ => Ok(()),
             };
         }

@@ -143,7 +143,7 @@ impl Dataset {
         data.note_ignored(&listing);
         match data.task {
             Task::Multiclass => data.take_classes(&mut listing),
-            _ => data.take_truths(&mut listing),
+            _ => data.take_truths(&mut listing)?,
         }
         data.check_names()?;
         data.check_form()?;

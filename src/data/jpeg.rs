@@ -22,7 +22,7 @@ pub(super) fn reduced(bytes: &[u8], resize: Resize) -> Option<Reduced> {
     let mut decoder = Decoder::new(bytes);
     decoder.set_max_decoding_buffer_size(MAX_BYTES as usize);
     decoder.read_info().ok()?;
-    let info = decoder.info()?;
+    let info = decoder.info().filter(|info| matches!(info.pixel_format, PixelFormat::L8 | PixelFormat::RGB24))?;
     let orientation = decoder.exif_data().and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     let size = turned(orientation, [height, width]);

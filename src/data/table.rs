@@ -121,12 +121,19 @@ fn rows(table: &Path) -> Result<Vec<(u64, Vec<String>)>> {
     let delimiter = [b'\t', b',', b';'].into_iter().find(|d| head.contains(d)).unwrap_or(b',');
     let mut reader = ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(bytes);
     let (mut rows, mut record) = (Vec::new(), ByteRecord::new());
+    let (mut line, mut counted) = (1, 0);
     loop {
         let more = reader.read_byte_record(&mut record);
         if !more.map_err(|e| bad(e.to_string()))? {
             return Ok(rows);
         }
-        let line = record.position().map_or(0, |position| position.line());
+        // The reader's own count is one behind where lines end with two signs.
+        let mut start = record.position().map_or(0, |position| position.byte() as usize);
+        while matches!(bytes.get(start), Some(b'\r' | b'\n')) {
+            start += 1;
+        }
+        line += bytes[counted..start].iter().filter(|byte| **byte == b'\n').count() as u64;
+        counted = start;
         let text = |field: &[u8]| std::str::from_utf8(field).map(|text| text.trim().to_owned());
         let row: std::result::Result<Vec<_>, _> = record.iter().map(text).collect();
         rows.push((line, row.map_err(|_| bad(format!("line {line} is not UTF-8; save the list as UTF-8")))?));

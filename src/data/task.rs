@@ -152,13 +152,18 @@ pub fn strata(task: Task, truths: ArrayView2<f32>) -> Vec<usize> {
     truths.rows().into_iter().map(rarest).collect()
 }
 
-/// Names of several label columns: one that is called so, or those that are named with commas between. `Err` with the name of
-/// one that `has` does not find.
+/// Names of several label columns: one that is called so, or those that are named with commas between, each once and none with
+/// the sign that stands between labels. `Err` with the name of one that `has` does not find, or that cannot be.
 pub(super) fn columns(named: &str, has: impl Fn(&str) -> Option<usize>) -> Result<Vec<usize>, String> {
     match has(named) {
         Some(place) => Ok(vec![place]),
         None if named.contains(',') => {
-            named.split(',').map(str::trim).map(|name| has(name).ok_or_else(|| name.into())).collect()
+            let mut places = Vec::new();
+            for name in named.split(',').map(str::trim) {
+                let place = has(name).filter(|place| !places.contains(place) && !name.contains(SEPARATOR));
+                places.push(place.ok_or(name)?);
+            }
+            Ok(places)
         }
         None => Err(named.into()),
     }

@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView2, Axis};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Classes from which on whole numbers may be meant as such.
 const MANY_NUMBERS: usize = 20;
+/// What all images have: 1 GiB.
+const MOST_VALUES: usize = 1 << 28;
 
 impl Dataset {
     /// What the images of these labels have: `[images, labels or targets]`, 1 or 0 for labels, numbers for targets; nothing
@@ -64,12 +66,29 @@ impl Dataset {
         let (place, skipped) = (source.place().to_path_buf(), std::mem::take(&mut listing.skipped));
         let mut data = Dataset { source, task: listing.task, skipped, classes: names.to_vec(), ..Dataset::default() };
         let bad = |what: String| Err(Error::data(&place, what));
-        let targets = &listing.targets;
+        let targets = std::mem::take(&mut listing.targets);
         if data.task == Task::Regression && targets.len() != names.len() {
             let what = format!("{} label columns for the model's {}", targets.len(), data.task.names(names.len()));
             return bad(format!("{what} ({}); name as many with --label-column", names.join(", ")));
         }
-        data.take_rows(&mut listing);
+        if data.task.is_multilabel()
+            && targets.len() > 1
+            && let Some(name) = names.iter().find(|name| !targets.contains(name))
+        {
+            return bad(format!("no label column is called '{}', as a label of the model", name.escape_debug()));
+        }
+        data.take_rows(&mut listing)?;
+        if data.task == Task::Regression && targets.len() > 1 {
+            let places: Vec<usize> = names.iter().filter_map(|name| targets.iter().position(|t| t == name)).collect();
+            match places.len() {
+                0 => {}
+                found if found == names.len() => data.truths = data.truths.select(Axis(1), &places),
+                _ => {
+                    let what = format!("its label columns are {}", quoted(targets.iter().map(String::as_str)));
+                    return bad(format!("{what}; the model gives {}", names.join(", ")));
+                }
+            }
+        }
         if data.items.is_empty() {
             return bad("no images to judge by".into());
         }
@@ -80,7 +99,7 @@ impl Dataset {
     }
 
     /// Names, items and what they have from the listing; the labels are those that training images have.
-    pub(super) fn take_truths(&mut self, listing: &mut Listing) {
+    pub(super) fn take_truths(&mut self, listing: &mut Listing) -> Result<()> {
         let known = listing.splits.get(&Split::Train).map(labels).unwrap_or_default();
         self.classes = match (self.task, listing.targets.len()) {
             (Task::Multilabel, 1) => match in_order(known.iter()) {
@@ -89,17 +108,19 @@ impl Dataset {
             },
             _ => std::mem::take(&mut listing.targets),
         };
-        self.take_rows(listing);
+        self.take_rows(listing)?;
         listing.splits.remove(&Split::Train);
+        Ok(())
     }
 
     /// Items and what they have, the names of which are there.
-    fn take_rows(&mut self, listing: &mut Listing) {
+    fn take_rows(&mut self, listing: &mut Listing) -> Result<()> {
         let mut parts = Vec::new();
+        let own: HashSet<&String> = self.classes.iter().collect();
         for (&split, classes) in &mut listing.splits {
             let classes = std::mem::take(classes);
             let others = labels(&classes);
-            let mut unknown = others.iter().filter(|label| !self.classes.contains(label)).peekable();
+            let mut unknown = others.iter().filter(|label| !own.contains(label)).peekable();
             if self.task.is_multilabel() && unknown.peek().is_some() {
                 let names = quoted(unknown.map(String::as_str));
                 self.notes.push(format!("{split} has labels that nothing learns; they are left out: {names}"));
@@ -108,6 +129,12 @@ impl Dataset {
         }
         let texts: BTreeSet<&String> = parts.iter().flat_map(|(_, classes)| classes.keys()).collect();
         self.texts = texts.into_iter().cloned().collect();
+        if self.texts.len().saturating_mul(self.classes.len()) > MOST_VALUES {
+            let (sets, names) = (self.texts.len(), self.task.names(self.classes.len()));
+            let what = format!("{sets} different sets of {names} are more than memory is spent on");
+            let advice = "is it the right column (--label-column)? --task multiclass takes each text for a class";
+            return Err(Error::data(self.source.place(), format!("{what}; {advice}")));
+        }
         let rows = self.texts.iter().filter_map(|text| self.task.truth(text, &self.classes));
         let values: Vec<f32> = rows.flatten().collect();
         let dim = (self.texts.len(), self.classes.len());
@@ -118,15 +145,20 @@ impl Dataset {
                 self.items.extend(paths.into_iter().map(|path| Item { path, label, split }));
             }
         }
+        Ok(())
     }
 
     /// Whole numbers of a table are classes; who means numbers is told how to say so.
     pub(super) fn note_numbers(&mut self, options: &ReadOptions) {
-        let numbers = self.classes.len() > MANY_NUMBERS && self.classes.iter().all(|name| name.parse::<f64>().is_ok());
+        let is_number = |name: &&String| name.parse::<f64>().is_ok_and(f64::is_finite);
+        let (count, all) = (self.classes.iter().filter(is_number).count(), self.classes.len());
+        let numbers = count > MANY_NUMBERS && count * 10 >= all * 9;
         let table = !self.source.has_folders() && !self.items.iter().any(|item| self.source.has_record(&item.path));
         if options.columns.task.is_none() && table && numbers {
-            let what = "different whole numbers are taken for classes; --task regression predicts them as numbers";
-            self.notes.push(format!("{} {what}", self.classes.len()));
+            let other = self.classes.iter().find(|name| !is_number(name));
+            let other = other.map_or(String::new(), |name| format!(" ('{}' is none)", name.escape_debug()));
+            let what = "are numbers, and taken for classes; --task regression predicts them as numbers";
+            self.notes.push(format!("{count} of {all} different labels{other} {what}"));
         }
     }
 

@@ -23,6 +23,8 @@ const MAP: &str = "map";
 const LARGEST_RUN: u64 = 64 << 20;
 const LARGEST_LIST: u64 = 512 << 20;
 const LARGEST_SCORES: u64 = 4 << 30;
+/// What all images have, labels or numbers: 1 GiB.
+const MOST_VALUES: usize = 1 << 28;
 
 /// A run's folder, read.
 pub struct Recorded {
@@ -92,12 +94,15 @@ impl Recorded {
             thresholds = serde_json::from_value(run["thresholds"].clone()).unwrap_or_default();
             thresholds.resize(if task.is_multilabel() { classes.len() } else { 0 }, 0.5);
         }
+        if !task.is_multiclass() && held_out.len().saturating_mul(classes.len()) > MOST_VALUES {
+            return Err(Error::data(&path, format!("more than {MOST_VALUES} values")));
+        }
         let mut known = |row: &Prediction| match task.truth(&row.label, &classes) {
             Some(truth) => {
                 truths.extend(truth);
                 true
             }
-            None => places.contains_key(&row.label) && places.contains_key(&row.predicted),
+            None => task.is_multiclass() && places.contains_key(&row.label) && places.contains_key(&row.predicted),
         };
         if let Some(row) = held_out.iter().find(|row| !known(row)) {
             return Err(Error::data(&path, format!("'{}' is of no class that run.json has", row.path)));

@@ -88,14 +88,26 @@ impl<'a> Rows<'a> {
             .map_err(failed)
     }
 
-    /// A model at 0 that learns from the rows marked.
+    /// A model at 0 that learns from the rows marked. Labels' biases begin where they give the labels' shares: where weights are
+    /// held tightly, the search takes all steps for as small as those of weights, and would end before biases are anywhere.
     pub(super) fn model(&self, trains: Vec<bool>) -> Model {
         let (size, logits) = (self.classes * (self.features + 1), self.truth.len() * self.classes);
+        let mut parameters = vec![0.0; size];
+        if let Truth::Labels(rows) = self.truth {
+            let own = rows.rows().into_iter().zip(&trains).filter(|(_, trains)| **trains);
+            let (count, sums) = own
+                .fold((0., ndarray::Array1::zeros(self.classes)), |(count, sums), (row, _)| (count + 1., sums + row));
+            let shares = sums.iter().map(|own: &f32| (own + 0.5) / (count + 1.));
+            parameters[self.classes * self.features..]
+                .iter_mut()
+                .zip(shares)
+                .for_each(|(b, p): (&mut f32, f32)| *b = (p / (1. - p)).ln());
+        }
         Model {
             count: trains.iter().filter(|&&t| t).count() as f64,
             trains,
             l2: 0.0,
-            parameters: vec![0.0; size],
+            parameters,
             gradient: vec![0.0; size],
             direction: vec![0.0; size],
             history: History::default(),

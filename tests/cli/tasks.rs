@@ -264,3 +264,13 @@ fn data_sets_are_shown_and_laid_out() {
         assert_eq!(before, after, "{list}");
     }
 }
+
+#[test]
+fn a_class_model_is_judged_by_one_class_an_image() {
+    let place = Place::usual();
+    place.main("").succeeds();
+    std::fs::write(place.path("several.csv"), "path,label\ndata/a/0.png,a\ndata/b/0.png,a;b\n").unwrap();
+    place.adapt("eval out/model.onnx --data several.csv").fails(1, &["a;b"]);
+    std::fs::write(place.path("one.csv"), "path,label\ndata/a/0.png,a\ndata/b/0.png,b\n").unwrap();
+    place.adapt("eval out/model.onnx --data one.csv").succeeds();
+}

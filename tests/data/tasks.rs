@@ -106,7 +106,9 @@ fn whole_numbers_are_classes_and_the_user_is_told() {
     let data = list(&place, &format!("path,label\n{text}"), None, None).unwrap();
     assert_eq!((data.task, data.classes.len()), (Task::Multiclass, 30));
     assert!(
-        data.notes.iter().any(|note| note.contains("30 different whole numbers") && note.contains("--task regression"))
+        data.notes
+            .iter()
+            .any(|note| note.contains("30 of 30 different labels are numbers") && note.contains("--task regression"))
     );
     let few: String = (0..60).map(|i| format!("{i}.png,{}\n", i % 5)).collect();
     assert!(list(&place, &format!("path,label\n{few}"), None, None).unwrap().notes.is_empty());

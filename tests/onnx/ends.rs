@@ -121,7 +121,7 @@ fn a_classifier_is_found_behind_what_is_done_to_its_scores() {
         graph(&mut model).output[0].r#type = None;
         let (plan, adapted) = plan(&model, None);
         assert_eq!((plan.cut.as_str(), plan.classifier), (features.as_str(), Classifier::Linear), "{name}");
-        assert_eq!(adapted.activation, activation, "{name}");
+        assert_eq!(adapted.activation, activation.exclusive(), "{name}");
     }
 }
 

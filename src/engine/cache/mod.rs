@@ -27,7 +27,7 @@ pub const LIMIT: u64 = 10 << 30;
 /// Longer rows are whole maps, which would push everything else out.
 const WIDEST: usize = 1 << 14;
 /// To be raised when the same preprocessing, or the same engine as it is set up here, comes to give other values.
-const CODE: u32 = 2;
+const CODE: u32 = 3;
 
 const EXTENSION: &str = "rows";
 /// New rows are written when they are so many bytes, or so old: a killed run loses no more.
@@ -67,7 +67,12 @@ impl Cache {
 
     /// The rows that `frozen` gives in `engine` for images that are preprocessed so.
     pub fn shelf(&self, frozen: &Model, p: &Preprocessing, layout: Layout, engine: &dyn Engine) -> Shelf {
-        let settings = serde_json::json!([CODE, frozen.fingerprint(), p, layout, engine.name(), engine.version()]);
+        self.shelf_of(&frozen.fingerprint(), p, layout, engine)
+    }
+
+    /// As [`Cache::shelf`], for the frozen part of that fingerprint.
+    pub fn shelf_of(&self, fingerprint: &str, p: &Preprocessing, layout: Layout, engine: &dyn Engine) -> Shelf {
+        let settings = serde_json::json!([CODE, fingerprint, p, layout, engine.name(), engine.version()]);
         let name = hex(&Sha256::digest(settings.to_string())[..16]);
         Shelf::open(self.clone(), self.folder.join(name))
     }

@@ -35,6 +35,9 @@ fn filled(sparse: &SparseTensorProto, left: &mut u64) -> Result<TensorProto, Str
     let (mut raw, width) = (vec![0u8; bytes as usize], width as usize);
     let places = linear(&int64s(places).ok_or("its places are no whole numbers")?, places.dims.len(), &sparse.dims);
     let values = raw_bytes(values).ok_or(TYPE)?;
+    if places.len() * width != values.len() {
+        return Err("it has not one place for each value".into());
+    }
     for (place, value) in places.into_iter().zip(values.chunks_exact(width)) {
         let at = place.and_then(|place| raw.get_mut(place * width..)?.get_mut(..width));
         at.ok_or("it has a value outside its shape")?.copy_from_slice(value);

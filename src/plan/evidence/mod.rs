@@ -196,6 +196,11 @@ impl Trying<'_> {
             let options = PlanOptions { preprocess, ..self.options.clone() };
             let (mut its_plan, extractor) = Plan::prepare(&mut its, self.backend, &options, self.progress)?;
             its_plan.surgery.data_type = plan.surgery.data_type;
+            // The model is as the first plan left it: what was changed is told there.
+            let known = |note: &String| plan.notes.contains(note);
+            let new: Vec<String> = its_plan.notes.into_iter().filter(|note| !known(note)).collect();
+            its_plan.notes = plan.notes.iter().cloned().chain(new).collect();
+            its_plan.guessed = plan.guessed;
             Ok((its_plan, its, extractor))
         };
         let weights = model.graph().initializer.iter().filter_map(|weights| tensor::byte_len(weights).ok());

@@ -12,7 +12,7 @@ use ndarray::{ArrayD, Axis};
 /// The frozen part in an engine, with the old head beside it where there is one.
 pub(super) struct Runner {
     engine: Box<dyn Engine>,
-    model: Model,
+    fingerprint: String,
     cache: Option<Cache>,
     pub layout: Layout,
     /// Values of a row before those of the old head.
@@ -39,16 +39,16 @@ impl Runner {
             Some(both) => both,
             None => open(surgery::backbone(model, cut, &plan.pooling))?,
         };
-        let cache = cache.cloned();
-        Ok(Runner { engine, model, cache, layout: plan.input.layout, features: plan.features, old })
+        let (cache, fingerprint) = (cache.cloned(), model.fingerprint());
+        Ok(Runner { engine, fingerprint, cache, layout: plan.input.layout, features: plan.features, old })
     }
 
     /// Rows of earlier runs.
     pub fn shelf(&mut self, p: &Preprocessing) -> Option<Shelf> {
-        self.cache.as_ref().map(|cache| cache.shelf(&self.model, p, self.layout, &*self.engine))
+        self.cache.as_ref().map(|cache| cache.shelf_of(&self.fingerprint, p, self.layout, &*self.engine))
     }
 
-    /// The rows of images whose `values` are there: features, then the old head's output.
+    /// The rows of images whose `values` are there: features, then the old head's output. Values may be infinite or NaN.
     pub fn rows(&mut self, images: usize, values: Vec<f32>, p: &Preprocessing) -> Result<Vec<Vec<f32>>> {
         let input = ArrayD::from_shape_vec(p.shape(images, self.layout).to_vec(), values);
         let found = self.engine.run(input.map_err(|e| Error::Engine(e.to_string()))?.view())?;
@@ -56,8 +56,7 @@ impl Runner {
         for output in &found[..if self.old.is_some() { 2 } else { 1 }] {
             let values: Vec<f32> = output.iter().copied().collect();
             for (row, values) in rows.iter_mut().zip(values.chunks((values.len() / images).max(1))) {
-                // Wrong values can overflow: that convention is none.
-                row.extend(values.iter().map(|value| if value.is_finite() { *value } else { 0. }));
+                row.extend(values);
             }
         }
         Ok(rows)

@@ -162,8 +162,11 @@ impl Chunk<'_> {
         if !read.is_empty() {
             let values = read.iter().flat_map(|(_, pixels)| values(pixels, p, runner.layout)).collect();
             let places: Vec<usize> = read.iter().map(|(place, _)| *place).collect();
-            for (place, row) in places.iter().zip(runner.rows(places.len(), values, p)?) {
-                if let Some((shelf, hash)) = trial.shelf.as_mut().zip(self.hashes[*place]) {
+            for (place, mut row) in places.iter().zip(runner.rows(places.len(), values, p)?) {
+                if row.iter().any(|value| !value.is_finite()) {
+                    // Wrong values can overflow: that convention is none, and nothing to keep.
+                    row.iter_mut().filter(|value| !value.is_finite()).for_each(|value| *value = 0.);
+                } else if let Some((shelf, hash)) = trial.shelf.as_mut().zip(self.hashes[*place]) {
                     // Whether the cache can be written is told where the features of all images are.
                     let _ = shelf.add(hash, &row);
                 }

@@ -21,6 +21,12 @@ pub fn thresholds(truths: ArrayView2<f32>, probabilities: ArrayView2<f32>) -> Ve
                 best = (f1, pair[1].0 + (pair[0].0 - pair[1].0) / 2.);
             }
         }
+        // Or all are given it.
+        if let Some(last) = rows.last().filter(|_| all > 0 && all < rows.len())
+            && 2. * all as f64 / (rows.len() + all) as f64 > best.0
+        {
+            best.1 = last.0 / 2.;
+        }
         best.1
     };
     truths.columns().into_iter().zip(probabilities.columns()).map(of).collect()
