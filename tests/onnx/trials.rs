@@ -7,7 +7,7 @@ use crate::common::{golden, onnx_runtime, tract};
 use crate::open;
 use crate::support::node;
 use adapt::Error;
-use adapt::data::{Color, Layout};
+use adapt::data::{Color, Layout, Task};
 use adapt::engine::Backend;
 use adapt::onnx::cut::Classifier;
 use adapt::onnx::schema::{ValueInfoProto, data_type};
@@ -150,6 +150,8 @@ fn a_final_activation_is_known_behind_any_layer() {
         let adapted = adapted(&model, &plan);
         // Each class excludes the others.
         assert_eq!((adapted.activation, adapted.output.as_str()), (activation.exclusive(), "logits"), "{name}");
+        let mut plan = plan;
+        plan.suit(Task::Multiclass, &model);
         let told = notes(&plan).contains("a softmax takes the sigmoid's place");
         assert_eq!(told, activation == Activation::Sigmoid, "{name}");
         computes(name, &model, &plan, &adapted, 2, 1e-5);
