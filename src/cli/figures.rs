@@ -8,7 +8,11 @@ use std::fmt::Write;
 
 /// `0.8050 (0.75–0.86)`
 pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
-    let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
+    to_digits(value, interval, 2)
+}
+
+fn to_digits(value: f64, interval: Option<&Interval>, digits: usize) -> String {
+    let interval = interval.map(|[low, high]| format!(" ({low:.digits$}–{high:.digits$})"));
     format!("{value:.4}{}", interval.unwrap_or_default())
 }
 
@@ -103,8 +107,7 @@ fn of_values(splits: &[(&str, &Regression)]) -> String {
 
 /// `1.2345 (1.1–1.4)`, with as many digits as errors in any unit need.
 pub fn precise(value: f64, interval: Option<&Interval>) -> String {
-    let interval = interval.map(|[low, high]| format!(" ({low:.4}–{high:.4})"));
-    format!("{value:.4}{}", interval.unwrap_or_default())
+    to_digits(value, interval, 4)
 }
 
 /// Of classes.

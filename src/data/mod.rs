@@ -36,3 +36,4 @@ pub use spec::Spec;
 pub use summary::{ClassCounts, Summary, TargetRange, each_image};
 pub use table::Columns;
 pub use task::{Task, strata};
+pub(crate) use truths::MOST_VALUES;

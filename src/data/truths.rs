@@ -13,8 +13,8 @@ use std::collections::{BTreeSet, HashSet};
 
 /// Classes from which on whole numbers may be meant as such.
 const MANY_NUMBERS: usize = 20;
-/// What all images have: 1 GiB.
-const MOST_VALUES: usize = 1 << 28;
+/// What all images have, labels or numbers: 1 GiB.
+pub(crate) const MOST_VALUES: usize = 1 << 28;
 
 impl Dataset {
     /// What the images of these labels have: `[images, labels or targets]`, 1 or 0 for labels, numbers for targets; nothing

@@ -55,20 +55,20 @@ pub(super) fn linear(
 
 /// Makes a softmax of a sigmoid behind the head of an adapted model: each of its classes excludes the others.
 pub fn exclude(model: &mut Model) {
-    let nodes = model.proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
-    let behind = nodes.rev().take_while(|node| !node.is("Gemm"));
-    for node in behind.filter(|node| node.is("Sigmoid")) {
+    for node in behind(model).filter(|node| node.is("Sigmoid")) {
         (node.op_type, node.attribute) = (Some("Softmax".into()), vec![int("axis", 1)]);
     }
 }
 
 /// Makes sigmoids of the softmaxes behind the head of an adapted model: of several labels none excludes another.
 pub fn to_sigmoids(model: &mut Model) {
-    let nodes = model.proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
-    for node in
-        nodes.rev().take_while(|node| !node.is("Gemm")).filter(|node| node.is("Softmax") || node.is("LogSoftmax"))
-    {
-        node.op_type = Some("Sigmoid".into());
-        node.attribute.clear();
+    for node in behind(model).filter(|node| node.is("Softmax") || node.is("LogSoftmax")) {
+        (node.op_type, node.attribute) = (Some("Sigmoid".into()), Vec::new());
     }
+}
+
+/// The nodes behind the head, the last first.
+fn behind(model: &mut Model) -> impl Iterator<Item = &mut NodeProto> {
+    let nodes = model.proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
+    nodes.rev().take_while(|node| !node.is("Gemm"))
 }

@@ -1,7 +1,7 @@
 //! A run as its folder tells it: what `report.html` and comparisons are made of.
 
 use super::OutDir;
-use crate::data::{Split, Task};
+use crate::data::{MOST_VALUES, Split, Task};
 use crate::error::{Error, Result};
 use crate::train::{Features, Prediction};
 use crate::verify::golden;
@@ -23,8 +23,6 @@ const MAP: &str = "map";
 const LARGEST_RUN: u64 = 64 << 20;
 const LARGEST_LIST: u64 = 512 << 20;
 const LARGEST_SCORES: u64 = 4 << 30;
-/// What all images have, labels or numbers: 1 GiB.
-const MOST_VALUES: usize = 1 << 28;
 
 /// A run's folder, read.
 pub struct Recorded {

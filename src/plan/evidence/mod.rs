@@ -130,14 +130,14 @@ impl Trying<'_> {
             1 => &GREY,
             _ => return Ok(extractor),
         };
-        let mut sample = Sample { data: self.data, items: sample(self.data), progress: self.progress };
+        let sample = Sample { data: self.data, items: sample(self.data), progress: self.progress };
         if sample.items.len() < LEAST {
             return Ok(extractor);
         }
         let side = [plan.input.height, plan.input.width];
         let mut runners = vec![self.runner(plan, model)?];
         // The order of equal channels is nobody's concern.
-        let equal = plan.input.channels == 3 && sample.are_grey(&resolved("raw255", side)?)?;
+        let equal = plan.input.channels == 3 && sample.are_grey(&resolved("raw255", side)?);
         let mut trials: Vec<Trial> = Vec::new();
         for spec in specs.iter().filter(|spec| !equal || !spec.contains("color=")) {
             let mut preprocessing = resolved(spec, side)?;
@@ -158,7 +158,7 @@ impl Trying<'_> {
         let mut extractor = extractor;
         if side[0] == side[1] && size::is_open(model, self.options)? {
             let shape = shapes.iter().position(|shape| *shape == spec).unwrap_or(0);
-            let found = self.sizes(&mut sample, runners, (plan, model), &spec, |side| sized(&best, shape, side))?;
+            let found = self.sizes(&sample, runners, (plan, model), &spec, |side| sized(&best, shape, side))?;
             if let Some((sizes, other)) = found {
                 spec = sizes.chosen().spec.clone();
                 evidence.push(sizes);
@@ -183,7 +183,7 @@ impl Trying<'_> {
     /// than the plan's where that is better.
     fn sizes(
         &self,
-        sample: &mut Sample,
+        sample: &Sample,
         mut runners: Vec<Runner>,
         (plan, model): (&Plan, &Model),
         spec: &str,

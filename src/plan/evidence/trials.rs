@@ -46,7 +46,7 @@ pub(super) struct Sample<'a> {
 impl Sample<'_> {
     /// Compares conventions, the commonest first; those that are within `noise` standard errors of the best count as equal.
     /// `None` where nothing can be told.
-    pub fn compare(&mut self, mut trials: Vec<Trial>, runners: &mut [Runner], noise: f64) -> Result<Option<Evidence>> {
+    pub fn compare(&self, mut trials: Vec<Trial>, runners: &mut [Runner], noise: f64) -> Result<Option<Evidence>> {
         let (mut done, mut labels, mut scores) = (0, Vec::new(), Vec::new());
         for (count, hopeless) in IMAGES.into_iter().zip(HOPELESS) {
             let items: Vec<&Item> = self.items.iter().take(count).skip(done).copied().collect();
@@ -81,20 +81,22 @@ impl Sample<'_> {
     }
 
     /// Whether the first images, preprocessed so, have three equal channels.
-    pub fn are_grey(&self, p: &Preprocessing) -> Result<bool> {
+    pub fn are_grey(&self, p: &Preprocessing) -> bool {
         let grey = |item: &&Item| {
             let values = pixels(self.data, item, p);
             let plane = values.len() / 3;
             values[..plane] == values[plane..2 * plane] && values[..plane] == values[2 * plane..]
         };
-        Ok(self.items.iter().take(LEAST).collect::<Vec<_>>().par_iter().all(|item| grey(item)))
+        self.items[..LEAST.min(self.items.len())].par_iter().all(grey)
     }
 
     /// Adds what each trial makes of these images; gives the labels of those that can be read.
     fn run(&self, items: &[&Item], trials: &mut [Trial], runners: &mut [Runner]) -> Result<Vec<usize>> {
         let mut labels = Vec::new();
         for items in items.chunks(BATCH) {
-            let mut chunk = Chunk { data: self.data, items, hashes: hashes(self.data, items), kept: Vec::new() };
+            let kept_for_later = trials.iter().any(|trial| trial.shelf.is_some());
+            let hashes = if kept_for_later { hashes(self.data, items) } else { vec![None; items.len()] };
+            let mut chunk = Chunk { data: self.data, items, hashes, kept: Vec::new() };
             let rows = trials.iter_mut().map(|trial| chunk.rows(trial, &mut runners[trial.runner]));
             let mut rows = rows.collect::<Result<Vec<_>>>()?;
             for (place, item) in items.iter().enumerate() {
@@ -142,6 +144,7 @@ impl Sample<'_> {
 struct Chunk<'a> {
     data: &'a Dataset,
     items: &'a [&'a Item],
+    /// None where nothing is kept for later runs, and of images that cannot be read.
     hashes: Vec<Option<ContentHash>>,
     /// Pixels by their geometry, as far as they were needed; those of an image that cannot be read are empty.
     kept: Vec<(Preprocessing, Vec<Option<Vec<u8>>>)>,
@@ -153,7 +156,7 @@ impl Chunk<'_> {
         let p = &trial.preprocessing;
         let known = |hash: &Option<ContentHash>| trial.shelf.as_ref()?.get(hash.as_ref()?);
         let mut rows: Vec<Option<Vec<f32>>> = self.hashes.iter().map(known).collect();
-        let missing: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].is_none() && self.hashes[i].is_some()).collect();
+        let missing: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].is_none()).collect();
         let kept = self.pixels(&missing, plain(p));
         let read: Vec<(usize, &[u8])> = missing
             .iter()

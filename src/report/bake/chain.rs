@@ -1,14 +1,14 @@
 //! Nodes one behind the other.
 
 use crate::data::Resize;
+use crate::onnx::Model;
 use crate::onnx::graph::Names;
 pub(super) use crate::onnx::pooling::int;
 use crate::onnx::schema::{
     AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, attribute_type, data_type,
 };
-use crate::onnx::surgery::{images, size, symbol, tensor_type};
+use crate::onnx::surgery::{images, list_stored, size, symbol, tensor_type};
 use crate::onnx::tensor::{initializer, integers};
-use crate::onnx::{Model, surgery};
 
 /// Nodes one behind the other, as they are made.
 pub(super) struct Chain {
@@ -120,18 +120,14 @@ impl Chain {
         for node in self.graph.node.iter_mut().filter(|node| node.output[0] == last) {
             node.output[0] = input.into();
         }
-        let listed: Vec<ValueInfoProto> = match model.proto.ir_version() {
-            ..4 => self.graph.initializer.iter().map(surgery::listed).collect(),
-            _ => Vec::new(),
-        };
         if let Some(graph) = baked.proto.graph.as_mut() {
             if let Some(place) = graph.input.iter().position(|old| old.name() == input) {
                 graph.input[place] = info;
             }
-            graph.input.extend(listed);
             graph.initializer.append(&mut self.graph.initializer);
             graph.node.splice(0..0, self.graph.node);
         }
+        list_stored(&mut baked.proto);
         baked
     }
 }
