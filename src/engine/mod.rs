@@ -86,9 +86,18 @@ pub struct Backend(Kept);
 
 #[derive(Debug, Clone)]
 enum Kept {
-    Ort(Found, ort::environment::Environment),
+    Ort(Found, ort::environment::Environment, Care),
     Tract,
     Candle,
+}
+
+/// How a model is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// To run it.
+    Whole,
+    /// To see whether it runs.
+    Hollow,
 }
 
 impl Backend {
@@ -117,7 +126,7 @@ impl Backend {
             },
         };
         match found {
-            Ok(found) => Ok(Backend(Kept::Ort(found.clone(), runtime::environment(&found)?))),
+            Ok(found) => Ok(Backend(Kept::Ort(found.clone(), runtime::environment(&found)?, Care::Whole))),
             Err(why) if choice == Choice::Ort => {
                 Err(Error::Engine(format!("{why}: run `adapt runtime install`, or choose another engine")))
             }
@@ -126,6 +135,16 @@ impl Backend {
                 emit(progress, Event::Warning(&said))?;
                 Ok(Backend(Kept::Tract))
             }
+        }
+    }
+
+    /// The same for a look at models, where it matters what runs and what shapes come out: almost no memory for weights, whose
+    /// values are left away.
+    #[must_use]
+    pub fn hollow(&self) -> Backend {
+        match &self.0 {
+            Kept::Ort(found, environment, _) => Backend(Kept::Ort(found.clone(), environment.clone(), Care::Hollow)),
+            other => Backend(other.clone()),
         }
     }
 
@@ -141,7 +160,7 @@ impl Backend {
     /// The engine's version.
     pub fn version(&self) -> &str {
         match &self.0 {
-            Kept::Ort(found, _) => found.version.as_deref().unwrap_or("unknown"),
+            Kept::Ort(found, ..) => found.version.as_deref().unwrap_or("unknown"),
             Kept::Tract => tract::VERSION,
             Kept::Candle => candle::VERSION,
         }
@@ -155,8 +174,8 @@ impl Backend {
     pub fn open(&self, model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Box<dyn Engine>> {
         let threads = threads.max(1);
         Ok(match &self.0 {
-            Kept::Ort(_, environment) => {
-                Box::new(onnxruntime::Session::open(environment, self.version(), model, shape, threads)?)
+            Kept::Ort(_, environment, care) => {
+                Box::new(onnxruntime::Session::open(environment, self.version(), model, shape, threads, *care)?)
             }
             Kept::Tract => Box::new(tract::Session::open(model, shape, threads)?),
             Kept::Candle => Box::new(candle::Session::open(model, shape)?),
