@@ -161,6 +161,10 @@ pub fn inside(
         }
     })?;
     clock.lap(|seconds| &mut seconds.train);
+    if tuned.best == Some(0) && tuned.epochs.len() > 1 {
+        let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
+        work.reporter.say_beside(what);
+    }
     job.put(work, &tuned)?;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;
     let mut extractor = Extractor::new(engine, 0, work.plan.preprocessing.clone(), work.plan.input.layout);
