@@ -10,7 +10,7 @@ use adapt::data::{Dataset, ReadOptions, Split};
 use adapt::metrics::Figures;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
-use adapt::plan::{Plan, PlanOptions, preprocessing};
+use adapt::plan::{Plan, PlanOptions, Trained, licence, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
 use adapt::report::{Adapted, AnyHead, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
@@ -82,6 +82,9 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     };
     let (metrics, predictions) = evaluate(&made.scores, &data, &made.thresholds)?;
     describe(&mut made, &metrics, options, &data, &reporter);
+    clock.lap(|seconds| &mut seconds.write);
+    let fine_tuning = (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref()));
+    clock.lap(|seconds| &mut seconds.fine_tuning);
     let plan = &made.plan;
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
@@ -110,7 +113,9 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         head: made.head,
         thresholds: made.thresholds,
         training: made.training,
+        fine_tuning,
         data: (&data).into(),
+        problems: made.problems,
         plan: plan.clone(),
         metrics,
         parity,
@@ -119,8 +124,11 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     };
     out.write_results(&run, &predictions)?;
     write_scores(&out, &made.scores, &made.map)?;
-    if let Err(why) = report::write(&out, &data.source) {
-        reporter.say_beside(&format!("warning: without report.html: {why}"));
+    let trained = Trained::of(made.adapted.model, None, None);
+    match report::write(&out, &data.source, &trained, &prover, &progress) {
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        Err(why) => reporter.say_beside(&format!("warning: without report.html: {why}")),
+        Ok(()) => {}
     }
     let target = out.commit()?;
     reporter.finish();
@@ -248,6 +256,7 @@ fn model_info(model: &Model, plan: &Plan, adapted: &Adapted) -> ModelInfo {
     ModelInfo {
         path: model.path.display().to_string(),
         sha256: model.sha256.clone(),
+        licence: licence(model),
         opset: model.opset(),
         input: InputInfo::from(&plan.input),
         output: OutputInfo { name: adapted.output.clone(), activation: adapted.activation },
