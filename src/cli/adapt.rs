@@ -7,13 +7,14 @@ use super::resume::{self, Recipe};
 use super::training::Train;
 use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
+use adapt::engine::Backend;
 use adapt::metrics::Figures;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
 use adapt::plan::{Plan, PlanOptions, Trained, licence, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
-use adapt::report::{Adapted, AnyHead, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
+use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
 use adapt::train::Features;
 use adapt::train::heads::kind;
 use adapt::verify::{Expected, golden, verify, verify_baked};
@@ -85,13 +86,37 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     clock.lap(|seconds| &mut seconds.write);
     let fine_tuning = (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref()));
     clock.lap(|seconds| &mut seconds.fine_tuning);
+    let ended = Ended { made, metrics, predictions, fine_tuning };
+    finish(ended, options, (model, &backend), &data, out, clock, &reporter)
+}
+
+/// What came out, before it is written and proven.
+struct Ended {
+    made: Made,
+    metrics: BTreeMap<String, Figures>,
+    predictions: Vec<u8>,
+    fine_tuning: Option<FineTuning>,
+}
+
+/// Writes the model, proves it, and tells of all.
+fn finish(
+    ended: Ended,
+    options: &AdaptOptions,
+    (model, backend): (&Model, &Backend),
+    data: &Dataset,
+    out: OutDir,
+    mut clock: Clock,
+    reporter: &Reporter,
+) -> Result<()> {
+    let progress = |event: Event| reporter.event(event);
+    let Ended { made, metrics, predictions, fine_tuning } = ended;
     let plan = &made.plan;
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
 
     let (file, images) = (out.path("model.onnx"), (&data.source, &made.sample[..]));
     let expected = Expected { logits: made.expected.view(), features: made.features.as_ref().map(|f| f.view()) };
-    let prover = options.engine.prover_of(&backend, &made.adapted.model, &plan.input, &progress)?;
+    let prover = options.engine.prover_of(backend, &made.adapted.model, &plan.input, &progress)?;
     let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
     let (out, baked) = if options.bake_preprocessing {
@@ -114,7 +139,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         thresholds: made.thresholds,
         training: made.training,
         fine_tuning,
-        data: (&data).into(),
+        data: data.into(),
         problems: made.problems,
         plan: plan.clone(),
         metrics,

@@ -16,7 +16,7 @@ use prost::Message;
 /// What is tried of the network: README's example of a tail, and all of it.
 const EXTENTS: [Extent; 2] = [Extent::Last(2), Extent::All];
 /// Images of the step that is measured; few, since this is to cost next to nothing.
-const IMAGES: usize = 4;
+const IMAGES: usize = 2;
 /// Bytes of weights up to which all of a network is tried: its copies for training would take memory and seconds.
 const LARGEST: usize = 200 << 20;
 
@@ -42,10 +42,7 @@ impl Work<'_> {
 
     /// Epochs and seconds of the steps that `--train` would take by default, or why there are none.
     fn measure(&self, data: &Dataset, extent: &Extent) -> std::result::Result<(u64, f64), String> {
-        let why = |error: Error| match error {
-            Error::Model { what, .. } => what,
-            other => other.to_string(),
-        };
+        let why = |error: Error| error.reason();
         if *extent == Extent::All && size(self.model) > LARGEST {
             return Err(format!("not measured, its weights have more than {} MiB", LARGEST >> 20));
         }

@@ -63,10 +63,7 @@ impl Maps {
         if listed.is_empty() {
             return Ok(Maps::default());
         }
-        let why = |error: &Error| match error {
-            Error::Model { what, .. } => what.clone(),
-            other => other.to_string(),
-        };
+        let why = |error: &Error| format!("exact maps and gradients are not to be had ({})", error.reason());
         // Occlusion would take a hundred times as long.
         let open =
             |method| Explainer::open(trained.as_ref().map_err(why)?, backend, Some(method), None).map_err(|e| why(&e));
@@ -86,7 +83,7 @@ impl Maps {
                         let (path, class) = (path.clone(), recorded.classes[class].clone());
                         maps.images.push(Map { path, class, size, relevance: BASE64_STANDARD.encode(bytes) });
                     }
-                    Err(error) => return Ok(Maps { reason: Some(why(&error)), ..maps }),
+                    Err(error) => return Ok(Maps { reason: Some(error.reason()), ..maps }),
                 }
             }
             emit(progress, Event::Advance(1))?;

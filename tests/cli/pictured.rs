@@ -156,6 +156,9 @@ fn what_training_inside_would_take() {
     let told = place.json("out/run.json")["fine_tuning"].clone();
     let reason = told["measured"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("quantized") && told["measured"].as_array().unwrap().len() == 1, "{told}");
+    let (maps, page) = (place.json("out/maps.json"), place.read("out/report.html"));
+    assert_eq!((&maps["method"], maps["images"].as_array().unwrap().len()), (&Value::Null, 0));
+    assert!(page.contains("not shown: exact maps and gradients are not to be had (it cannot"), "{maps}");
 }
 
 /// The calibration error as Guo et al. define it, in 15 bins, of `(score, right)`.
