@@ -7,13 +7,14 @@ use super::resume::{self, Recipe};
 use super::training::Train;
 use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
+use adapt::engine::Backend;
 use adapt::metrics::Figures;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
-use adapt::plan::{Plan, PlanOptions, preprocessing};
+use adapt::plan::{Plan, PlanOptions, Trained, licence, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
-use adapt::report::{Adapted, AnyHead, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
+use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
 use adapt::train::Features;
 use adapt::train::heads::kind;
 use adapt::verify::{Expected, golden, verify, verify_baked};
@@ -82,13 +83,40 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     };
     let (metrics, predictions) = evaluate(&made.scores, &data, &made.thresholds)?;
     describe(&mut made, &metrics, options, &data, &reporter);
+    clock.lap(|seconds| &mut seconds.write);
+    let fine_tuning = (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref()));
+    clock.lap(|seconds| &mut seconds.fine_tuning);
+    let ended = Ended { made, metrics, predictions, fine_tuning };
+    finish(ended, options, (model, &backend), &data, out, clock, &reporter)
+}
+
+/// What came out, before it is written and proven.
+struct Ended {
+    made: Made,
+    metrics: BTreeMap<String, Figures>,
+    predictions: Vec<u8>,
+    fine_tuning: Option<FineTuning>,
+}
+
+/// Writes the model, proves it, and tells of all.
+fn finish(
+    ended: Ended,
+    options: &AdaptOptions,
+    (model, backend): (&Model, &Backend),
+    data: &Dataset,
+    out: OutDir,
+    mut clock: Clock,
+    reporter: &Reporter,
+) -> Result<()> {
+    let progress = |event: Event| reporter.event(event);
+    let Ended { made, metrics, predictions, fine_tuning } = ended;
     let plan = &made.plan;
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
 
     let (file, images) = (out.path("model.onnx"), (&data.source, &made.sample[..]));
     let expected = Expected { logits: made.expected.view(), features: made.features.as_ref().map(|f| f.view()) };
-    let prover = options.engine.prover_of(&backend, &made.adapted.model, &plan.input, &progress)?;
+    let prover = options.engine.prover_of(backend, &made.adapted.model, &plan.input, &progress)?;
     let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
     let (out, baked) = if options.bake_preprocessing {
@@ -110,7 +138,9 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         head: made.head,
         thresholds: made.thresholds,
         training: made.training,
-        data: (&data).into(),
+        fine_tuning,
+        data: data.into(),
+        problems: made.problems,
         plan: plan.clone(),
         metrics,
         parity,
@@ -119,8 +149,11 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     };
     out.write_results(&run, &predictions)?;
     write_scores(&out, &made.scores, &made.map)?;
-    if let Err(why) = report::write(&out, &data.source) {
-        reporter.say_beside(&format!("warning: without report.html: {why}"));
+    let trained = Trained::of(made.adapted.model, None, None);
+    match report::write(&out, &data.source, &trained, &prover, &progress) {
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        Err(why) => reporter.say_beside(&format!("warning: without report.html: {why}")),
+        Ok(()) => {}
     }
     let target = out.commit()?;
     reporter.finish();
@@ -248,6 +281,7 @@ fn model_info(model: &Model, plan: &Plan, adapted: &Adapted) -> ModelInfo {
     ModelInfo {
         path: model.path.display().to_string(),
         sha256: model.sha256.clone(),
+        licence: licence(model),
         opset: model.opset(),
         input: InputInfo::from(&plan.input),
         output: OutputInfo { name: adapted.output.clone(), activation: adapted.activation },
