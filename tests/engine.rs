@@ -175,7 +175,7 @@ fn a_named_library_must_work() {
         }
         let found = Found { path: path.clone(), source: "--ort-lib", version: None };
         common::onnx_runtime();
-        assert!(runtime::load(&found).is_err());
+        assert!(runtime::environment(&found).is_err());
     }
 }
 

@@ -179,18 +179,13 @@ pub fn candidates(ort_lib: Option<&Path>) -> Vec<Candidate> {
     Places::here(ort_lib).candidates()
 }
 
-/// Loads the library and makes the process's one ONNX Runtime environment, without telemetry.
-///
-/// A second call with the same library does nothing; one with another library fails, for a process has room for one.
-pub fn load(found: &Found) -> Result<()> {
-    environment(found).map(drop)
-}
-
 /// Kept for the life of the process: ONNX Runtime allows one environment only, and none after it is gone.
 static LOADED: Mutex<Option<(PathBuf, ort::environment::Environment)>> = Mutex::new(None);
 
-/// As [`load`]; gives the environment.
-pub(crate) fn environment(found: &Found) -> Result<ort::environment::Environment> {
+/// Loads the library and makes the process's one ONNX Runtime environment, without telemetry.
+///
+/// A second call with the same library gives the same; one with another library fails, for a process has room for one.
+pub fn environment(found: &Found) -> Result<ort::environment::Environment> {
     let mut loaded = LOADED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some((path, environment)) = loaded.as_ref() {
         if *path == found.path {
