@@ -4,11 +4,11 @@
 
 use adapt::graph::{Program, Wanted};
 use adapt::onnx::batch;
+use adapt::tensor::{DType, Device, Tensor};
 use adapt::train::loss::{Loss, LossKind, one_hot};
 use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting};
 use adapt::train::tune::Network;
 use adapt::{Error, Model, Result};
-use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

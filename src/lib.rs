@@ -24,6 +24,8 @@
 #![doc = concat!("```no_run\n", include_str!("../examples/adapt.rs"), "\n```")]
 
 pub mod audit;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod data;
 pub mod engine;
 pub mod error;
@@ -38,6 +40,7 @@ pub mod progress;
 pub mod random;
 pub mod rank;
 pub mod report;
+pub mod tensor;
 pub mod train;
 pub mod verify;
 

@@ -14,6 +14,7 @@ mod cli {
     mod cache;
     mod compare;
     mod datasets;
+    mod device;
     mod ends;
     mod engines;
     mod evidence;

@@ -9,6 +9,9 @@ mod chains;
 #[path = "graph/check.rs"]
 mod check;
 mod common;
+#[cfg(feature = "cuda")]
+#[path = "graph/device.rs"]
+mod device;
 #[path = "graph/maps.rs"]
 mod maps;
 #[path = "graph/models.rs"]

@@ -5,16 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may use. Every room may use `error`, `progress`, `guard` and `random`; nobody may use `cli`.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("kernels", &[]),
-    ("graph", &["onnx", "kernels"]),
+    ("cuda", &["kernels"]),
+    ("tensor", &["cuda"]),
+    ("graph", &["onnx", "kernels", "tensor", "cuda"]),
     ("onnx", &[]),
     ("data", &[]),
     ("metrics", &[]),
-    ("engine", &["onnx", "graph", "data"]),
-    ("train", &["onnx", "data", "graph", "engine", "metrics"]),
-    ("plan", &["onnx", "data", "graph", "metrics", "engine"]),
-    ("explain", &["onnx", "data", "graph", "engine", "metrics", "plan"]),
+    ("engine", &["onnx", "graph", "data", "tensor"]),
+    ("train", &["onnx", "data", "graph", "engine", "metrics", "tensor"]),
+    ("plan", &["onnx", "data", "graph", "metrics", "engine", "tensor"]),
+    ("explain", &["onnx", "data", "graph", "engine", "metrics", "plan", "tensor"]),
     ("rank", &["onnx", "data", "engine", "metrics", "train", "plan"]),
     ("audit", &["data", "engine", "metrics", "train"]),
     ("verify", &["onnx", "data", "engine", "metrics", "train", "plan"]),

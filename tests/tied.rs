@@ -11,7 +11,7 @@ use adapt::onnx::parameters::untie;
 use adapt::onnx::schema::ValueInfoProto;
 use adapt::onnx::surgery::{size, tensor_type};
 use adapt::plan::{Input, preprocessing};
-use candle_core::{Device, Tensor};
+use adapt::tensor::{Device, Tensor};
 use ndarray::{ArrayD, IxDyn};
 use ort::environment::Environment;
 use ort::session::{Session, SessionInputValue};

@@ -3,7 +3,7 @@
 use super::row::failed;
 use adapt::Result;
 use adapt::graph::{Program, Wanted};
-use candle_core::{DType, Device, Tensor};
+use adapt::tensor::{DType, Device, Tensor};
 use std::time::Instant;
 
 /// Seconds of forward and backward with the gradients by all parameters.

@@ -33,6 +33,7 @@ pub mod verify;
 
 use ::adapt::data::Skipped;
 use ::adapt::error::printable;
+use ::adapt::tensor::Wanted as Device;
 use ::adapt::{Error, Result};
 use clap::{Args, Parser, Subcommand};
 pub use options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, RunOptions, Verbosity, classes_only};
@@ -132,8 +133,8 @@ pub struct AdaptOptions {
     /// Leave training images out: copies of other ones; copies of images to validate or test; labels that look wrong
     #[arg(long, value_enum, value_name = "KIND,…", value_delimiter = ',', help_heading = "Training")]
     pub drop: Vec<screen::Drop>,
-    /// Where the head is trained
-    #[arg(long, value_enum, default_value = "cpu", help_heading = "Training")]
+    /// Where a network is trained inside, and its frozen part runs: cpu; cuda or cuda:N, a GPU; auto, a GPU if there is one
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Training")]
     pub device: Device,
     /// Fail on the first image that cannot be read, instead of skipping and listing it
     #[arg(long, help_heading = "Training")]
@@ -166,12 +167,6 @@ pub struct AdaptOptions {
     pub json: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub enum Device {
-    /// The processor
-    Cpu,
 }
 
 #[derive(Args)]

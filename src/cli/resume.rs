@@ -46,10 +46,14 @@ impl Recipe {
             let state = state(&data.source.locate(&item.path));
             images.update(format!("{}\0{}\0{}\0{state:?}\n", item.path, item.label, item.split));
         }
+        let mut engine = format!("{} {}", plan.engine.name, plan.engine.version);
+        if plan.device != "cpu" {
+            engine += &format!(", {}", plan.device);
+        }
         Ok(Recipe {
             arguments: std::env::args_os().collect(),
             folder: std::env::current_dir().map_err(Error::io("."))?.into(),
-            versions: [env!("CARGO_PKG_VERSION").into(), format!("{} {}", plan.engine.name, plan.engine.version)],
+            versions: [env!("CARGO_PKG_VERSION").into(), engine],
             model: model.sha256.clone(),
             images: hex(&images.finalize()),
             settings: settings.clone(),

@@ -5,6 +5,7 @@ use super::{RuntimeAction, RuntimeOptions, print, tables};
 use adapt::Result;
 use adapt::engine::runtime;
 use adapt::report::json;
+use adapt::tensor;
 
 pub fn run(options: &RuntimeOptions) -> Result<()> {
     if let Some(RuntimeAction::Install) = options.action {
@@ -43,5 +44,13 @@ pub fn run(options: &RuntimeOptions) -> Result<()> {
     } else if used.is_none() {
         text += "\nNo ONNX Runtime: tract is used, several times slower. Fetch one with: adapt runtime install\n";
     }
+    let rows = tensor::found().into_iter().map(|(name, outcome)| {
+        let (usable, what) = match outcome {
+            Ok(what) => ("yes", what),
+            Err(why) => ("no", why),
+        };
+        vec![name, usable.into(), what]
+    });
+    text += &format!("\n{}", tables::table(&["for a GPU", "usable", "what"], usize::MAX, rows));
     print(&text)
 }

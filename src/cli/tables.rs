@@ -48,6 +48,9 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> St
         ("data", format!("{}, {} images", data.task.names(data.classes.len()), counts.join(", "))),
         ("engine", format!("{} {}", plan.engine.name, plan.engine.version)),
     ];
+    if plan.device != "cpu" {
+        rows.push(("device", plan.device.clone()));
+    }
     rows.extend(job.iter().flat_map(|job| epochs::plan(job)));
     let mut text: String = rows.iter().map(|(key, value)| format!("{key:8} {}\n", printable(value))).collect();
     for warning in &plan.notes {

@@ -7,7 +7,7 @@ use crate::graph::Program;
 use crate::graph::attempts::{Purpose, import};
 use crate::onnx::port::Kind;
 use crate::onnx::{Model, normalize};
-use candle_core::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
@@ -15,6 +15,14 @@ pub(super) const NAME: &str = "candle";
 
 /// The version in Cargo.lock, which a test compares.
 pub(super) const VERSION: &str = "0.11.1";
+
+/// The same on a GPU.
+const VERSION_ON_GPU: &str = "0.11.1 on CUDA";
+
+/// The version of what runs on a device.
+pub(super) fn version(device: &Device) -> &'static str {
+    if device.is_cpu() { VERSION } else { VERSION_ON_GPU }
+}
 
 const RUN: Purpose = Purpose {
     cannot: "candle cannot run it",
@@ -29,8 +37,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn open(model: &Model, shape: &[Option<usize>]) -> Result<Session> {
-        let program = import(model, shape, &RUN)?;
+    pub(super) fn open(model: &Model, shape: &[Option<usize>], device: &Device) -> Result<Session> {
+        let program = import(model, shape, &RUN)?.on(device)?;
         let parameters = program.initial()?;
         let outputs = program.outputs().map(str::to_owned).collect();
         Ok(Session { program, parameters, outputs })
@@ -74,7 +82,7 @@ impl Engine for Session {
     }
 
     fn version(&self) -> &str {
-        VERSION
+        version(self.program.device())
     }
 
     fn input(&self) -> &Port {

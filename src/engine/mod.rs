@@ -20,6 +20,7 @@ use crate::guard::one_line;
 use crate::onnx::Model;
 pub use crate::onnx::port::{Kind, Port};
 use crate::progress::{Event, Progress, emit};
+use crate::tensor::Device;
 pub use cache::{Cache, Shelf};
 pub use extract::{BATCH, Extractor, Rows};
 pub use kept::KeptRows;
@@ -80,9 +81,9 @@ pub trait Engine: Send {
     }
 }
 
-/// The engine that was chosen, loaded.
+/// The engine that was chosen, loaded, and the device that candle computes on.
 #[derive(Debug, Clone)]
-pub struct Backend(Kept);
+pub struct Backend(Kept, Device);
 
 #[derive(Debug, Clone)]
 enum Kept {
@@ -108,8 +109,8 @@ impl Backend {
     /// named and that cannot be used is an error under both.
     pub fn resolve(choice: Choice, ort_lib: Option<&Path>, offline: bool, progress: Progress) -> Result<Backend> {
         match choice {
-            Choice::Tract => return Ok(Backend(Kept::Tract)),
-            Choice::Candle => return Ok(Backend(Kept::Candle)),
+            Choice::Tract => return Ok(Backend(Kept::Tract, Device::Cpu)),
+            Choice::Candle => return Ok(Backend(Kept::Candle, Device::Cpu)),
             Choice::Auto | Choice::Ort => {}
         }
         let found = match runtime::locate(ort_lib)? {
@@ -126,14 +127,17 @@ impl Backend {
             },
         };
         match found {
-            Ok(found) => Ok(Backend(Kept::Ort(found.clone(), runtime::environment(&found)?, Care::Whole))),
+            Ok(found) => {
+                let environment = runtime::environment(&found)?;
+                Ok(Backend(Kept::Ort(found, environment, Care::Whole), Device::Cpu))
+            }
             Err(why) if choice == Choice::Ort => {
                 Err(Error::Engine(format!("{why}: run `adapt runtime install`, or choose another engine")))
             }
             Err(why) => {
                 let said = format!("{why}; tract is used instead, several times slower: run `adapt runtime install`");
                 emit(progress, Event::Warning(&said))?;
-                Ok(Backend(Kept::Tract))
+                Ok(Backend(Kept::Tract, Device::Cpu))
             }
         }
     }
@@ -143,9 +147,21 @@ impl Backend {
     #[must_use]
     pub fn hollow(&self) -> Backend {
         match &self.0 {
-            Kept::Ort(found, environment, _) => Backend(Kept::Ort(found.clone(), environment.clone(), Care::Hollow)),
-            other => Backend(other.clone()),
+            Kept::Ort(found, environment, _) => {
+                Backend(Kept::Ort(found.clone(), environment.clone(), Care::Hollow), self.1.clone())
+            }
+            other => Backend(other.clone(), self.1.clone()),
         }
+    }
+
+    /// The same engine; what candle computes, which is all training inside a network too, it computes on this device.
+    pub fn on(self, device: Device) -> Backend {
+        Backend(self.0, device)
+    }
+
+    /// The device that candle computes on.
+    pub fn device(&self) -> &Device {
+        &self.1
     }
 
     /// `onnxruntime`, `tract` or `candle`.
@@ -162,7 +178,8 @@ impl Backend {
         match &self.0 {
             Kept::Ort(found, ..) => found.version.as_deref().unwrap_or("unknown"),
             Kept::Tract => tract::VERSION,
-            Kept::Candle => candle::VERSION,
+            // What it gives differs by rounding: features are not to be taken for those of the other.
+            Kept::Candle => candle::version(&self.1),
         }
     }
 
@@ -178,7 +195,7 @@ impl Backend {
                 Box::new(onnxruntime::Session::open(environment, self.version(), model, shape, threads, *care)?)
             }
             Kept::Tract => Box::new(tract::Session::open(model, shape, threads)?),
-            Kept::Candle => Box::new(candle::Session::open(model, shape)?),
+            Kept::Candle => Box::new(candle::Session::open(model, shape, &self.1)?),
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::onnx::graph::Index;
 use crate::onnx::schema::{ValueInfoProto, data_type};
 use crate::onnx::surgery::{self, Pooling, size, symbol, tensor_type};
 use crate::plan::{Trained, probe};
-use candle_core::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
 
 /// Tensors before the head that are looked at.

@@ -7,7 +7,7 @@ use super::profile::Way;
 use super::run::{Gradients, Piece, Tape, at, failed};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
-use candle_core::Tensor;
+use crate::tensor::Tensor;
 
 impl Program {
     /// The gradients of a scalar, given its gradients by the outputs (`None` is zero), each of its output's shape.

@@ -3,7 +3,7 @@
 //! A step of training asks for as much memory as the one before, for tensors of the same sizes. Fresh memory costs a pass
 //! over it, by the system or by us, before a kernel writes the first value.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor};
+use crate::tensor::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, host};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -132,7 +132,7 @@ impl Holders {
 
 /// Where a tensor's memory begins.
 fn place(tensor: &Tensor) -> Option<usize> {
-    let (storage, _) = tensor.storage_and_layout();
+    let (storage, _) = host(tensor).ok()?.storage_and_layout();
     match &*storage {
         Storage::Cpu(CpuStorage::F32(values)) if !values.is_empty() => Some(values.as_ptr() as usize),
         Storage::Cpu(CpuStorage::F64(values)) if !values.is_empty() => Some(values.as_ptr() as usize),
@@ -143,7 +143,7 @@ fn place(tensor: &Tensor) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use crate::tensor::Device;
 
     #[test]
     fn memory_comes_back_when_the_last_view_goes() {

@@ -1,6 +1,6 @@
 //! Values that depend neither on the image nor on a parameter: tract computes them, shapes above all.
 
-use candle_core::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 use std::sync::Arc;
 use tract_onnx::prelude::{
     Datum, DatumType, IntoArcTensor, Symbol, SymbolValues, TDim, TValue, TVec, TractResult, TypedOp,

@@ -8,7 +8,7 @@ use crate::guard::{one_line, quietly, within};
 use crate::onnx::Model;
 use crate::onnx::parameters::Parameter;
 use crate::onnx::port::{Kind, Port};
-use candle_core::{DType, Device};
+use crate::tensor::{DType, Device};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

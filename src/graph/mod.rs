@@ -27,10 +27,10 @@ use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::parameters::Parameter;
 use crate::onnx::port::Port;
+use crate::tensor::{DType, Device, Tensor};
 pub use backward::add_gradients;
 pub(crate) use bounds::room;
 use buffers::Buffers;
-use candle_core::{DType, Device, Tensor};
 use host::HostValue;
 use ops::Op;
 use profile::Profile;
@@ -145,9 +145,22 @@ impl Program {
     ///
     /// `f64` is for checking gradients.
     pub fn to(&self, dtype: DType, device: &Device) -> Result<Program> {
+        if !device.is_cpu() && dtype != DType::F32 {
+            return Err(Error::Engine(format!("a GPU computes in float32 here, not in {dtype:?}")));
+        }
         let mut program = Program { dtype, device: device.clone(), ..self.clone() };
         program.set_constants()?;
         Ok(program)
+    }
+
+    /// The same program on another device.
+    pub fn on(self, device: &Device) -> Result<Program> {
+        if device.is_cpu() && self.device.is_cpu() { Ok(self) } else { self.to(self.dtype, device) }
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Notes after which step each value is done with.

@@ -7,7 +7,7 @@ use super::profile::Way;
 use super::{Program, Step};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
-use candle_core::Tensor;
+use crate::tensor::Tensor;
 use std::collections::HashMap;
 use tract_onnx::prelude::SymbolValues;
 

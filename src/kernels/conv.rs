@@ -9,7 +9,7 @@ use super::{Activation, Float, Window, columns, depthwise, phases};
 
 /// A convolution's geometry. `x` is `[images, inputs, height, width]`, the kernel `[outputs, inputs / groups, kernel
 /// height, kernel width]`, `y` `[images, outputs, height, width]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Images in the batch.
     pub images: usize,

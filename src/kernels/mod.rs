@@ -131,7 +131,7 @@ impl<T: Float> Activation<T> {
 }
 
 /// How a kernel slides over a map of `[height, width]`; one-dimensional data is a map of height 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
     /// The map that it slides over.
     pub input: [usize; 2],

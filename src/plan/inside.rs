@@ -9,6 +9,7 @@ use crate::onnx::Model;
 use crate::onnx::cut::Cut;
 use crate::onnx::schema::{ValueInfoProto, data_type};
 use crate::onnx::surgery::{self, Pooling, size, symbol, tensor_type};
+use crate::tensor::Device;
 use std::collections::{HashMap, HashSet};
 
 /// How many tensors are tried as the trained part's input.
@@ -35,6 +36,7 @@ pub struct Inside {
     /// What the program was imported from.
     part: Model,
     axes: Vec<Option<usize>>,
+    device: Device,
 }
 
 impl Inside {
@@ -79,7 +81,9 @@ impl Inside {
                 Err(error) => return Err(refused.unwrap_or(error)),
             },
         };
-        Ok(Inside { start, program, depths, norms, training: None, statistics, frozen, shape, part, axes })
+        let program = program.on(backend.device())?;
+        let device = backend.device().clone();
+        Ok(Inside { start, program, device, depths, norms, training: None, statistics, frozen, shape, part, axes })
     }
 
     /// Lets the trained batch norms take the statistics of each step's images, and the stored ones follow those.
@@ -95,7 +99,7 @@ impl Inside {
             return refuse(format!("the graph takes {batch} images at once, no more, which are too few"));
         }
         let [program, training] = Program::import_following(&self.part, &self.axes, &self.statistics)?;
-        (self.program, self.training) = (program, Some(training));
+        (self.program, self.training) = (program.on(&self.device)?, Some(training.on(&self.device)?));
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::pooling::{Pooling, Tap};
 use crate::onnx::{Model, metadata, statistics, surgery};
 use crate::progress::{Event, Progress, emit};
+use crate::tensor;
 pub use activation::Activation;
 pub use evidence::Evidence;
 pub use input::Input;
@@ -100,8 +101,8 @@ pub struct Plan {
     pub head: String,
     /// Who runs the frozen part: `onnxruntime` or `tract`, and its version.
     pub engine: EngineInfo,
-    /// Where the head is trained.
-    pub device: &'static str,
+    /// Where candle computes: `cpu`, or `cuda:N`.
+    pub device: String,
     /// What the user should know of these decisions.
     pub notes: Vec<String>,
     /// All that surgery needs.
@@ -183,7 +184,7 @@ impl Plan {
             train: "head".into(),
             head: "softmax regression".into(),
             engine: EngineInfo { name: engine.name(), version: engine.version().into() },
-            device: "cpu",
+            device: tensor::name(backend.device()),
             notes,
             surgery: cut,
             input,

@@ -2,7 +2,7 @@
 
 use super::optimizer::{failed, find, same_length};
 use crate::error::Result;
-use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, bail};
+use crate::tensor::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, bail};
 use rayon::prelude::*;
 use std::collections::HashMap;
 

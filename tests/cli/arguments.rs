@@ -58,7 +58,7 @@ fn misspelt_flags_and_values_get_a_suggestion() {
     let place = Place::usual();
     let cases = [
         ("--engine trakt", &["possible values", "tract"][..]),
-        ("--device gpu", &["possible values", "cpu"]),
+        ("--device gpu", &["'gpu'", "cpu", "cuda:N"]),
         ("--train all --schedule cosin", &["possible values", "cosine"]),
         ("--dta x", &["--data"]),
         ("--preproces imagenet", &["--preprocess"]),

@@ -4,7 +4,7 @@ use super::build::Rng;
 use crate::common::onnx_runtime;
 use adapt::Model;
 use adapt::graph::{Program, Wanted};
-use candle_core::{DType, Device, Tensor};
+use adapt::tensor::{DType, Device, Tensor};
 use ndarray::{ArrayD, IxDyn};
 use std::sync::LazyLock;
 

@@ -6,8 +6,8 @@ use crate::common::golden;
 use adapt::graph::{Extent, tail};
 use adapt::graph::{Program, Wanted};
 use adapt::onnx::parameters::{untie, with_values};
+use adapt::tensor::Tensor;
 use adapt::{Backend, Choice, Model};
-use candle_core::Tensor;
 use ndarray::{ArrayD, IxDyn};
 use std::sync::LazyLock;
 

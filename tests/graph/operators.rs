@@ -41,7 +41,7 @@ fn run(case: Case, choices: Vec<u32>) -> Result<Vec<String>, TestCaseError> {
 }
 
 /// The same cases everywhere and always. `PROPTEST_CASES` asks for as many in each family.
-fn runner(cases: u32) -> TestRunner {
+pub fn runner(cases: u32) -> TestRunner {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { cases };
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))

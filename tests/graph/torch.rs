@@ -4,7 +4,7 @@ use super::check::{difference, flat, tensor};
 use crate::common::golden;
 use adapt::Model;
 use adapt::graph::{Program, Wanted};
-use candle_core::Tensor;
+use adapt::tensor::Tensor;
 use safetensors::SafeTensors;
 
 fn floats(file: &SafeTensors, name: &str) -> Tensor {

@@ -6,7 +6,7 @@ use adapt::graph::Program;
 use adapt::onnx::schema::AttributeProto;
 use adapt::onnx::surgery::{self, Pooling};
 use adapt::onnx::{Model, cut};
-use candle_core::{Device, Tensor};
+use adapt::tensor::{Device, Tensor};
 use ndarray::ArrayD;
 use prost::Message;
 

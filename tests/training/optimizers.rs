@@ -1,9 +1,9 @@
 //! Optimizers, clipping and the moving average.
 
 use super::{close, golden, numbers};
+use adapt::tensor::{DType, Device, Tensor};
 use adapt::train::ema::Ema;
 use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting, clip_grad_norm};
-use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
 const SHAPES: [&[usize]; 2] = [&[3, 2], &[4]];

@@ -3,7 +3,7 @@
 use super::slices::{Real, by_type, on_slices, read};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, unbroadcast, whole};
 use crate::kernels::pointwise::{self, Grid};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::logic::Iff;
 

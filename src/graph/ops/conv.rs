@@ -1,12 +1,14 @@
 //! Convolution in one and two dimensions.
 
+#[cfg(feature = "cuda")]
+use super::gpu;
 use super::shape::moved;
 use super::slices::{self, Real, by_type, on_slices};
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, fused, whole};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, fused, whole};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
 use crate::kernels::pointwise::Grid;
 use crate::kernels::{Activation, Window};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use std::sync::Arc;
 use tract_onnx::tract_core::ops::cnn::{Conv as TractConv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::nn::DataFormat;
@@ -125,6 +127,7 @@ fn forward<T: Real>(op: &Conv, run: &Run, [x, k, bias]: [&Tensor; 3]) -> Result<
     let conv = op.geometry(x.dims(), k.dims())?;
     let shape = output_shape(&conv.window, x.dims(), conv.outputs);
     let bias = bias.flatten_all()?.broadcast_as(conv.outputs)?;
+    elsewhere!(x, gpu::biased(&gpu::conv(&conv, x, k, &shape)?, &bias, op.clip));
     let activation = op.clip.map_or(Activation::None, |[low, high]| Activation::Clip(T::of(low), T::of(high)));
     on_slices::<T, 3>(run, [x, k, &bias], &shape, |[x, k, bias], y| {
         kernel::forward(&conv, x, k, Some(bias), activation, y)
@@ -134,6 +137,7 @@ fn forward<T: Real>(op: &Conv, run: &Run, [x, k, bias]: [&Tensor; 3]) -> Result<
 fn backward<T: Real>(op: &Conv, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
     let shapes = &kept.shapes;
     let conv = op.geometry(shapes[0], shapes[1])?;
+    elsewhere!(grad, gpu_backward(op, &conv, kept, grad));
     let grid = Grid { outer: conv.images, channels: conv.outputs, inner: conv.window.positions() };
     let mut by_bias = vec![T::default(); if kept.wanted[2] { conv.outputs } else { 0 }];
     let masked = match op.clip {
@@ -164,6 +168,24 @@ fn backward<T: Real>(op: &Conv, run: &Run, kept: &Kept, grad: &Tensor) -> Result
         grads[0] = Some(on_slices::<T, 2>(run, tensors, shapes[0], |[k, dy], dx| kernel::by_input(&conv, k, dy, dx))?);
     }
     masked.iter().try_for_each(|masked| run.buffers.reclaim(masked))?;
+    Ok(grads)
+}
+
+#[cfg(feature = "cuda")]
+fn gpu_backward(op: &Conv, conv: &Geometry, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let masked = op.clip.map(|clip| gpu::masked(clip, kept.output()?, grad)).transpose()?;
+    let (grad, mut grads) = (masked.as_ref().unwrap_or(grad), vec![None, None, None]);
+    if kept.wanted[2] {
+        let axes: Vec<usize> = (0..grad.rank()).filter(|&axis| axis != 1).collect();
+        let by_bias = super::sum_over(grad, &axes)?.reshape(conv.outputs)?;
+        grads[2] = Some(super::unbroadcast(&by_bias, kept.shapes[2])?);
+    }
+    if kept.wanted[1] {
+        grads[1] = Some(gpu::conv_by_kernel(conv, kept.input(0)?, grad, kept.shapes[1])?);
+    }
+    if kept.wanted[0] {
+        grads[0] = Some(gpu::conv_by_input(conv, kept.input(1)?, grad, kept.shapes[0])?);
+    }
     Ok(grads)
 }
 

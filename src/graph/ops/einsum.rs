@@ -1,11 +1,13 @@
 //! Products of tensors summed over shared axes: matrix products of every kind.
 
+#[cfg(feature = "cuda")]
+use super::gpu;
 use super::onnx::{Parsed, Shape, made};
 use super::shape::permuted;
 use super::slices::{Real, by_type, on_slices};
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, sum_over, whole};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, sum_over, whole};
 use crate::kernels::linear;
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use std::collections::HashMap;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -209,6 +211,7 @@ fn slim(
 
 /// Products of matrices, each stored transposed where `.1` says so.
 fn multiply<T: Real>(run: &Run, a: (&Tensor, bool), b: (&Tensor, bool), counts: [usize; 4]) -> Result<Tensor> {
+    elsewhere!(a.0, gpu::products(counts, a, b));
     let shape = [counts[0], counts[1], counts[3]];
     on_slices::<T, 2>(run, [a.0, b.0], &shape, |x, c| linear::products(counts, (x[0], a.1), (x[1], b.1), c))
 }

@@ -1,11 +1,13 @@
 //! What a graph writes as several operators, in one pass forwards and one backwards. `graph/fuse.rs` finds them.
 
+#[cfg(feature = "cuda")]
+use super::gpu;
 use super::slices::{self, Real, by_type, on_slices};
-use super::{Keeps, Kept, Op, Run};
+use super::{Keeps, Kept, Op, Run, elsewhere};
 use crate::kernels::function::{Function, clip as clip_to};
 use crate::kernels::pointwise::{self, Grid};
 use crate::kernels::rows;
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use std::sync::Arc;
 
 fn bounds<T: Real>(clip: Option<[f64; 2]>) -> [T; 2] {
@@ -19,6 +21,7 @@ pub(super) fn mask<T: Real>(clip: [f64; 2]) -> impl Fn([T; 2]) -> T + Sync + Cop
 }
 
 fn masked<T: Real>(clip: [f64; 2], run: &Run, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    elsewhere!(y, gpu::masked(clip, y, grad));
     on_slices::<T, 2>(run, [y, grad], grad.dims(), |x, dx| pointwise::map(x, dx, mask(clip)))
 }
 
@@ -31,6 +34,7 @@ impl Op for Clip {
             let bounds = bounds::<T>(Some(clip));
             on_slices::<T, 1>(run, [x], x.dims(), |x, y| pointwise::map(x, y, |[x]| clip_to(x, bounds)))
         }
+        elsewhere!(x[0], gpu::clip(self.0, x[0]));
         by_type!(x[0].dtype(), forward(self.0, run, x[0]))
     }
 
@@ -55,6 +59,7 @@ impl Op for Active {
         fn forward<T: Real>(function: Function, run: &Run, x: &Tensor) -> Result<Tensor> {
             on_slices::<T, 1>(run, [x], x.dims(), |[x], y| function.apply(x, y))
         }
+        elsewhere!(x[0], gpu::active(self.0, x[0]));
         by_type!(x[0].dtype(), forward(self.0, run, x[0]))
     }
 
@@ -66,6 +71,7 @@ impl Op for Active {
         fn backward<T: Real>(function: Function, run: &Run, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
             on_slices::<T, 2>(run, [x, grad], x.dims(), |[x, dy], dx| function.by_input(x, dy, dx))
         }
+        elsewhere!(grad, Ok(vec![Some(gpu::active_back(self.0, kept.input(0)?, grad)?)]));
         Ok(vec![Some(by_type!(grad.dtype(), backward(self.0, run, kept.input(0)?, grad))?)])
     }
 
@@ -83,6 +89,7 @@ impl Op for AddClip {
             let bounds = bounds::<T>(Some(clip));
             on_slices::<T, 2>(run, [a, b], a.dims(), |x, y| pointwise::map(x, y, |[a, b]| clip_to(a + b, bounds)))
         }
+        elsewhere!(x[0], gpu::add_clip(self.0, x[0], x[1]));
         by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1]]))
     }
 
@@ -113,6 +120,7 @@ impl Op for ScaleShift {
                 grid.map([x], [s, t], y, |[x], [s, t]| clip_to(x * s + t, bounds));
             })
         }
+        elsewhere!(x[0], gpu::scale_shift(self.0, &ScaleShift::grid(x[0].dims(), x[1].dims())?, [x[0], x[1], x[2]]));
         by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1], x[2]]))
     }
 
@@ -121,6 +129,7 @@ impl Op for ScaleShift {
     }
 
     fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        elsewhere!(grad, gpu::scale_shift_back(self.0, &ScaleShift::grid(kept.shapes[0], kept.shapes[1])?, kept, grad));
         by_type!(grad.dtype(), scale_shift_back(self.0, run, kept, grad))
     }
 
@@ -176,6 +185,7 @@ impl Op for ScaleShiftActive {
             let grid = ScaleShift::grid(x[0].dims(), x[1].dims())?;
             on_slices::<T, 3>(run, x, x[0].dims(), |[x, s, t], y| function.apply_scaled(&grid, x, [s, t], y))
         }
+        elsewhere!(x[0], gpu::scaled_active(self.0, &ScaleShift::grid(x[0].dims(), x[1].dims())?, [x[0], x[1], x[2]]));
         by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1], x[2]]))
     }
 
@@ -204,6 +214,10 @@ impl Op for ScaleShiftActive {
             }
             Ok(grads)
         }
+        elsewhere!(
+            grad,
+            gpu::scaled_active_back(self.0, &ScaleShift::grid(kept.shapes[0], kept.shapes[1])?, kept, grad)
+        );
         by_type!(grad.dtype(), backward(self.0, run, kept, grad))
     }
 }
@@ -219,6 +233,7 @@ impl Op for LayerNorm {
             let epsilon = T::of(epsilon);
             on_slices::<T, 3>(run, x, x[0].dims(), |[x, s, t], y| rows::layer_norm(epsilon, x, [s, t], y))
         }
+        elsewhere!(x[0], gpu::layer_norm(self.epsilon, [x[0], x[1], x[2]]));
         by_type!(x[0].dtype(), forward(self.epsilon, run, [x[0], x[1], x[2]]))
     }
 
@@ -238,6 +253,7 @@ impl Op for LayerNorm {
             let by_bias = Tensor::from_vec(by_bias, kept.shapes[2], grad.device())?;
             Ok(vec![Some(dx), Some(by_scale), Some(by_bias)])
         }
+        elsewhere!(grad, gpu::layer_norm_back(self.epsilon, kept, grad));
         by_type!(grad.dtype(), backward(self.epsilon, run, kept, grad))
     }
 }

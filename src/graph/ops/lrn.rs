@@ -1,7 +1,7 @@
 //! Local response normalisation across channels.
 
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx_opl::lrn::Lrn as TractLrn;
 
 pub(super) const FAMILY: Family = Family { operators: &["Lrn"], lower, parsers: &[] };

@@ -6,6 +6,8 @@ mod conv;
 mod corrected;
 mod einsum;
 pub(super) mod fused;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod lrn;
 mod one_hot;
 pub(super) mod onnx;
@@ -25,12 +27,23 @@ mod unary;
 use super::buffers::Buffers;
 use crate::kernels::function::Function;
 use crate::kernels::pointwise::Grid;
+use crate::tensor::{Result, Tensor};
 pub(super) use binary::plus;
-use candle_core::{Result, Tensor};
-use slices::{Real, by_type};
+use slices::{Real, by_type, give_back, take};
 use std::sync::Arc;
 use tract_onnx::prelude::{DatumType, SymbolValues, TDim, TypedFact, TypedModel, TypedNode};
 use tract_onnx::tract_core::internal::Tensor as Host;
+
+/// Leaves a function with what a GPU makes, where the tensor lies on one.
+macro_rules! elsewhere {
+    ($tensor:expr, $made:expr) => {
+        #[cfg(feature = "cuda")]
+        if !$tensor.device().is_cpu() {
+            return $made;
+        }
+    };
+}
+use elsewhere;
 
 /// Operators that are made alike.
 pub(super) struct Family {
@@ -266,19 +279,6 @@ fn sum<T: Real>(grid: &Grid, x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let mut sums = vec![T::default(); grid.channels];
     slices::read([x], |x| grid.sum(x, [], [&mut sums], |x, []| x))?;
     Tensor::from_vec(sums, shape, x.device())
-}
-
-/// A tensor's values with `axis` read at these places.
-fn take(x: &Tensor, axis: usize, places: &[u32]) -> Result<Tensor> {
-    x.contiguous()?.index_select(&Tensor::new(places, x.device())?, axis)
-}
-
-/// The opposite of [`take`]: a tensor of `length` along `axis` where each place has the sum of what was read there.
-fn give_back(grad: &Tensor, axis: usize, places: &[u32], length: usize) -> Result<Tensor> {
-    let mut shape = grad.dims().to_vec();
-    shape[axis] = length;
-    let zeros = Tensor::zeros(shape, grad.dtype(), grad.device())?;
-    zeros.index_add(&Tensor::new(places, grad.device())?, &grad.contiguous()?, axis)
 }
 
 /// Makes a node of tract's graph an operator.

@@ -1,7 +1,7 @@
 //! Places as rows of zeros with a one.
 
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::tract_core::ops::array::OneHot as TractOneHot;
 
 pub(super) const FAMILY: Family = Family { operators: &["Onehot"], lower, parsers: &[] };

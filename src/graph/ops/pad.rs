@@ -2,7 +2,7 @@
 
 use super::onnx::{Parsed, Shape, Wires, given, made};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, give_back, take};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;

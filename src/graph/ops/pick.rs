@@ -3,8 +3,8 @@
 //! Each output is one value of the inputs, or 0. Forwards the values are read at these places, backwards the gradients
 //! are added up there; what differs between the operators is which places.
 
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, whole};
-use candle_core::{DType, Result, Tensor};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, give_back, take, whole};
+use crate::tensor::{DType, Result, Tensor};
 use tract_onnx::tract_core::ops::array::{
     GatherElements, GatherNd, ScatterElements, ScatterNd, ScatterReduction, Topk, Trilu,
 };
@@ -253,7 +253,7 @@ impl Op for Pick {
         let mut values =
             self.sources().iter().map(|&source| inputs[source].flatten_all()).collect::<Result<Vec<_>>>()?;
         values.push(Tensor::zeros(1, x.dtype(), x.device())?);
-        Tensor::cat(&values, 0)?.index_select(&Tensor::new(places, x.device())?, 0)?.reshape(shape)
+        take(&Tensor::cat(&values, 0)?, 0, &places)?.reshape(shape)
     }
 
     fn keeps(&self, wanted: &[bool]) -> Keeps {
@@ -266,8 +266,7 @@ impl Op for Pick {
         let index = self.index().map(|index| kept.input(index)).transpose()?;
         let (_, places) = self.places(&kept.shapes, index)?;
         let counts = self.sources().iter().map(|&source| kept.shapes[source].iter().product::<usize>());
-        let sum = Tensor::zeros(counts.sum::<usize>() + 1, grad.dtype(), grad.device())?;
-        let sum = sum.index_add(&Tensor::new(places, grad.device())?, &grad.contiguous()?.flatten_all()?, 0)?;
+        let sum = give_back(&grad.flatten_all()?, 0, &places, counts.sum::<usize>() + 1)?;
         let (mut grads, mut start) = (vec![None; kept.shapes.len()], 0);
         for &source in self.sources() {
             let count: usize = kept.shapes[source].iter().product();

@@ -1,11 +1,13 @@
 //! Maximum, mean and sum under a sliding window.
 
 use super::conv::{output_shape, sliding, window};
+#[cfg(feature = "cuda")]
+use super::gpu;
 use super::slices::{Real, by_type, on_slices};
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, first};
 use crate::kernels::Window;
 use crate::kernels::pool::{self as kernel, Divisor};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
 pub(super) const FAMILY: Family = Family { operators: &["MaxPool", "SumPool"], lower, parsers: &[] };
@@ -58,6 +60,13 @@ impl Pool {
 fn forward<T: Real>(pool: &Pool, run: &Run, x: &Tensor) -> Result<Tensor> {
     let (window, divisor) = pool.window(x.dims())?;
     let shape = output_shape(&window, x.dims(), x.dim(1)?);
+    elsewhere!(
+        x,
+        match pool.by {
+            By::Max => gpu::max_pool(&window, x, &shape),
+            _ => gpu::sum_pool(&window, divisor, x, &shape),
+        }
+    );
     on_slices::<T, 1>(run, [x], &shape, |[x], y| match pool.by {
         By::Max => kernel::max(&window, x, y),
         _ => kernel::sum(&window, divisor, x, y),
@@ -67,6 +76,13 @@ fn forward<T: Real>(pool: &Pool, run: &Run, x: &Tensor) -> Result<Tensor> {
 fn backward<T: Real>(pool: &Pool, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Tensor> {
     let shape = kept.shapes[0];
     let (window, divisor) = pool.window(shape)?;
+    elsewhere!(
+        grad,
+        match pool.by {
+            By::Max => gpu::max_pool_back(&window, kept.input(0)?, grad),
+            _ => gpu::sum_pool_back(&window, divisor, grad, shape),
+        }
+    );
     if pool.by == By::Max {
         let tensors = [kept.input(0)?, grad];
         return on_slices::<T, 2>(run, tensors, shape, |[x, dy], dx| kernel::max_by_input(&window, x, dy, dx));

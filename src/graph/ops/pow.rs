@@ -1,7 +1,7 @@
 //! Powers.
 
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, unbroadcast, whole};
-use candle_core::{DType, Result, Tensor};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, unbroadcast, whole};
+use crate::tensor::{DType, Result, Tensor};
 use tract_onnx::prelude::DatumType;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
@@ -51,12 +51,16 @@ impl Op for Power {
     }
 }
 
+/// A function of two numbers, and its kernel's name on a GPU.
+type Named = (&'static str, fn(f64, f64) -> f64);
+
 /// The first input to the power of the second.
 struct Powers;
 
 impl Powers {
     /// A function of both inputs in double precision, broadcast.
-    fn map(a: &Tensor, b: &Tensor, function: fn(f64, f64) -> f64) -> Result<Tensor> {
+    fn map(a: &Tensor, b: &Tensor, (_name, function): Named) -> Result<Tensor> {
+        elsewhere!(a, super::gpu::named_of_two(a, b, _name));
         let shape = a.shape().broadcast_shape_binary_op(b.shape(), "Pow")?;
         let values = |x: &Tensor| x.to_dtype(DType::F64)?.broadcast_as(&shape)?.flatten_all()?.to_vec1::<f64>();
         let values = values(a)?.into_iter().zip(values(b)?).map(|(a, b)| function(a, b)).collect();
@@ -66,7 +70,7 @@ impl Powers {
 
 impl Op for Powers {
     fn forward(&self, _: &Run, x: &[&Tensor]) -> Result<Tensor> {
-        Powers::map(x[0], x[1], f64::powf)
+        Powers::map(x[0], x[1], ("pow", f64::powf))
     }
 
     fn keeps(&self, _: &[bool]) -> Keeps {
@@ -75,10 +79,10 @@ impl Op for Powers {
 
     fn backward(&self, _: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (a, b) = (kept.input(0)?, kept.input(1)?);
-        let slopes: [fn(f64, f64) -> f64; 2] = [
-            |a, b| if b == 0. { 0. } else { b * a.powf(b - 1.) },
+        let slopes: [Named; 2] = [
+            ("pow_by_base", |a, b| if b == 0. { 0. } else { b * a.powf(b - 1.) }),
             // As in PyTorch: the powers of 0 do not change with the exponent.
-            |a, b| if a == 0. && b >= 0. { 0. } else { a.powf(b) * a.ln() },
+            ("pow_by_exponent", |a, b| if a == 0. && b >= 0. { 0. } else { a.powf(b) * a.ln() }),
         ];
         let by = |index: usize| unbroadcast(&(grad * Powers::map(a, b, slopes[index])?)?, kept.shapes[index]);
         (0..2).map(|index| kept.wanted[index].then(|| by(index)).transpose()).collect()

@@ -1,7 +1,7 @@
 //! Sums, extremes and products over axes, which stay with length 1; running sums.
 
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, spread, sum_over, take};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::tract_core::ops::array::CumSum;
 use tract_onnx::tract_core::ops::nn::{Reduce as TractReduce, Reducer};
 

@@ -1,7 +1,7 @@
 //! Resizing: along each axis a product with a fixed matrix, whatever the interpolation.
 
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::prelude::tvec;
 use tract_onnx::tract_core::internal::{EvalContext, EvalOp, Tensor as Host, tensor1};
 use tract_onnx::tract_core::ops::nn::resize::CoordTransformer;

@@ -2,7 +2,7 @@
 
 use super::slices::{cut, paste};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, give_back, take};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::prelude::TDim;
 use tract_onnx::tract_core::ops::array::{Gather, Slice, StridedSlice};
 

@@ -3,7 +3,7 @@
 use super::slices::{Real, by_type, cut, on_slices, paste};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, unbroadcast, whole};
 use crate::kernels::arrange;
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::prelude::{DatumType, TDim};
 use tract_onnx::tract_core::ops::array::{MultiBroadcastTo, Tile, TypedConcat};
 use tract_onnx::tract_core::ops::cast::Cast as TractCast;

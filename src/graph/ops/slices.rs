@@ -1,10 +1,12 @@
 //! Kernels on tensors: their values as slices.
 
-use super::Run;
+#[cfg(feature = "cuda")]
+use super::gpu;
+use super::{Run, elsewhere};
 use crate::graph::buffers::Stored;
 use crate::kernels::arrange;
 use crate::kernels::function::Elementary;
-use candle_core::{CpuStorage, Result, Storage, Tensor, WithDType};
+use crate::tensor::{CpuStorage, Result, Storage, Tensor, WithDType, host};
 
 /// What the kernels run on: `f32` or `f64`, in this machine's memory.
 pub(super) trait Real: Elementary + WithDType + Stored {}
@@ -14,7 +16,7 @@ impl Real for f64 {}
 /// Calls `work` with the values of tensors in row-major order.
 pub(super) fn read<T: Real, R, const N: usize>(tensors: [&Tensor; N], work: impl FnOnce([&[T]; N]) -> R) -> Result<R> {
     let dense = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
-    let guards: Vec<_> = dense.iter().map(|t| t.storage_and_layout()).collect();
+    let guards = dense.iter().map(|t| Ok(host(t)?.storage_and_layout())).collect::<Result<Vec<_>>>()?;
     let mut slices: [&[T]; N] = [&[]; N];
     for ((slice, (storage, layout)), tensor) in slices.iter_mut().zip(&guards).zip(&dense) {
         let Storage::Cpu(storage) = &**storage else { candle_core::bail!("this operator runs on the CPU only") };
@@ -76,5 +78,29 @@ pub(super) fn paste(run: &Run, parts: &[(&Tensor, usize)], axis: usize, shape: &
         }
         Tensor::from_vec(made, shape, parts[0].0.device())
     }
-    by_type!(parts[0].0.dtype(), paste(run, parts, axis, shape))
+    let first = parts[0].0;
+    if !first.device().is_cpu() {
+        let made = Tensor::zeros(shape, first.dtype(), first.device())?;
+        parts.iter().try_for_each(|(part, start)| made.slice_set(part, axis, *start))?;
+        return Ok(made);
+    }
+    by_type!(first.dtype(), paste(run, parts, axis, shape))
+}
+
+/// A tensor's values with `axis` read at these places.
+pub(super) fn take(x: &Tensor, axis: usize, places: &[u32]) -> Result<Tensor> {
+    elsewhere!(x, gpu::take(x, axis, places));
+    let x = host(x)?;
+    Ok(x.contiguous()?.index_select(&candle_core::Tensor::new(places, x.device())?, axis)?.into())
+}
+
+/// The opposite of [`take`]: a tensor of `length` along `axis` where each place has the sum of what was read there.
+pub(super) fn give_back(grad: &Tensor, axis: usize, places: &[u32], length: usize) -> Result<Tensor> {
+    elsewhere!(grad, gpu::give_back(grad, axis, places, length));
+    let grad = host(grad)?;
+    let mut shape = grad.dims().to_vec();
+    shape[axis] = length;
+    let zeros = candle_core::Tensor::zeros(shape, grad.dtype(), grad.device())?;
+    let places = candle_core::Tensor::new(places, grad.device())?;
+    Ok(zeros.index_add(&places, &grad.contiguous()?, axis)?.into())
 }

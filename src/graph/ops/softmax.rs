@@ -1,9 +1,11 @@
 //! Softmax and its logarithm.
 
+#[cfg(feature = "cuda")]
+use super::gpu;
 use super::slices::{Real, by_type, on_slices};
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first, sum_over};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, first, sum_over};
 use crate::kernels::rows;
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::tract_core::ops::nn::{Softmax as TractSoftmax, SoftmaxKind};
 
 pub(super) const FAMILY: Family = Family { operators: &["Softmax", "LogSoftmax"], lower, parsers: &[] };
@@ -23,15 +25,17 @@ impl Softmax {
     fn width(&self, x: &Tensor) -> Option<usize> {
         let first = self.axes.iter().copied().min().filter(|first| first + self.axes.len() == x.rank())?;
         let width = x.dims()[first..].iter().product();
-        (!self.log && width > 0 && x.device().is_cpu()).then_some(width)
+        (!self.log && width > 0).then_some(width)
     }
 }
 
 fn forward<T: Real>(run: &Run, width: usize, x: &Tensor) -> Result<Tensor> {
+    elsewhere!(x, gpu::softmax(width, x));
     on_slices::<T, 1>(run, [x], x.dims(), |[x], y| rows::softmax(width, x, y))
 }
 
 fn backward<T: Real>(run: &Run, width: usize, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    elsewhere!(y, gpu::softmax_back(width, y, grad));
     on_slices::<T, 2>(run, [y, grad], y.dims(), |[y, dy], dx| rows::softmax_by_input(width, y, dy, dx))
 }
 

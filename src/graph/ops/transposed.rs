@@ -1,12 +1,14 @@
 //! Transposed convolution in one and two dimensions, and `Col2Im`, which is one: a convolution's gradient by its input is
 //! what runs forwards here, and its forward side is the gradient.
 
+#[cfg(feature = "cuda")]
+use super::gpu;
 use super::onnx::{Parsed, Shape, given, made};
 use super::slices::{Real, by_type, on_slices};
-use super::{Family, Keeps, Kept, Op, Run};
+use super::{Family, Keeps, Kept, Op, Run, elsewhere};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
 use crate::kernels::{Activation, Window};
-use candle_core::{Result, Tensor};
+use crate::tensor::{Result, Tensor};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
@@ -173,14 +175,17 @@ impl Transposed {
 }
 
 fn spread<T: Real>(run: &Run, back: &Geometry, x: &Tensor, k: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    elsewhere!(x, gpu::conv_by_input(back, k, x, shape));
     on_slices::<T, 2>(run, [k, x], shape, |[k, x], y| kernel::by_input(back, k, x, y))
 }
 
 fn by_input<T: Real>(run: &Run, back: &Geometry, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    elsewhere!(grad, gpu::conv(back, grad, k, shape));
     on_slices::<T, 2>(run, [grad, k], shape, |[dy, k], dx| kernel::forward(back, dy, k, None, Activation::None, dx))
 }
 
 fn by_kernel<T: Real>(run: &Run, back: &Geometry, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    elsewhere!(grad, gpu::conv_by_kernel(back, grad, x, shape));
     on_slices::<T, 2>(run, [grad, x], shape, |[dy, x], dk| kernel::by_kernel(back, dy, x, dk))
 }
 

@@ -1,9 +1,9 @@
 //! Functions of one value at a time.
 
 use super::fused::Active;
-use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, first};
+use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, first};
 use crate::kernels::function::Function as Kernel;
-use candle_core::{DType, Result, Tensor};
+use crate::tensor::{DType, Result, Tensor};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::LeakyRelu;
 use tract_onnx::tract_core::ops::nn::gelu_approximate::GeluApproximate;
@@ -23,12 +23,12 @@ use Derivative::{X, Y, Zero};
 
 const TABLE: [(&str, Function, Derivative); 28] = [
     ("Abs", Tensor::abs, X(Tensor::sign)),
-    ("Acos", |x| map(x, f64::acos), X(|x| one_minus_square(x)?.sqrt()?.recip()?.neg())),
-    ("Acosh", |x| map(x, f64::acosh), X(|x| one_minus_square(x)?.neg()?.sqrt()?.recip())),
-    ("Asin", |x| map(x, f64::asin), X(|x| one_minus_square(x)?.sqrt()?.recip())),
-    ("Asinh", |x| map(x, f64::asinh), X(|x| (x.sqr()? + 1.)?.sqrt()?.recip())),
-    ("Atan", |x| map(x, f64::atan), X(|x| (x.sqr()? + 1.)?.recip())),
-    ("Atanh", |x| map(x, f64::atanh), X(|x| one_minus_square(x)?.recip())),
+    ("Acos", |x| map(x, "acos", f64::acos), X(|x| one_minus_square(x)?.sqrt()?.recip()?.neg())),
+    ("Acosh", |x| map(x, "acosh", f64::acosh), X(|x| one_minus_square(x)?.neg()?.sqrt()?.recip())),
+    ("Asin", |x| map(x, "asin", f64::asin), X(|x| one_minus_square(x)?.sqrt()?.recip())),
+    ("Asinh", |x| map(x, "asinh", f64::asinh), X(|x| (x.sqr()? + 1.)?.sqrt()?.recip())),
+    ("Atan", |x| map(x, "atan", f64::atan), X(|x| (x.sqr()? + 1.)?.recip())),
+    ("Atanh", |x| map(x, "atanh", f64::atanh), X(|x| one_minus_square(x)?.recip())),
     ("Ceil", Tensor::ceil, Zero),
     ("Cos", Tensor::cos, X(|x| x.sin()?.neg())),
     ("Cosh", cosh, X(sinh)),
@@ -187,7 +187,8 @@ fn sinh(x: &Tensor) -> Result<Tensor> {
 }
 
 /// What candle has no function for.
-fn map(x: &Tensor, function: fn(f64) -> f64) -> Result<Tensor> {
+fn map(x: &Tensor, _name: &str, function: fn(f64) -> f64) -> Result<Tensor> {
+    elsewhere!(x, super::gpu::named(x, _name));
     let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
     let values = values.into_iter().map(function).collect();
     Tensor::from_vec(values, x.shape(), x.device())?.to_dtype(x.dtype())

@@ -2,7 +2,7 @@
 
 use super::failed;
 use crate::error::Result;
-use candle_core::{DType, Device, Storage, Tensor};
+use crate::tensor::{DType, Storage, Tensor, host};
 use rayon::prelude::*;
 
 /// Values whose squares are summed together; fixed, so that the norm does not depend on the number of threads.
@@ -15,11 +15,7 @@ const CHUNK: usize = 1 << 14;
 /// # Errors
 /// [`crate::error::Error::Train`] for gradients that cannot be read as numbers.
 pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
-    let mut total = 0.0;
-    for grad in grads.iter().flatten() {
-        total += squares(grad).map_err(failed)?;
-    }
-    let norm = total.sqrt();
+    let norm = total(grads).map_err(failed)?.sqrt();
     let factor = max / (norm + 1e-6);
     if norm.is_finite() && factor < 1.0 {
         for grad in grads.iter_mut().flatten() {
@@ -29,10 +25,26 @@ pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
     Ok(norm)
 }
 
-/// Read where they lie on the CPU; from elsewhere they are copied.
+/// The sum of all squares. Those of gradients that lie elsewhere than on the CPU are added up there, and copied once.
+fn total(grads: &[Option<Tensor>]) -> candle_core::Result<f64> {
+    let (mut here, mut there) = (0.0, None);
+    for grad in grads.iter().flatten() {
+        if grad.device().is_cpu() {
+            here += squares(grad)?;
+            continue;
+        }
+        let own = grad.sqr()?.sum_all()?;
+        there = Some(match there {
+            Some(sum) => (own + sum)?,
+            None => own,
+        });
+    }
+    Ok(here + there.map_or(Ok(0.0), |sum: Tensor| sum.to_dtype(DType::F64)?.to_scalar())?)
+}
+
 fn squares(grad: &Tensor) -> candle_core::Result<f64> {
-    let grad = grad.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
-    let (storage, layout) = grad.storage_and_layout();
+    let grad = grad.to_dtype(DType::F32)?.contiguous()?;
+    let (storage, layout) = host(&grad)?.storage_and_layout();
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
         candle_core::bail!("a gradient is not where it should be")
     };

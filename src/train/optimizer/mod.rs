@@ -4,7 +4,7 @@ mod clip;
 mod update;
 
 use crate::error::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 pub use clip::clip_grad_norm;
 use std::collections::HashMap;
 use update::{Moments, Rule, Step};

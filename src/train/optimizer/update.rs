@@ -1,6 +1,6 @@
 //! One parameter's update: its formula on numbers, fused, for float32 on the CPU, and as tensor operations for all else.
 
-use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, bail};
+use crate::tensor::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Mutex;
 
@@ -134,9 +134,9 @@ impl Moments {
     pub(super) fn tensors(&self) -> Result<Vec<Tensor>> {
         match self {
             Moments::Host { values, shape } => {
-                values.iter().map(|v| Tensor::from_slice(v, shape.as_slice(), &candle_core::Device::Cpu)).collect()
+                values.iter().map(|v| Tensor::from_slice(v, shape.as_slice(), &Device::Cpu)).collect()
             }
-            Moments::Device { values, .. } => values.iter().map(|v| v.to_device(&candle_core::Device::Cpu)).collect(),
+            Moments::Device { values, .. } => values.iter().map(|v| v.to_device(&Device::Cpu)).collect(),
         }
     }
 

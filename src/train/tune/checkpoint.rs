@@ -3,7 +3,7 @@
 use super::step::State;
 use super::{Standing, failed};
 use crate::error::{Error, Result};
-use candle_core::{Device, Tensor, safetensors};
+use crate::tensor::{self, Device, Tensor};
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
@@ -40,6 +40,8 @@ impl Store<'_> {
         tensors.insert(STANDING.into(), standing);
         let new = self.0.with_file_name(NEW_CHECKPOINT);
         // The crate's own writing to files goes through a temporary one, which a killed run would leave behind.
+        let on_host = |(name, tensor)| Ok((name, tensor::to_host(&tensor).map_err(failed)?));
+        let tensors: HashMap<String, _> = tensors.into_iter().map(on_host).collect::<Result<_>>()?;
         let bytes = ::safetensors::serialize(&tensors, None).map_err(|e| self.damaged(e))?;
         let write = || {
             let mut file = fs::File::create(&new)?;
@@ -56,7 +58,7 @@ impl Store<'_> {
         if !self.0.is_file() {
             return Ok(());
         }
-        let tensors = safetensors::load(self.0, &Device::Cpu).map_err(|e| self.damaged(e))?;
+        let tensors = tensor::load(self.0, &Device::Cpu).map_err(|e| self.damaged(e))?;
         let standing = tensors.get(STANDING).ok_or_else(|| self.damaged("it is no checkpoint"))?;
         let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
         let standing: Standing = serde_json::from_slice(&standing).map_err(|e| self.damaged(e))?;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::graph::Program;
 use crate::metrics::argmax;
 use crate::progress::{Event, Progress, emit};
-use candle_core::Tensor;
+use crate::tensor::Tensor;
 use checkpoint::Store;
 pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT};
 pub use feed::{Change, Feed, readable};

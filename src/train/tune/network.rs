@@ -7,8 +7,8 @@ use crate::engine::candle::tensor;
 use crate::error::{Error, Result};
 use crate::graph::{Program, Wanted, add_gradients};
 use crate::metrics::argmax;
+use crate::tensor::{DType, Tensor};
 use crate::train::loss::Loss;
-use candle_core::{DType, Tensor};
 use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -74,6 +74,9 @@ impl<'a> Network<'a> {
     pub fn at_once(&self, shape: &[usize]) -> usize {
         let batch = self.program.batch().unwrap_or(1);
         let least = if self.program.followed().next().is_some() { WITH_STATISTICS } else { 8 };
+        if !self.program.device().is_cpu() {
+            return WITH_STATISTICS.next_multiple_of(batch);
+        }
         (MOST_VALUES / shape.iter().product::<usize>().max(1)).clamp(least, 256).next_multiple_of(batch)
     }
 

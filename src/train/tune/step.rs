@@ -7,11 +7,11 @@ use crate::data::Layout;
 use crate::data::augment::Augment;
 use crate::error::{Error, Result};
 use crate::graph::Wanted;
+use crate::tensor::Tensor;
 use crate::train::ema::Ema;
 use crate::train::loss::Loss;
 use crate::train::mix::{BatchPlace, BatchShape, Mix};
 use crate::train::optimizer::{Optimizer, Setting, clip_grad_norm};
-use candle_core::Tensor;
 use ndarray::Array2;
 
 /// All that changes while training goes on.

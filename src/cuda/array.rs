@@ -1,0 +1,136 @@
+//! Values on a device, always in row-major order.
+
+use super::{Axes, Gpu, Memory, Value, Work};
+use candle_core::{Result, Shape, bail};
+use std::fmt;
+use std::sync::Arc;
+
+/// An array of `f32` on a device. Clones, and other shapes of it, share its memory.
+#[derive(Clone)]
+pub struct Array {
+    pub(super) gpu: Gpu,
+    pub(super) memory: Arc<Memory>,
+    shape: Shape,
+}
+
+/// How far apart the places of each axis lie in row-major order.
+pub(super) fn steps(shape: &[usize]) -> Vec<usize> {
+    let mut steps = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        steps[axis - 1] = steps[axis] * shape[axis];
+    }
+    steps
+}
+
+impl Axes {
+    /// Axes of these sizes, and their steps in two tensors; those that can be are joined.
+    pub(super) fn new(sizes: &[usize], first: &[usize], second: &[usize]) -> Result<Axes> {
+        let mut joined: Vec<[usize; 3]> = Vec::new();
+        for ((&size, &a), &b) in sizes.iter().zip(first).zip(second).filter(|((size, _), _)| **size != 1) {
+            match joined.last_mut() {
+                Some(outer) if outer[1] == a * size && outer[2] == b * size => *outer = [outer[0] * size, a, b],
+                _ => joined.push([size, a, b]),
+            }
+        }
+        let mut axes = Axes { size: [1; 8], first: [0; 8], second: [0; 8] };
+        let Some(skip) = axes.size.len().checked_sub(joined.len()) else {
+            bail!("a tensor of shape {sizes:?} has too many axes for the GPU")
+        };
+        for (i, [size, a, b]) in joined.into_iter().enumerate() {
+            (axes.size[skip + i], axes.first[skip + i], axes.second[skip + i]) = (size as i32, a as i32, b as i32);
+        }
+        Ok(axes)
+    }
+
+    /// With steps in one tensor alone.
+    pub(super) fn one(sizes: &[usize], first: &[usize]) -> Result<Axes> {
+        Axes::new(sizes, first, &vec![0; sizes.len()])
+    }
+}
+
+impl Array {
+    /// An array whose memory holds nothing yet: a kernel has to write all of it.
+    pub(super) fn unset(gpu: &Gpu, shape: impl Into<Shape>) -> Result<Array> {
+        let shape = shape.into();
+        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.alloc(shape.elem_count())?), shape })
+    }
+
+    /// Values from the host.
+    ///
+    /// # Errors
+    /// Where they are not as many as the shape says, or the device has no room.
+    pub fn upload(gpu: &Gpu, values: &[f32], shape: impl Into<Shape>) -> Result<Array> {
+        let shape = shape.into();
+        if values.len() != shape.elem_count() {
+            bail!("{} values for a tensor of shape {shape:?}", values.len());
+        }
+        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.upload(values)?), shape })
+    }
+
+    /// The same value everywhere.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn full(gpu: &Gpu, value: f32, shape: impl Into<Shape>) -> Result<Array> {
+        let made = Array::unset(gpu, shape)?;
+        gpu.launch("fill", Work::Each(made.len()), [made.memory(), made.len().into(), value.into()])?;
+        Ok(made)
+    }
+
+    /// The values, on the host, once all work before has ended.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn download(&self) -> Result<Vec<f32>> {
+        let mut values = self.gpu.download(&self.memory)?;
+        values.truncate(self.len());
+        Ok(values)
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Sizes of the axes.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The same.
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
+    }
+
+    /// How many values it has.
+    pub fn len(&self) -> usize {
+        self.shape.elem_count()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn memory(&self) -> Value {
+        (&*self.memory).into()
+    }
+
+    /// The same values in another shape.
+    ///
+    /// # Errors
+    /// Where that has more or fewer.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Array> {
+        let shape = shape.into();
+        if shape.elem_count() != self.len() {
+            bail!("a tensor of shape {:?} is reshaped to {shape:?}", self.shape);
+        }
+        Ok(Array { shape, ..self.clone() })
+    }
+}
+
+impl fmt::Debug for Array {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Array({:?} on {:?})", self.shape.dims(), self.gpu)
+    }
+}

@@ -1,0 +1,136 @@
+//! Convolution: depthwise by own kernels, everything else by cuDNN.
+
+use super::{Array, Work};
+use crate::kernels::conv::Conv;
+use candle_core::Result;
+
+/// What is computed of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Way {
+    Forward,
+    ByInput,
+    ByKernel,
+}
+
+fn depthwise(conv: &Conv) -> bool {
+    conv.groups > 1 && conv.inputs == conv.groups && conv.outputs == conv.groups
+}
+
+/// The same convolution without padding, of a map that is cut off or has zeros around it: cuDNN pads both sides alike, and
+/// counts the positions itself. `None` where that comes to the same.
+fn framed(conv: &Conv) -> Option<Conv> {
+    let (w, mut framed) = (&conv.window, *conv);
+    for axis in 0..2 {
+        let span = w.dilation[axis] * (w.kernel[axis] - 1) + 1;
+        // As far as the last position reaches.
+        framed.window.input[axis] = (w.output[axis] - 1) * w.stride[axis] + span;
+        framed.window.before[axis] = 0;
+    }
+    let counted = |axis: usize| {
+        let span = w.dilation[axis] * (w.kernel[axis] - 1) + 1;
+        Some((w.input[axis] + 2 * w.before[axis]).checked_sub(span)? / w.stride[axis] + 1)
+    };
+    let alike = (0..2).all(|axis| counted(axis) == Some(w.output[axis]));
+    (!alike && !depthwise(conv)).then_some(framed)
+}
+
+impl Array {
+    /// `[images, channels, height, width]` with other sizes of the map: cut off, or with zeros around.
+    fn resized(&self, planes: usize, from: [usize; 2], start: [isize; 2], to: [usize; 2]) -> Result<Array> {
+        let mut x = self.reshape((planes, from[0], from[1]))?;
+        for axis in 0..2 {
+            let (length, wanted) = (from[axis] as isize, to[axis] as isize);
+            let first = start[axis].max(0);
+            let last = (start[axis] + wanted).min(length).max(first);
+            let part = x.narrow(axis + 1, first as usize, (last - first) as usize)?;
+            let mut shape = x.dims().to_vec();
+            shape[axis + 1] = to[axis];
+            x = Array::pasted(&[(&part, (first - start[axis]) as usize)], axis + 1, &shape)?;
+        }
+        Ok(x)
+    }
+
+    /// The convolution of this map (`x`) with a kernel; the output has this shape.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn conv(&self, conv: &Conv, k: &Array, shape: &[usize]) -> Result<Array> {
+        if conv.y_len() == 0 || conv.x_len() == 0 {
+            return Array::full(&self.gpu, 0., shape);
+        }
+        if let Some(framed) = framed(conv) {
+            return self.in_frame(conv, &framed)?.conv(&framed, k, shape);
+        }
+        let made = Array::unset(&self.gpu, shape)?;
+        if depthwise(conv) {
+            let n = made.len();
+            let values =
+                [self.memory(), k.memory(), made.memory(), n.into(), conv.inputs.into(), (&conv.window).into()];
+            self.gpu.launch("depthwise", Work::Each(n), values)?;
+        } else {
+            let memories = [&*self.memory, &*k.memory, &*made.memory];
+            self.gpu.0.machine.conv(Way::Forward, conv, memories)?;
+        }
+        Ok(made)
+    }
+
+    /// The gradient by the map, of this shape; this is that by the output.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn conv_by_input(&self, conv: &Conv, k: &Array, shape: &[usize]) -> Result<Array> {
+        if conv.y_len() == 0 || conv.x_len() == 0 {
+            return Array::full(&self.gpu, 0., shape);
+        }
+        if let Some(framed) = framed(conv) {
+            let (size, w) = (framed.window.input, &conv.window);
+            let inner = self.conv_by_input(&framed, k, &[conv.images, conv.inputs, size[0], size[1]])?;
+            let start = w.before.map(|before| before as isize);
+            return inner.resized(conv.images * conv.inputs, size, start, w.input)?.reshape(shape);
+        }
+        let made = Array::unset(&self.gpu, shape)?;
+        if depthwise(conv) {
+            let n = made.len();
+            let values =
+                [k.memory(), self.memory(), made.memory(), n.into(), conv.inputs.into(), (&conv.window).into()];
+            self.gpu.launch("depthwise_by_input", Work::Each(n), values)?;
+        } else {
+            self.gpu.0.machine.conv(Way::ByInput, conv, [&*made.memory, &*k.memory, &*self.memory])?;
+        }
+        Ok(made)
+    }
+
+    /// The gradient by the kernel, of this shape; this is that by the output, `x` the map.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn conv_by_kernel(&self, conv: &Conv, x: &Array, shape: &[usize]) -> Result<Array> {
+        if conv.y_len() == 0 || conv.x_len() == 0 {
+            return Array::full(&self.gpu, 0., shape);
+        }
+        if let Some(framed) = framed(conv) {
+            return self.conv_by_kernel(&framed, &x.in_frame(conv, &framed)?, shape);
+        }
+        let made = Array::unset(&self.gpu, shape)?;
+        if depthwise(conv) {
+            let values = [
+                x.memory(),
+                self.memory(),
+                made.memory(),
+                made.len().into(),
+                conv.images.into(),
+                conv.inputs.into(),
+                (&conv.window).into(),
+            ];
+            self.gpu.launch("depthwise_by_kernel", Work::Blocks(made.len()), values)?;
+        } else {
+            self.gpu.0.machine.conv(Way::ByKernel, conv, [&*x.memory, &*made.memory, &*self.memory])?;
+        }
+        Ok(made)
+    }
+
+    fn in_frame(&self, conv: &Conv, framed: &Conv) -> Result<Array> {
+        let start = conv.window.before.map(|before| -(before as isize));
+        self.resized(conv.images * conv.inputs, conv.window.input, start, framed.window.input)
+    }
+}

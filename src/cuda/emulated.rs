@@ -1,0 +1,129 @@
+//! For tests, where there is no GPU: the same kernels, compiled as C++ (`emulated.hpp`) and run on the processor one
+//! thread after another; products and convolutions by the kernels of the CPU.
+
+use super::source::{SOURCE, names};
+use super::{Memory, Value, Work};
+use crate::kernels::conv::{self, Conv};
+use crate::kernels::{Activation, linear};
+use candle_core::{Error, Result};
+use libloading::Library;
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::fs;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+pub(super) struct Machine;
+
+/// Kernels run one at a time: their threads' state is global.
+static KERNELS: OnceLock<std::result::Result<Mutex<Library>, String>> = OnceLock::new();
+
+fn compile() -> std::result::Result<Mutex<Library>, String> {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("libkernels.so"));
+    let entries: String = names().iter().map(|name| format!("ENTRY({name})\n")).collect();
+    let text = format!("{}\n{SOURCE}\n{entries}", include_str!("emulated.hpp"));
+    fs::write(&source, text).map_err(|e| e.to_string())?;
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let mut command = Command::new(&compiler);
+    command.args(["-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-DTHREADS=8", "-o"]).arg(&library).arg(&source);
+    let done = command.output().map_err(|e| format!("{compiler}, which compiles the emulated kernels: {e}"))?;
+    if !done.status.success() {
+        return Err(format!("{compiler}: {}", String::from_utf8_lossy(&done.stderr)));
+    }
+    // SAFETY: loading it runs nothing but the C++ library's own initialisers.
+    unsafe { Library::new(&library) }.map(Mutex::new).map_err(|e| e.to_string())
+}
+
+fn kernels() -> std::result::Result<&'static Mutex<Library>, String> {
+    KERNELS.get_or_init(compile).as_ref().map_err(Clone::clone)
+}
+
+/// # Safety
+/// The memory must be alive, and nobody may write to it meanwhile.
+unsafe fn slice<'a>(pointer: u64, len: usize) -> &'a [f32] {
+    unsafe { std::slice::from_raw_parts(pointer as *const f32, len) }
+}
+
+/// # Safety
+/// The memory must be alive, and nobody else may use it meanwhile.
+unsafe fn slice_mut<'a>(pointer: u64, len: usize) -> &'a mut [f32] {
+    unsafe { std::slice::from_raw_parts_mut(pointer as *mut f32, len) }
+}
+
+impl Machine {
+    pub(super) fn open(ordinal: usize) -> std::result::Result<Machine, String> {
+        if ordinal > 0 {
+            return Err(format!("there is no device {ordinal}, only 1 (emulated)"));
+        }
+        kernels().map(|_| Machine)
+    }
+
+    pub(super) fn alloc(&self, len: usize) -> Result<Memory> {
+        // Values that no kernel may leave as they are.
+        let values: Box<[UnsafeCell<f32>]> = (0..len.max(1)).map(|_| UnsafeCell::new(f32::NAN)).collect();
+        struct Values(Box<[UnsafeCell<f32>]>);
+        // SAFETY: they are written by kernels and copies alone, which run in order.
+        unsafe impl Send for Values {}
+        unsafe impl Sync for Values {}
+        let values = Values(values);
+        Ok(Memory { pointer: values.0.as_ptr() as u64, len, _keep: Box::new(values) })
+    }
+
+    pub(super) fn upload(&self, values: &[f32], to: &Memory) -> Result<()> {
+        // SAFETY: it was just made.
+        unsafe { slice_mut(to.pointer, to.len) }.copy_from_slice(values);
+        Ok(())
+    }
+
+    pub(super) fn download(&self, memory: &Memory) -> Result<Vec<f32>> {
+        // SAFETY: kernels have ended when their calls have.
+        Ok(unsafe { slice(memory.pointer, memory.len) }.to_vec())
+    }
+
+    pub(super) fn launch(&self, kernel: &str, work: Work, values: &[Value]) -> Result<()> {
+        let library = kernels().map_err(Error::msg)?;
+        let library = library.lock().map_err(|_| Error::msg("an emulated kernel broke off"))?;
+        let mut arguments: Vec<*const c_void> = values.iter().map(|value| (&raw const *value).cast()).collect();
+        type Entry = unsafe extern "C" fn(i32, i32, *mut *const c_void);
+        let (blocks, together) = match work {
+            Work::Each(_) => (3, 0),
+            Work::Blocks(count) => (count.min(3) as i32, 1),
+        };
+        // SAFETY: the kernel is of the list that the library was made with; its arguments are as the caller says.
+        unsafe {
+            let entry = library.get::<Entry>(format!("enter_{kernel}").as_bytes()).map_err(Error::wrap)?;
+            entry(blocks, together, arguments.as_mut_ptr());
+        }
+        Ok(())
+    }
+
+    pub(super) fn products(
+        &self,
+        counts: [usize; 4],
+        a: (&Memory, bool),
+        b: (&Memory, bool),
+        c: &Memory,
+    ) -> Result<()> {
+        // SAFETY: the output was just made.
+        let (x, y, z) =
+            unsafe { (slice(a.0.pointer, a.0.len), slice(b.0.pointer, b.0.len), slice_mut(c.pointer, c.len)) };
+        linear::products(counts, (x, a.1), (y, b.1), z);
+        Ok(())
+    }
+
+    pub(super) fn conv(&self, way: super::conv::Way, conv: &Conv, [x, k, y]: [&Memory; 3]) -> Result<()> {
+        use super::conv::Way;
+        // SAFETY: the output was just made, and it is another than the inputs.
+        unsafe {
+            let read = |memory: &Memory| slice(memory.pointer, memory.len);
+            let write = |memory: &Memory| slice_mut(memory.pointer, memory.len);
+            match way {
+                Way::Forward => conv::forward(conv, read(x), read(k), None, Activation::None, write(y)),
+                Way::ByInput => conv::by_input(conv, read(k), read(y), write(x)),
+                Way::ByKernel => conv::by_kernel(conv, read(x), read(y), write(k)),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Arrays and operations on an NVIDIA GPU: cuBLAS for products, cuDNN for convolutions, own kernels for the rest.
+//!
+//! The kernels lie in `source/` as CUDA C and are compiled by NVIDIA's run-time compiler when a device is first used. Every
+//! library is loaded then, too: a program built with the feature `cuda` starts where there is none. In one built with
+//! `cuda-emulated` the same kernels run on this machine's processor (`emulated.rs`), for tests.
+//!
+//! All work of a device runs in order on one stream. Sums have a fixed order, so that the same run gives the same bits.
+
+mod arrange;
+mod array;
+mod conv;
+#[cfg(not(feature = "cuda-emulated"))]
+mod dnn;
+#[cfg(not(feature = "cuda-emulated"))]
+mod driver;
+#[cfg(feature = "cuda-emulated")]
+mod emulated;
+mod pointwise;
+mod reduce;
+mod source;
+mod status;
+mod window;
+
+pub use array::Array;
+use candle_core::{Result, bail};
+#[cfg(not(feature = "cuda-emulated"))]
+use driver::Machine;
+#[cfg(feature = "cuda-emulated")]
+use emulated::Machine;
+pub use source::cubin;
+pub use status::{Library, Status, libraries, status};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the driver says, in words.
+#[cfg(not(feature = "cuda-emulated"))]
+fn said(error: &cudarc::driver::DriverError) -> String {
+    let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
+    text.unwrap_or_else(|_| format!("{error:?}"))
+}
+
+/// Threads of a block, as `source/common.cu` has it.
+#[cfg(not(feature = "cuda-emulated"))]
+const THREADS: usize = 256;
+/// More values do not fit into one array: kernels count in `int`, and step beyond the end once.
+const MOST: usize = 1 << 30;
+
+/// A device that computes. Clones are the same device.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    ordinal: usize,
+    machine: Machine,
+    uploads: AtomicU64,
+    downloads: AtomicU64,
+}
+
+/// Memory on the device; it is given back when this goes.
+struct Memory {
+    pointer: u64,
+    len: usize,
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+/// How often values were copied between the host and a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copies {
+    /// To the device.
+    pub up: u64,
+    /// From the device; each waits for all work before it.
+    pub down: u64,
+}
+
+/// An argument of a kernel, in its C type.
+#[repr(C)]
+union Value {
+    pointer: u64,
+    int: i32,
+    float: f32,
+    axes: Axes,
+    window: [i32; 12],
+}
+
+/// `Axes` of `source/common.cu`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Axes {
+    size: [i32; 8],
+    first: [i32; 8],
+    second: [i32; 8],
+}
+
+impl From<&Memory> for Value {
+    fn from(memory: &Memory) -> Value {
+        Value { pointer: memory.pointer }
+    }
+}
+
+impl From<usize> for Value {
+    fn from(count: usize) -> Value {
+        // What is larger than an array may be stands for a bound that is never met.
+        Value { int: count.min(MOST) as i32 }
+    }
+}
+
+impl From<f32> for Value {
+    fn from(float: f32) -> Value {
+        Value { float }
+    }
+}
+
+impl From<Axes> for Value {
+    fn from(axes: Axes) -> Value {
+        Value { axes }
+    }
+}
+
+/// How a kernel shares out its work.
+#[derive(Clone, Copy)]
+enum Work {
+    /// So many values, one after another.
+    Each(usize),
+    /// So many blocks, whose threads work together.
+    Blocks(usize),
+}
+
+impl Gpu {
+    /// The device of this number, as CUDA counts them; with its libraries loaded and its kernels compiled.
+    ///
+    /// # Errors
+    /// What is missing, in one line: no such device, a driver or library that is not there or too old.
+    pub fn open(ordinal: usize) -> std::result::Result<Gpu, String> {
+        let machine = Machine::open(ordinal)?;
+        let (uploads, downloads) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Gpu(Arc::new(Inner { ordinal, machine, uploads, downloads })))
+    }
+
+    /// Its number.
+    pub fn ordinal(&self) -> usize {
+        self.0.ordinal
+    }
+
+    /// The copies so far.
+    pub fn copies(&self) -> Copies {
+        Copies { up: self.0.uploads.load(Ordering::Relaxed), down: self.0.downloads.load(Ordering::Relaxed) }
+    }
+
+    /// Whether the two are one device, opened once.
+    pub fn same(&self, other: &Gpu) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn alloc(&self, len: usize) -> Result<Memory> {
+        if len > MOST {
+            bail!("{len} values are too many for one array on the GPU: {MOST} are the most");
+        }
+        self.0.machine.alloc(len)
+    }
+
+    fn upload(&self, values: &[f32]) -> Result<Memory> {
+        self.0.uploads.fetch_add(1, Ordering::Relaxed);
+        let memory = self.alloc(values.len())?;
+        if !values.is_empty() {
+            self.0.machine.upload(values, &memory)?;
+        }
+        Ok(memory)
+    }
+
+    /// Places for a kernel, which reads their bits.
+    fn upload_places(&self, places: &[u32]) -> Result<Memory> {
+        self.upload(&places.iter().map(|&place| f32::from_bits(place)).collect::<Vec<_>>())
+    }
+
+    fn download(&self, memory: &Memory) -> Result<Vec<f32>> {
+        self.0.downloads.fetch_add(1, Ordering::Relaxed);
+        if memory.len == 0 { Ok(Vec::new()) } else { self.0.machine.download(memory) }
+    }
+
+    /// Runs a kernel of `source/` by its name.
+    fn launch<const N: usize>(&self, kernel: &str, work: Work, values: [Value; N]) -> Result<()> {
+        if matches!(work, Work::Each(0) | Work::Blocks(0)) {
+            return Ok(());
+        }
+        self.0.machine.launch(kernel, work, &values)
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Gpu({})", self.0.ordinal)
+    }
+}

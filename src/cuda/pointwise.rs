@@ -1,0 +1,158 @@
+//! One value after another.
+
+use super::array::steps;
+use super::{Array, Axes, Work};
+use crate::kernels::function::Function;
+use crate::kernels::pointwise::Grid;
+use candle_core::{Result, Shape, bail};
+
+/// How far apart a tensor's places are along the axes of one that it is broadcast to.
+pub(super) fn broadcast_steps(own: &[usize], to: &[usize]) -> Result<Vec<usize>> {
+    let Some(extra) = to.len().checked_sub(own.len()) else {
+        bail!("a tensor of shape {own:?} is broadcast to {to:?}")
+    };
+    let own_steps = steps(own);
+    let step = |axis: usize| match axis.checked_sub(extra).map(|axis| (own[axis], own_steps[axis])) {
+        None | Some((1, _)) => Ok(0),
+        Some((size, step)) if size == to[axis] => Ok(step),
+        Some(_) => bail!("a tensor of shape {own:?} is broadcast to {to:?}"),
+    };
+    (0..to.len()).map(step).collect()
+}
+
+/// A function's kernels, forwards and backwards, and its numbers.
+fn named(function: Function) -> (&'static str, &'static str, [f32; 2]) {
+    match function {
+        Function::Sigmoid => ("sigmoid", "sigmoid_back", [0.; 2]),
+        Function::Silu => ("silu", "silu_back", [0.; 2]),
+        Function::HardSwish => ("hard_swish", "hard_swish_back", [0.; 2]),
+        Function::HardSigmoid(a, b) => ("hard_sigmoid", "hard_sigmoid_back", [a as f32, b as f32]),
+        Function::Gelu => ("gelu", "gelu_back", [0.; 2]),
+    }
+}
+
+impl Array {
+    /// A function of each value: `unary_NAME` of `source/pointwise.cu`, with its two numbers.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn unary(&self, name: &str, [p, q]: [f32; 2]) -> Result<Array> {
+        let made = Array::unset(&self.gpu, self.dims())?;
+        let values = [self.memory(), made.memory(), self.len().into(), p.into(), q.into()];
+        self.gpu.launch(&format!("unary_{name}"), Work::Each(self.len()), values)?;
+        Ok(made)
+    }
+
+    /// A function of two values at each place, both broadcast as numpy does: `binary_NAME` of `source/pointwise.cu`.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit, and those of the device.
+    pub fn binary(&self, other: &Array, name: &str, [p, q]: [f32; 2]) -> Result<Array> {
+        let shape = if self.dims() == other.dims() {
+            self.shape().clone()
+        } else {
+            self.shape().broadcast_shape_binary_op(other.shape(), "a function of two tensors")?
+        };
+        let (first, second) =
+            (broadcast_steps(self.dims(), shape.dims())?, broadcast_steps(other.dims(), shape.dims())?);
+        let axes = Axes::new(shape.dims(), &first, &second)?;
+        let made = Array::unset(&self.gpu, shape)?;
+        let n = made.len();
+        let values = [self.memory(), other.memory(), made.memory(), n.into(), axes.into(), p.into(), q.into()];
+        self.gpu.launch(&format!("binary_{name}"), Work::Each(n), values)?;
+        Ok(made)
+    }
+
+    /// An activation.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn active(&self, function: Function) -> Result<Array> {
+        let (name, _, numbers) = named(function);
+        self.unary(name, numbers)
+    }
+
+    /// Its gradient by this input, given that by the output.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn active_back(&self, grad: &Array, function: Function) -> Result<Array> {
+        let (_, name, numbers) = named(function);
+        self.binary(grad, name, numbers)
+    }
+
+    /// `yes` where this is not 0, else `no`; all of one shape.
+    ///
+    /// # Errors
+    /// Where the shapes differ, and those of the device.
+    pub fn choose(&self, yes: &Array, no: &Array) -> Result<Array> {
+        if self.dims() != yes.dims() || self.dims() != no.dims() {
+            bail!("a choice between shapes {:?} and {:?} by {:?}", yes.dims(), no.dims(), self.dims());
+        }
+        let made = Array::unset(&self.gpu, self.dims())?;
+        let values = [self.memory(), yes.memory(), no.memory(), made.memory(), self.len().into()];
+        self.gpu.launch("choose", Work::Each(self.len()), values)?;
+        Ok(made)
+    }
+
+    /// Times a scale plus a shift, with one value a channel of the grid, between two bounds.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn scale_shift(&self, grid: &Grid, s: &Array, t: &Array, [low, high]: [f32; 2]) -> Result<Array> {
+        let made = Array::unset(&self.gpu, self.dims())?;
+        let (n, channels, inner) = (self.len().into(), grid.channels.into(), grid.inner.into());
+        let values =
+            [self.memory(), s.memory(), t.memory(), made.memory(), n, channels, inner, low.into(), high.into()];
+        self.gpu.launch("scale_shift", Work::Each(self.len()), values)?;
+        Ok(made)
+    }
+
+    /// Its gradient by the input; this is its output. Bounds that are not numbers hold nothing back.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn scale_shift_back(&self, grad: &Array, grid: &Grid, s: &Array, [low, high]: [f32; 2]) -> Result<Array> {
+        let made = Array::unset(&self.gpu, self.dims())?;
+        let (n, channels, inner) = (self.len().into(), grid.channels.into(), grid.inner.into());
+        let values =
+            [self.memory(), grad.memory(), s.memory(), made.memory(), n, channels, inner, low.into(), high.into()];
+        self.gpu.launch("scale_shift_back", Work::Each(self.len()), values)?;
+        Ok(made)
+    }
+
+    /// Its gradients by scale and shift, `[channels]` each; this is its output.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn scale_shift_sums(&self, grad: &Array, x: &Array, grid: &Grid, [low, high]: [f32; 2]) -> Result<[Array; 2]> {
+        let made = [Array::unset(&self.gpu, grid.channels)?, Array::unset(&self.gpu, grid.channels)?];
+        let values = [
+            self.memory(),
+            grad.memory(),
+            x.memory(),
+            made[0].memory(),
+            made[1].memory(),
+            grid.outer.into(),
+            grid.channels.into(),
+            grid.inner.into(),
+            low.into(),
+            high.into(),
+        ];
+        self.gpu.launch("scale_shift_sums", Work::Blocks(grid.channels), values)?;
+        Ok(made)
+    }
+
+    /// This shape and another's, broadcast against each other.
+    ///
+    /// # Errors
+    /// Where they do not fit.
+    pub fn broadcast_as(&self, shape: impl Into<Shape>) -> Result<Array> {
+        let shape = shape.into();
+        if shape.dims() == self.dims() {
+            return Ok(self.clone());
+        }
+        let steps = broadcast_steps(self.dims(), shape.dims())?;
+        self.arranged(shape, &steps, 0)
+    }
+}

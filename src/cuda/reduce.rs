@@ -1,0 +1,123 @@
+//! Sums and extremes over axes, rows, and products of matrices.
+
+use super::array::steps;
+use super::{Array, Axes, Work};
+use candle_core::{Result, bail};
+
+/// From so many values on, a block of threads makes an output together.
+const TOGETHER: usize = 32;
+
+impl Array {
+    /// The sum, largest or smallest value (`sum`, `max`, `min`) over axes, which stay with length 1.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn reduce(&self, name: &str, axes: &[usize]) -> Result<Array> {
+        let (sizes, own) = (self.dims(), steps(self.dims()));
+        let part = |gone: bool| {
+            let chosen = (0..sizes.len()).filter(|axis| axes.contains(axis) == gone);
+            let (sizes, steps): (Vec<usize>, Vec<usize>) = chosen.map(|axis| (sizes[axis], own[axis])).unzip();
+            Ok::<_, candle_core::Error>((sizes.iter().product::<usize>(), Axes::one(&sizes, &steps)?))
+        };
+        let ((n, kept), (count, gone)) = (part(false)?, part(true)?);
+        let shape = (0..sizes.len()).map(|axis| if axes.contains(&axis) { 1 } else { sizes[axis] });
+        let made = Array::unset(&self.gpu, shape.collect::<Vec<_>>())?;
+        let values = [self.memory(), made.memory(), n.into(), count.into(), kept.into(), gone.into()];
+        let (way, work) = if count < TOGETHER { ("fold", Work::Each(n)) } else { ("reduce", Work::Blocks(n)) };
+        self.gpu.launch(&format!("{way}_{name}"), work, values)?;
+        Ok(made)
+    }
+
+    /// The first place along an axis that holds its extreme (`max`, `min`), as a number; the axis stays with length 1.
+    ///
+    /// # Errors
+    /// Where the axis is empty, and those of the device.
+    pub fn place(&self, name: &str, axis: usize) -> Result<Array> {
+        let mut shape = self.dims().to_vec();
+        let (count, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+        if count == 0 {
+            bail!("an empty axis has no extreme");
+        }
+        shape[axis] = 1;
+        let made = Array::unset(&self.gpu, shape)?;
+        let values = [self.memory(), made.memory(), made.len().into(), count.into(), inner.into()];
+        self.gpu.launch(&format!("place_{name}"), Work::Each(made.len()), values)?;
+        Ok(made)
+    }
+
+    /// Softmax of rows of this width.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn softmax(&self, width: usize) -> Result<Array> {
+        let (made, rows) = (Array::unset(&self.gpu, self.dims())?, self.len() / width);
+        let values = [self.memory(), made.memory(), rows.into(), width.into()];
+        self.gpu.launch("softmax", Work::Blocks(rows), values)?;
+        Ok(made)
+    }
+
+    /// Its gradient by the input; this is its output.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn softmax_back(&self, grad: &Array, width: usize) -> Result<Array> {
+        let (made, rows) = (Array::unset(&self.gpu, self.dims())?, self.len() / width);
+        let values = [self.memory(), grad.memory(), made.memory(), rows.into(), width.into()];
+        self.gpu.launch("softmax_back", Work::Blocks(rows), values)?;
+        Ok(made)
+    }
+
+    /// Rows less their mean, by their deviation, times a scale, plus a bias: as many values as a row has.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn layer_norm(&self, epsilon: f64, scale: &Array, bias: &Array) -> Result<Array> {
+        let (made, width) = (Array::unset(&self.gpu, self.dims())?, scale.len());
+        let rows = self.len() / width.max(1);
+        let (scale, bias, epsilon) = (scale.memory(), bias.memory(), (epsilon as f32).into());
+        let values = [self.memory(), scale, bias, made.memory(), rows.into(), width.into(), epsilon];
+        self.gpu.launch("layer_norm", Work::Blocks(rows), values)?;
+        Ok(made)
+    }
+
+    /// Its gradients by this input, by the scale and by the bias (`[width]` each).
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn layer_norm_back(&self, epsilon: f64, scale: &Array, grad: &Array) -> Result<[Array; 3]> {
+        let (dx, products) = (Array::unset(&self.gpu, self.dims())?, Array::unset(&self.gpu, self.dims())?);
+        let width = scale.len();
+        let rows = self.len() / width.max(1);
+        let values = [
+            self.memory(),
+            scale.memory(),
+            grad.memory(),
+            dx.memory(),
+            products.memory(),
+            rows.into(),
+            width.into(),
+            (epsilon as f32).into(),
+        ];
+        self.gpu.launch("layer_norm_back", Work::Blocks(rows), values)?;
+        let sum = |x: &Array| x.reshape((rows, width))?.reduce("sum", &[0])?.reshape(width);
+        Ok([dx, sum(&products)?, sum(grad)?])
+    }
+
+    /// Products of `[m, k]` and `[k, n]` matrices, `batch` of each (`counts` is `[batch, m, k, n]`), each stored transposed
+    /// where `.1` says so.
+    ///
+    /// # Errors
+    /// Where the sizes do not fit, and those of the device.
+    pub fn products(counts: [usize; 4], a: (&Array, bool), b: (&Array, bool)) -> Result<Array> {
+        let [batch, m, k, n] = counts;
+        if a.0.len() != batch * m * k || b.0.len() != batch * k * n {
+            bail!("matrices of shapes {:?} and {:?} are multiplied as {counts:?}", a.0.dims(), b.0.dims());
+        }
+        if batch * m * n == 0 || k == 0 {
+            return Array::full(&a.0.gpu, 0., (batch, m, n));
+        }
+        let made = Array::unset(&a.0.gpu, (batch, m, n))?;
+        a.0.gpu.0.machine.products(counts, (&a.0.memory, a.1), (&b.0.memory, b.1), &made.memory)?;
+        Ok(made)
+    }
+}

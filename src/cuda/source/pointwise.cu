@@ -1,0 +1,147 @@
+// One value after another: functions of one value, of two, broadcast, and of channels.
+
+#define UNARY(name, value)                                                                                            \
+    KERNEL unary_##name(const float *x, float *y, int n, float p, float q) {                                          \
+        EACH(i, n) {                                                                                                  \
+            float a = x[i];                                                                                           \
+            y[i] = value;                                                                                             \
+        }                                                                                                             \
+    }
+
+// Between two tensors, each repeated along axes as its steps say.
+#define BINARY(name, value)                                                                                           \
+    KERNEL binary_##name(const float *x, const float *w, float *y, int n, Axes axes, float p, float q) {              \
+        EACH(i, n) {                                                                                                  \
+            int first, second;                                                                                        \
+            places(axes, i, first, second);                                                                           \
+            float a = x[first], b = w[second];                                                                        \
+            y[i] = value;                                                                                             \
+        }                                                                                                             \
+    }
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ float unit(float x) { return clip(x, 0.0f, 1.0f); }
+// 1 where a gate is neither shut nor wide open.
+__device__ __forceinline__ float between(float gate) { return gate > 0.0f && gate < 1.0f ? 1.0f : 0.0f; }
+__device__ __forceinline__ float normal(float x) { return 0.5f * (1.0f + erff(x * 0.70710678118654752f)); }
+__device__ __forceinline__ float silu_slope(float x) {
+    float gate = sigmoid(x);
+    return gate * (1.0f + x * (1.0f - gate));
+}
+__device__ __forceinline__ float sigmoid_slope(float x) {
+    float y = sigmoid(x);
+    return y * (1.0f - y);
+}
+__device__ __forceinline__ float hard_swish_slope(float x) {
+    float gate = unit(x / 6.0f + 0.5f);
+    return gate + between(gate) * x / 6.0f;
+}
+__device__ __forceinline__ float gelu_slope(float x) {
+    return normal(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
+}
+__device__ __forceinline__ float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+
+UNARY(abs, fabsf(a))
+UNARY(acos, acosf(a))
+UNARY(acosh, acoshf(a))
+UNARY(asin, asinf(a))
+UNARY(asinh, asinhf(a))
+UNARY(atan, atanf(a))
+UNARY(atanh, atanhf(a))
+UNARY(affine, a * p + q)
+UNARY(ceil, ceilf(a))
+UNARY(clip, clip(a, p, q))
+UNARY(cos, cosf(a))
+UNARY(erf, erff(a))
+UNARY(exp, expf(a))
+UNARY(floor, floorf(a))
+UNARY(gelu, a * normal(a))
+UNARY(hard_sigmoid, unit(a * p + q))
+UNARY(hard_swish, a * unit(a / 6.0f + 0.5f))
+UNARY(log, logf(a))
+UNARY(neg, -a)
+UNARY(powf, powf(a, p))
+UNARY(recip, 1.0f / a)
+UNARY(relu, a > 0.0f ? a : 0.0f)
+UNARY(round, roundf(a))
+UNARY(sigmoid, sigmoid(a))
+UNARY(sign, sign(a))
+UNARY(silu, a * sigmoid(a))
+UNARY(sin, sinf(a))
+UNARY(sqr, a * a)
+UNARY(sqrt, sqrtf(a))
+UNARY(tanh, tanhf(a))
+UNARY(eq, a == p ? 1.0f : 0.0f)
+UNARY(ne, a != p ? 1.0f : 0.0f)
+UNARY(gt, a > p ? 1.0f : 0.0f)
+UNARY(lt, a < p ? 1.0f : 0.0f)
+
+BINARY(add, a + b)
+BINARY(sub, a - b)
+BINARY(mul, a * b)
+BINARY(div, a / b)
+BINARY(pow, powf(a, b))
+BINARY(pow_by_base, b == 0.0f ? 0.0f : b * powf(a, b - 1.0f))
+BINARY(pow_by_exponent, a == 0.0f && b >= 0.0f ? 0.0f : powf(a, b) * logf(a))
+BINARY(minimum, b < a ? b : a)
+BINARY(maximum, b > a ? b : a)
+BINARY(eq, a == b ? 1.0f : 0.0f)
+BINARY(ne, a != b ? 1.0f : 0.0f)
+BINARY(lt, a < b ? 1.0f : 0.0f)
+BINARY(le, a <= b ? 1.0f : 0.0f)
+BINARY(gt, a > b ? 1.0f : 0.0f)
+BINARY(ge, a >= b ? 1.0f : 0.0f)
+// The sum between two bounds: a bias and its activation, or a shortcut and its.
+BINARY(add_clip, clip(a + b, p, q))
+// The gradient b in front of a clip whose output a is.
+BINARY(clip_back, a <= p || a >= q ? 0.0f : b)
+// Gradients b behind activations of a.
+BINARY(gelu_back, b * gelu_slope(a))
+BINARY(hard_sigmoid_back, b * p * between(a * p + q))
+BINARY(hard_swish_back, b * hard_swish_slope(a))
+BINARY(sigmoid_back, b * sigmoid_slope(a))
+BINARY(silu_back, b * silu_slope(a))
+
+KERNEL fill(float *y, int n, float value) {
+    EACH(i, n) y[i] = value;
+}
+
+// The second where the first is not 0, else the third.
+KERNEL choose(const float *x, const float *yes, const float *no, float *y, int n) {
+    EACH(i, n) y[i] = x[i] != 0.0f ? yes[i] : no[i];
+}
+
+// x times a scale plus a shift, between two bounds; both have one value a channel.
+KERNEL scale_shift(const float *x, const float *s, const float *t, float *y, int n, int channels, int inner, float low,
+                   float high) {
+    EACH(i, n) {
+        int channel = i / inner % channels;
+        y[i] = clip(x[i] * s[channel] + t[channel], low, high);
+    }
+}
+
+// Its gradient by x. Bounds that are not numbers hold nothing back.
+KERNEL scale_shift_back(const float *y, const float *dy, const float *s, float *dx, int n, int channels, int inner,
+                        float low, float high) {
+    EACH(i, n) dx[i] = (y[i] <= low || y[i] >= high ? 0.0f : dy[i]) * s[i / inner % channels];
+}
+
+// Its gradients by scale and shift; a block a channel.
+KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *by_s, float *by_t, int outer, int channels,
+                        int inner, float low, float high) {
+    EACH_BLOCK(channel, channels) {
+        float s = 0.0f, t = 0.0f;
+        EACH_IN_BLOCK(j, outer * inner) {
+            int i = (j / inner * channels + channel) * inner + j % inner;
+            float d = y[i] <= low || y[i] >= high ? 0.0f : dy[i];
+            s += d * x[i];
+            t += d;
+        }
+        s = block_sum(s);
+        t = block_sum(t);
+        if (threadIdx.x == 0) {
+            by_s[channel] = s;
+            by_t[channel] = t;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+// Pooling and depthwise convolution: what slides over each map by itself.
+
+// Each window's largest value; what is not a number is larger than all. Padding never is it.
+KERNEL max_pool(const float *x, float *y, int n, Window w) {
+    EACH(i, n) {
+        int ox = i % w.output[1], oy = i / w.output[1] % w.output[0];
+        const float *map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
+        float best = -infinity();
+        for (int ky = 0; ky < w.kernel[0]; ky++) {
+            int iy = pixel(w, 0, oy, ky);
+            if (iy < 0 || iy >= w.input[0]) continue;
+            for (int kx = 0; kx < w.kernel[1]; kx++) {
+                int ix = pixel(w, 1, ox, kx);
+                if (ix < 0 || ix >= w.input[1]) continue;
+                float value = map[iy * w.input[1] + ix];
+                if (value > best || value != value) best = value;
+            }
+        }
+        y[i] = best;
+    }
+}
+
+// The pixel of a map that the window at a position takes: the first that is largest, or that is not a number.
+__device__ int taken(const float *map, const Window &w, int oy, int ox) {
+    int best = -1;
+    for (int ky = 0; ky < w.kernel[0]; ky++) {
+        int iy = pixel(w, 0, oy, ky);
+        if (iy < 0 || iy >= w.input[0]) continue;
+        for (int kx = 0; kx < w.kernel[1]; kx++) {
+            int ix = pixel(w, 1, ox, kx);
+            if (ix < 0 || ix >= w.input[1]) continue;
+            int at = iy * w.input[1] + ix;
+            float value = map[at];
+            if (best < 0 || value > map[best] || (value != value && map[best] == map[best])) best = at;
+        }
+    }
+    return best;
+}
+
+// Its gradient: each pixel asks the windows over it whether they took it, so that sums have a fixed order.
+KERNEL max_pool_back(const float *x, const float *dy, float *dx, int n, Window w) {
+    EACH(i, n) {
+        int pixels = w.input[0] * w.input[1], plane = i / pixels, at = i % pixels;
+        const float *map = x + plane * pixels, *grad = dy + plane * w.output[0] * w.output[1];
+        float sum = 0.0f;
+        for (int ky = w.kernel[0] - 1; ky >= 0; ky--) {
+            int oy = position(w, 0, at / w.input[1], ky);
+            if (oy < 0) continue;
+            for (int kx = w.kernel[1] - 1; kx >= 0; kx--) {
+                int ox = position(w, 1, at % w.input[1], kx);
+                if (ox >= 0 && taken(map, w, oy, ox) == at) sum += grad[oy * w.output[1] + ox];
+            }
+        }
+        dx[i] = sum;
+    }
+}
+
+// What the sum at a position is divided by along an axis: 1, the pixels under the window, or those with the padding.
+__device__ int counted(const Window &w, int axis, int position, int divisor, int after) {
+    if (divisor == 0) return 1;
+    int count = 0;
+    for (int k = 0; k < w.kernel[axis]; k++) {
+        int at = pixel(w, axis, position, k);
+        if (divisor == 1 ? at >= 0 && at < w.input[axis] : at < w.input[axis] + after) count++;
+    }
+    return count;
+}
+
+__device__ float share(const Window &w, int oy, int ox, int divisor, int after_y, int after_x) {
+    int count = counted(w, 0, oy, divisor, after_y) * counted(w, 1, ox, divisor, after_x);
+    return 1.0f / (count > 1 ? count : 1);
+}
+
+// Each window's sum, divided as told: 0 by nothing, 1 by the pixels under it, 2 by those and the padding.
+KERNEL sum_pool(const float *x, float *y, int n, Window w, int divisor, int after_y, int after_x) {
+    EACH(i, n) {
+        int ox = i % w.output[1], oy = i / w.output[1] % w.output[0];
+        const float *map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
+        float sum = 0.0f;
+        for (int ky = 0; ky < w.kernel[0]; ky++) {
+            int iy = pixel(w, 0, oy, ky);
+            if (iy < 0 || iy >= w.input[0]) continue;
+            for (int kx = 0; kx < w.kernel[1]; kx++) {
+                int ix = pixel(w, 1, ox, kx);
+                if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix];
+            }
+        }
+        y[i] = sum * share(w, oy, ox, divisor, after_y, after_x);
+    }
+}
+
+KERNEL sum_pool_back(const float *dy, float *dx, int n, Window w, int divisor, int after_y, int after_x) {
+    EACH(i, n) {
+        int pixels = w.input[0] * w.input[1], at = i % pixels;
+        const float *grad = dy + i / pixels * w.output[0] * w.output[1];
+        float sum = 0.0f;
+        for (int ky = 0; ky < w.kernel[0]; ky++) {
+            int oy = position(w, 0, at / w.input[1], ky);
+            if (oy < 0) continue;
+            for (int kx = 0; kx < w.kernel[1]; kx++) {
+                int ox = position(w, 1, at % w.input[1], kx);
+                if (ox < 0) continue;
+                sum += grad[oy * w.output[1] + ox] * share(w, oy, ox, divisor, after_y, after_x);
+            }
+        }
+        dx[i] = sum;
+    }
+}
+
+// x is [images, channels, height, width], k [channels, 1, kernel height, kernel width].
+KERNEL depthwise(const float *x, const float *k, float *y, int n, int channels, Window w) {
+    EACH(i, n) {
+        int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], plane = i / (w.output[0] * w.output[1]);
+        const float *map = x + plane * w.input[0] * w.input[1];
+        const float *taps = k + plane % channels * w.kernel[0] * w.kernel[1];
+        float sum = 0.0f;
+        for (int ky = 0; ky < w.kernel[0]; ky++) {
+            int iy = pixel(w, 0, oy, ky);
+            if (iy < 0 || iy >= w.input[0]) continue;
+            for (int kx = 0; kx < w.kernel[1]; kx++) {
+                int ix = pixel(w, 1, ox, kx);
+                if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix] * taps[ky * w.kernel[1] + kx];
+            }
+        }
+        y[i] = sum;
+    }
+}
+
+KERNEL depthwise_by_input(const float *k, const float *dy, float *dx, int n, int channels, Window w) {
+    EACH(i, n) {
+        int pixels = w.input[0] * w.input[1], plane = i / pixels, at = i % pixels;
+        const float *grad = dy + plane * w.output[0] * w.output[1];
+        const float *taps = k + plane % channels * w.kernel[0] * w.kernel[1];
+        float sum = 0.0f;
+        for (int ky = 0; ky < w.kernel[0]; ky++) {
+            int oy = position(w, 0, at / w.input[1], ky);
+            if (oy < 0) continue;
+            for (int kx = 0; kx < w.kernel[1]; kx++) {
+                int ox = position(w, 1, at % w.input[1], kx);
+                if (ox >= 0) sum += grad[oy * w.output[1] + ox] * taps[ky * w.kernel[1] + kx];
+            }
+        }
+        dx[i] = sum;
+    }
+}
+
+// A block each tap of each channel.
+KERNEL depthwise_by_kernel(const float *x, const float *dy, float *dk, int n, int images, int channels, Window w) {
+    EACH_BLOCK(i, n) {
+        int taps = w.kernel[0] * w.kernel[1], channel = i / taps, ky = i % taps / w.kernel[1], kx = i % w.kernel[1];
+        int positions = w.output[0] * w.output[1];
+        float sum = 0.0f;
+        EACH_IN_BLOCK(j, images * positions) {
+            int plane = j / positions * channels + channel, at = j % positions;
+            int iy = pixel(w, 0, at / w.output[1], ky), ix = pixel(w, 1, at % w.output[1], kx);
+            if (iy >= 0 && iy < w.input[0] && ix >= 0 && ix < w.input[1]) {
+                sum += x[(plane * w.input[0] + iy) * w.input[1] + ix] * dy[plane * positions + at];
+            }
+        }
+        sum = block_sum(sum);
+        if (threadIdx.x == 0) dk[i] = sum;
+    }
+}

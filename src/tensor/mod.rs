@@ -1,0 +1,48 @@
+//! The tensors that programs and training compute with.
+//!
+//! They are candle's. Where the crate is built with the feature `cuda` they are either candle's, on the CPU, or arrays on a
+//! GPU (`cuda`), under the same names of types and methods: whoever computes with them is written once.
+
+#[cfg(feature = "cuda")]
+mod arithmetic;
+mod choice;
+#[cfg(feature = "cuda")]
+mod compare;
+#[cfg(feature = "cuda")]
+mod methods;
+#[cfg(feature = "cuda")]
+mod shapes;
+#[cfg(feature = "cuda")]
+mod value;
+
+#[cfg(not(feature = "cuda"))]
+pub use candle_core::safetensors::load;
+pub use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Storage, WithDType, bail};
+#[cfg(not(feature = "cuda"))]
+pub use candle_core::{Device, Tensor};
+pub use choice::{Wanted, found, name};
+#[cfg(feature = "cuda")]
+pub(crate) use methods::{array, on_gpu};
+#[cfg(feature = "cuda")]
+pub use value::{Device, Tensor, load};
+
+/// candle's tensor behind one that lies on the CPU.
+///
+/// # Errors
+/// Where it lies elsewhere.
+#[cfg(not(feature = "cuda"))]
+pub fn host(tensor: &Tensor) -> Result<&candle_core::Tensor> {
+    Ok(tensor)
+}
+
+/// candle's tensor of the same values, on the CPU.
+///
+/// # Errors
+/// Of the device that they are on.
+#[cfg(not(feature = "cuda"))]
+pub fn to_host(tensor: &Tensor) -> Result<candle_core::Tensor> {
+    Ok(tensor.clone())
+}
+
+#[cfg(feature = "cuda")]
+pub use value::{host, to_host};

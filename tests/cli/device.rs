@@ -1,0 +1,61 @@
+//! Where a network is computed: `--device`.
+
+use super::support::Place;
+
+#[test]
+fn a_device_that_cannot_be_used_is_told() {
+    let place = Place::usual();
+    // In no build, on no machine.
+    place.main("--device cuda:99").fails(2, &["--device", "give --device cpu"]);
+    place.main("--device cuda:-1").fails(2, &["'cuda:-1'", "cuda:N", "auto"]);
+    assert_eq!(place.outputs(), [""; 0]);
+    if !cfg!(feature = "cuda") {
+        place.main("--device cuda").fails(2, &["built without CUDA", "--features cuda"]);
+        let ran = place.main("--device auto").succeeds();
+        assert_eq!(place.json("out/run.json")["plan"]["device"], "cpu", "{}", ran.out);
+    }
+}
+
+#[test]
+fn the_runtime_status_tells_of_gpus() {
+    let told = Place::empty().adapt("runtime status").succeeds().out;
+    assert!(told.contains("for a GPU") && told.contains("cuda"), "{told}");
+    for library in ["NVIDIA driver", "NVRTC", "cuBLAS", "cuDNN"] {
+        assert_eq!(told.contains(library), cfg!(feature = "cuda"), "{told}");
+    }
+}
+
+/// On a GPU, or in a build with `cuda-emulated`.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_gpu_trains_as_the_processor_does() {
+    use super::inside::{classes, column};
+    let place = classes();
+    let status = place.adapt("runtime status").succeeds().out;
+    if !status.lines().any(|line| line.contains("cuda:0") && line.contains("yes")) {
+        return eprintln!("SKIPPED, no GPU:\n{status}");
+    }
+    let run = |arguments: &str, device: &str| {
+        let ran = place.main(&format!("{arguments} --val 0 --force --device {device}")).succeeds();
+        assert!(ran.out.contains("proof") && ran.out.contains("100 % the same class"), "{}", ran.out);
+        place.json("out/run.json")
+    };
+    let on_gpu = run("--train head", "cuda");
+    assert_eq!(on_gpu["plan"]["device"], "cuda:0");
+    assert_eq!(on_gpu["plan"]["engine"]["name"], "candle");
+    let elsewhere = run("--train head --engine tract", "cuda");
+    assert_eq!(elsewhere["plan"]["device"], "cpu");
+    assert!(elsewhere["plan"]["notes"].to_string().contains("nothing runs on cuda:0"), "{elsewhere}");
+    let inside = "--epochs 8 --lr 0.02 --probe off --augment none";
+    for (part, more) in [("last:1", ""), ("all", "--ema 0.9 --clip-grad 1"), ("all", "--optimizer sgd --mixup 0.2")] {
+        let arguments = format!("--train {part} {inside} {more}");
+        let on_gpu = run(&arguments, "cuda:0");
+        assert_eq!(on_gpu["plan"]["device"], "cuda:0");
+        let ours = column(&place, "train_loss");
+        run(&arguments, "cpu");
+        let theirs = column(&place, "train_loss");
+        assert!(ours.len() == 8 && ours[7] < ours[0], "{part} {more}: {ours:?}");
+        let far = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0., f64::max);
+        assert!(far < 1e-3, "{part} {more}: {ours:?} on the GPU, {theirs:?} on the processor");
+    }
+}
