@@ -6,15 +6,14 @@ use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
 use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
-use adapt::data::{Dataset, ReadOptions, Split};
-use adapt::metrics::Figures;
+use adapt::data::{Columns, Dataset, ReadOptions, Split};
+use adapt::metrics::{Classification, Figures};
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
 use adapt::report::{Adapted, AnyHead, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
-use adapt::train::Features;
 use adapt::train::heads::kind;
 use adapt::verify::{Expected, golden, verify, verify_baked};
 use adapt::{Error, Result};
@@ -80,7 +79,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         None => head(&work, &mut data, extractor, &mut clock)?,
         Some(job) => inside(&work, job, &mut data, extractor, &mut clock)?,
     };
-    let (metrics, predictions) = evaluate(&made.scores, &data, &made.thresholds)?;
+    let (metrics, predictions) = evaluate(&made, &data)?;
     describe(&mut made, &metrics, options, &data, &reporter);
     let plan = &made.plan;
     out.write_model(&made.adapted, plan, &data.classes)?;
@@ -174,7 +173,8 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
         return Err(Error::Usage("--max-ms and --max-mb choose among several models: name them behind --onnx".into()));
     }
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
-    let read = ReadOptions { val: options.val, seed: options.seed, columns: options.columns.columns() };
+    let columns = Columns { groups: options.groups.clone(), ..options.columns.columns() };
+    let read = ReadOptions { val: options.val, seed: options.seed, columns };
     let data = Dataset::read(folder, &read, progress)?;
     suits(options, &data)?;
     let out = match going_on {
@@ -198,6 +198,10 @@ fn plan_options(options: &AdaptOptions) -> PlanOptions {
 /// Refuses options that the labels make no sense of.
 fn suits(options: &AdaptOptions, data: &Dataset) -> Result<()> {
     options.heads.check(data)?;
+    if options.onnx.len() > 1 && data.groups.is_some() {
+        let what = "--groups: the choice among several models does not keep groups apart; give one --onnx";
+        return Err(Error::Usage(what.into()));
+    }
     let given = [
         (options.training.balanced, "--balanced"),
         (options.onnx.len() > 1, "a choice among several models (--onnx)"),
@@ -209,17 +213,18 @@ fn suits(options: &AdaptOptions, data: &Dataset) -> Result<()> {
 }
 
 /// Figures by split, and what is predicted for every image, as CSV.
-fn evaluate(scores: &[Features], data: &Dataset, thresholds: &[f32]) -> Result<(BTreeMap<String, Figures>, Vec<u8>)> {
+fn evaluate(made: &Made, data: &Dataset) -> Result<(BTreeMap<String, Figures>, Vec<u8>)> {
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
     let header = ["path", "split", "label", "predicted"].map(String::from).into_iter();
     let mut rows = vec![header.chain(data.classes.iter().cloned()).collect()];
-    for split in scores {
+    for split in &made.scores {
         let figures = if data.task.is_multiclass() {
             let (figures, own) = split.evaluate(&data.classes)?;
             predictions.extend(own);
-            figures.map(Figures::from)
+            let nearest_mean = made.nearest_mean.get(&split.split).copied();
+            figures.map(|figures| Classification { nearest_mean, ..figures }.into())
         } else {
-            let (figures, own) = split.judge(data, thresholds)?;
+            let (figures, own) = split.judge(data, &made.thresholds)?;
             rows.extend(own);
             figures
         };

@@ -9,7 +9,7 @@ use super::training::Switch;
 use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor};
 use adapt::metrics::projection::principal;
-use adapt::metrics::sigmoid;
+use adapt::metrics::{Answers, sigmoid};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::Progress;
@@ -20,6 +20,7 @@ use adapt::train::{Features, LinearHead, vary};
 use adapt::verify::IMAGES;
 use adapt::{Error, Result};
 use ndarray::{Array2, Axis, concatenate, s};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// What all stages look at.
@@ -45,6 +46,8 @@ pub struct Made {
     /// The held-out images on a plane, by their features where those were not trained, else by their scores: `[images, 2]`
     pub map: Array2<f32>,
     pub head: Option<AnyHead>,
+    /// What the nearest class mean reaches, where the features were not trained.
+    pub nearest_mean: BTreeMap<Split, Answers>,
     /// From which probability on labels are given.
     pub thresholds: Vec<f32>,
     /// With what training decided.
@@ -99,6 +102,7 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     // With large models the session's memory is needed again.
     drop(extractor);
     let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.choose(features, data))?;
+    let nearest_mean = work.nearest_mean(&parts, data)?;
     let plan = Plan { head: fitted.name, ..work.plan.with_taps(fitted.taps) };
     parts.iter_mut().for_each(|part| part.keep_columns(plan.features));
     let [train, val, test] = parts;
@@ -112,6 +116,7 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
         features: Some(sample.rows),
         map: map([&val, &test]),
         head: Some(fitted.told),
+        nearest_mean,
         thresholds: fitted.thresholds,
         plan,
         adapted,
@@ -173,7 +178,8 @@ pub fn inside(
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
     let head = probe.map(|fitted| fitted.told);
     let (adapted, plan, thresholds) = (job.adapted, work.plan.clone(), thresholds_by(&scores[1], data));
-    Ok(Made { adapted, scores, sample, expected, features: None, map, head, thresholds, plan, training })
+    let nearest_mean = BTreeMap::new();
+    Ok(Made { adapted, scores, sample, expected, features: None, map, head, nearest_mean, thresholds, plan, training })
 }
 
 /// The thresholds that suit what the trained network gives for the validation images: a probe's suit the probe.

@@ -41,7 +41,14 @@ fn the_best_head_is_chosen_and_the_choice_is_shown() {
     let said = into(&place, "second", "--metric log-loss --balanced --budget 10m --json");
     let run: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     let compared = run["head"]["compared"].as_array().unwrap();
-    assert!(compared.iter().all(|c| c["kind"] == "ncm" || c["adjusted"] == true), "{compared:?}");
+    assert_eq!(
+        compared.iter().filter(|c| c["kind"] == "softmax" && c["weighted"] == true && c["taps"] == 0).count(),
+        1
+    );
+    assert!(
+        compared.iter().all(|c| c["kind"] == "ncm" || c["adjusted"] == true || c["weighted"] == true),
+        "{compared:?}"
+    );
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) struct Table {
     image: usize,
     labels: Vec<usize>,
     split: Option<usize>,
+    group: Option<usize>,
     /// Names of the classes' numbers, as Hugging Face's `ClassLabel` has them; the label columns' names.
     names: [Vec<String>; 2],
 }
@@ -59,7 +60,14 @@ impl Table {
             None => format!("no column holds images; give --path-column (it has: {})", shown()),
         })?;
         if !labelled {
-            return Ok(Table { image, labels: Vec::new(), split: None, names: Default::default(), reader });
+            return Ok(Table {
+                image,
+                labels: Vec::new(),
+                split: None,
+                group: None,
+                names: Default::default(),
+                reader,
+            });
         }
         let labels = columns.label.as_ref().map(|names| task::columns(names, of)).transpose();
         let labels = labels.or_else(|name| asked(&Some(name), "--label-column").map(|_| None))?;
@@ -77,7 +85,14 @@ impl Table {
             _ => Vec::new(),
         };
         let split = split.filter(|at| *at != image && !labels.contains(at));
-        Ok(Table { image, labels, split, names: [classes, targets], reader })
+        let group = asked(&columns.groups, "--groups")?;
+        if let Some(at) = group.filter(|at| *at == image || labels.contains(at) || split == Some(*at)) {
+            return Err(format!(
+                "'{}' (--groups) holds the images, the labels or the split",
+                leaves[at].0.escape_debug()
+            ));
+        }
+        Ok(Table { image, labels, split, group, names: [classes, targets], reader })
     }
 
     /// Copies the images behind those of `rows`; gives what stands beside each, the classes' names in their order, and the
@@ -110,14 +125,15 @@ impl Table {
             for &column in &self.labels {
                 labels.push(texts(&*group, Some(column), count)?);
             }
-            let splits = texts(&*group, self.split, count)?;
+            let [splits, groups] = [self.split, self.group].map(|column| texts(&*group, column, count));
             // -1 stands for no label where numbers have names.
             let named = |label: &String| match self.names[0].is_empty() {
                 true => Some(label.clone()).filter(|label| !label.is_empty()),
                 false => label.parse::<usize>().ok().and_then(|number| self.names[0].get(number).cloned()),
             };
             let of = |row: usize| labels.iter().map(|column| column[row].as_ref().and_then(named)).collect();
-            cells.extend(splits.into_iter().enumerate().map(|(row, split)| Cells { labels: of(row), split }));
+            let beside = splits?.into_iter().zip(groups?).enumerate();
+            cells.extend(beside.map(|(row, (split, group))| Cells { labels: of(row), split, group }));
         }
         Ok((cells, self.names))
     }
@@ -164,7 +180,7 @@ fn texts(
         ColumnReader::ByteArrayColumnReader(reader) => {
             shown(reader, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
         }
-        _ => Err("its labels or splits are neither texts nor numbers".into()),
+        _ => Err("its labels, splits or groups are neither texts nor numbers".into()),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::metrics::softmax;
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
@@ -48,8 +49,7 @@ pub fn choose(
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
     let mut bases = Bases::new(features, columns);
-    let mut counts = vec![0usize; classes];
-    labels.iter().for_each(|&label| counts[label] += 1);
+    let mut counts = separate(labels, &wishes.groups, classes);
     if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
         return uncompared(&bases.first(columns[0])?, labels, classes, wishes, progress);
     }
@@ -58,7 +58,7 @@ pub fn choose(
     let folds = wishes.folds.min(counts[classes / 2]).max(2);
     let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
     let deals: Vec<Vec<usize>> = (0..repeats as u64)
-        .map(|repeat| folds::stratified(labels, folds, wishes.seed.wrapping_add(repeat << 32)))
+        .map(|repeat| folds::deal(labels, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32)))
         .collect();
     let judge = Judge {
         labels,
@@ -101,8 +101,8 @@ pub fn choose(
     let candidate = &candidates[place];
     let basis = Bases::new(features, columns).first(columns[candidate.taps])?;
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
-    let (kind, strength, view) = (candidate.kind, candidate.strength, (basis.rows.view(), basis.features));
-    let mut linear = fit(view, labels, classes, kind, strength, TOLERANCE, progress)?;
+    let view = (basis.rows.view(), basis.features);
+    let mut linear = fit(view, labels, classes, candidate.form(), TOLERANCE, progress)?;
     emit(progress, Event::Advance(1))?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
@@ -110,7 +110,7 @@ pub fn choose(
     linear.weight *= candidate.sharpness;
     linear.bias *= candidate.sharpness;
     let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
-        true => curve::curve(&basis, &judge, candidate, wishes.seed, &in_time, progress)?,
+        true => curve::curve(&basis, &judge, candidate, wishes, &in_time, progress)?,
         false => None,
     };
     Ok(Chosen {
@@ -118,7 +118,7 @@ pub fn choose(
         kind: candidate.kind,
         place,
         compared,
-        folds,
+        folds: folds::count(&deals[0]),
         repeats,
         temperature: 1. / candidate.sharpness,
         out_of_fold: calibrated(&candidate.logits[0], labels, &deals[0]),
@@ -165,10 +165,20 @@ fn depths(
         takes
     });
     let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, ..wishes.clone() };
+    let groups = if wishes.groups.is_empty() { Vec::new() } else { places.iter().map(|&i| wishes.groups[i]).collect() };
+    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, groups, ..wishes.clone() };
     let found = choose(features.select(Axis(0), &places).view(), columns, &labels, classes, &wishes, progress)?;
     let best = found.compared.iter().find(|compared| compared.behind[0] == 0.).map_or(0, |best| best.taps);
     Ok(if best == 0 { vec![0] } else { vec![0, best] })
+}
+
+/// How many images, or groups of images, each class has.
+fn separate(labels: &[usize], groups: &[usize], classes: usize) -> Vec<usize> {
+    let group = |image: usize| groups.get(image).copied().unwrap_or(image);
+    let pairs: BTreeSet<(usize, usize)> = labels.iter().enumerate().map(|(i, &label)| (label, group(i))).collect();
+    let mut counts = vec![0; classes];
+    pairs.into_iter().for_each(|(label, _)| counts[label] += 1);
+    counts
 }
 
 /// The logarithms of the classes' shares, where they differ enough or are wanted.
@@ -179,14 +189,21 @@ fn shares(labels: &[usize], classes: usize, wanted: bool) -> Option<Array1<f32>>
     (wanted || most > UNBALANCED * least).then(|| counts.mapv(|n| (n / labels.len() as f32).ln()))
 }
 
-/// A head of a kind on rows of a basis, and how many features those stand for. Without a strength it is one that suits few
-/// images.
+/// What a head is, but for its weights.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) kind: Kind,
+    /// One that suits few images where `None`.
+    pub(super) strength: Option<f64>,
+    pub(super) weighted: bool,
+}
+
+/// A head on rows of a basis, and how many features those stand for.
 pub(super) fn fit(
     (coordinates, features): (ArrayView2<f32>, usize),
     labels: &[usize],
     classes: usize,
-    kind: Kind,
-    strength: Option<f64>,
+    Form { kind, strength, weighted }: Form,
     tolerance: f64,
     progress: Progress,
 ) -> Result<Linear> {
@@ -194,7 +211,8 @@ pub(super) fn fit(
         Kind::Ncm => Ok(nearest_mean(coordinates, labels, classes)),
         Kind::Lda => discriminants((coordinates, features), labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
         Kind::Softmax => {
-            let rows = rows(coordinates, Truth::Classes(labels), classes)?;
+            let mut rows = rows(coordinates, Truth::Classes(labels), classes)?;
+            rows.balanced = weighted;
             let mut model = rows.model(vec![true; labels.len()]);
             let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
             let poll = || emit(progress, Event::Advance(0));
@@ -208,7 +226,8 @@ pub(super) fn fit(
 /// Nothing to compare by: most classes have one image only, or no head could be tried.
 fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
-    let linear = fit((basis.rows.view(), basis.features), labels, classes, kind, None, TOLERANCE, progress)?;
+    let form = Form { kind, strength: None, weighted: false };
+    let linear = fit((basis.rows.view(), basis.features), labels, classes, form, TOLERANCE, progress)?;
     Ok(Chosen {
         head: whole(basis.head(&linear.weight, &linear.bias))?,
         kind,

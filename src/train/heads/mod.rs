@@ -13,7 +13,7 @@ mod thresholds;
 use super::LinearHead;
 use crate::metrics::argmax;
 pub use choice::choose;
-use choice::fit;
+pub use closed::nearest_class_mean;
 pub use curve::{Curve, Point};
 pub use judge::Metric;
 use ndarray::{Array2, ArrayView1};
@@ -54,9 +54,12 @@ pub struct Wishes {
     pub kind: Option<Kind>,
     /// By what.
     pub metric: Metric,
-    /// Folds; fewer where the smallest class has fewer images.
+    /// Folds; fewer where the median class has fewer images, or groups.
     pub folds: usize,
-    /// Whether rare classes are to be chosen as readily as others: logits are adjusted by the classes' shares.
+    /// Each image's group, where images of one must share a fold; else nothing.
+    pub groups: Vec<usize>,
+    /// Whether rare classes are to be chosen as readily as others: logits are adjusted by the classes' shares, or the classes
+    /// weigh the same in the loss.
     pub balanced: bool,
     /// Whether a learning curve is wanted.
     pub curve: bool,
@@ -67,7 +70,8 @@ pub struct Wishes {
 impl Default for Wishes {
     /// Seed 0, the best kind by macro-F1 in 5 folds, in any time.
     fn default() -> Self {
-        Wishes { seed: 0, kind: None, metric: Metric::MacroF1, folds: 5, balanced: false, curve: false, budget: None }
+        let (kind, metric, groups) = (None, Metric::MacroF1, Vec::new());
+        Wishes { seed: 0, kind, metric, folds: 5, groups, balanced: false, curve: false, budget: None }
     }
 }
 
@@ -84,6 +88,9 @@ pub struct Compared {
     pub strength: Option<f64>,
     /// Whether the logarithms of the classes' shares were taken from its logits (Menon et al. 2021, arXiv 2007.07314).
     pub adjusted: bool,
+    /// Whether the classes weighed the same in its loss.
+    #[serde(default)]
+    pub weighted: bool,
     /// The metric that chooses, the higher the better: log-loss is negative.
     pub score: f64,
     /// How much less that is than the best one's, and the standard error of this over the images.
@@ -133,6 +140,18 @@ pub struct Abstention {
     pub threshold: f32,
     /// The share of images that are answered then, by heads that did not learn from them.
     pub coverage: f64,
+}
+
+impl Compared {
+    /// What it is, for people.
+    pub fn name(&self) -> String {
+        let how = match (self.adjusted, self.weighted) {
+            (true, _) => ", classes alike",
+            (_, true) => ", classes weighted",
+            _ => "",
+        };
+        format!("{}{how}", self.kind)
+    }
 }
 
 impl Chosen {
