@@ -24,6 +24,8 @@ pub enum Head {
     Lda,
     /// The nearest class mean by the cosine
     Ncm,
+    /// A perceptron with one hidden layer, which auto tries on many images alone
+    Mlp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -107,6 +109,7 @@ impl HeadOptions {
             Head::Softmax => Some(Kind::Softmax),
             Head::Lda => Some(Kind::Lda),
             Head::Ncm => Some(Kind::Ncm),
+            Head::Mlp => Some(Kind::Mlp),
         }
     }
 

@@ -58,6 +58,8 @@ pub struct Made {
 /// A head that was chosen.
 struct Fitted {
     head: LinearHead,
+    /// Its hidden layer, if it has one.
+    hidden: Option<LinearHead>,
     taps: usize,
     name: String,
     told: AnyHead,
@@ -83,14 +85,14 @@ impl Fitted {
     fn of_classes(work: &Work, chosen: Chosen, train: &Features, data: &Dataset) -> Result<Fitted> {
         let told = HeadInfo::new(&chosen, &train.labels, &data.classes, work.options.heads.abstain)?;
         let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Classes(told.into()));
-        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: Vec::new() })
+        Ok(Fitted { head: chosen.head, hidden: chosen.hidden, taps, name, told, thresholds: Vec::new() })
     }
 
     fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
         let chosen = work.choose_several(train, data)?;
         let told = SeveralInfo::new(&chosen, data.truth(&train.labels).view(), &data.classes)?;
         let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told));
-        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: chosen.thresholds })
+        Ok(Fitted { head: chosen.head, hidden: None, taps, name, told, thresholds: chosen.thresholds })
     }
 }
 
@@ -105,16 +107,22 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     let nearest_mean = work.nearest_mean(&parts, data)?;
     let plan = Plan { head: fitted.name, ..work.plan.with_taps(fitted.taps) };
     parts.iter_mut().for_each(|part| part.keep_columns(plan.features));
-    let [train, val, test] = parts;
     clock.lap(|seconds| &mut seconds.train);
-    let adapted = Adapted::new(work.model, &plan, &fitted.head)?;
-    let sample = Features::sample([&test, &val, &train], IMAGES);
+    let adapted = Adapted::with_hidden(work.model, &plan, fitted.hidden.as_ref(), &fitted.head)?;
+    let sample = Features::sample(parts.iter().rev(), IMAGES);
+    let map = map([&parts[1], &parts[2]]);
+    let mut last = sample.rows.clone();
+    if let Some(hidden) = &adapted.hidden {
+        let own = parts.iter_mut().filter(|part| !part.paths.is_empty()).map(|part| &mut part.rows);
+        own.chain([&mut last]).try_for_each(|rows| hidden.activated(rows.view()).map(|values| *rows = values))?;
+    }
+    let [train, val, test] = parts;
     Ok(Made {
         scores: [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?],
-        expected: adapted.head.logits(sample.rows.view())?,
+        expected: adapted.head.logits(last.view())?,
         sample: sample.paths,
         features: Some(sample.rows),
-        map: map([&val, &test]),
+        map,
         head: Some(fitted.told),
         nearest_mean,
         thresholds: fitted.thresholds,

@@ -1,7 +1,7 @@
 //! Stratified folds from a seed, of images or of whole groups of images.
 
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Differences of deviations that are rounding.
 const ALIKE: f64 = 1e-9;
@@ -13,7 +13,16 @@ pub(super) fn deal(labels: &[usize], groups: &[usize], folds: usize, seed: u64) 
 
 /// How many different groups there are.
 pub(super) fn distinct(groups: &[usize]) -> usize {
-    groups.iter().collect::<std::collections::BTreeSet<_>>().len()
+    groups.iter().collect::<BTreeSet<_>>().len()
+}
+
+/// How many images, or groups of images, each class has.
+pub(super) fn separate(labels: &[usize], groups: &[usize], classes: usize) -> Vec<usize> {
+    let group = |image: usize| groups.get(image).copied().unwrap_or(image);
+    let pairs: BTreeSet<(usize, usize)> = labels.iter().enumerate().map(|(i, &label)| (label, group(i))).collect();
+    let mut counts = vec![0; classes];
+    pairs.into_iter().for_each(|(label, _)| counts[label] += 1);
+    counts
 }
 
 /// The fold of each image: every class is dealt round the folds in an order that SHA-256 of (seed, index) gives, so that

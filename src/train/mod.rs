@@ -60,6 +60,14 @@ impl LinearHead {
         }
         Ok(features.dot(&self.weight.t()) + &self.bias)
     }
+
+    /// The same through ReLUs, `[images, units]`, as a hidden layer gives it.
+    ///
+    /// # Errors
+    /// [`Error::Train`] when the number of features is not the layer's.
+    pub fn activated(&self, features: ArrayView2<f32>) -> Result<Array2<f32>> {
+        Ok(self.logits(features)?.mapv_into(|z| z.max(0.)))
+    }
 }
 
 /// What cross-validation found at one strength; every image is judged by the model that did not learn from it.

@@ -54,6 +54,8 @@ pub(super) struct Judge<'a> {
     pub(super) shares: Option<Array1<f32>>,
     /// Whether nothing else is wanted.
     pub(super) balanced: bool,
+    /// Of what is drawn.
+    pub(super) seed: u64,
 }
 
 impl Judge<'_> {
@@ -161,7 +163,7 @@ impl Judge<'_> {
     }
 
     /// As it is, and adjusted by the classes' shares; where their weights did that already, as it is.
-    fn candidates(
+    pub(super) fn candidates(
         &self,
         (kind, weighted): (Kind, bool),
         basis: &Basis,
@@ -186,7 +188,7 @@ impl Judge<'_> {
         plain.into_iter().chain(adjusted).collect()
     }
 
-    fn loss(&self, logits: &Array2<f32>) -> f64 {
+    pub(super) fn loss(&self, logits: &Array2<f32>) -> f64 {
         log_loss(logits, self.labels, sharpness(logits, self.labels))
     }
 

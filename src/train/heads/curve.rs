@@ -4,12 +4,13 @@ use super::super::folds::count;
 use super::basis::Basis;
 use super::candidates::{Candidate, Judge};
 use super::choice::{Form, fit};
+use super::mlp::Mlp;
 use super::{Kind, Wishes};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
 use crate::progress::{Event, Progress, emit};
 use crate::random;
-use ndarray::{ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 /// Shares of the training images, nested in each other; all of them are what the cross-validation has.
@@ -128,11 +129,16 @@ fn hits_of(
     held: &[usize],
     progress: Progress,
 ) -> Result<usize> {
+    if candidate.kind == Kind::Mlp {
+        let (epochs, places) = (candidate.strength, places.to_vec());
+        let found = Mlp::trained(basis, (judge.labels, judge.classes), places, judge.seed, epochs, progress)?;
+        return Ok(hits(&found.logits(held)?, judge, held));
+    }
     let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
     // A penalty stands against the sum of the losses.
     let weaker = match candidate.kind {
         Kind::Softmax => judge.labels.len() as f64 / own.len() as f64,
-        Kind::Ncm | Kind::Lda => 1.,
+        Kind::Ncm | Kind::Lda | Kind::Mlp => 1.,
     };
     let strength = candidate.strength.map(|strength| strength * weaker);
     let rows = basis.rows.select(Axis(0), places);
@@ -142,9 +148,13 @@ fn hits_of(
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
-    let logits = linear.logits(basis.rows.select(Axis(0), held).view());
+    Ok(hits(&linear.logits(basis.rows.select(Axis(0), held).view()), judge, held))
+}
+
+/// How many of the images at `held` have their highest logit where their class is.
+fn hits(logits: &Array2<f32>, judge: &Judge, held: &[usize]) -> usize {
     let right = |(row, &i): (ArrayView1<f32>, &usize)| argmax(row) == judge.labels[i];
-    Ok(logits.rows().into_iter().zip(held).filter(|pair| right(*pair)).count())
+    logits.rows().into_iter().zip(held).filter(|pair| right(*pair)).count()
 }
 
 /// All images in an order that a seed draws; those of a group stand together, as they would come.

@@ -6,24 +6,26 @@ mod choice;
 mod closed;
 mod curve;
 mod judge;
+mod mlp;
 mod ridge;
 mod several;
 mod thresholds;
 
 use super::LinearHead;
+use crate::error::Result;
 use crate::metrics::argmax;
 pub use choice::choose;
 pub use closed::nearest_class_mean;
 pub use curve::{Curve, Point};
 pub use judge::Metric;
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 pub use several::{Several, Tried, choose_several, kind};
 use std::fmt;
 use std::time::Duration;
 pub use thresholds::thresholds;
 
-/// A kind of head, the simplest first. All of them are linear in the features.
+/// A kind of head, the simplest first. All but the last are linear in the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -33,6 +35,8 @@ pub enum Kind {
     Lda,
     /// Softmax regression with an L2 penalty.
     Softmax,
+    /// Multi-layer perceptron: one hidden layer of ReLUs.
+    Mlp,
 }
 
 impl fmt::Display for Kind {
@@ -41,6 +45,7 @@ impl fmt::Display for Kind {
             Kind::Ncm => "nearest class mean",
             Kind::Lda => "discriminant analysis",
             Kind::Softmax => "softmax regression",
+            Kind::Mlp => "perceptron with a hidden layer",
         })
     }
 }
@@ -84,7 +89,7 @@ pub struct Compared {
     pub taps: usize,
     /// How many features that makes.
     pub features: usize,
-    /// LDA's shrinkage, or the penalty on the mean loss of softmax regression.
+    /// LDA's shrinkage, the penalty on the mean loss of softmax regression, or the epochs of a perceptron.
     pub strength: Option<f64>,
     /// Whether the logarithms of the classes' shares were taken from its logits (Menon et al. 2021, arXiv 2007.07314).
     pub adjusted: bool,
@@ -106,8 +111,10 @@ pub struct Compared {
 /// The head that was chosen, and what it was compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
-    /// For the raw features of the first columns.
+    /// For the raw features of the first columns, or what `hidden` makes of them.
     pub head: LinearHead,
+    /// A perceptron's hidden layer, for the raw features of the first columns; its values go through ReLUs.
+    pub hidden: Option<LinearHead>,
     /// What it is.
     pub kind: Kind,
     /// The place in `compared`.
@@ -155,6 +162,17 @@ impl Compared {
 }
 
 impl Chosen {
+    /// Logits `[images, classes]` of features `[images, features]`.
+    ///
+    /// # Errors
+    /// Those of [`LinearHead::logits`].
+    pub fn logits(&self, features: ArrayView2<f32>) -> Result<Array2<f32>> {
+        match &self.hidden {
+            Some(hidden) => self.head.logits(hidden.activated(features)?.view()),
+            None => self.head.logits(features),
+        }
+    }
+
     /// The lowest probability at which `precision` of the answers at least are right, on images that the head did not learn
     /// from; `None` where that is never so.
     pub fn abstention(&self, labels: &[usize], precision: f64) -> Option<Abstention> {
