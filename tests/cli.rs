@@ -20,6 +20,7 @@ mod cli {
     mod evidence;
     mod explain;
     mod graphs;
+    mod groups;
     mod heads;
     mod inside;
     mod inspect;

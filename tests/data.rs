@@ -14,6 +14,8 @@ mod augment;
 mod files;
 #[path = "data/folders.rs"]
 mod folders;
+#[path = "data/groups.rs"]
+mod groups;
 #[path = "data/parquet.rs"]
 mod parquet;
 #[path = "data/records.rs"]

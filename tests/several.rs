@@ -53,6 +53,10 @@ fn heads_are_scikit_learns() {
             assert!(off.iter().all(|off| off.abs() < 1e-4), "{key}: {off}");
         }
         assert!(found.thresholds.is_empty() && found.folds == 0);
+        let wishes = Wishes { groups: (0..x.nrows()).map(|i| i % 2).collect(), ..Wishes::default() };
+        let found = choose_several(x.view(), &[x.ncols()], values.view(), Task::Regression, &wishes, &silent).unwrap();
+        let off = (&found.out_of_fold - &at(&found, "halves")) / &scale;
+        assert!(found.folds == 2 && off.iter().all(|off| off.abs() < 1e-4), "{off}");
     }
 }
 

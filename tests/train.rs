@@ -72,12 +72,13 @@ fn gradient_is_that_of_the_objective() {
 #[test]
 fn optimum_is_scikit_learns() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("golden/train.json")).unwrap();
-    assert_eq!(cases.len(), 3);
+    assert_eq!(cases.len(), 4);
     for case in cases {
         let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
         let x = numbers(&case["x"]).into_iter().map(|v| v as f32).collect();
         let x = Array2::from_shape_vec((labels.len(), case["features"].as_u64().unwrap() as usize), x).unwrap();
-        let options = Options { l2: case["l2"].as_f64(), ..Options::default() };
+        let (l2, balanced) = (case["l2"].as_f64(), case["balanced"] == true);
+        let options = Options { l2, balanced, ..Options::default() };
         let fit =
             fit_softmax(x.view(), &labels, case["classes"].as_u64().unwrap() as usize, &options, &silent).unwrap();
         let want = case["objective"].as_f64().unwrap();

@@ -6,16 +6,15 @@ use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
 use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
-use adapt::data::{Dataset, ReadOptions, Split};
+use adapt::data::{Columns, Dataset, ReadOptions, Split};
 use adapt::engine::{Backend, Choice, Extractor};
-use adapt::metrics::Figures;
+use adapt::metrics::{Classification, Figures};
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
 use adapt::plan::{Plan, PlanOptions, Trained, licence, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
 use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
-use adapt::train::Features;
 use adapt::train::heads::kind;
 use adapt::verify::{Expected, golden, verify, verify_baked};
 use adapt::{Error, Result};
@@ -105,7 +104,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         None => head(&work, &mut data, extractor, &mut clock)?,
         Some(job) => inside(&work, job, &mut data, extractor, &mut clock)?,
     };
-    let (metrics, predictions) = evaluate(&made.scores, &data, &made.thresholds)?;
+    let (metrics, predictions) = evaluate(&made, &data)?;
     describe(&mut made, &metrics, options, &data, &reporter);
     clock.lap(|seconds| &mut seconds.write);
     let fine_tuning = (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref()));
@@ -231,7 +230,8 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
         return Err(Error::Usage("--max-ms and --max-mb choose among several models: name them behind --onnx".into()));
     }
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
-    let read = ReadOptions { val: options.val, seed: options.seed, columns: options.columns.columns() };
+    let columns = Columns { groups: options.groups.clone(), ..options.columns.columns() };
+    let read = ReadOptions { val: options.val, seed: options.seed, columns };
     let data = Dataset::read(folder, &read, progress)?;
     suits(options, &data)?;
     let out = match going_on {
@@ -255,6 +255,10 @@ fn plan_options(options: &AdaptOptions) -> PlanOptions {
 /// Refuses options that the labels make no sense of.
 fn suits(options: &AdaptOptions, data: &Dataset) -> Result<()> {
     options.heads.check(data)?;
+    if options.onnx.len() > 1 && data.groups.is_some() {
+        let what = "--groups: the choice among several models does not keep groups apart; give one --onnx";
+        return Err(Error::Usage(what.into()));
+    }
     let given = [
         (options.training.balanced, "--balanced"),
         (options.onnx.len() > 1, "a choice among several models (--onnx)"),
@@ -266,17 +270,18 @@ fn suits(options: &AdaptOptions, data: &Dataset) -> Result<()> {
 }
 
 /// Figures by split, and what is predicted for every image, as CSV.
-fn evaluate(scores: &[Features], data: &Dataset, thresholds: &[f32]) -> Result<(BTreeMap<String, Figures>, Vec<u8>)> {
+fn evaluate(made: &Made, data: &Dataset) -> Result<(BTreeMap<String, Figures>, Vec<u8>)> {
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
     let header = ["path", "split", "label", "predicted"].map(String::from).into_iter();
     let mut rows = vec![header.chain(data.classes.iter().cloned()).collect()];
-    for split in scores {
+    for split in &made.scores {
         let figures = if data.task.is_multiclass() {
             let (figures, own) = split.evaluate(&data.classes)?;
             predictions.extend(own);
-            figures.map(Figures::from)
+            let nearest_mean = made.nearest_mean.get(&split.split).copied();
+            figures.map(|figures| Classification { nearest_mean, ..figures }.into())
         } else {
-            let (figures, own) = split.judge(data, thresholds)?;
+            let (figures, own) = split.judge(data, &made.thresholds)?;
             rows.extend(own);
             figures
         };

@@ -34,8 +34,11 @@ fn headline(name: &str, m: &Classification) -> Vec<String> {
 fn baseline(m: &Classification) -> String {
     let b = &m.baseline;
     let class = printable(&b.class);
+    let nearest = m
+        .nearest_mean
+        .map_or(String::new(), |n| format!("; the nearest class mean has {:.4}, {:.4}", n.accuracy, n.macro_f1));
     format!(
-        "in brackets: 95 % intervals; always '{class}' would have accuracy {:.4}, macro-F1 {:.4}\n",
+        "in brackets: 95 % intervals; always '{class}' would have accuracy {:.4}, macro-F1 {:.4}{nearest}\n",
         b.accuracy, b.macro_f1
     )
 }

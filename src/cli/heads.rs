@@ -2,14 +2,17 @@
 
 use super::made::Work;
 use super::{classes_only, tables};
-use adapt::data::{Dataset, Task};
+use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor};
+use adapt::metrics::Answers;
 use adapt::onnx::Model;
 use adapt::plan::Plan;
 use adapt::train::Features;
-use adapt::train::heads::{Chosen, Kind, Metric, Several, Wishes, choose, choose_several, kind};
+use adapt::train::heads::{Chosen, Kind, Metric, Several, Wishes, choose, choose_several, kind, nearest_class_mean};
 use adapt::{Error, Result};
 use clap::Args;
+use ndarray::s;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Head {
@@ -21,6 +24,8 @@ pub enum Head {
     Lda,
     /// The nearest class mean by the cosine
     Ncm,
+    /// A perceptron with one hidden layer, which auto tries on many images alone
+    Mlp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -70,10 +75,11 @@ impl HeadOptions {
             (self.abstain.is_some(), "--abstain"),
         ];
         given.into_iter().filter(|(given, _)| *given).try_for_each(|(_, option)| classes_only(data, option))?;
-        match self.cv.filter(|_| data.task == Task::Regression) {
-            Some(_) => Err(Error::Usage("--cv: regression leaves each image out by itself, without folds".into())),
-            None => Ok(()),
+        if self.cv.is_some() && data.task == Task::Regression && data.groups.is_none() {
+            let what = "--cv: regression leaves each image out by itself, without folds, where there are no --groups";
+            return Err(Error::Usage(what.into()));
         }
+        Ok(())
     }
 
     /// Lets the plan say what kinds there are to choose from, and gives what extracts the features that they take.
@@ -103,6 +109,7 @@ impl HeadOptions {
             Head::Softmax => Some(Kind::Softmax),
             Head::Lda => Some(Kind::Lda),
             Head::Ncm => Some(Kind::Ncm),
+            Head::Mlp => Some(Kind::Mlp),
         }
     }
 
@@ -124,6 +131,7 @@ impl Work<'_> {
             kind: options.kind(),
             metric: options.metric(),
             folds: options.cv.unwrap_or(Wishes::default().folds),
+            groups: data.groups_of(&features.paths),
             balanced: inside.balanced,
             curve: true,
             budget: inside.budget,
@@ -136,12 +144,26 @@ impl Work<'_> {
         Ok(chosen)
     }
 
+    /// What the nearest class mean at the cut reaches on the held-out images, by split; nothing where there are no classes.
+    pub fn nearest_mean(&self, parts: &[Features; 3], data: &Dataset) -> Result<BTreeMap<Split, Answers>> {
+        let [train, held @ ..] = parts;
+        let held = held.iter().filter(|part| data.task.is_multiclass() && !part.paths.is_empty());
+        let at_cut = |part: &Features| part.rows.slice(s![.., ..self.plan.features]).to_owned();
+        let head = |train: &Features| nearest_class_mean(at_cut(train).view(), &train.labels, data.classes.len());
+        held.map(|part| {
+            let scores = head(train)?.logits(at_cut(part).view())?;
+            Ok((part.split, Answers::new(&part.labels, scores.view())))
+        })
+        .collect()
+    }
+
     /// The head for several labels or numbers.
     pub fn choose_several(&self, features: &Features, data: &Dataset) -> Result<Several> {
         let defaults = Wishes::default();
         let wishes = Wishes {
             seed: self.options.seed,
             folds: self.options.heads.cv.unwrap_or(defaults.folds),
+            groups: data.groups_of(&features.paths),
             budget: self.options.training.budget,
             ..defaults
         };
@@ -157,7 +179,8 @@ impl Work<'_> {
     pub fn probe(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
         // The loss of training, by which no adjustment wins.
         let (kind, metric) = (Some(Kind::Softmax), Metric::LogLoss);
-        let wishes = Wishes { seed: self.options.seed, kind, metric, ..Wishes::default() };
+        let groups = data.groups_of(&features.paths);
+        let wishes = Wishes { seed: self.options.seed, kind, metric, groups, ..Wishes::default() };
         self.choose_by(features, &[self.plan.features], data, &wishes)
     }
 
@@ -165,7 +188,8 @@ impl Work<'_> {
         let (rows, classes) = (features.rows.view(), data.classes.len());
         let chosen = choose(rows, columns, &features.labels, classes, wishes, self.progress)?;
         if chosen.folds == 0 {
-            let what = "most classes have one training image, so nothing was compared or calibrated";
+            let one = if data.groups.is_some() { "training images of one group alone" } else { "one training image" };
+            let what = format!("most classes have {one}, so nothing was compared or calibrated");
             self.reporter.say(&format!("head     {}: {what}", chosen.name()));
         } else if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::heads(&chosen, wishes.metric));

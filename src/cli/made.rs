@@ -9,7 +9,7 @@ use super::training::Switch;
 use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor};
 use adapt::metrics::projection::principal;
-use adapt::metrics::sigmoid;
+use adapt::metrics::{Answers, sigmoid};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::Progress;
@@ -20,6 +20,7 @@ use adapt::train::{Features, LinearHead, vary};
 use adapt::verify::IMAGES;
 use adapt::{Error, Result};
 use ndarray::{Array2, Axis, concatenate, s};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// What all stages look at.
@@ -45,6 +46,8 @@ pub struct Made {
     /// The held-out images on a plane, by their features where those were not trained, else by their scores: `[images, 2]`
     pub map: Array2<f32>,
     pub head: Option<AnyHead>,
+    /// What the nearest class mean reaches, where the features were not trained.
+    pub nearest_mean: BTreeMap<Split, Answers>,
     /// From which probability on labels are given.
     pub thresholds: Vec<f32>,
     /// With what training decided.
@@ -57,6 +60,8 @@ pub struct Made {
 /// A head that was chosen.
 struct Fitted {
     head: LinearHead,
+    /// Its hidden layer, if it has one.
+    hidden: Option<LinearHead>,
     taps: usize,
     name: String,
     told: AnyHead,
@@ -84,14 +89,16 @@ impl Fitted {
     fn of_classes(work: &Work, chosen: Chosen, train: &Features, data: &Dataset) -> Result<Fitted> {
         let told = HeadInfo::new(&chosen, &train.labels, &data.classes, work.options.heads.abstain)?;
         let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Classes(told.into()));
-        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: Vec::new(), problems: None })
+        let (thresholds, problems) = (Vec::new(), None);
+        Ok(Fitted { head: chosen.head, hidden: chosen.hidden, taps, name, told, thresholds, problems })
     }
 
     fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
         let chosen = work.choose_several(train, data)?;
         let told = SeveralInfo::new(&chosen, data.truth(&train.labels).view(), &data.classes)?;
         let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told));
-        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: chosen.thresholds, problems: None })
+        let thresholds = chosen.thresholds;
+        Ok(Fitted { head: chosen.head, hidden: None, taps, name, told, thresholds, problems: None })
     }
 }
 
@@ -103,24 +110,32 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     // With large models the session's memory is needed again.
     drop(extractor);
     let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.choose(features, data))?;
+    let nearest_mean = work.nearest_mean(&parts, data)?;
     let plan = Plan { head: fitted.name, ..work.plan.with_taps(fitted.taps) };
     parts.iter_mut().for_each(|part| part.keep_columns(plan.features));
-    let [train, val, test] = parts;
     clock.lap(|seconds| &mut seconds.train);
-    let adapted = Adapted::new(work.model, &plan, &fitted.head)?;
+    let adapted = Adapted::with_hidden(work.model, &plan, fitted.hidden.as_ref(), &fitted.head)?;
+    let sample = Features::sample(parts.iter().rev(), IMAGES);
+    let map = map([&parts[1], &parts[2]]);
+    let mut last = sample.rows.clone();
+    if let Some(hidden) = &adapted.hidden {
+        let own = parts.iter_mut().filter(|part| !part.paths.is_empty()).map(|part| &mut part.rows);
+        own.chain([&mut last]).try_for_each(|rows| hidden.activated(rows.view()).map(|values| *rows = values))?;
+    }
+    let [train, val, test] = parts;
     let scores = [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?];
     let mut told = fitted.told;
     if let AnyHead::Classes(head) = &mut told {
         head.calibration(&scores);
     }
-    let sample = Features::sample([&test, &val, &train], IMAGES);
     Ok(Made {
         scores,
-        expected: adapted.head.logits(sample.rows.view())?,
+        expected: adapted.head.logits(last.view())?,
         sample: sample.paths,
         features: Some(sample.rows),
-        map: map([&val, &test]),
+        map,
         head: Some(told),
+        nearest_mean,
         thresholds: fitted.thresholds,
         plan,
         adapted,
@@ -188,7 +203,21 @@ pub fn inside(
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
     let head = probe.map(|fitted| fitted.told);
     let (adapted, plan, thresholds) = (job.adapted, work.plan.clone(), thresholds_by(&scores[1], data));
-    Ok(Made { adapted, scores, sample, expected, features: None, map, head, thresholds, plan, training, problems })
+    let nearest_mean = BTreeMap::new();
+    Ok(Made {
+        adapted,
+        scores,
+        sample,
+        expected,
+        features: None,
+        map,
+        head,
+        nearest_mean,
+        thresholds,
+        plan,
+        training,
+        problems,
+    })
 }
 
 /// The thresholds that suit what the trained network gives for the validation images: a probe's suit the probe.

@@ -141,6 +141,9 @@ pub struct AdaptOptions {
     pub strict: bool,
     #[command(flatten)]
     pub columns: ColumnOptions,
+    /// A list's column of what belongs together, as patients: one is never on both sides of a split or fold
+    #[arg(long, value_name = "NAME", help_heading = "Lists")]
+    pub groups: Option<String>,
     #[command(flatten)]
     pub heads: heads::HeadOptions,
     #[command(flatten)]

@@ -143,7 +143,7 @@ impl ColumnOptions {
             Labels::Regression => Some(Task::Regression),
         };
         let [path, label, split] = [&self.path_column, &self.label_column, &self.split_column].map(Clone::clone);
-        Columns { path, label, split, task }
+        Columns { path, label, split, task, groups: None }
     }
 }
 

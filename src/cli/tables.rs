@@ -46,8 +46,15 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> St
         ("cut", format!("{}, {} features", plan.cut, plan.features)),
         ("head", format!("{} for the output '{}'{frozen}", plan.head, plan.output)),
         ("data", format!("{}, {} images", data.task.names(data.classes.len()), counts.join(", "))),
-        ("engine", format!("{} {}", plan.engine.name, plan.engine.version)),
     ];
+    if let Some(groups) = &data.groups {
+        let counts: Vec<_> = data.group_counts().iter().map(|(split, n)| format!("{n} {split}")).collect();
+        rows.push((
+            "groups",
+            format!("by '{}', {}; none is on both sides of a split or fold", groups.column, counts.join(", ")),
+        ));
+    }
+    rows.extend([("engine", format!("{} {}", plan.engine.name, plan.engine.version))]);
     if plan.device != "cpu" {
         rows.push(("device", plan.device.clone()));
     }
@@ -75,13 +82,13 @@ pub fn plan(model: &Model, plan: &Plan, data: &Dataset, job: Option<&Job>) -> St
 pub fn heads(chosen: &Chosen, metric: Metric) -> String {
     let rows = chosen.compared.iter().enumerate().map(|(place, c)| {
         let mark = if place == chosen.place { "chosen" } else { "" };
-        let name = format!("{}{}", c.kind, if c.adjusted { ", classes alike" } else { "" });
         let behind = match c.behind {
             [0., _] => "best".into(),
             [mean, error] => format!("{:.4} ± {error:.4}", -mean),
         };
         let figures = [c.macro_f1, c.accuracy, c.log_loss].map(|v| format!("{v:.4}"));
-        [vec![name, c.taps.to_string(), c.features.to_string()], figures.to_vec(), vec![behind, mark.into()]].concat()
+        [vec![c.name(), c.taps.to_string(), c.features.to_string()], figures.to_vec(), vec![behind, mark.into()]]
+            .concat()
     });
     let name = match metric {
         Metric::MacroF1 => "by macro-F1",

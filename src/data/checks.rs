@@ -23,6 +23,7 @@ impl Dataset {
             return self.fail(format!("none of the {n} {kind}images could be read; first: {first}"));
         }
         self.check_form()?;
+        self.check_groups()?;
         if !self.task.is_multiclass() {
             return Ok(());
         }
@@ -117,7 +118,7 @@ impl Dataset {
         format!("{what}; skipped: {first}{more}")
     }
 
-    fn fail(&self, what: String) -> Result<()> {
+    pub(super) fn fail(&self, what: String) -> Result<()> {
         Err(Error::data(self.source.place(), what))
     }
 

@@ -1,11 +1,9 @@
 //! Image folders and files of many images as a labelled dataset with a reproducible validation split.
 
-use super::archive::{self, Archive};
-use super::parquet;
-use super::records;
-use super::scan::{Classes, Listing, list, split_of};
+use super::groups::Groups;
+use super::scan::{Classes, Listing, list, not_a_folder, one_file, split_of};
 use super::source::Source;
-use super::table::{self, Columns};
+use super::table::Columns;
 use super::task::Task;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -85,6 +83,8 @@ pub struct Dataset {
     pub notes: Vec<String>,
     /// Whether the validation images were taken from the training images because no folder held any.
     pub val_from_train: bool,
+    /// Which images belong together, where a list tells it.
+    pub groups: Option<Groups>,
 }
 
 /// How a folder is read.
@@ -117,6 +117,9 @@ impl Dataset {
     /// Where `root` is a zip file of such folders, a list (CSV, TSV) of paths and labels, or Parquet files with the images in
     /// them (or a folder of some), that is read instead; so are MNIST's files (IDX, packed with gzip or not) and CIFAR's (binary) where `root` is or holds some.
     ///
+    /// Images of one group (`columns.groups`) stand on one side: whole groups are held out then, so that each class gives
+    /// about its share.
+    ///
     /// Symbolic links are followed; hidden names are passed over. Without validation images, each class gives
     /// round(val * n) of its training images, at least 1 and never all. They are the first in order of the SHA-256 of
     /// seed and path: where an image goes then depends on itself, so that adding or removing another image moves at
@@ -141,6 +144,8 @@ impl Dataset {
         data.check_task(options.columns.task)?;
         data.skipped.append(&mut listing.skipped);
         data.note_ignored(&listing);
+        let of = std::mem::take(&mut listing.groups);
+        data.groups = options.columns.groups.clone().map(|column| Groups { column, of });
         match data.task {
             Task::Multiclass => data.take_classes(&mut listing),
             _ => data.take_truths(&mut listing)?,
@@ -153,6 +158,7 @@ impl Dataset {
             data.val_from_train = true;
             data.choose_val(options);
         }
+        data.check_sides()?;
         data.items.sort_by(|a, b| (a.split, a.label, &a.path).cmp(&(b.split, b.label, &b.path)));
         data.check_classes()?;
         Ok(data)
@@ -256,32 +262,6 @@ impl Dataset {
             self.notes.push(format!("folders beside train, val and test were ignored: {names}"));
         }
     }
-}
-
-/// What a file of many images, a zip file or a list holds; `None` where `root` is another thing.
-pub(super) fn one_file(root: &Path, columns: &Columns) -> Result<Option<(Source, Listing)>> {
-    if archive::is_archive(root) {
-        let archive = Archive::open(root, String::new())?;
-        let listing = archive.list();
-        return Ok(Some((Source::files(root, Vec::new(), vec![archive], Vec::new()), listing)));
-    }
-    if table::is_table(root) {
-        return Ok(Some((Source::listed(root), table::read(root, columns)?)));
-    }
-    if let Some((rows, listing)) = parquet::read(root, columns)? {
-        return Ok(Some((Source::files(root, Vec::new(), Vec::new(), vec![rows]), listing)));
-    }
-    if (Columns { task: None, ..columns.clone() }) != Columns::GUESSED {
-        let what = "neither a list of images (.csv, .tsv) nor Parquet, and has no columns";
-        return Err(Error::Usage(format!("{}: {what}", root.display())));
-    }
-    records::read(root)
-}
-
-pub(super) fn not_a_folder(root: &Path) -> Error {
-    let what = "not a folder of images, a zip file, a list (.csv, .tsv), a Parquet file, nor a file of MNIST's or CIFAR's by \
-                its name";
-    Error::Usage(format!("{}: {what}", root.display()))
 }
 
 /// Names for a message: the first ten.

@@ -1,10 +1,10 @@
 //! Images for a model that is ready: to be labelled by it, or to measure it.
 
 use super::archive::{self, Archive};
-use super::dataset::{Dataset, Item, Skipped, Split, not_a_folder, one_file};
+use super::dataset::{Dataset, Item, Skipped, Split};
 use super::parquet;
 use super::records;
-use super::scan::{Listing, holds_folders, is_image_name, list};
+use super::scan::{Listing, holds_folders, is_image_name, list, not_a_folder, one_file};
 use super::source::Source;
 use super::table::{self, Columns, is_table};
 use crate::error::{Error, Result};

@@ -8,6 +8,7 @@ mod cifar;
 mod config;
 pub mod dataset;
 pub mod decode;
+mod groups;
 mod idx;
 mod jitter;
 mod jpeg;
@@ -28,6 +29,7 @@ mod values;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
 pub use decode::{Frame, Pixels, Reduced, decode, decode_bytes, decode_with_alpha};
+pub use groups::Groups;
 pub use jitter::Jitter;
 pub use labelled::{images_below, labelled, reopen};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};

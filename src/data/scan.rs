@@ -1,10 +1,14 @@
 //! Walks a dataset's folder: lists what is there by split and class, and decodes nothing.
 
+use super::archive::{self, Archive};
 use super::dataset::{Skipped, Split};
+use super::source::Source;
+use super::table::{self, Columns};
 use super::task::Task;
+use super::{parquet, records};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 use walkdir::{DirEntry, WalkDir};
@@ -29,6 +33,8 @@ pub(super) struct Listing {
     pub task: Task,
     /// The names of a table's label columns.
     pub targets: Vec<String>,
+    /// The group of each image, by its path; empty where a table tells none.
+    pub groups: HashMap<String, String>,
     pub skipped: Vec<Skipped>,
     /// Files that are not images by their names.
     pub others: u64,
@@ -199,4 +205,31 @@ fn walk_reason(error: &walkdir::Error) -> String {
         Some(io) => io.to_string(),
         None => "cannot be read".into(),
     }
+}
+
+/// What a file of many images, a zip file or a list holds; `None` where `root` is another thing.
+pub(super) fn one_file(root: &Path, columns: &Columns) -> Result<Option<(Source, Listing)>> {
+    let table = table::is_table(root) || !parquet::find(root).is_empty();
+    if !table && (Columns { task: None, ..columns.clone() }) != Columns::GUESSED {
+        let what = "neither a list of images (.csv, .tsv) nor Parquet, and has no columns";
+        return Err(Error::Usage(format!("{}: {what}", root.display())));
+    }
+    if archive::is_archive(root) {
+        let archive = Archive::open(root, String::new())?;
+        let listing = archive.list();
+        return Ok(Some((Source::files(root, Vec::new(), vec![archive], Vec::new()), listing)));
+    }
+    if table::is_table(root) {
+        return Ok(Some((Source::listed(root), table::read(root, columns)?)));
+    }
+    if let Some((rows, listing)) = parquet::read(root, columns)? {
+        return Ok(Some((Source::files(root, Vec::new(), Vec::new(), vec![rows]), listing)));
+    }
+    records::read(root)
+}
+
+pub(super) fn not_a_folder(root: &Path) -> Error {
+    let what = "not a folder of images, a zip file, a list (.csv, .tsv), a Parquet file, nor a file of MNIST's or CIFAR's by \
+                its name";
+    Error::Usage(format!("{}: {what}", root.display()))
 }

@@ -24,11 +24,13 @@ pub struct Columns {
     pub split: Option<String>,
     /// What the labels stand for.
     pub task: Option<Task>,
+    /// Of what belongs together, as a patient's images do; there are no groups where it is not told.
+    pub groups: Option<String>,
 }
 
 impl Columns {
     /// All are guessed.
-    pub const GUESSED: Columns = Columns { path: None, label: None, split: None, task: None };
+    pub const GUESSED: Columns = Columns { path: None, label: None, split: None, task: None, groups: None };
 }
 
 pub(super) const PATHS: [&str; 9] =
@@ -41,12 +43,13 @@ pub(super) fn is_table(path: &Path) -> bool {
     has_extension(path, &["csv", "tsv"]) && path.is_file()
 }
 
-/// The places of path, labels and split in a row.
+/// The places of path, labels, split and group in a row.
 #[derive(Debug, Clone, PartialEq)]
 struct Places {
     path: usize,
     labels: Vec<usize>,
     split: Option<usize>,
+    group: Option<usize>,
 }
 
 /// The images of a list by split and class; paths are as they are written, relative to the list's folder.
@@ -82,6 +85,7 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
         let labels: Vec<&str> = places.labels.iter().map(|&place| row[place].as_str()).collect();
         let path = row[places.path].as_str();
         let split = places.split.map_or("", |split| &row[split]);
+        let group = places.group.map(|group| &row[group]);
         let known = if split.is_empty() { Some(Split::Train) } else { split_of(split) };
         let Some(known) = known else {
             skip(format!("'{}' is no split; give train, val or test", split.escape_debug()));
@@ -97,6 +101,8 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
             skip(format!("no {}", if path.is_empty() { "path" } else { "label" }));
         } else if let Err(what) = label {
             skip(what);
+        } else if group.is_some_and(String::is_empty) {
+            skip("no group".into());
         } else if let Some(before) = seen.insert(path, *line) {
             skip(format!("'{}' stands in line {before} already", path.escape_debug()));
         } else if !folder.join(path).is_file() {
@@ -105,6 +111,7 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
             listing.split_form |= known != Split::Train;
             let classes = listing.splits.entry(known).or_default();
             classes.entry(label.unwrap_or_default()).or_default().push(path.into());
+            listing.groups.extend(group.map(|group| (path.to_owned(), group.clone())));
         }
     }
     listing.order = in_order(listing.splits.values().flat_map(|classes| classes.keys()));
@@ -178,8 +185,9 @@ fn places(
     let of = |name: &str| first.iter().position(|title| title == name);
     let labels = columns.label.as_ref().map(|names| task::columns(names, of)).transpose();
     let labels = labels.or_else(|name| asked(&Some(name), "--label-column").map(|_| None))?;
+    let group = asked(&columns.groups, "--groups")?;
     let asked = [asked(&columns.path, "--path-column")?, asked(&columns.split, "--split-column")?];
-    let headed = labels.is_some() || asked.iter().any(Option::is_some) || image(first).is_none();
+    let headed = labels.is_some() || group.is_some() || asked.iter().any(Option::is_some) || image(first).is_none();
     let sample = if headed { second } else { Some(first) };
     let title = |names: &[&str]| first.iter().position(|title| names.contains(&title.to_lowercase().as_str()));
     let named = |names: &[&str]| title(names).filter(|_| headed);
@@ -188,13 +196,17 @@ fn places(
     let split = split.or_else(|| sample?.iter().position(|value| split_of(value).is_some()));
     let labels = labels.or_else(|| named(&LABELS).map(|place| vec![place]));
     let rest = || {
-        let mut rest = (0..first.len()).filter(|place| Some(*place) != path && Some(*place) != split);
+        let taken = [path, split, group];
+        let mut rest = (0..first.len()).filter(|place| !taken.contains(&Some(*place)));
         rest.next().filter(|_| rest.next().is_none())
     };
     match (path, labels.or_else(|| rest().map(|place| vec![place]))) {
         (Some(path), Some(labels)) if !labels.contains(&path) => {
             let split = split.filter(|split| *split != path && !labels.contains(split));
-            Ok((Places { path, labels, split }, headed))
+            if let Some(group) = group.filter(|group| labels.contains(group) || split == Some(*group)) {
+                return Err(format!("'{}' (--groups) holds the labels or the split", first[group].escape_debug()));
+            }
+            Ok((Places { path, labels, split, group }, headed))
         }
         (path, _) => {
             let (what, flag) = if path.is_none() { ("paths", "--path-column") } else { ("labels", "--label-column") };

@@ -172,6 +172,9 @@ impl Dataset {
         let train: Vec<usize> = (0..self.items.len()).filter(|&i| self.items[i].split == Split::Train).collect();
         let labels: Vec<usize> = train.iter().map(|&i| self.items[i].label).collect();
         let strata = self.strata(&labels);
+        if self.groups.is_some() {
+            return self.choose_val_groups(&train, &strata, options);
+        }
         let mut groups: Vec<Vec<usize>> = vec![Vec::new(); strata.iter().max().map_or(0, |last| last + 1)];
         train.iter().zip(strata).for_each(|(&i, stratum)| groups[stratum].push(i));
         for mut own in groups {

@@ -47,6 +47,29 @@ pub struct Baseline {
     pub brier: f64,
 }
 
+/// What a classifier's answers reach, whatever its probabilities. Definitions as in [`Classification`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Answers {
+    /// Share of images that are right.
+    pub accuracy: f64,
+    /// Mean recall over the classes that have images.
+    pub balanced_accuracy: f64,
+    /// Mean F1 over all classes.
+    pub macro_f1: f64,
+}
+
+impl Answers {
+    /// Of scores `[images, classes]`, the first highest of which is the answer; `labels` are below the number of classes.
+    pub fn new(labels: &[usize], scores: ArrayView2<f32>) -> Answers {
+        let counts = counts(&confusion(labels, scores));
+        Answers {
+            accuracy: counts::accuracy(&counts),
+            balanced_accuracy: counts::balanced_accuracy(&counts),
+            macro_f1: mean(counts.iter().map(|count| count.f1())),
+        }
+    }
+}
+
 /// How well probabilities match labels. Definitions are scikit-learn's, with `labels` all classes and `zero_division=0`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Classification {
@@ -97,6 +120,9 @@ pub struct Classification {
     pub intervals: BTreeMap<String, Interval>,
     /// The figures of always saying the same.
     pub baseline: Baseline,
+    /// Those of the nearest class mean on the frozen features, where there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest_mean: Option<Answers>,
     /// The reliability diagram: bins of the top probability.
     pub reliability: Vec<Bin>,
     /// In the order of the classes.
@@ -114,9 +140,8 @@ impl Classification {
     /// outside 0..=1.
     pub fn from_probabilities(labels: &[usize], probabilities: ArrayView2<f32>, classes: &[String]) -> Result<Self> {
         check(labels, probabilities, classes.len())?;
-        let mut confusion = vec![vec![0u64; classes.len()]; classes.len()];
-        labels.iter().zip(probabilities.rows()).for_each(|(&label, row)| confusion[label][argmax(row)] += 1);
-        let counts: Vec<Count> = (0..classes.len()).map(|k| count(k, &confusion)).collect();
+        let confusion = confusion(labels, probabilities);
+        let counts = counts(&confusion);
         let each = classes.par_iter().enumerate();
         let per_class: Vec<_> = each.map(|(k, name)| per_class(name, counts[k], k, labels, probabilities)).collect();
         let outcomes = Outcomes::new(labels, probabilities);
@@ -145,11 +170,23 @@ impl Classification {
             ece: expected_calibration_error(&reliability),
             intervals: outcomes.intervals(),
             baseline: baseline(&counts, classes),
+            nearest_mean: None,
             reliability,
             per_class,
             confusion,
         })
     }
+}
+
+/// Counts, `[true][predicted]`.
+fn confusion(labels: &[usize], scores: ArrayView2<f32>) -> Vec<Vec<u64>> {
+    let mut confusion = vec![vec![0u64; scores.ncols()]; scores.ncols()];
+    labels.iter().zip(scores.rows()).for_each(|(&label, row)| confusion[label][argmax(row)] += 1);
+    confusion
+}
+
+fn counts(confusion: &[Vec<u64>]) -> Vec<Count> {
+    (0..confusion.len()).map(|k| count(k, confusion)).collect()
 }
 
 fn count(k: usize, confusion: &[Vec<u64>]) -> Count {

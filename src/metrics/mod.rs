@@ -14,7 +14,7 @@ pub mod separation;
 mod spectrum;
 pub mod transfer;
 
-pub use classification::{Baseline, Classification, PerClass};
+pub use classification::{Answers, Baseline, Classification, PerClass};
 pub use figures::Figures;
 pub use multilabel::{LabelBaseline, LabelOutcomes, MultiLabel, PerLabel};
 use ndarray::{Array2, ArrayView1, ArrayView2};

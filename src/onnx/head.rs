@@ -15,26 +15,39 @@ pub fn stored_type<'a>(cut: &Cut, mut numbers: impl Iterator<Item = &'a f32>) ->
     if cut.data_type == data_type::FLOAT16 && !numbers.all(fit) { data_type::FLOAT } else { cut.data_type }
 }
 
-/// A `Gemm` on `features` with its weight, `[classes, features]` in rows, and bias. Its numbers go into `graph`, and what
-/// widens the features where those are wider; what narrows the scores again comes behind it.
-pub(super) fn linear(
+/// A layer's weight, `[outputs, inputs]` in rows, and bias.
+pub type Layer<'a> = (&'a [f32], &'a [f32]);
+
+/// A `Gemm` on `features` for the last of `layers`; before it one with a `Relu` for each other. Those, and all numbers, go into
+/// `graph`, and what widens the features where the numbers are wider; what narrows the scores again comes behind it.
+pub(super) fn dense(
     graph: &mut GraphProto,
     names: &mut Names,
     cut: &Cut,
     features: String,
-    (weight, bias): (&[f32], &[f32]),
+    layers: &[Layer],
 ) -> Vec<NodeProto> {
-    let (classes, kind) = (bias.len(), stored_type(cut, weight.iter().chain(bias)));
+    let kind = stored_type(cut, layers.iter().flat_map(|(weight, bias)| weight.iter().chain(*bias)));
     let wide = kind != cut.data_type;
     let cast = |to: i32| vec![int("to", to.into())];
-    let features = match wide {
+    let mut features = match wide {
         true => named(graph, names, "Cast", "adapt.features.float", vec![features], cast(kind)),
         false => features,
     };
-    let (w, b) = (names.fresh("adapt.head.weight"), names.fresh("adapt.head.bias"));
-    let shape = [classes, weight.len() / classes.max(1)];
-    graph.initializer.push(initializer(&w, &shape, weight.iter().copied(), kind));
-    graph.initializer.push(initializer(&b, &[classes], bias.iter().copied(), kind));
+    let stored = |graph: &mut GraphProto, names: &mut Names, name: &str, (weight, bias): Layer| {
+        let own = ["weight", "bias"].map(|part| names.fresh(&format!("{name}.{part}")));
+        let shape = [bias.len(), weight.len() / bias.len().max(1)];
+        graph.initializer.push(initializer(&own[0], &shape, weight.iter().copied(), kind));
+        graph.initializer.push(initializer(&own[1], &shape[..1], bias.iter().copied(), kind));
+        own
+    };
+    let [hidden @ .., last] = layers else { unreachable!("a head has a layer") };
+    for layer in hidden {
+        let [w, b] = stored(graph, names, "adapt.hidden", *layer);
+        features = named(graph, names, "Gemm", "adapt.hidden", vec![features, w, b], vec![int("transB", 1)]);
+        features = named(graph, names, "Relu", "adapt.hidden.activated", vec![features], Vec::new());
+    }
+    let [w, b] = stored(graph, names, "adapt.head", *last);
     let gemm = NodeProto {
         name: Some(names.fresh("adapt.head")),
         op_type: Some("Gemm".into()),

@@ -3,7 +3,7 @@
 use super::Model;
 use super::cut::{Cut, Dequantize};
 use super::graph::{Index, Names};
-use super::head;
+use super::head::{self, Layer};
 pub use super::pooling::Pooling;
 use super::pooling::named;
 use super::schema::{
@@ -59,13 +59,18 @@ pub fn renamed(graph: &GraphProto, cut: &Cut) -> Option<String> {
 ///
 /// `weight` is `[classes, features]` in rows, `bias` `[classes]`.
 pub fn attach(model: &Model, cut: &Cut, pooling: &Pooling, weight: &[f32], bias: &[f32]) -> Model {
+    attach_layers(model, cut, pooling, &[(weight, bias)])
+}
+
+/// The same with hidden layers before the last, a `Gemm` and a `Relu` each. There is one layer at least.
+pub fn attach_layers(model: &Model, cut: &Cut, pooling: &Pooling, layers: &[Layer]) -> Model {
     let index = Index::new(model.graph());
     let mut names = Names::of(model.graph());
-    let classes = bias.len();
+    let classes = layers.last().map_or(0, |(_, bias)| bias.len());
     let mut graph = frozen(&index, cut);
     let features_tensor = floats(&mut graph, cut, &mut names);
     let pooled = pooling.append(&mut graph, &features_tensor, model.opset(), &mut names);
-    let mut chain = head::linear(&mut graph, &mut names, cut, pooled, (weight, bias));
+    let mut chain = head::dense(&mut graph, &mut names, cut, pooled, layers);
     chain.extend(cut.tail.iter().map(|&i| on_rows(&index.graph.node[i])));
     let shape = output_shape(&index, cut, classes);
     if shape.len() != 2 {

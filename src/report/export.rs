@@ -23,6 +23,8 @@ pub struct Adapted {
     pub model: Model,
     /// The head with its weights rounded to the file's type: what the file computes.
     pub head: LinearHead,
+    /// The hidden layer before it, rounded so, where it has one.
+    pub hidden: Option<LinearHead>,
     /// What the output is.
     pub activation: Activation,
     /// The output's name.
@@ -39,7 +41,16 @@ impl Adapted {
     /// # Errors
     /// [`Error::Model`] when anything but the head would differ from the original.
     pub fn new(model: &Model, plan: &Plan, head: &LinearHead) -> Result<Adapted> {
-        let kind = head::stored_type(&plan.surgery, head.weight.iter().chain(&head.bias));
+        Adapted::with_hidden(model, plan, None, head)
+    }
+
+    /// The same with a hidden layer of ReLUs before the head.
+    ///
+    /// # Errors
+    /// Those of [`Adapted::new`].
+    pub fn with_hidden(model: &Model, plan: &Plan, hidden: Option<&LinearHead>, head: &LinearHead) -> Result<Adapted> {
+        let numbers = hidden.into_iter().chain([head]).flat_map(|layer| layer.weight.iter().chain(&layer.bias));
+        let kind = head::stored_type(&plan.surgery, numbers);
         let flat = |values: Vec<f32>| {
             let raw = tensor::encode_floats(values, kind);
             let data_type = match kind {
@@ -49,19 +60,21 @@ impl Adapted {
             tensor::floats(&TensorProto { data_type: Some(data_type), raw_data: Some(raw), ..Default::default() })
                 .unwrap_or_default()
         };
-        let weight = flat(head.weight.iter().copied().collect());
-        let bias = flat(head.bias.to_vec());
-        let mut adapted = surgery::attach(model, &plan.surgery, &plan.pooling, &weight, &bias);
+        let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
+        let stored = |layer: &LinearHead| {
+            let weight = flat(layer.weight.iter().copied().collect());
+            let weight = Array2::from_shape_vec(layer.weight.dim(), weight).map_err(shape)?;
+            Ok::<_, Error>(LinearHead { weight, bias: Array1::from_vec(flat(layer.bias.to_vec())) })
+        };
+        let (hidden, head) = (hidden.map(stored).transpose()?, stored(head)?);
+        let layers: Vec<_> = hidden.iter().chain([&head]).map(|layer| (layer.weight.flatten(), &layer.bias)).collect();
+        let layers: Vec<_> = layers.iter().filter_map(|(w, bias)| Some((w.as_slice()?, bias.as_slice()?))).collect();
+        let mut adapted = surgery::attach_layers(model, &plan.surgery, &plan.pooling, &layers);
         match plan.task {
             Task::Multilabel => head::to_sigmoids(&mut adapted),
             _ => head::exclude(&mut adapted),
         }
         unchanged(model, &plan.cut, &adapted, |_| false)?;
-        let shape = |_| Error::Train("the head's shape is not [classes, features]".into());
-        let head = LinearHead {
-            weight: Array2::from_shape_vec(head.weight.dim(), weight).map_err(shape)?,
-            bias: Array1::from_vec(bias),
-        };
         let output = adapted.graph().output[0].name().to_string();
         let activation = match Activation::of(model.graph(), &plan.surgery) {
             Activation::Softmax | Activation::LogSoftmax if plan.task == Task::Multilabel => Activation::Sigmoid,
@@ -72,7 +85,7 @@ impl Adapted {
         let gemm = adapted.graph().node.iter().rev().find(|node| node.is("Gemm")).cloned().unwrap_or_default();
         let [_, weight, bias] = gemm.input.try_into().unwrap_or_default();
         let logits = gemm.output.into_iter().next().unwrap_or_default();
-        Ok(Adapted { model: adapted, head, activation, output, logits, names: [weight, bias] })
+        Ok(Adapted { model: adapted, head, hidden, activation, output, logits, names: [weight, bias] })
     }
 
     /// Gives trained weights their values, each under the name by which its nodes read it and in the file's own type.

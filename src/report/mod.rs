@@ -158,6 +158,9 @@ pub struct DataInfo {
     /// Images by split, where they have no classes that would tell.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, usize>,
+    /// The column of what belongs together, and the number of groups by split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupsInfo>,
     /// The targets' values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetRange>,
@@ -165,6 +168,15 @@ pub struct DataInfo {
     pub skipped: Vec<crate::data::Skipped>,
     /// What else was noticed.
     pub notes: Vec<String>,
+}
+
+/// Images that are on one side of each split and fold.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupsInfo {
+    /// The list's column.
+    pub column: String,
+    /// Groups by split.
+    pub counts: BTreeMap<String, usize>,
 }
 
 impl From<&Dataset> for DataInfo {
@@ -175,6 +187,10 @@ impl From<&Dataset> for DataInfo {
             classes: data.classes.clone(),
             counts: counts.into_iter().filter(|(_, counts)| counts.iter().any(|&n| n > 0)).collect(),
             images: data.images(),
+            groups: data
+                .groups
+                .as_ref()
+                .map(|groups| GroupsInfo { column: groups.column.clone(), counts: data.group_counts() }),
             targets: data.ranges(),
             skipped: data.skipped.clone(),
             notes: data.notes.clone(),

@@ -1,6 +1,29 @@
-//! Stratified folds from a seed.
+//! Stratified folds from a seed, of images or of whole groups of images.
 
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Differences of deviations that are rounding.
+const ALIKE: f64 = 1e-9;
+
+/// The fold of each image; those of one of `groups` share it, where there are any.
+pub(super) fn deal(labels: &[usize], groups: &[usize], folds: usize, seed: u64) -> Vec<usize> {
+    if groups.is_empty() { stratified(labels, folds, seed) } else { grouped(labels, groups, folds, seed) }
+}
+
+/// How many different groups there are.
+pub(super) fn distinct(groups: &[usize]) -> usize {
+    groups.iter().collect::<BTreeSet<_>>().len()
+}
+
+/// How many images, or groups of images, each class has.
+pub(super) fn separate(labels: &[usize], groups: &[usize], classes: usize) -> Vec<usize> {
+    let group = |image: usize| groups.get(image).copied().unwrap_or(image);
+    let pairs: BTreeSet<(usize, usize)> = labels.iter().enumerate().map(|(i, &label)| (label, group(i))).collect();
+    let mut counts = vec![0; classes];
+    pairs.into_iter().for_each(|(label, _)| counts[label] += 1);
+    counts
+}
 
 /// The fold of each image: every class is dealt round the folds in an order that SHA-256 of (seed, index) gives, so that
 /// a seed means the same folds on every platform and in every release. The deal goes on where the last class ended: the
@@ -19,6 +42,53 @@ pub(super) fn stratified(labels: &[usize], folds: usize, seed: u64) -> Vec<usize
 /// How many folds there are, the fold of each image given.
 pub(super) fn count(fold: &[usize]) -> usize {
     fold.iter().max().map_or(0, |last| last + 1)
+}
+
+/// Whole groups dealt as scikit-learn's `StratifiedGroupKFold` does: those whose classes are the most unequal first, each to
+/// the fold that leaves the classes' shares in the folds most alike; of equally good ones to that with the fewest images.
+/// Groups that are alike stand in the order that the seed gives. There may be fewer folds than asked for.
+fn grouped(labels: &[usize], groups: &[usize], folds: usize, seed: u64) -> Vec<usize> {
+    let classes = labels.iter().max().map_or(0, |last| last + 1);
+    let (mut counts, mut own) = (vec![0f64; classes], BTreeMap::<usize, BTreeMap<usize, f64>>::new());
+    for (&label, &group) in labels.iter().zip(groups) {
+        counts[label] += 1.;
+        *own.entry(group).or_default().entry(label).or_default() += 1.;
+    }
+    let mut order: Vec<(&usize, &BTreeMap<usize, f64>)> = own.iter().collect();
+    order.sort_by_cached_key(|(group, _)| key(seed, **group));
+    let unequal = |own: &BTreeMap<usize, f64>| {
+        let mean = own.values().sum::<f64>() / classes as f64;
+        own.values().map(|count| count * count).sum::<f64>() / classes as f64 - mean * mean
+    };
+    order.sort_by(|a, b| unequal(b.1).total_cmp(&unequal(a.1)));
+    let (mut shares, mut sizes) = (vec![vec![0f64; classes]; folds], vec![0f64; folds]);
+    let mut fold_of = BTreeMap::new();
+    for (group, own) in order {
+        // How unequal the folds would be in the group's classes, with it in this one.
+        let spread =
+            |at: usize| own.iter().map(|(&k, count)| deviation(&shares, k, at, count / counts[k])).sum::<f64>();
+        let mut best = (f64::INFINITY, 0);
+        for at in 0..folds {
+            let spread = spread(at);
+            let alike = (spread - best.0).abs() <= ALIKE;
+            if spread < best.0 - ALIKE || alike && sizes[at] < sizes[best.1] {
+                best = (spread, at);
+            }
+        }
+        own.iter().for_each(|(&k, count)| shares[best.1][k] += count / counts[k]);
+        sizes[best.1] += own.values().sum::<f64>();
+        fold_of.insert(*group, best.1);
+    }
+    // No fold is empty.
+    let numbers: Vec<usize> = (0..folds).map(|f| sizes[..f].iter().filter(|size| **size > 0.).count()).collect();
+    groups.iter().map(|group| numbers[fold_of[group]]).collect()
+}
+
+/// That of a class's shares in the folds, with so much more in one of them.
+fn deviation(shares: &[Vec<f64>], class: usize, at: usize, more: f64) -> f64 {
+    let share = |f: usize| shares[f][class] + if f == at { more } else { 0. };
+    let mean = (0..shares.len()).map(share).sum::<f64>() / shares.len() as f64;
+    ((0..shares.len()).map(|f| (share(f) - mean).powi(2)).sum::<f64>() / shares.len() as f64).sqrt()
 }
 
 fn key(seed: u64, image: usize) -> [u8; 32] {

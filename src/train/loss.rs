@@ -118,6 +118,14 @@ pub fn one_hot(labels: &[usize], classes: usize) -> Array2<f32> {
     Array2::from_shape_fn((labels.len(), classes), |(i, class)| f32::from(u8::from(labels[i] == class)))
 }
 
+/// scikit-learn's `balanced` class weights: images / (classes that have any · images of the class), 0 for the others.
+pub fn balanced_weights(labels: impl Iterator<Item = usize>, classes: usize) -> Vec<f64> {
+    let mut counts = vec![0f64; classes];
+    labels.for_each(|label| counts[label] += 1.);
+    let mean = counts.iter().sum::<f64>() / counts.iter().filter(|count| **count > 0.).count().max(1) as f64;
+    counts.into_iter().map(|count| if count > 0. { mean / count } else { 0. }).collect()
+}
+
 fn check(values: ArrayView2<f32>, what: &str) -> Result<()> {
     let bad = values.indexed_iter().find(|(_, v)| !v.is_finite());
     bad.map_or(Ok(()), |((row, class), v)| {

@@ -60,6 +60,14 @@ impl LinearHead {
         }
         Ok(features.dot(&self.weight.t()) + &self.bias)
     }
+
+    /// The same through ReLUs, `[images, units]`, as a hidden layer gives it.
+    ///
+    /// # Errors
+    /// [`Error::Train`] when the number of features is not the layer's.
+    pub fn activated(&self, features: ArrayView2<f32>) -> Result<Array2<f32>> {
+        Ok(self.logits(features)?.mapv_into(|z| z.max(0.)))
+    }
 }
 
 /// What cross-validation found at one strength; every image is judged by the model that did not learn from it.
@@ -108,12 +116,14 @@ pub struct Options {
     pub folds: usize,
     /// A given strength, which spares the cross-validation.
     pub l2: Option<f64>,
+    /// Whether each class weighs the same in the loss, however many images it has (scikit-learn's `class_weight="balanced"`).
+    pub balanced: bool,
 }
 
 impl Default for Options {
-    /// Seed 0, CPU, 5 folds, strength by cross-validation.
+    /// Seed 0, CPU, 5 folds, strength by cross-validation, each image weighing the same.
     fn default() -> Self {
-        Self { seed: 0, device: Device::Cpu, folds: 5, l2: None }
+        Self { seed: 0, device: Device::Cpu, folds: 5, l2: None, balanced: false }
     }
 }
 
@@ -121,6 +131,7 @@ impl Default for Options {
 /// with the training set's mean and population standard deviation, which are then folded into the head.
 ///
 /// `features`: [images, features]; `labels`: each image's class, below `classes`. The same call gives the same bits.
+/// With `balanced` the mean is of cross-entropies times images/(classes·images of the class), over each fold's own images.
 /// In scikit-learn's terms: `StandardScaler`, then `LogisticRegression(C=1/(images·l2))`.
 ///
 /// # Errors
@@ -135,7 +146,8 @@ pub fn fit_softmax(
 ) -> Result<Fit> {
     let smallest = check(features, labels, classes, options)?;
     let scaler = Scaler::new(features);
-    let rows = Rows::new(scaler.apply(features), Truth::Classes(labels), classes, &options.device)?;
+    let mut rows = Rows::new(scaler.apply(features), Truth::Classes(labels), classes, &options.device)?;
+    rows.balanced = options.balanced;
     let mut model = rows.model(vec![true; labels.len()]);
     let (l2, folds, candidates, out_of_fold) = match options.l2 {
         Some(l2) => (l2, 0, Vec::new(), Array2::zeros((0, classes))),

@@ -1,6 +1,7 @@
 //! The path of strengths, judged out of fold.
 
 use super::Candidate;
+use super::loss::balanced_weights;
 use super::row::binary;
 use super::softmax::{Model, Rows, Truth};
 use crate::error::Result;
@@ -104,11 +105,12 @@ impl Rows<'_> {
             Truth::Labels(truths) => return self.judge_labels(truths, models, fold, l2),
         };
         let k = self.classes;
+        let weights = if self.balanced { balanced_weights(labels.iter().copied(), k) } else { vec![1.; k] };
         let (mut losses, mut hits, mut counts) = (Vec::with_capacity(fold.len()), vec![0.0; k], vec![0.0; k]);
         for (i, (&label, &f)) in labels.iter().zip(fold).enumerate() {
             let z = &models[f].logits[i * k..(i + 1) * k];
             let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            losses.push(z.iter().map(|z| (z - max).exp()).sum::<f64>().ln() + max - z[label]);
+            losses.push(weights[label] * (z.iter().map(|z| (z - max).exp()).sum::<f64>().ln() + max - z[label]));
             counts[label] += 1.0;
             // The first maximum, as everywhere.
             if z.iter().position(|&v| v == max) == Some(label) {

@@ -1,6 +1,24 @@
-//! The losses of one row of logits, and their derivatives.
+//! What rows are; the losses of one row of logits, and their derivatives.
 
-use ndarray::ArrayView1;
+use ndarray::{ArrayView1, ArrayView2};
+
+/// What the rows are.
+#[derive(Clone, Copy)]
+pub(super) enum Truth<'a> {
+    /// One class each.
+    Classes(&'a [usize]),
+    /// Labels that each has, 1, or has not, 0: `[rows, labels]`.
+    Labels(ArrayView2<'a, f32>),
+}
+
+impl Truth<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Truth::Classes(labels) => labels.len(),
+            Truth::Labels(rows) => rows.nrows(),
+        }
+    }
+}
 
 /// The cross-entropy of one row at logits + length·slopes, its first and second derivative; writes softmax − onehot.
 pub(super) fn softmax_row(

@@ -6,32 +6,15 @@
 //! a line search costs no product and its loss does not stall on `f32` rounding.
 
 use super::lbfgs::{History, Line, add, dot, search};
+use super::loss::balanced_weights;
+pub(super) use super::row::Truth;
 use super::row::{sigmoid_row, softmax_row};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
-use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 /// Rows whose losses are summed together; fixed, so that the result does not depend on the number of threads.
 const CHUNK: usize = 256;
-
-/// What the rows are.
-#[derive(Clone, Copy)]
-pub(super) enum Truth<'a> {
-    /// One class each.
-    Classes(&'a [usize]),
-    /// Labels that each has, 1, or has not, 0: `[rows, labels]`.
-    Labels(ArrayView2<'a, f32>),
-}
-
-impl Truth<'_> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Truth::Classes(labels) => labels.len(),
-            Truth::Labels(rows) => rows.nrows(),
-        }
-    }
-}
 
 /// The rows that all models share, standardised.
 pub(super) struct Rows<'a> {
@@ -39,12 +22,16 @@ pub(super) struct Rows<'a> {
     pub(super) truth: Truth<'a>,
     pub(super) features: usize,
     pub(super) classes: usize,
+    /// Whether each class has the same weight in all, however many rows it has.
+    pub(super) balanced: bool,
 }
 
 /// One model on its way to the optimum. Parameters are W row by row, then the bias.
 pub(super) struct Model {
     /// The rows it learns from.
     trains: Vec<bool>,
+    /// Of the classes; none where each row counts alike.
+    weights: Vec<f64>,
     pub(super) count: f64,
     l2: f64,
     pub(super) parameters: Vec<f32>,
@@ -69,7 +56,7 @@ impl<'a> Rows<'a> {
     pub(super) fn new(x: Vec<f32>, truth: Truth<'a>, classes: usize, device: &Device) -> Result<Self> {
         let features = x.len() / truth.len().max(1);
         let x = Tensor::from_vec(x, (truth.len(), features), device).map_err(failed)?;
-        Ok(Self { x, truth, features, classes })
+        Ok(Self { x, truth, features, classes, balanced: false })
     }
 
     /// X·Wᵀ of stacked weights [m·classes, features]: [images, m·classes].
@@ -103,7 +90,15 @@ impl<'a> Rows<'a> {
                 .zip(shares)
                 .for_each(|(b, p): (&mut f32, f32)| *b = (p / (1. - p)).ln());
         }
+        let weights = match self.truth {
+            Truth::Classes(labels) if self.balanced => {
+                let own = labels.iter().zip(&trains).filter(|(_, trains)| **trains).map(|(&label, _)| label);
+                balanced_weights(own, self.classes)
+            }
+            _ => Vec::new(),
+        };
         Model {
+            weights,
             count: trains.iter().filter(|&&t| t).count() as f64,
             trains,
             l2: 0.0,
@@ -140,7 +135,7 @@ impl<'a> Rows<'a> {
     /// Cross-entropy at logits + length·slopes, and its derivatives by length; leaves the residual there in the model.
     fn along(&self, model: &mut Model, slopes: &[f32], length: f64) -> Line {
         let (k, size) = (self.classes, CHUNK * self.classes);
-        let Model { logits, residual, trains, count, .. } = model;
+        let Model { logits, residual, trains, weights, count, .. } = model;
         let parts: Vec<[f64; 3]> = (logits.par_chunks(size).zip(slopes.par_chunks(size)))
             .zip(residual.par_chunks_mut(size))
             .zip(trains.par_chunks(CHUNK))
@@ -152,7 +147,11 @@ impl<'a> Rows<'a> {
                     let (logits, slopes, residual) = (&logits[row.clone()], &slopes[row.clone()], &mut residual[row]);
                     let part = match self.truth {
                         Truth::Classes(labels) => {
-                            softmax_row(logits, slopes, length, labels[chunk * CHUNK + i], &mut exps, residual)
+                            let label = labels[chunk * CHUNK + i];
+                            let part = softmax_row(logits, slopes, length, label, &mut exps, residual);
+                            let weight = weights.get(label).copied().unwrap_or(1.);
+                            residual.iter_mut().for_each(|r| *r *= weight as f32);
+                            part.map(|value| weight * value)
                         }
                         Truth::Labels(rows) => {
                             sigmoid_row(logits, slopes, length, rows.row(chunk * CHUNK + i), residual)

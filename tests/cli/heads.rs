@@ -1,6 +1,7 @@
 //! Which head is trained, and what is said of the choice.
 
 use crate::cli::support::{Place, Ran};
+use adapt::onnx::Model;
 
 fn into(place: &Place, out: &str, more: &str) -> Ran {
     place.adapt(&format!("--data data --onnx tiny.onnx --out {out} {more}")).succeeds()
@@ -13,6 +14,7 @@ fn each_kind_of_head_is_trained_and_proven() {
         ("softmax", "softmax", "softmax regression"),
         ("lda", "lda", "discriminant analysis"),
         ("ncm", "ncm", "nearest class mean"),
+        ("mlp", "mlp", "perceptron with a hidden layer"),
     ] {
         into(&place, head, &format!("--head {head} --cv 3"));
         let run = place.json(&format!("{head}/run.json"));
@@ -41,7 +43,14 @@ fn the_best_head_is_chosen_and_the_choice_is_shown() {
     let said = into(&place, "second", "--metric log-loss --balanced --budget 10m --json");
     let run: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     let compared = run["head"]["compared"].as_array().unwrap();
-    assert!(compared.iter().all(|c| c["kind"] == "ncm" || c["adjusted"] == true), "{compared:?}");
+    assert_eq!(
+        compared.iter().filter(|c| c["kind"] == "softmax" && c["weighted"] == true && c["taps"] == 0).count(),
+        1
+    );
+    assert!(
+        compared.iter().all(|c| c["kind"] == "ncm" || c["adjusted"] == true || c["weighted"] == true),
+        "{compared:?}"
+    );
 }
 
 #[test]
@@ -99,4 +108,42 @@ fn what_decides_nothing_is_told() {
     }
     let ran = place.main("--force --metric accuracy --budget 1m").succeeds();
     assert!(!ran.err.contains("note: --"), "{}", ran.err);
+}
+
+/// The operators of a model's last nodes.
+fn ends(place: &Place, out: &str) -> Vec<String> {
+    let model = Model::open(place.path(format!("{out}/model.onnx"))).unwrap();
+    let nodes = model.graph().node.iter().rev().take(3);
+    let mut operators: Vec<String> = nodes.map(|node| node.op_type().to_string()).collect();
+    operators.reverse();
+    operators
+}
+
+#[test]
+fn a_perceptron_is_part_of_the_model_and_of_all_that_reads_it() {
+    let place = Place::usual();
+    into(&place, "out", "--head mlp --abstain 0.5");
+    assert_eq!(ends(&place, "out"), ["Gemm", "Relu", "Gemm"]);
+    let rows = place.read("out/predictions.csv");
+    let said = place.adapt("predict out/model.onnx data --csv").succeeds().out;
+    for line in said.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let own = rows.lines().find(|row| cells[0].ends_with(row.split(',').next().unwrap())).unwrap();
+        assert_eq!(own.split(',').nth(3), Some(cells[1]), "{line} {own}");
+    }
+    place.adapt("verify out").succeeds();
+    place.adapt("eval out/model.onnx --data data").succeeds();
+    place.adapt("explain out/model.onnx data/a/0.png -o maps").succeeds();
+    place.adapt("explain out/model.onnx data/a/0.png -o exact --method cam").fails(1, &["not a linear layer"]);
+    place.adapt("report out").succeeds();
+    assert!(place.read("out/report.html").contains("perceptron with a hidden layer"));
+    // A model that it is part of is adapted like any other.
+    place.adapt("--data data --onnx out/model.onnx --out again --head softmax").succeeds();
+    into(&place, "baked", "--head mlp --bake-preprocessing");
+    assert_eq!(ends(&place, "baked"), ["Gemm", "Relu", "Gemm"]);
+    std::fs::copy(crate::common::golden("tiny_f16.onnx"), place.path("half.onnx")).unwrap();
+    place.adapt("--data data --onnx half.onnx --out half --head mlp").succeeds();
+    assert!(place.json("half/run.json")["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-2);
+    let other = "--data data --onnx tiny.onnx --out other --head mlp";
+    place.adapt(&format!("{other} --train all")).fails(2, &["--head", "--train head"]);
 }

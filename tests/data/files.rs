@@ -122,8 +122,12 @@ fn lists_of_any_form_are_read() {
     }
     let rows = [("0", "10", "train"), ("1", "9", "train"), ("2", "10", ""), ("3", "9", "train"), ("4", "9", "test")];
     let text = |head: &str, row: &dyn Fn((&str, &str, &str)) -> String| format!("{head}{}\n", rows.map(row).join("\n"));
-    let named =
-        Columns { path: Some("who".into()), label: Some("what".into()), split: Some("when".into()), task: None };
+    let named = Columns {
+        path: Some("who".into()),
+        label: Some("what".into()),
+        split: Some("when".into()),
+        ..Columns::GUESSED
+    };
     let usual = |(i, c, s): (&str, &str, &str)| format!("i/{i}.png,{c},{s}");
     let lists = [
         ("a.csv", text("path,label,split\n", &usual), Columns::GUESSED),

@@ -15,7 +15,7 @@ fn read(place: &Path, columns: Columns) -> adapt::Result<Dataset> {
 
 fn columns() -> Columns {
     let name = |name: &str| Some(name.to_string());
-    Columns { path: name("picture"), label: name("kind"), split: name("part"), task: None }
+    Columns { path: name("picture"), label: name("kind"), split: name("part"), ..Columns::GUESSED }
 }
 
 /// The colour of a pixel as the script made it.
@@ -63,6 +63,13 @@ fn columns_nulls_and_what_is_no_image() {
         assert_eq!(data.source.decode("row-000005", false).unwrap().width(), 12);
     }
     let error = |columns| read(&golden("parquet/columns.parquet"), columns).unwrap_err().to_string();
+    let grouped = |name: &str| Columns { groups: Some(name.into()), ..columns() };
+    let data = read(&golden("parquet/columns.parquet"), grouped("id")).unwrap();
+    let paths: Vec<String> = data.items.iter().map(|item| item.path.clone()).collect();
+    assert_eq!(data.groups.as_ref().unwrap().of["row-000002"], "2");
+    assert_eq!(data.groups_of(&paths).iter().collect::<std::collections::BTreeSet<_>>().len(), paths.len());
+    assert!(error(grouped("part")).contains("'part' (--groups) holds the images, the labels or the split"));
+    assert!(error(grouped("none")).contains("no column 'none' (--groups)"));
     assert!(error(Columns::GUESSED).contains("--path-column (it has: picture, kind, part, id)"));
     assert!(error(Columns { label: Some("none".into()), ..columns() }).contains("no column 'none' (--label-column)"));
     let without = Columns { label: None, ..columns() };

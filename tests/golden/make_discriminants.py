@@ -1,4 +1,5 @@
-"""Writes discriminants.json: scikit-learn's shrunk discriminant analysis on standardised features (tests/heads.rs).
+"""Writes discriminants.json: scikit-learn's shrunk discriminant analysis on standardised features, and the class mean that is nearest
+by the cosine (tests/heads.rs).
 
     pip install scikit-learn numpy && python make_discriminants.py
 """
@@ -7,6 +8,7 @@ import pathlib
 
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import StandardScaler
 
 STRENGTHS = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01]  # SHRINKAGES in src/train/heads/candidates.rs
@@ -21,7 +23,11 @@ def case(seed, counts, features):
     scaled = StandardScaler().fit_transform(x.astype(np.float64))
     fit = lambda s: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s).fit(scaled, labels)
     logits = {str(s): fit(s).predict_log_proba(scaled).ravel().tolist() for s in STRENGTHS}
-    return {"labels": labels.tolist(), "features": features, "x": x.ravel().tolist(), "log_probabilities": logits}
+    deviations = x.std(0)  # none is below the floor that heads have
+    assert deviations.min() > np.sqrt((deviations ** 2).mean() / len(x))
+    means = np.stack([scaled[labels == k].mean(0) for k in range(len(counts))])
+    nearest = cosine_similarity(scaled, means).argmax(1).tolist()
+    return {"labels": labels.tolist(), "features": features, "x": x.ravel().tolist(), "log_probabilities": logits, "nearest": nearest}
 
 
 # More images than features, fewer, and classes of different sizes.

@@ -1,12 +1,12 @@
 """Writes several.json: what scikit-learn's LogisticRegression of each label, and Ridge, give on features standardised as heads have
-them, at all strengths of the path; and what Ridge gives for each image when it is left out.
+them, at all strengths of the path; and what Ridge gives for each image when it is left out, alone or with every other image.
 
 usage: python make_several.py            (scikit-learn 1.9.1, numpy 2.4; beside the script)"""
 import json
 import os
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_predict
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -37,8 +37,9 @@ def case(rng, images, features, outputs):
         fits = [LogisticRegression(C=1 / (images * l2), tol=1e-10, max_iter=100000).fit(z, y) for y in labels.T]
         ridge = Ridge(alpha=images * l2)
         left_out = cross_val_predict(ridge, z, values.astype(np.float64), cv=LeaveOneOut())
+        halves = cross_val_predict(ridge, z, values.astype(np.float64), cv=LeaveOneGroupOut(), groups=np.arange(images) % 2)
         rows.append(dict(l2=l2, probabilities=plain(np.stack([f.predict_proba(z)[:, 1] for f in fits], 1)),
-                         values=plain(ridge.fit(z, values.astype(np.float64)).predict(z)), left_out=plain(left_out)))
+                         values=plain(ridge.fit(z, values.astype(np.float64)).predict(z)), left_out=plain(left_out), halves=plain(halves)))
     return dict(images=images, features=features, outputs=outputs, x=plain(x), labels=labels.ravel().tolist(),
                 values=plain(values), path=rows)
 

@@ -10,6 +10,7 @@ from sklearn.metrics import (accuracy_score, average_precision_score, balanced_a
                              cohen_kappa_score, confusion_matrix, f1_score, log_loss, matthews_corrcoef,
                              precision_recall_fscore_support, roc_auc_score, top_k_accuracy_score)
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -103,7 +104,7 @@ def metrics():
             metric_case('ties', [0, 1, 2, 3, 0, 1, 2, 3], ties)]
 
 
-def train_case(name, counts, features, c, constant):
+def train_case(name, counts, features, c, constant, weights=None):
     rng = np.random.default_rng(len(counts))
     y = np.repeat(np.arange(len(counts)), counts)
     x = rng.normal(size=(len(counts), features))[y] * 0.7 + rng.normal(size=(len(y), features))
@@ -114,21 +115,22 @@ def train_case(name, counts, features, c, constant):
     x, y = x[order], y[order]
     scaler = StandardScaler().fit(x.astype(np.float64))
     xs = scaler.transform(x.astype(np.float64))
-    model = LogisticRegression(C=c, tol=1e-10, max_iter=100000).fit(xs, y)
+    model = LogisticRegression(C=c, tol=1e-10, max_iter=100000, class_weight=weights).fit(xs, y)
     p = model.predict_proba(xs)
-    cross = -np.log(p[np.arange(len(y)), y]).mean()
+    cross = (-np.log(p[np.arange(len(y)), y]) * compute_sample_weight(weights, y)).mean()
     binary = len(counts) == 2
     # Two classes: scikit-learn has one weight vector w, a softmax has w/2 and -w/2, so that ||W||^2 = ||w||^2 / 2.
     l2 = (2 if binary else 1) / (len(y) * c)
     square = (model.coef_ ** 2).sum() / (2 if binary else 1)
-    return dict(name=name, classes=len(counts), features=features, labels=y.tolist(), x=plain(x), l2=l2,
+    return dict(name=name, classes=len(counts), features=features, labels=y.tolist(), x=plain(x), l2=l2, balanced=weights is not None,
                 objective=cross + l2 / 2 * square, probabilities=[round(v, 9) for v in plain(p)])
 
 
 def train():
     return [train_case('constant feature', [30, 30, 30, 30], 20, 0.1, True),
             train_case('imbalanced', [100, 40, 10], 12, 1.0, False),
-            train_case('two classes', [40, 20], 6, 0.5, False)]
+            train_case('two classes', [40, 20], 6, 0.5, False),
+            train_case('classes weighted', [100, 40, 10], 12, 1.0, False, 'balanced')]
 
 
 for name, cases in (('metrics.json', metrics()), ('train.json', train())):

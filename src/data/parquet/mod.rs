@@ -37,10 +37,11 @@ struct Cells {
     /// One for each label column.
     labels: Vec<Option<String>>,
     split: Option<String>,
+    group: Option<String>,
 }
 
 /// The Parquet files that `place` is, or holds (or its folder `data`), in order of their names.
-fn find(place: &Path) -> Vec<PathBuf> {
+pub(super) fn find(place: &Path) -> Vec<PathBuf> {
     let is = |path: &Path| has_extension(path, &["parquet"]) && path.is_file();
     if is(place) {
         return vec![place.into()];
@@ -132,8 +133,12 @@ pub(super) fn read(place: &Path, columns: &Columns) -> Result<Option<(Rows, List
             }
             _ if none => skip("no label".into()),
             (_, Err(what)) => skip(what),
+            _ if columns.groups.is_some() && cells.group.as_ref().is_none_or(String::is_empty) => {
+                skip("no group".into())
+            }
             (Some(split), Ok(label)) => {
                 listing.split_form |= split != Split::Train;
+                listing.groups.extend(cells.group.map(|group| (path.clone(), group)));
                 listing.splits.entry(split).or_default().entry(label).or_default().push(path);
             }
         }

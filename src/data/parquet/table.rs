@@ -19,6 +19,7 @@ pub(super) struct Table {
     image: usize,
     labels: Vec<usize>,
     split: Option<usize>,
+    group: Option<usize>,
     found: Found,
 }
 
@@ -57,7 +58,8 @@ impl Table {
             None => format!("no column holds images; give --path-column (it has: {})", shown()),
         })?;
         if !labelled {
-            return Ok(Table { image, labels: Vec::new(), split: None, found: Found::default(), reader });
+            let found = Found::default();
+            return Ok(Table { image, labels: Vec::new(), split: None, group: None, found, reader });
         }
         let label = |name: &str| of(name).or_else(|| lists::column(file.schema_descr(), name));
         let labels = columns.label.as_ref().map(|names| task::columns(names, label)).transpose();
@@ -80,7 +82,14 @@ impl Table {
             _ => Vec::new(),
         };
         let split = split.filter(|at| *at != image && !labels.contains(at));
-        Ok(Table { image, labels, split, found: Found { classes, targets, lists }, reader })
+        let group = asked(&columns.groups, "--groups")?;
+        if let Some(at) = group.filter(|at| *at == image || labels.contains(at) || split == Some(*at)) {
+            return Err(format!(
+                "'{}' (--groups) holds the images, the labels or the split",
+                leaves[at].0.escape_debug()
+            ));
+        }
+        Ok(Table { image, labels, split, group, found: Found { classes, targets, lists }, reader })
     }
 
     /// Copies the images behind those of `rows`; gives what stands beside each, and what is known of the label columns.
@@ -121,9 +130,10 @@ impl Table {
                     false => texts(&*group, Some(column), count)?.iter().map(|l| l.as_ref().and_then(&named)).collect(),
                 });
             }
-            let splits = texts(&*group, self.split, count)?;
+            let [splits, groups] = [self.split, self.group].map(|column| texts(&*group, column, count));
             let of = |row: usize| labels.iter().map(|column: &Vec<Option<String>>| column[row].clone()).collect();
-            cells.extend(splits.into_iter().enumerate().map(|(row, split)| Cells { labels: of(row), split }));
+            let beside = splits?.into_iter().zip(groups?).enumerate();
+            cells.extend(beside.map(|(row, (split, group))| Cells { labels: of(row), split, group }));
         }
         Ok((cells, self.found))
     }
@@ -170,6 +180,6 @@ fn texts(
         ColumnReader::ByteArrayColumnReader(reader) => {
             shown(reader, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
         }
-        _ => Err("its labels or splits are neither texts nor numbers".into()),
+        _ => Err("its labels, splits or groups are neither texts nor numbers".into()),
     }
 }

@@ -43,6 +43,9 @@ pub(super) fn summary(recorded: &Recorded) -> String {
     let counts = counts.map(|(split, what)| (images(run, split), what)).into_iter().filter(|(n, _)| *n > 0);
     let counts: Vec<_> = counts.map(|(n, what)| format!("{n} images {what}")).collect();
     sentences.push(format!("Of {}, {}", text(&run["data"]["path"]), counts.join(", ")));
+    if let Some(column) = run["data"]["groups"]["column"].as_str() {
+        sentences.push(format!("Images of one “{}” are all on one side of each split and fold", shown(column)));
+    }
     let p = &run["parity"];
     if let (Some(difference), Some(agreement)) = (p["max_rel_logit_diff"].as_f64(), p["class_agreement"].as_f64()) {
         sentences.push(format!(

@@ -80,6 +80,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
         other => other(recorded).map(|_| "val"),
         baseline => metrics.map(|m| shown(m["baseline"]["class"].as_str().unwrap_or_default())),
+        nearest => metrics.is_some_and(|m| m["nearest_mean"].is_object()),
         classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),
         reliability => metrics.and_then(plots::reliability),
         calibrated => tables::calibrated(run), uncalibrated => tables::uncalibrated(recorded),

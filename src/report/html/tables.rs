@@ -42,6 +42,7 @@ pub(super) struct Figure {
     value: Option<f64>,
     interval: Option<[f64; 2]>,
     baseline: Option<f64>,
+    nearest: Option<f64>,
     other: Option<f64>,
 }
 
@@ -59,7 +60,8 @@ pub(super) fn figure(
 ) -> Figure {
     let interval = serde_json::from_value(m["intervals"][key].clone()).ok();
     let value = |m: &Value| m[key].as_f64();
-    Figure { name, help, value: value(m), interval, baseline: value(&m["baseline"]), other: other.and_then(value) }
+    let (baseline, nearest) = (value(&m["baseline"]), value(&m["nearest_mean"]));
+    Figure { name, help, value: value(m), interval, baseline, nearest, other: other.and_then(value) }
 }
 
 /// The three figures that are shown large.
@@ -149,7 +151,11 @@ fn heads(head: &Value) -> Option<Flat> {
     }
     let row = |(place, one): (usize, &Value)| {
         let kind = serde_json::from_value(one["kind"].clone()).map_or("?".into(), |kind: Kind| kind.to_string());
-        let alike = if one["adjusted"] == true { ", classes alike" } else { "" };
+        let alike = match (one["adjusted"] == true, one["weighted"] == true) {
+            (true, _) => ", classes alike",
+            (_, true) => ", classes weighted",
+            _ => "",
+        };
         let behind = match [0, 1].map(|i| one["behind"][i].as_f64()) {
             [Some(0.), _] => "the best".into(),
             [Some(mean), Some(error)] => format!("{mean:.4} ± {error:.4}"),

@@ -65,6 +65,16 @@ impl<'a> Bases<'a> {
 }
 
 impl Basis {
+    /// The standardised features themselves: \[images, features\].
+    pub(super) fn standardised(&self) -> ArrayView2<'_, f32> {
+        self.factor.as_ref().map_or(self.rows.view(), |(x, _)| x.view())
+    }
+
+    /// A layer on standardised features as one on raw ones.
+    pub(super) fn fold(&self, layer: &LinearHead) -> LinearHead {
+        self.scaler.fold(layer)
+    }
+
     /// A head on these coordinates, weight \[classes, coordinates\], as one on raw features.
     pub(super) fn head(&self, weight: &Array2<f64>, bias: &Array1<f64>) -> LinearHead {
         let standard = match &self.factor {

@@ -4,6 +4,7 @@ use super::super::folds::count;
 use super::super::path;
 use super::super::softmax::{Rows, Truth};
 use super::basis::Basis;
+use super::choice::Form;
 use super::closed::{MOST_COORDINATES, Parted};
 use super::judge::{Metric, log_loss, mean, sharpness};
 use super::{Compared, Kind};
@@ -27,12 +28,19 @@ pub(super) struct Candidate {
     pub(super) features: usize,
     pub(super) strength: Option<f64>,
     pub(super) adjusted: bool,
+    pub(super) weighted: bool,
     /// For each deal of the images into folds: `[images, classes]`.
     pub(super) logits: Vec<Array2<f32>>,
     /// The factor of the logits at which their log-loss is lowest.
     pub(super) sharpness: f64,
     /// Each image's part in the metric, the mean over the deals.
     parts: Vec<f64>,
+}
+
+impl Candidate {
+    pub(super) fn form(&self) -> Form {
+        Form { kind: self.kind, strength: self.strength, weighted: self.weighted }
+    }
 }
 
 /// What all candidates are judged on.
@@ -46,6 +54,8 @@ pub(super) struct Judge<'a> {
     pub(super) shares: Option<Array1<f32>>,
     /// Whether nothing else is wanted.
     pub(super) balanced: bool,
+    /// Of what is drawn.
+    pub(super) seed: u64,
 }
 
 impl Judge<'_> {
@@ -69,13 +79,13 @@ impl Judge<'_> {
         let parted: Vec<Parted> = self.deals.iter().map(part).collect();
         if means {
             let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
-            found.extend(self.candidates(Kind::Ncm, basis, taps, None, logits));
+            found.extend(self.candidates((Kind::Ncm, false), basis, taps, None, logits));
         }
         if discriminants {
             match self.shrunk(&parted, *start, progress) {
                 Ok((place, logits)) => {
                     *start = place;
-                    found.extend(self.candidates(Kind::Lda, basis, taps, Some(SHRINKAGES[place]), logits));
+                    found.extend(self.candidates((Kind::Lda, false), basis, taps, Some(SHRINKAGES[place]), logits));
                 }
                 // Features that are the same for all images of a class, say.
                 Err(Error::Train(_)) if kinds.len() > 1 => {}
@@ -123,9 +133,19 @@ impl Judge<'_> {
         Ok((best.1, best.2))
     }
 
-    /// Softmax regression on a basis, at its best strength.
+    /// Softmax regression on a basis, at its best strength; where rare classes are to be chosen as readily as others, with
+    /// weights of the classes, too.
     pub(super) fn regression(&self, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
-        let rows = rows(basis.rows.view(), Truth::Classes(self.labels), self.classes)?;
+        let mut rows = rows(basis.rows.view(), Truth::Classes(self.labels), self.classes)?;
+        let mut found = self.regressions(&rows, basis, taps, progress)?;
+        if self.balanced {
+            rows.balanced = true;
+            found.extend(self.regressions(&rows, basis, taps, progress)?);
+        }
+        Ok(found)
+    }
+
+    fn regressions(&self, rows: &Rows, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
         let mut strength = None;
         let mut logits = Vec::new();
         let quiet = |event: Event| match event {
@@ -135,17 +155,17 @@ impl Judge<'_> {
         };
         // The first deal chooses: what is judged by all of them is one head.
         for fold in self.deals {
-            let choice = path::cross_validate(&rows, fold, count(fold), (basis.features, strength), &quiet)?;
+            let choice = path::cross_validate(rows, fold, count(fold), (basis.features, strength), &quiet)?;
             strength = Some(choice.l2);
             logits.push(choice.out_of_fold.mapv(|p| p.max(f32::MIN_POSITIVE).ln()));
         }
-        Ok(self.candidates(Kind::Softmax, basis, taps, strength, logits))
+        Ok(self.candidates((Kind::Softmax, rows.balanced), basis, taps, strength, logits))
     }
 
-    /// As it is, and adjusted by the classes' shares.
-    fn candidates(
+    /// As it is, and adjusted by the classes' shares; where their weights did that already, as it is.
+    pub(super) fn candidates(
         &self,
-        kind: Kind,
+        (kind, weighted): (Kind, bool),
         basis: &Basis,
         taps: usize,
         strength: Option<f64>,
@@ -159,16 +179,16 @@ impl Judge<'_> {
                 let own = self.metric.parts(sharp.view(), self.labels);
                 parts.iter_mut().zip(own).for_each(|(sum, part)| *sum += part / self.deals.len() as f64);
             }
-            Candidate { kind, taps, features: basis.features, strength, adjusted, logits, sharpness, parts }
+            Candidate { kind, taps, features: basis.features, strength, adjusted, weighted, logits, sharpness, parts }
         };
         // Means know nothing of how many images a class has.
-        let shares = self.shares.as_ref().filter(|_| kind != Kind::Ncm);
+        let shares = self.shares.as_ref().filter(|_| kind != Kind::Ncm && !weighted);
         let adjusted = shares.map(|shares| make(true, logits.iter().map(|logits| logits - shares).collect()));
         let plain = (!self.balanced || adjusted.is_none()).then(|| make(false, logits));
         plain.into_iter().chain(adjusted).collect()
     }
 
-    fn loss(&self, logits: &Array2<f32>) -> f64 {
+    pub(super) fn loss(&self, logits: &Array2<f32>) -> f64 {
         log_loss(logits, self.labels, sharpness(logits, self.labels))
     }
 
@@ -202,6 +222,7 @@ impl Judge<'_> {
                     features: candidate.features,
                     strength: candidate.strength,
                     adjusted: candidate.adjusted,
+                    weighted: candidate.weighted,
                     score: mean(&candidate.parts).0,
                     behind: behind(candidate),
                     accuracy: figures(Metric::Accuracy),

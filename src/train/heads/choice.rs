@@ -1,13 +1,14 @@
 //! Which heads are tried on which depths, and the one that is taken.
 
 use super::super::softmax::Truth;
-use super::super::{LIMIT, TOLERANCE, check, folds, path, whole};
+use super::super::{LIMIT, LinearHead, TOLERANCE, check, folds, path, whole};
 use super::basis::{Bases, Basis};
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::judge::sharpness;
+use super::mlp::Mlp;
 use super::{Chosen, Kind, Wishes, curve};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::softmax;
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -24,6 +25,8 @@ const SAMPLE: usize = 3000;
 const FEWEST: usize = 5;
 /// Images up to which a learning curve costs little beside the features.
 const MOST_CURVED: usize = 20_000;
+/// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
+const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
 const FEW_SHRINKAGE: f64 = 0.9;
 const FEW_STEP: i32 = 4;
@@ -47,18 +50,16 @@ pub fn choose(
     check(features, labels, classes, &super::super::Options::default())?;
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
-    let mut bases = Bases::new(features, columns);
-    let mut counts = vec![0usize; classes];
-    labels.iter().for_each(|&label| counts[label] += 1);
+    let mut counts = folds::separate(labels, &wishes.groups, classes);
     if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
-        return uncompared(&bases.first(columns[0])?, labels, classes, wishes, progress);
+        return uncompared(&Bases::new(features, columns).first(columns[0])?, labels, classes, wishes, progress);
     }
     // A class with fewer images is missing in some folds' training, which costs it, and not all others.
     counts.sort_unstable();
     let folds = wishes.folds.min(counts[classes / 2]).max(2);
     let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
     let deals: Vec<Vec<usize>> = (0..repeats as u64)
-        .map(|repeat| folds::stratified(labels, folds, wishes.seed.wrapping_add(repeat << 32)))
+        .map(|repeat| folds::deal(labels, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32)))
         .collect();
     let judge = Judge {
         labels,
@@ -67,13 +68,61 @@ pub fn choose(
         metric: wishes.metric,
         shares: shares(labels, classes, wishes.balanced),
         balanced: wishes.balanced,
+        seed: wishes.seed,
     };
+    let mut candidates = tried(features, columns, &judge, wishes, &in_time, progress)?;
+    if candidates.is_empty() {
+        return uncompared(&Bases::new(features, columns).first(columns[0])?, labels, classes, wishes, progress);
+    }
+    // Whatever depths a head takes that is linear in them, it is simpler than one that is not.
+    candidates.sort_by_key(|candidate| (candidate.kind == Kind::Mlp, candidate.taps, candidate.kind));
+    let (place, compared) = judge.choose(&candidates);
+    let candidate = &candidates[place];
+    let basis = Bases::new(features, columns).first(columns[candidate.taps])?;
+    emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
+    let (hidden, mut linear) = trained(&basis, labels, classes, candidate.form(), wishes.seed, progress)?;
+    emit(progress, Event::Advance(1))?;
+    if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
+        linear.bias -= &shares.mapv(f64::from);
+    }
+    linear.weight *= candidate.sharpness;
+    linear.bias *= candidate.sharpness;
+    let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
+        true => curve::curve(&basis, &judge, candidate, wishes, &in_time, progress)?,
+        false => None,
+    };
+    Ok(Chosen {
+        head: head(&basis, &linear, hidden.is_some())?,
+        hidden,
+        kind: candidate.kind,
+        place,
+        compared,
+        folds: folds::count(&deals[0]),
+        repeats,
+        temperature: 1. / candidate.sharpness,
+        out_of_fold: calibrated(&candidate.logits[0], labels, &deals[0]),
+        uncalibrated: softmax(candidate.logits[0].view()),
+        fold: deals[0].clone(),
+        curve,
+    })
+}
+
+/// The heads that are worth a comparison, on the depths that are.
+fn tried(
+    features: ArrayView2<f32>,
+    columns: &[usize],
+    judge: &Judge,
+    wishes: &Wishes,
+    in_time: &dyn Fn() -> bool,
+    progress: Progress,
+) -> Result<Vec<Candidate>> {
+    let labels = judge.labels;
     let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
-    let mut candidates: Vec<Candidate> = Vec::new();
+    let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
     let mut shrinkage = USUAL_SHRINKAGE;
-    let depths = depths(features, columns, labels, classes, wishes, progress)?;
+    let depths = depths(features, columns, labels, judge.classes, wishes, progress)?;
     emit(progress, Event::Stage { name: "comparing heads", total: depths.len() as u64 + 1 })?;
     for taps in depths {
         if taps > 0 && !in_time() {
@@ -92,40 +141,18 @@ pub fn choose(
         let basis = Bases::new(features, columns).first(columns[taps])?;
         candidates.extend(judge.regression(&basis, taps, progress)?);
     }
-    emit(progress, Event::Advance(1))?;
-    if candidates.is_empty() {
-        return uncompared(&Bases::new(features, columns).first(columns[0])?, labels, classes, wishes, progress);
+    let tries = wishes.kind == Some(Kind::Mlp) || wishes.kind.is_none() && labels.len() >= MANY && in_time();
+    if tries {
+        let taps = judge.best(&candidates).unwrap_or(0);
+        let basis = Bases::new(features, columns).first(columns[taps])?;
+        match judge.perceptrons(&basis, taps, in_time, progress) {
+            // Features that are far out in some images, say.
+            Err(Error::Train(_)) if !candidates.is_empty() => {}
+            found => candidates.extend(found?),
+        }
     }
-    candidates.sort_by_key(|candidate| (candidate.taps, candidate.kind));
-    let (place, compared) = judge.choose(&candidates);
-    let candidate = &candidates[place];
-    let basis = Bases::new(features, columns).first(columns[candidate.taps])?;
-    emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
-    let (kind, strength, view) = (candidate.kind, candidate.strength, (basis.rows.view(), basis.features));
-    let mut linear = fit(view, labels, classes, kind, strength, TOLERANCE, progress)?;
     emit(progress, Event::Advance(1))?;
-    if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
-        linear.bias -= &shares.mapv(f64::from);
-    }
-    linear.weight *= candidate.sharpness;
-    linear.bias *= candidate.sharpness;
-    let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
-        true => curve::curve(&basis, &judge, candidate, wishes.seed, &in_time, progress)?,
-        false => None,
-    };
-    Ok(Chosen {
-        head: whole(basis.head(&linear.weight, &linear.bias))?,
-        kind: candidate.kind,
-        place,
-        compared,
-        folds,
-        repeats,
-        temperature: 1. / candidate.sharpness,
-        out_of_fold: calibrated(&candidate.logits[0], labels, &deals[0]),
-        uncalibrated: softmax(candidate.logits[0].view()),
-        fold: deals[0].clone(),
-        curve,
-    })
+    Ok(candidates)
 }
 
 /// Probabilities of each fold at the temperature of all others: that of a fold's own would flatter it.
@@ -165,7 +192,8 @@ fn depths(
         takes
     });
     let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, ..wishes.clone() };
+    let groups = if wishes.groups.is_empty() { Vec::new() } else { places.iter().map(|&i| wishes.groups[i]).collect() };
+    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, groups, ..wishes.clone() };
     let found = choose(features.select(Axis(0), &places).view(), columns, &labels, classes, &wishes, progress)?;
     let best = found.compared.iter().find(|compared| compared.behind[0] == 0.).map_or(0, |best| best.taps);
     Ok(if best == 0 { vec![0] } else { vec![0, best] })
@@ -179,14 +207,49 @@ fn shares(labels: &[usize], classes: usize, wanted: bool) -> Option<Array1<f32>>
     (wanted || most > UNBALANCED * least).then(|| counts.mapv(|n| (n / labels.len() as f32).ln()))
 }
 
-/// A head of a kind on rows of a basis, and how many features those stand for. Without a strength it is one that suits few
-/// images.
+/// A head of all images on a basis: the hidden layer for raw features, where it has one, and the last.
+fn trained(
+    basis: &Basis,
+    labels: &[usize],
+    classes: usize,
+    form: Form,
+    seed: u64,
+    progress: Progress,
+) -> Result<(Option<LinearHead>, Linear)> {
+    if form.kind != Kind::Mlp {
+        let view = (basis.rows.view(), basis.features);
+        return Ok((None, fit(view, labels, classes, form, TOLERANCE, progress)?));
+    }
+    let all = (0..labels.len()).collect();
+    let found = Mlp::trained(basis, (labels, classes), all, seed, form.strength, progress)?;
+    let [hidden, last] = found.layers()?;
+    let last = Linear { weight: last.weight.mapv(f64::from), bias: last.bias.mapv(f64::from) };
+    Ok((Some(whole(basis.fold(&hidden))?), last))
+}
+
+/// A last layer as it is stored: for raw features, where none is before it.
+fn head(basis: &Basis, last: &Linear, behind_hidden: bool) -> Result<LinearHead> {
+    whole(match behind_hidden {
+        true => LinearHead { weight: last.weight.mapv(|w| w as f32), bias: last.bias.mapv(|b| b as f32) },
+        false => basis.head(&last.weight, &last.bias),
+    })
+}
+
+/// What a head is, but for its weights.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) kind: Kind,
+    /// One that suits few images where `None`.
+    pub(super) strength: Option<f64>,
+    pub(super) weighted: bool,
+}
+
+/// A head on rows of a basis, and how many features those stand for.
 pub(super) fn fit(
     (coordinates, features): (ArrayView2<f32>, usize),
     labels: &[usize],
     classes: usize,
-    kind: Kind,
-    strength: Option<f64>,
+    Form { kind, strength, weighted }: Form,
     tolerance: f64,
     progress: Progress,
 ) -> Result<Linear> {
@@ -194,7 +257,8 @@ pub(super) fn fit(
         Kind::Ncm => Ok(nearest_mean(coordinates, labels, classes)),
         Kind::Lda => discriminants((coordinates, features), labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
         Kind::Softmax => {
-            let rows = rows(coordinates, Truth::Classes(labels), classes)?;
+            let mut rows = rows(coordinates, Truth::Classes(labels), classes)?;
+            rows.balanced = weighted;
             let mut model = rows.model(vec![true; labels.len()]);
             let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
             let poll = || emit(progress, Event::Advance(0));
@@ -202,15 +266,18 @@ pub(super) fn fit(
             let head = super::super::head(&model, classes)?;
             Ok(Linear { weight: head.weight.mapv(f64::from), bias: head.bias.mapv(f64::from) })
         }
+        Kind::Mlp => unreachable!("it is not linear in the features"),
     }
 }
 
 /// Nothing to compare by: most classes have one image only, or no head could be tried.
 fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
-    let linear = fit((basis.rows.view(), basis.features), labels, classes, kind, None, TOLERANCE, progress)?;
+    let form = Form { kind, strength: None, weighted: false };
+    let (hidden, linear) = trained(basis, labels, classes, form, wishes.seed, progress)?;
     Ok(Chosen {
-        head: whole(basis.head(&linear.weight, &linear.bias))?,
+        head: head(basis, &linear, hidden.is_some())?,
+        hidden,
         kind,
         place: 0,
         compared: Vec::new(),

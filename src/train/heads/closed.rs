@@ -1,6 +1,8 @@
 //! Heads in closed form: linear discriminant analysis with a shrunk covariance, and the nearest class mean.
 
 use super::super::folds::count;
+use super::super::scale::Scaler;
+use super::super::{LinearHead, check, whole};
 use super::basis::Basis;
 use crate::error::{Error, Result};
 use faer::linalg::solvers::{Llt, Solve};
@@ -173,6 +175,18 @@ pub(super) fn discriminants(
         return Err(Error::Train(format!("{what}; choose --head softmax")));
     }
     Sums::new(rows, labels, classes, true).solve(strength, features)
+}
+
+/// What costs nothing: the nearest class mean by the cosine, on features `[images, features]` standardised as heads' are.
+///
+/// # Errors
+/// Those of [`fit_softmax`](crate::train::fit_softmax).
+pub fn nearest_class_mean(features: ArrayView2<f32>, labels: &[usize], classes: usize) -> Result<LinearHead> {
+    check(features, labels, classes, &super::super::Options::default())?;
+    let scaler = Scaler::floored(features, 1. / (labels.len() as f64).sqrt(), &[features.ncols()]);
+    let rows = Array2::from_shape_vec(features.dim(), scaler.apply(features));
+    let linear = nearest_mean(rows.map_err(|e| Error::Train(e.to_string()))?.view(), labels, classes);
+    whole(scaler.fold(&LinearHead { weight: linear.weight.mapv(|w| w as f32), bias: linear.bias.mapv(|b| b as f32) }))
 }
 
 /// The nearest class mean of all images.

@@ -3,12 +3,14 @@
 use super::super::folds::count;
 use super::basis::Basis;
 use super::candidates::{Candidate, Judge};
-use super::{Kind, fit};
+use super::choice::{Form, fit};
+use super::mlp::Mlp;
+use super::{Kind, Wishes};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
 use crate::progress::{Event, Progress, emit};
 use crate::random;
-use ndarray::{ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 /// Shares of the training images, nested in each other; all of them are what the cross-validation has.
@@ -46,12 +48,12 @@ pub(super) fn curve(
     basis: &Basis,
     judge: &Judge,
     candidate: &Candidate,
-    seed: u64,
+    wishes: &Wishes,
     in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Option<Curve>> {
     let (labels, fold) = (judge.labels, &judge.deals[0]);
-    let (folds, order) = (count(fold), dealt(labels, seed));
+    let (folds, order) = (count(fold), dealt(labels.len(), wishes));
     let parts: Vec<Nested> = (0..folds).map(|held| Nested::new(judge, held, &order)).collect();
     let least = parts.iter().flat_map(|part| &part.counts).copied().min().unwrap_or(0);
     let point = |images: usize, hits: usize| {
@@ -85,7 +87,7 @@ pub(super) fn curve(
     if points.len() < 3 {
         return Ok(None);
     }
-    let expected = [2, 4].map(|times| expected(&points, times * labels.len(), seed)).to_vec();
+    let expected = [2, 4].map(|times| expected(&points, times * labels.len(), wishes.seed)).to_vec();
     Ok(Some(Curve { points, expected }))
 }
 
@@ -127,29 +129,40 @@ fn hits_of(
     held: &[usize],
     progress: Progress,
 ) -> Result<usize> {
+    if candidate.kind == Kind::Mlp {
+        let (epochs, places) = (candidate.strength, places.to_vec());
+        let found = Mlp::trained(basis, (judge.labels, judge.classes), places, judge.seed, epochs, progress)?;
+        return Ok(hits(&found.logits(held)?, judge, held));
+    }
     let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
     // A penalty stands against the sum of the losses.
     let weaker = match candidate.kind {
         Kind::Softmax => judge.labels.len() as f64 / own.len() as f64,
-        Kind::Ncm | Kind::Lda => 1.,
+        Kind::Ncm | Kind::Lda | Kind::Mlp => 1.,
     };
     let strength = candidate.strength.map(|strength| strength * weaker);
     let rows = basis.rows.select(Axis(0), places);
     let view = (rows.view(), basis.features);
-    let mut linear = fit(view, &own, judge.classes, candidate.kind, strength, TOLERANCE, progress)?;
+    let form = Form { strength, ..candidate.form() };
+    let mut linear = fit(view, &own, judge.classes, form, TOLERANCE, progress)?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
-    let logits = linear.logits(basis.rows.select(Axis(0), held).view());
-    let right = |(row, &i): (ArrayView1<f32>, &usize)| argmax(row) == judge.labels[i];
-    Ok(logits.rows().into_iter().zip(held).filter(|pair| right(*pair)).count())
+    Ok(hits(&linear.logits(basis.rows.select(Axis(0), held).view()), judge, held))
 }
 
-/// All images in an order that a seed draws.
-fn dealt(labels: &[usize], seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..labels.len()).collect();
-    let key = |i: usize| random::uniform(&mut random::stream(seed, "curve", 0, i as u64));
-    let keys: Vec<f64> = (0..labels.len()).map(key).collect();
+/// How many of the images at `held` have their highest logit where their class is.
+fn hits(logits: &Array2<f32>, judge: &Judge, held: &[usize]) -> usize {
+    let right = |(row, &i): (ArrayView1<f32>, &usize)| argmax(row) == judge.labels[i];
+    logits.rows().into_iter().zip(held).filter(|pair| right(*pair)).count()
+}
+
+/// All images in an order that a seed draws; those of a group stand together, as they would come.
+fn dealt(images: usize, wishes: &Wishes) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..images).collect();
+    let group = |i: usize| wishes.groups.get(i).copied().unwrap_or(i) as u64;
+    let key = |i: usize| random::uniform(&mut random::stream(wishes.seed, "curve", 0, group(i)));
+    let keys: Vec<f64> = (0..images).map(key).collect();
     order.sort_by(|&a, &b| keys[a].total_cmp(&keys[b]));
     order
 }

@@ -6,24 +6,26 @@ mod choice;
 mod closed;
 mod curve;
 mod judge;
+mod mlp;
 mod ridge;
 mod several;
 mod thresholds;
 
 use super::LinearHead;
+use crate::error::Result;
 use crate::metrics::argmax;
 pub use choice::choose;
-use choice::fit;
+pub use closed::nearest_class_mean;
 pub use curve::{Curve, Point};
 pub use judge::Metric;
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 pub use several::{Several, Tried, choose_several, kind};
 use std::fmt;
 use std::time::Duration;
 pub use thresholds::thresholds;
 
-/// A kind of head, the simplest first. All of them are linear in the features.
+/// A kind of head, the simplest first. All but the last are linear in the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -33,6 +35,8 @@ pub enum Kind {
     Lda,
     /// Softmax regression with an L2 penalty.
     Softmax,
+    /// Multi-layer perceptron: one hidden layer of ReLUs.
+    Mlp,
 }
 
 impl fmt::Display for Kind {
@@ -41,6 +45,7 @@ impl fmt::Display for Kind {
             Kind::Ncm => "nearest class mean",
             Kind::Lda => "discriminant analysis",
             Kind::Softmax => "softmax regression",
+            Kind::Mlp => "perceptron with a hidden layer",
         })
     }
 }
@@ -54,9 +59,12 @@ pub struct Wishes {
     pub kind: Option<Kind>,
     /// By what.
     pub metric: Metric,
-    /// Folds; fewer where the smallest class has fewer images.
+    /// Folds; fewer where the median class has fewer images, or groups.
     pub folds: usize,
-    /// Whether rare classes are to be chosen as readily as others: logits are adjusted by the classes' shares.
+    /// Each image's group, where images of one must share a fold; else nothing.
+    pub groups: Vec<usize>,
+    /// Whether rare classes are to be chosen as readily as others: logits are adjusted by the classes' shares, or the classes
+    /// weigh the same in the loss.
     pub balanced: bool,
     /// Whether a learning curve is wanted.
     pub curve: bool,
@@ -67,7 +75,8 @@ pub struct Wishes {
 impl Default for Wishes {
     /// Seed 0, the best kind by macro-F1 in 5 folds, in any time.
     fn default() -> Self {
-        Wishes { seed: 0, kind: None, metric: Metric::MacroF1, folds: 5, balanced: false, curve: false, budget: None }
+        let (kind, metric, groups) = (None, Metric::MacroF1, Vec::new());
+        Wishes { seed: 0, kind, metric, folds: 5, groups, balanced: false, curve: false, budget: None }
     }
 }
 
@@ -80,10 +89,13 @@ pub struct Compared {
     pub taps: usize,
     /// How many features that makes.
     pub features: usize,
-    /// LDA's shrinkage, or the penalty on the mean loss of softmax regression.
+    /// LDA's shrinkage, the penalty on the mean loss of softmax regression, or the epochs of a perceptron.
     pub strength: Option<f64>,
     /// Whether the logarithms of the classes' shares were taken from its logits (Menon et al. 2021, arXiv 2007.07314).
     pub adjusted: bool,
+    /// Whether the classes weighed the same in its loss.
+    #[serde(default)]
+    pub weighted: bool,
     /// The metric that chooses, the higher the better: log-loss is negative.
     pub score: f64,
     /// How much less that is than the best one's, and the standard error of this over the images.
@@ -99,8 +111,10 @@ pub struct Compared {
 /// The head that was chosen, and what it was compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
-    /// For the raw features of the first columns.
+    /// For the raw features of the first columns, or what `hidden` makes of them.
     pub head: LinearHead,
+    /// A perceptron's hidden layer, for the raw features of the first columns; its values go through ReLUs.
+    pub hidden: Option<LinearHead>,
     /// What it is.
     pub kind: Kind,
     /// The place in `compared`.
@@ -135,7 +149,30 @@ pub struct Abstention {
     pub coverage: f64,
 }
 
+impl Compared {
+    /// What it is, for people.
+    pub fn name(&self) -> String {
+        let how = match (self.adjusted, self.weighted) {
+            (true, _) => ", classes alike",
+            (_, true) => ", classes weighted",
+            _ => "",
+        };
+        format!("{}{how}", self.kind)
+    }
+}
+
 impl Chosen {
+    /// Logits `[images, classes]` of features `[images, features]`.
+    ///
+    /// # Errors
+    /// Those of [`LinearHead::logits`].
+    pub fn logits(&self, features: ArrayView2<f32>) -> Result<Array2<f32>> {
+        match &self.hidden {
+            Some(hidden) => self.head.logits(hidden.activated(features)?.view()),
+            None => self.head.logits(features),
+        }
+    }
+
     /// The lowest probability at which `precision` of the answers at least are right, on images that the head did not learn
     /// from; `None` where that is never so.
     pub fn abstention(&self, labels: &[usize], precision: f64) -> Option<Abstention> {

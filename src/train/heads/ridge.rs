@@ -1,7 +1,9 @@
 //! Ridge regression at many strengths at once, each image judged by the regression that has not seen it.
 
+use super::super::folds::count;
 use super::basis::Basis;
 use crate::error::{Error, Result};
+use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
@@ -62,9 +64,40 @@ impl Ridge {
         Array2::from_shape_fn(self.targets.dim(), |(i, k)| (self.targets[[i, k]] - predicted[(i, k)]) / beside[i])
     }
 
-    /// What each image is predicted to have by the regression without it: `[images, targets]`.
-    pub(super) fn out_of_fold(&self, alpha: f64) -> Array2<f32> {
-        let values = (&self.targets - self.left_out(alpha)) * &self.deviations + &self.means;
+    /// The same of regressions without each image's fold, for each of `alphas`: with Z = (X·V, 1) and D = (Λ + αI, images) those
+    /// of all others are (D − ZᵀZ)⁻¹(ZᵀY − ZᵀY), the products subtracted being the fold's own.
+    ///
+    /// # Errors
+    /// [`Error::Train`] where a fold leaves nothing to learn from.
+    pub(super) fn folds_left_out(&self, alphas: &[f64], fold: &[usize]) -> Result<Vec<Array2<f64>>> {
+        let (images, last) = (self.targets.nrows() as f64, self.values.len());
+        let mut errors = vec![Array2::zeros(self.targets.dim()); alphas.len()];
+        for f in 0..count(fold) {
+            let own: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
+            let z = Mat::from_fn(own.len(), last + 1, |i, j| if j < last { self.scores[(own[i], j)] } else { 1. });
+            let y = Mat::from_fn(own.len(), self.targets.ncols(), |i, k| self.targets[[own[i], k]]);
+            let (squares, products) = (z.transpose() * &z, z.transpose() * &y);
+            // Standardised targets add up to 0.
+            let sums = Mat::from_fn(last + 1, y.ncols(), |j, k| if j < last { self.shares[(j, k)] } else { 0. });
+            for (alpha, errors) in alphas.iter().zip(&mut errors) {
+                let mut others = -&squares;
+                (0..=last).for_each(|j| others[(j, j)] += if j < last { self.values[j] + alpha } else { images });
+                let solver = Llt::new(others.as_ref(), Side::Lower)
+                    .map_err(|_| Error::Train("the features are too degenerate for a head".into()))?;
+                let left = &y - &z * solver.solve(&sums - &products);
+                let rows = own.iter().enumerate();
+                rows.for_each(|(i, &to)| {
+                    errors.row_mut(to).iter_mut().enumerate().for_each(|(k, e)| *e = left[(i, k)])
+                });
+            }
+        }
+        Ok(errors)
+    }
+
+    /// What each image is predicted to have by the regression without it, of which `left` is what it differs by: `[images,
+    /// targets]`.
+    pub(super) fn out_of_fold(&self, left: &Array2<f64>) -> Array2<f32> {
+        let values = (&self.targets - left) * &self.deviations + &self.means;
         values.mapv(|value| value as f32)
     }
 

@@ -121,8 +121,8 @@ pub fn choose_several(
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let tried = depths(features, columns, truths, wishes, progress)?;
     let deals = match task {
-        Task::Multilabel => deals(task, truths, wishes),
-        _ => Vec::new(),
+        Task::Regression if wishes.groups.is_empty() => Vec::new(),
+        _ => deals(task, truths, wishes),
     };
     emit(progress, Event::Stage { name: "comparing heads", total: tried.len() as u64 })?;
     let (mut bases, mut attempts) = (Bases::new(features, columns), Vec::new());
@@ -130,7 +130,7 @@ pub fn choose_several(
         let basis = bases.first(columns[taps])?;
         attempts.push(match task {
             Task::Multilabel => logistic(&basis, taps, truths, &deals, progress)?,
-            _ => ridge(&basis, taps, truths)?,
+            _ => ridge(&basis, taps, truths, deals.first())?,
         });
         emit(progress, Event::Advance(1))?;
     }
@@ -163,8 +163,11 @@ pub fn choose_several(
 fn deals(task: Task, truths: ArrayView2<f32>, wishes: &Wishes) -> Vec<Vec<usize>> {
     let (images, strata) = (truths.nrows(), strata(task, truths));
     let repeats = JUDGED.div_ceil(images).clamp(1, MOST_REPEATS) as u64;
-    let folds = wishes.folds.min(images).max(2);
-    (0..repeats).map(|repeat| folds::stratified(&strata, folds, wishes.seed.wrapping_add(repeat << 32))).collect()
+    let most = if wishes.groups.is_empty() { images } else { folds::distinct(&wishes.groups) };
+    let folds = wishes.folds.min(most).max(2);
+    let deal = |repeat: u64| folds::deal(&strata, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32));
+    // Regression is judged once: its folds are whole parts of one solution.
+    (0..if task == Task::Regression { 1 } else { repeats }).map(deal).collect()
 }
 
 /// The depths that are worth a comparison: the cut alone, and the one at which ridge regression is best, on a part of many
@@ -189,7 +192,7 @@ fn depths(
     let (started, mut attempts) = (std::time::Instant::now(), Vec::new());
     let mut bases = Bases::new(features.view(), columns);
     for taps in tried {
-        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view())?);
+        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view(), None)?);
         emit(progress, Event::Advance(1))?;
         if wishes.budget.is_some_and(|budget| started.elapsed() > budget) {
             break;
@@ -199,19 +202,21 @@ fn depths(
     Ok(if best == 0 { vec![0] } else { vec![0, best] })
 }
 
-/// Ridge regression at its best strength.
-fn ridge(basis: &Basis, taps: usize, truths: ArrayView2<f32>) -> Result<Attempt> {
+/// Ridge regression at its best strength, with each image left out by itself, or each fold.
+fn ridge(basis: &Basis, taps: usize, truths: ArrayView2<f32>, fold: Option<&Vec<usize>>) -> Result<Attempt> {
     let (ridge, images) = (Ridge::new(basis, truths)?, truths.nrows());
     let square = |row: ArrayView1<f64>| row.dot(&row) / row.len() as f64;
-    let attempt = |step: i32| {
-        let strength = path::strength(basis.features, images, step);
-        let errors = ridge.left_out(strength * images as f64);
-        (strength, errors.rows().into_iter().map(square).collect::<Vec<f64>>())
+    let strengths: Vec<f64> = (0..STRENGTHS).map(|step| path::strength(basis.features, images, step)).collect();
+    let alphas: Vec<f64> = strengths.iter().map(|strength| strength * images as f64).collect();
+    let errors = match fold {
+        Some(fold) => ridge.folds_left_out(&alphas, fold)?,
+        None => alphas.iter().map(|&alpha| ridge.left_out(alpha)).collect(),
     };
-    let best = (0..STRENGTHS).map(attempt).min_by(|a, b| mean(&a.1).0.total_cmp(&mean(&b.1).0));
-    let (strength, losses) = best.unwrap_or_default();
-    let alpha = strength * images as f64;
-    let (out_of_fold, fitted) = (ridge.out_of_fold(alpha), Some(ridge.head(alpha)));
+    let losses = errors.iter().map(|errors| errors.rows().into_iter().map(square).collect::<Vec<f64>>());
+    let attempts = strengths.into_iter().zip(alphas).zip(losses.zip(&errors));
+    let best = attempts.min_by(|a, b| mean(&a.1.0).0.total_cmp(&mean(&b.1.0).0));
+    let ((strength, alpha), (losses, errors)) = best.expect("strengths were tried");
+    let (out_of_fold, fitted) = (ridge.out_of_fold(errors), Some(ridge.head(alpha)));
     Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold, fitted })
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::Wanted;
 use crate::tensor::Tensor;
 use crate::train::ema::Ema;
-use crate::train::loss::Loss;
+use crate::train::loss::{Loss, balanced_weights};
 use crate::train::mix::{BatchPlace, BatchShape, Mix};
 use crate::train::optimizer::{Optimizer, Setting, clip_grad_norm};
 use ndarray::Array2;
@@ -114,14 +114,8 @@ impl Tuning<'_> {
     }
 
     fn loss(&self) -> Loss {
-        let mut class_weights = None;
-        if self.settings.balanced {
-            let classes = self.targets.count();
-            let mut counts = vec![0f64; classes];
-            self.train.labels.iter().for_each(|&label| counts[label] += 1.);
-            let mean = self.train.images() as f64 / classes as f64;
-            class_weights = Some(counts.iter().map(|count| mean / count.max(1.)).collect());
-        }
+        let weights = || balanced_weights(self.train.labels.iter().copied(), self.targets.count());
+        let class_weights = self.settings.balanced.then(weights);
         Loss { kind: self.settings.loss, label_smoothing: self.settings.label_smoothing, class_weights }
     }
 
