@@ -61,6 +61,15 @@ impl Error {
         }
     }
 
+    /// What is wrong, for a sentence about that file: without its name, and without the advice behind the first `; `.
+    pub fn reason(&self) -> String {
+        let text = match self {
+            Error::Model { what, .. } | Error::Data { what, .. } => printable(what),
+            other => other.to_string(),
+        };
+        text.split("; ").next().unwrap_or_default().to_owned()
+    }
+
     /// An [`Error::Io`] about `path`, for `map_err`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_path_buf();

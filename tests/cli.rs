@@ -31,6 +31,7 @@ mod cli {
     mod obstacles;
     mod outputs;
     mod parts;
+    mod pictured;
     mod rank;
     mod ready;
     mod report;

@@ -40,6 +40,8 @@ mod support;
 mod together;
 #[path = "onnx/trials.rs"]
 mod trials;
+#[path = "onnx/twice.rs"]
+mod twice;
 #[path = "onnx/written.rs"]
 mod written;
 

@@ -5,16 +5,16 @@ use super::made::{Clock, Made, Work, head, inside};
 use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
-use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
+use super::{AdaptOptions, classes_only, device, print, rank, report, screen, tables};
 use adapt::data::{Dataset, ReadOptions, Split};
-use adapt::engine::{Backend, Choice, Extractor};
+use adapt::engine::Backend;
 use adapt::metrics::Figures;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
-use adapt::plan::{Plan, PlanOptions, preprocessing};
+use adapt::plan::{Plan, PlanOptions, Trained, licence, preprocessing};
 use adapt::progress::{Event, Progress};
 use adapt::report::recorded::write_scores;
-use adapt::report::{Adapted, AnyHead, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
+use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, bake, csv, json};
 use adapt::train::Features;
 use adapt::train::heads::kind;
 use adapt::verify::{Expected, golden, verify, verify_baked};
@@ -30,27 +30,6 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
     start(options, None)
 }
 
-/// The engine, and the plan with it. On a GPU that is candle's program; where it cannot run the network, what is used
-/// without a GPU does, and the GPU is for training alone.
-fn engine_and_plan(
-    options: &AdaptOptions,
-    model: &mut Model,
-    asked: &PlanOptions,
-    progress: Progress,
-) -> Result<(Backend, Plan, Extractor)> {
-    let engine = &options.engine;
-    let backend = engine.resolve_on(options.device, progress)?;
-    let before = (engine.engine == Choice::Auto && !backend.device().is_cpu()).then(|| model.clone());
-    match (Plan::make(model, &backend, asked, progress), before) {
-        (Err(Error::Model { .. } | Error::Engine(_)), Some(before)) => {
-            *model = before;
-            let backend = engine.resolve(progress)?.on(backend.device().clone());
-            Plan::make(model, &backend, asked, progress).map(|(plan, extractor)| (backend, plan, extractor))
-        }
-        (made, _) => made.map(|(plan, extractor)| (backend, plan, extractor)),
-    }
-}
-
 /// Runs, from the beginning or from where an interrupted run was left.
 pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Result<()> {
     let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
@@ -64,7 +43,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 
     let (mut model, mut data, out) = open(options, going_on.map(|(folder, _)| folder), &progress)?;
     let (asked, cache) = (plan_options(options), options.cache.open());
-    let (backend, mut plan, extractor) = engine_and_plan(options, &mut model, &asked, &progress)?;
+    let (backend, mut plan, extractor) = device::plan(options, &mut model, &asked, &progress)?;
     if options.bake_preprocessing {
         let prover = options.engine.prover_of(&backend, &model, &plan.input, &progress)?;
         bake::can_bake(&model, &plan.preprocessing, &prover)?;
@@ -75,10 +54,6 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         trying.decide(&mut plan, &mut model, extractor)?
     };
     plan.train = options.train.to_string();
-    if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
-        plan.notes.push(format!("nothing runs on {}: the engine {} does not", plan.device, backend.name()));
-        plan.device = "cpu".into();
-    }
     plan.suit(data.task, &model);
     if !data.task.is_multiclass() {
         plan.head = kind(data.task).into();
@@ -107,13 +82,40 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     };
     let (metrics, predictions) = evaluate(&made.scores, &data, &made.thresholds)?;
     describe(&mut made, &metrics, options, &data, &reporter);
+    clock.lap(|seconds| &mut seconds.write);
+    let fine_tuning = (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref()));
+    clock.lap(|seconds| &mut seconds.fine_tuning);
+    let ended = Ended { made, metrics, predictions, fine_tuning };
+    finish(ended, options, (model, &backend), &data, out, clock, &reporter)
+}
+
+/// What came out, before it is written and proven.
+struct Ended {
+    made: Made,
+    metrics: BTreeMap<String, Figures>,
+    predictions: Vec<u8>,
+    fine_tuning: Option<FineTuning>,
+}
+
+/// Writes the model, proves it, and tells of all.
+fn finish(
+    ended: Ended,
+    options: &AdaptOptions,
+    (model, backend): (&Model, &Backend),
+    data: &Dataset,
+    out: OutDir,
+    mut clock: Clock,
+    reporter: &Reporter,
+) -> Result<()> {
+    let progress = |event: Event| reporter.event(event);
+    let Ended { made, metrics, predictions, fine_tuning } = ended;
     let plan = &made.plan;
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
 
     let (file, images) = (out.path("model.onnx"), (&data.source, &made.sample[..]));
     let expected = Expected { logits: made.expected.view(), features: made.features.as_ref().map(|f| f.view()) };
-    let prover = options.engine.prover_of(&backend, &made.adapted.model, &plan.input, &progress)?;
+    let prover = options.engine.prover_of(backend, &made.adapted.model, &plan.input, &progress)?;
     let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
     let (out, baked) = if options.bake_preprocessing {
@@ -135,7 +137,9 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         head: made.head,
         thresholds: made.thresholds,
         training: made.training,
-        data: (&data).into(),
+        fine_tuning,
+        data: data.into(),
+        problems: made.problems,
         plan: plan.clone(),
         metrics,
         parity,
@@ -144,8 +148,11 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     };
     out.write_results(&run, &predictions)?;
     write_scores(&out, &made.scores, &made.map)?;
-    if let Err(why) = report::write(&out, &data.source) {
-        reporter.say_beside(&format!("warning: without report.html: {why}"));
+    let trained = Trained::of(made.adapted.model, None, None);
+    match report::write(&out, &data.source, &trained, &prover, &progress) {
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        Err(why) => reporter.say_beside(&format!("warning: without report.html: {why}")),
+        Ok(()) => {}
     }
     let target = out.commit()?;
     reporter.finish();
@@ -273,6 +280,7 @@ fn model_info(model: &Model, plan: &Plan, adapted: &Adapted) -> ModelInfo {
     ModelInfo {
         path: model.path.display().to_string(),
         sha256: model.sha256.clone(),
+        licence: licence(model),
         opset: model.opset(),
         input: InputInfo::from(&plan.input),
         output: OutputInfo { name: adapted.output.clone(), activation: adapted.activation },

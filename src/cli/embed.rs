@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub struct EmbedOptions {
     /// Any image model
     pub model: PathBuf,
-    /// Images and folders of images
+    /// Images, folders of images, zip files, lists (.csv, .tsv) with a column of paths, Parquet
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// Where the features go: a .npy (the paths go beside it), .safetensors or .csv file

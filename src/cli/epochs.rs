@@ -2,6 +2,7 @@
 
 use super::inside::Job;
 use adapt::data::augment::Level;
+use adapt::report::time;
 use adapt::train::tune::{BatchNorms, Epoch, OptimizerChoice as Optimizer};
 use std::fmt::Write;
 
@@ -45,15 +46,6 @@ pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
 /// As its serialised form.
 fn named(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// `1 h 5 min`, `12 min`, `40 s`
-fn time(seconds: f64) -> String {
-    match seconds {
-        ..100. => format!("{seconds:.0} s"),
-        ..6000. => format!("{:.0} min", seconds / 60.),
-        _ => format!("{:.0} h {:02.0} min", (seconds / 3600.).floor(), seconds % 3600. / 60.),
-    }
 }
 
 /// A line an epoch, with the header before the first.

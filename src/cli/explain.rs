@@ -27,7 +27,7 @@ const LONGEST: u32 = 4096;
 pub struct ExplainOptions {
     /// A model that adapt wrote, or any classifier
     pub model: PathBuf,
-    /// Images and folders of images
+    /// Images, folders of images, zip files, lists (.csv, .tsv) with a column of paths, Parquet
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// The folder for PNG files, one an image: what the model sees of it, and over it in yellow where it sees the class

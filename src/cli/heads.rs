@@ -128,7 +128,12 @@ impl Work<'_> {
             curve: true,
             budget: inside.budget,
         };
-        self.choose_by(features, &self.plan.columns(), data, &wishes)
+        let chosen = self.choose_by(features, &self.plan.columns(), data, &wishes)?;
+        let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some(), "--budget")];
+        for (_, option) in idle.into_iter().filter(|(given, _)| *given && chosen.compared.len() < 2) {
+            self.reporter.say_beside(&format!("note: {option}: there was one head, and nothing to choose"));
+        }
+        Ok(chosen)
     }
 
     /// The head for several labels or numbers.

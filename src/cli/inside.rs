@@ -64,16 +64,7 @@ impl Job {
             return Err(Error::model(&work.model.path, what));
         }
         let images = data.split(Split::Train).count();
-        let from_scratch = plan::is_initial(work.model);
-        let task = Task {
-            images,
-            from_images: inside.start.is_none(),
-            characters: targets.are_classes() && data.classes.iter().all(|class| class.chars().count() == 1),
-            from_scratch,
-            initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
-            loss: targets.loss(),
-            seed: work.options.seed,
-        };
+        let task = facts(work, data, &targets, &inside);
         let wishes = work.options.training.wishes();
         if wishes.patience.is_some_and(|epochs| epochs > 0) && data.split(Split::Val).next().is_none() {
             let what = "--patience: there are no validation images that could tell when to stop";
@@ -93,6 +84,7 @@ impl Job {
         }
         let extractor = |engine| Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(true);
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
+        let from_scratch = task.from_scratch;
         let mut job =
             Job { adapted, inside, targets, frozen, settings, step: None, images, recipe: None, from_scratch };
         if let Some(recipe) = recipe {
@@ -103,7 +95,7 @@ impl Job {
         job.agrees(work, data)?;
         let mut recipe = Recipe::new(work.model, plan, data, &job.settings)?;
         if job.settings.steps > 0 {
-            let seconds = job.try_step(classes)?;
+            let seconds = step_seconds(&job.inside, &job.settings, classes, usize::MAX)?;
             job.step = Some(seconds);
             if let Some(budget) = wishes.budget {
                 let left = SHARE_OF_BUDGET * budget.saturating_sub(spent).as_secs_f64();
@@ -133,7 +125,8 @@ impl Job {
             return Ok(());
         }
         let items = (read, vec![0; theirs.places.len()]);
-        let ours = self.network(&self.inside.program, &HashMap::new())?.logits(&self.feed(work, data, &items, None))?;
+        let ours = network(&self.inside, &self.inside.program, &HashMap::new())?
+            .logits(&self.feed(work, data, &items, None))?;
         let (far, allowed) = (difference(theirs.rows.view(), ours.view()), FAR * tolerance(plan));
         if far <= allowed {
             return Ok(());
@@ -175,32 +168,6 @@ impl Job {
     /// Epochs, the last perhaps not whole.
     pub fn epochs(&self) -> u64 {
         self.settings.steps.div_ceil(self.settings.by_epoch(self.images))
-    }
-
-    /// Seconds of a step on made images.
-    fn try_step(&self, classes: usize) -> Result<f64> {
-        let program = self.inside.training.as_ref().unwrap_or(&self.inside.program);
-        let (network, shape) = (self.network(program, &HashMap::new())?, &self.inside.shape);
-        let images = self.settings.batch_size.min(network.at_once(shape));
-        // Not zeros: processors may compute with those faster.
-        let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
-        let targets = Array2::from_elem((images, classes), 1. / classes as f32);
-        let mut seconds = f64::MAX;
-        for _ in 0..2 {
-            let started = Instant::now();
-            match network.gradients(&values, shape, targets.view(), &Loss::new(LossKind::CrossEntropy)) {
-                // Made images may lie outside of any range: only the time is of interest.
-                Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(seconds * self.settings.batch_size as f64 / images as f64)
-    }
-
-    /// A program with the file's values, but for these.
-    fn network<'a>(&self, program: &'a Program, values: &HashMap<String, Vec<f32>>) -> Result<Network<'a>> {
-        let parameters = program.parameters().iter().map(|p| self.inside.depths.contains_key(&p.name)).collect();
-        Network::new(program, values, Wanted { parameters, input: false })
     }
 
     /// Trains, beginning with a probe's head, or with one drawn by chance.
@@ -277,7 +244,7 @@ impl Job {
     pub fn logits(&self, work: &Work, data: &Dataset, paths: &[String], tuned: &Tuned) -> Result<Array2<f32>> {
         let rounded = tuned.values.keys().filter_map(|name| Some((name.clone(), self.adapted.floats(name)?)));
         let items = (paths.to_vec(), vec![0; paths.len()]);
-        self.network(&self.inside.program, &rounded.collect())?.logits(&self.feed(work, data, &items, None))
+        network(&self.inside, &self.inside.program, &rounded.collect())?.logits(&self.feed(work, data, &items, None))
     }
 }
 
@@ -286,4 +253,43 @@ type Items = (Vec<String>, Vec<usize>);
 
 fn items(data: &Dataset, split: Split) -> Items {
     data.split(split).map(|item| (item.path.clone(), item.label)).unzip()
+}
+
+/// What decides how a part of the network is trained by default.
+pub fn facts(work: &Work, data: &Dataset, targets: &Targets, inside: &Inside) -> Task {
+    Task {
+        images: data.split(Split::Train).count(),
+        from_images: inside.start.is_none(),
+        characters: targets.are_classes() && data.classes.iter().all(|class| class.chars().count() == 1),
+        from_scratch: plan::is_initial(work.model),
+        initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
+        loss: targets.loss(),
+        seed: work.options.seed,
+    }
+}
+
+/// Seconds of a step on made images, of which at most `most` are tried.
+pub fn step_seconds(inside: &Inside, settings: &Settings, classes: usize, most: usize) -> Result<f64> {
+    let program = inside.training.as_ref().unwrap_or(&inside.program);
+    let (network, shape) = (network(inside, program, &HashMap::new())?, &inside.shape);
+    let images = settings.batch_size.min(network.at_once(shape)).min(most);
+    // Not zeros: processors may compute with those faster.
+    let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
+    let targets = Array2::from_elem((images, classes), 1. / classes as f32);
+    let mut seconds = f64::MAX;
+    for _ in 0..2 {
+        let started = Instant::now();
+        match network.gradients(&values, shape, targets.view(), &Loss::new(LossKind::CrossEntropy)) {
+            // Made images may lie outside of any range: only the time is of interest.
+            Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(seconds * settings.batch_size as f64 / images as f64)
+}
+
+/// A program with the file's values, but for these.
+fn network<'a>(inside: &Inside, program: &'a Program, values: &HashMap<String, Vec<f32>>) -> Result<Network<'a>> {
+    let parameters = program.parameters().iter().map(|p| inside.depths.contains_key(&p.name)).collect();
+    Network::new(program, values, Wanted { parameters, input: false })
 }

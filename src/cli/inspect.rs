@@ -16,6 +16,7 @@ use adapt::progress::silent;
 use adapt::report::json;
 use adapt::{Error, Result};
 use serde::Serialize;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap};
 use text::text;
 
@@ -78,29 +79,56 @@ pub fn run(options: &InspectOptions) -> Result<()> {
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Does to the model what a plan does before it asks an engine; what stands against adapting it is told beside.
+/// What a plan would make of a model.
+#[derive(Default)]
+struct Planned {
+    settled: Option<Settled>,
+    classes: Option<usize>,
+    headed: bool,
+    told: Option<Trainable>,
+    notes: Vec<String>,
+    candidates: Vec<Candidate>,
+}
+
+/// Does to the model what a plan does; what stands against adapting it is told beside.
+fn plan_for(model: &mut Model, wanted: &PlanOptions) -> (Planned, Vec<Error>) {
+    let mut problems = Vec::new();
+    let mut keep = |what: Error| problems.push(what);
+    let backend = LazyCell::new(|| Backend::resolve(Choice::Ort, None, true, &silent).ok());
+    let runs = |trial: &Model, cut: &Cut, input: &Input| {
+        let told = look(trial, cut, input);
+        fits(cut, &told)
+            || match &*backend {
+                Some(backend) => plan::runs(&backend.hollow(), trial, cut, input),
+                // Where nothing can be told of one size, nothing can of the others.
+                None => told.shapes.is_empty(),
+            }
+    };
+    let settled = plan::settle(model, wanted, runs).map_err(&mut keep).ok();
+    let classes = labels::find(model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
+    let headed = surgery::takes_a_head(model).map_err(|what| keep(Error::model(&model.path, what))).is_ok();
+    plan::not_baked(model).map_err(&mut keep).ok();
+    let Some(settled) = settled else { return (Planned { classes, headed, ..Planned::default() }, problems) };
+    let part = surgery::backbone(model, &settled.cut, &Pooling::None);
+    let told = plan::trainable(&part, &settled.input, || backend.clone());
+    rowless(model, &settled, &told).into_iter().for_each(&mut keep);
+    if let (true, Some(backend)) = (problems.is_empty(), &*backend) {
+        let refused = |backend: &Backend| plan::try_out(model, &settled, backend).err();
+        // Few operators insist on weights that are stored: a refusal counts with those alone.
+        problems.extend(refused(&backend.hollow()).and_then(|_| refused(backend)));
+    }
+    let open = backend.is_none() && plan::size_is_open(model, wanted);
+    let notes = notes(model, open, &settled, &told);
+    let candidates = candidates(model, &settled, &told);
+    (Planned { settled: Some(settled), classes, headed, told: Some(told), notes, candidates }, problems)
+}
+
 fn inspect(mut model: Model, options: &InspectOptions) -> (Inspection, Vec<Error>) {
     let file = model.clone();
     let (preprocess, size) = (options.model.preprocess.clone(), options.model.size);
     let wanted = PlanOptions { preprocess, size, ..PlanOptions::default() };
-    let mut problems = Vec::new();
-    let mut keep = |what: Error| problems.push(what);
-    let runs = |trial: &Model, cut: &Cut, input: &Input| {
-        let told = look(trial, cut, input);
-        // Where nothing can be told of one size, nothing can of the others.
-        told.shapes.is_empty() || fits(cut, &told)
-    };
-    let settled = plan::settle(&mut model, &wanted, runs).map_err(&mut keep).ok();
-    let classes = labels::find(&model).map_err(&mut keep).ok().flatten().map(|(names, _)| names.len());
-    let headed = surgery::takes_a_head(&model).map_err(|what| keep(Error::model(&model.path, what))).is_ok();
-    let told = settled.as_ref().map(|settled| {
-        let backend = || Backend::resolve(Choice::Ort, None, true, &silent).ok();
-        plan::trainable(&surgery::backbone(&model, &settled.cut, &Pooling::None), &settled.input, backend)
-    });
-    let known = settled.as_ref().zip(told.as_ref());
-    known.and_then(|(settled, told)| rowless(&model, settled, told)).into_iter().for_each(&mut keep);
-    let notes = known.map(|(settled, told)| notes(&model, &wanted, settled, told)).unwrap_or_default();
-    let candidates = known.map(|(settled, told)| candidates(&model, settled, told)).unwrap_or_default();
+    let (planned, problems) = plan_for(&mut model, &wanted);
+    let Planned { settled, classes, headed, told, notes, candidates } = planned;
     // What can be told of the input is worth telling, whatever else is wrong.
     let alone = || preprocessing::resolve(&file, wanted.preprocess.as_ref(), wanted.size).ok();
     let (cut, resolved) = match settled {
@@ -152,9 +180,9 @@ fn rowless(model: &Model, settled: &Settled, told: &Trainable) -> Option<Error> 
 }
 
 /// What a plan would note, as far as it can be told without an engine.
-fn notes(model: &Model, wanted: &PlanOptions, settled: &Settled, told: &Trainable) -> Vec<String> {
+fn notes(model: &Model, open: bool, settled: &Settled, told: &Trainable) -> Vec<String> {
     let mut notes = settled.notes(model);
-    if !fits(&settled.cut, told) && plan::size_is_open(model, wanted) {
+    if open && !fits(&settled.cut, told) {
         notes.push("the file leaves the size of images open: adapting finds one that fits, or give --size".into());
     }
     notes
@@ -188,7 +216,9 @@ fn candidates(model: &Model, settled: &Settled, told: &Trainable) -> Vec<Candida
         parameters_behind: parameters_behind(&index, &cut),
         cut,
     };
-    cut::candidates(model.graph(), &settled.cut.output).into_iter().map(all).collect()
+    let mut cuts = cut::candidates(model.graph(), &settled.cut.output);
+    cuts[0].clone_from(&settled.cut);
+    cuts.into_iter().map(all).collect()
 }
 
 /// Whether a layer that takes the cut's features can take them from a tensor of this shape.

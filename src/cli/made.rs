@@ -13,7 +13,7 @@ use adapt::metrics::sigmoid;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::Progress;
-use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Seconds, SeveralInfo, TrainingInfo, csv};
+use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Problems, Seconds, SeveralInfo, TrainingInfo, csv};
 use adapt::train::heads::{Chosen, thresholds};
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
 use adapt::train::{Features, LinearHead, vary};
@@ -50,6 +50,8 @@ pub struct Made {
     /// With what training decided.
     pub plan: Plan,
     pub training: Option<TrainingInfo>,
+    /// What is wrong with the images, where it was looked for.
+    pub problems: Option<Problems>,
 }
 
 /// A head that was chosen.
@@ -59,6 +61,7 @@ struct Fitted {
     name: String,
     told: AnyHead,
     thresholds: Vec<f32>,
+    problems: Option<Problems>,
 }
 
 impl Fitted {
@@ -70,24 +73,25 @@ impl Fitted {
         fit: impl Fn(&Work, &Features, &Dataset) -> Result<Chosen>,
     ) -> Result<Fitted> {
         if data.task.is_multiclass() {
-            let chosen = work.screened(parts, data, fit)?;
-            return Fitted::of_classes(work, chosen, &parts[0], data);
+            let (chosen, problems) = work.screened(parts, data, fit)?;
+            let fitted = Fitted::of_classes(work, chosen, &parts[0], data)?;
+            return Ok(Fitted { problems: Some(problems), ..fitted });
         }
-        work.without_copies(parts, data)?;
-        Fitted::several(work, &parts[0], data)
+        let problems = Some(work.without_copies(parts, data)?);
+        Ok(Fitted { problems, ..Fitted::several(work, &parts[0], data)? })
     }
 
     fn of_classes(work: &Work, chosen: Chosen, train: &Features, data: &Dataset) -> Result<Fitted> {
         let told = HeadInfo::new(&chosen, &train.labels, &data.classes, work.options.heads.abstain)?;
         let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Classes(told.into()));
-        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: Vec::new() })
+        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: Vec::new(), problems: None })
     }
 
     fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
         let chosen = work.choose_several(train, data)?;
         let told = SeveralInfo::new(&chosen, data.truth(&train.labels).view(), &data.classes)?;
         let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told));
-        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: chosen.thresholds })
+        Ok(Fitted { head: chosen.head, taps, name, told, thresholds: chosen.thresholds, problems: None })
     }
 }
 
@@ -104,18 +108,24 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     let [train, val, test] = parts;
     clock.lap(|seconds| &mut seconds.train);
     let adapted = Adapted::new(work.model, &plan, &fitted.head)?;
+    let scores = [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?];
+    let mut told = fitted.told;
+    if let AnyHead::Classes(head) = &mut told {
+        head.calibration(&scores);
+    }
     let sample = Features::sample([&test, &val, &train], IMAGES);
     Ok(Made {
-        scores: [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?],
+        scores,
         expected: adapted.head.logits(sample.rows.view())?,
         sample: sample.paths,
         features: Some(sample.rows),
         map: map([&val, &test]),
-        head: Some(fitted.told),
+        head: Some(told),
         thresholds: fitted.thresholds,
         plan,
         adapted,
         training: None,
+        problems: fitted.problems,
     })
 }
 
@@ -128,12 +138,13 @@ pub fn inside(
     clock: &mut Clock,
 ) -> Result<Made> {
     let options = &work.options.training;
-    let (mut probe, mut unseen) = (None, &Split::ALL[..]);
+    let (mut probe, mut problems, mut unseen) = (None, None, &Split::ALL[..]);
     let probing = options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On;
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
-        probe = Some(Fitted::screened(work, &mut parts, data, |work, features, data| work.probe(features, data))?)
-            .filter(|_| probing);
+        let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.probe(features, data))?;
+        problems = fitted.problems.clone();
+        probe = Some(fitted).filter(|_| probing);
         unseen = &[];
     } else if probing {
         let features = work.features(data, Split::Train, &mut extractor)?;
@@ -161,6 +172,10 @@ pub fn inside(
         }
     })?;
     clock.lap(|seconds| &mut seconds.train);
+    if tuned.best == Some(0) && tuned.epochs.len() > 1 {
+        let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
+        work.reporter.say_beside(what);
+    }
     job.put(work, &tuned)?;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;
     let mut extractor = Extractor::new(engine, 0, work.plan.preprocessing.clone(), work.plan.input.layout);
@@ -173,7 +188,7 @@ pub fn inside(
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
     let head = probe.map(|fitted| fitted.told);
     let (adapted, plan, thresholds) = (job.adapted, work.plan.clone(), thresholds_by(&scores[1], data));
-    Ok(Made { adapted, scores, sample, expected, features: None, map, head, thresholds, plan, training })
+    Ok(Made { adapted, scores, sample, expected, features: None, map, head, thresholds, plan, training, problems })
 }
 
 /// The thresholds that suit what the trained network gives for the validation images: a probe's suit the probe.

@@ -1,11 +1,13 @@
 //! Arguments, and one file for each command.
 
 pub mod adapt;
+mod advice;
 pub mod audit;
 pub mod cache;
 pub mod compare;
 pub mod cut;
 pub mod data;
+pub mod device;
 pub mod embed;
 pub mod epochs;
 pub mod eval;
@@ -183,7 +185,7 @@ pub struct InspectOptions {
 pub struct PredictOptions {
     /// A model that adapt wrote, or any classifier
     pub model: PathBuf,
-    /// Images and folders of images
+    /// Images, folders of images, zip files, lists (.csv, .tsv) with a column of paths, Parquet
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// Print CSV

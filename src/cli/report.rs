@@ -2,10 +2,14 @@
 
 use super::{merge, print, tell, vacant};
 use adapt::data::{Source, reopen};
+use adapt::engine::Backend;
 use adapt::error::printable;
-use adapt::report::OutDir;
+use adapt::plan::Trained;
+use adapt::progress::Progress;
 use adapt::report::html::{Images, REPORT, render};
+use adapt::report::maps::{MAPS, Maps};
 use adapt::report::recorded::Recorded;
+use adapt::report::{OutDir, json};
 use adapt::{Error, Result};
 use clap::Args;
 use std::fmt::Display;
@@ -28,8 +32,18 @@ pub struct ReportOptions {
 }
 
 /// The report of a run that is about to end, in its folder.
-pub fn write(out: &OutDir, source: &Source) -> Result<()> {
-    out.write(REPORT, render(&Recorded::read(out.folder())?, &Images::Named(source.clone()))?.as_bytes())
+pub fn write(
+    out: &OutDir,
+    source: &Source,
+    trained: &Result<Trained>,
+    backend: &Backend,
+    progress: Progress,
+) -> Result<()> {
+    let mut recorded = Recorded::read(out.folder())?;
+    let maps = Maps::make(&recorded, trained, backend, source, progress)?;
+    out.write(MAPS, json(&maps)?.as_bytes())?;
+    recorded.maps = Some(maps);
+    out.write(REPORT, render(&recorded, &Images::Named(source.clone()))?.as_bytes())
 }
 
 pub fn run(options: &ReportOptions) -> Result<()> {

@@ -7,9 +7,13 @@ use adapt::audit::{Finding, Kind, all_copies, mislabelled, quick_copies, suspect
 use adapt::data::{Dataset, Item, Skipped, Split};
 use adapt::error::printable;
 use adapt::progress::{Event, emit};
+use adapt::report::Problems;
 use adapt::train::Features;
 use adapt::train::heads::Chosen;
 use std::collections::HashSet;
+
+/// Images that are named of those that were left out.
+const TOLD: usize = 5;
 
 /// What is left out of the training images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -34,14 +38,16 @@ impl Drop {
 
 impl Work<'_> {
     /// Looks for copies, and leaves out those that are not wanted.
-    pub fn without_copies(&self, parts: &mut [Features; 3], data: &mut Dataset) -> Result<()> {
+    pub fn without_copies(&self, parts: &mut [Features; 3], data: &mut Dataset) -> Result<Problems> {
         let drop = &self.options.drop;
         let all = [Drop::Duplicates, Drop::Leaks].iter().any(|kind| drop.contains(kind));
         let views = parts.each_ref();
         let found = if all { all_copies } else { quick_copies }(data, &views, self.progress)?;
         self.warn(&found, if all { "" } else { "at least " })?;
-        self.leave_out(&found, data, &mut parts[0])?;
-        Ok(())
+        let mut problems = Problems { complete: all, ..Problems::default() };
+        problems.add(found.iter().filter(|finding| finding.split == Split::Train));
+        problems.left_out = self.leave_out(&found, data, &mut parts[0])?;
+        Ok(problems)
     }
 
     /// The same; then trains a head, leaves out what it shows to be labelled wrongly where that is wanted, and trains it again
@@ -51,8 +57,8 @@ impl Work<'_> {
         parts: &mut [Features; 3],
         data: &mut Dataset,
         fit: impl Fn(&Self, &Features, &Dataset) -> Result<Chosen>,
-    ) -> Result<Chosen> {
-        self.without_copies(parts, data)?;
+    ) -> Result<(Chosen, Problems)> {
+        let mut problems = self.without_copies(parts, data)?;
         let chosen = fit(self, &parts[0], data)?;
         let found = wrong_labels(&parts[0], &chosen, &data.classes);
         if !found.is_empty() {
@@ -63,10 +69,11 @@ impl Work<'_> {
             let data = quoted(&data.source.place().display().to_string());
             self.reporter.say(&format!("audit    {what}: adapt audit --data {} lists them", printable(&data)));
         }
-        match self.leave_out(&found, data, &mut parts[0])? {
-            0 => Ok(chosen),
-            _ => fit(self, &parts[0], data),
-        }
+        problems.add(&found);
+        let left_out = self.leave_out(&found, data, &mut parts[0])?;
+        problems.left_out += left_out;
+        let chosen = if left_out == 0 { chosen } else { fit(self, &parts[0], data)? };
+        Ok((chosen, problems))
     }
 
     /// Tells what copies there are.
@@ -104,6 +111,9 @@ impl Work<'_> {
         }
         train.retain(|path| !seen.contains(path));
         self.reporter.say(&format!("audit    training images left out: {}, listed in run.json", skipped.len()));
+        for Skipped { path, reason } in skipped.iter().take(TOLD) {
+            self.reporter.say(&format!("         {}: {}", printable(path), printable(reason)));
+        }
         data.remove_unreadable(skipped);
         data.check_classes()?;
         Ok(seen.len())

@@ -7,7 +7,7 @@ use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
-use adapt::report::Run;
+use adapt::report::{AnyHead, FineTuning, Measured, Run, time};
 use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
@@ -143,6 +143,12 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
             String::new()
         }
     );
+    if let Some(AnyHead::Classes(head)) = run.head.as_ref().filter(|_| run.training.is_none())
+        && let Some((split, [before, after])) = head.held_out_calibration_error.iter().next()
+    {
+        let _ = writeln!(text, "sureness {split}: calibration error {after:.3}, without the temperature {before:.3}");
+    }
+    text.push_str(&run.fine_tuning.as_ref().map_or(String::new(), fine_tuning));
     if !run.data.skipped.is_empty() {
         let skipped = counted(Path::new(&run.data.path), &run.data.skipped);
         let _ = writeln!(text, "skipped  {skipped}, listed in run.json:");
@@ -172,6 +178,25 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         quoted(&example)
     );
     text
+}
+
+/// What training inside the network would take, and what is known of its gain.
+fn fine_tuning(told: &FineTuning) -> String {
+    let one = |m: &Measured| match (m.seconds, &m.reason) {
+        (Some(seconds), _) => format!("--train {} would take about {}", m.train, time(seconds.max(1.))),
+        (None, reason) => format!("--train {}: {}", m.train, printable(reason.as_deref().unwrap_or_default())),
+    };
+    let measured = told.measured.iter().map(one).collect::<Vec<_>>().join(", ");
+    let depth =
+        told.gain_of_depth.map(|gain| format!("it begins without deeper features, which gained {gain:+.4} accuracy"));
+    let images = told.gain_of_images.map(|[gain, error]| format!("twice the images may gain {gain:+.3} ± {error:.3}"));
+    let hints: Vec<String> = depth.into_iter().chain(images).collect();
+    let hints = if hints.is_empty() { String::new() } else { format!("; {}", hints.join(", ")) };
+    let gain = match told.measured.iter().any(|m| m.seconds.is_some()) {
+        true => "what that gains is not known until it is tried",
+        false => "the head is what can be trained",
+    };
+    format!("inside   {measured}\n         {gain}{hints}\n")
 }
 
 /// `2 folders and 1 image`

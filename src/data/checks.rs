@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 
 /// Of float32 that values must be apart by, to be told from one another at all.
 const STEPS: f64 = 64.;
+/// Skipped lines that a message names.
+const REASONS: usize = 3;
 
 impl Dataset {
     /// Checks, again once unreadable images are gone, that training is possible.
@@ -79,24 +81,40 @@ impl Dataset {
         let train = self.split(Split::Train).count();
         if !self.task.is_multiclass() && train > 0 {
             return match &self.classes[..] {
-                [] => self.fail("no training image has a label; there is nothing to learn".into()),
-                _ if train == 1 => self.fail("only one image to train on; at least 2 are needed".into()),
+                [] => self.fail(self.with_reasons("no training image has a label; there is nothing to learn")),
+                _ if train == 1 => self.fail(self.with_reasons("only one image to train on; at least 2 are needed")),
                 _ if self.task == Task::Regression => self.check_spread(),
                 _ => Ok(()),
             };
         }
         match &self.classes[..] {
-            _ if !self.task.is_multiclass() => self.fail("no images to train on; list some for train".into()),
+            _ if !self.task.is_multiclass() => {
+                self.fail(self.with_reasons("no images to train on; list some for train"))
+            }
             [] if !self.source.has_folders() => {
-                self.fail("no images to train on; put the file of training images beside it, or list some".into())
+                let what = "no images to train on; put the file of training images beside it, or list some";
+                self.fail(self.with_reasons(what))
             }
             [] => self.fail("no class folders with images; give a folder with one folder of images per class".into()),
             [only] => {
                 let only = only.escape_debug();
-                self.fail(format!("only one class, '{only}', has images; at least 2 classes are needed"))
+                let what = format!("only one class, '{only}', has images; at least 2 classes are needed");
+                self.fail(self.with_reasons(&what))
             }
             _ => Ok(()),
         }
+    }
+
+    /// With what was skipped of a list, and the first reasons: they say what is wrong with it.
+    pub(super) fn with_reasons(&self, what: &str) -> String {
+        let Some(rest) = self.skipped.len().checked_sub(1).filter(|_| !self.source.has_folders()) else {
+            return what.into();
+        };
+        let first = self.skipped.iter().take(REASONS).map(|skipped| format!("{}: {}", skipped.path, skipped.reason));
+        let first = first.collect::<Vec<_>>().join("; ");
+        let more = (rest + 1).saturating_sub(REASONS);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        format!("{what}; skipped: {first}{more}")
     }
 
     fn fail(&self, what: String) -> Result<()> {

@@ -6,15 +6,15 @@ use super::parquet;
 use super::records;
 use super::scan::{Listing, holds_folders, is_image_name, list};
 use super::source::Source;
-use super::table::{Columns, is_table};
+use super::table::{self, Columns, is_table};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they
-/// are, and their paths. A file that is named is taken whatever its extension; zip files, MNIST's and CIFAR's files, and
-/// folders that hold some, stand for all of their images.
+/// are, and their paths. A file that is named is taken whatever its extension; zip files, lists, Parquet, MNIST's and CIFAR's files,
+/// and folders that hold some, stand for all of their images; of a list only the paths are read.
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
@@ -33,6 +33,12 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
         if let Some(rows) = parquet::images(path, format!("{}/", text()?), &Columns::GUESSED)? {
             images.extend((0..rows.count()).map(|number| rows.path(number)));
             tables.push(rows);
+            continue;
+        }
+        if is_table(path) {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let below = |row: String| folder.join(row).to_string_lossy().into_owned();
+            images.extend(table::paths(path)?.into_iter().map(below));
             continue;
         }
         if let Some(parts) = records::images(path)? {
@@ -88,7 +94,7 @@ pub fn labelled(root: &Path, classes: &[String], columns: &Columns, progress: Pr
             let listing = Listing { splits: [(Split::Test, best.unwrap_or_default())].into(), ..listing };
             return Dataset::for_model(source, listing, classes);
         }
-        return matched(source, best.unwrap_or_default(), Vec::new(), classes);
+        return matched(source, best.unwrap_or_default(), listing.skipped, classes);
     }
     if !root.is_dir() {
         return Err(not_a_folder(root));
@@ -125,7 +131,7 @@ fn matched(
         let some: Vec<_> = classes.iter().take(5).map(|c| format!("'{c}'")).collect();
         let kind = if data.source.has_folders() { "folder" } else { "class" };
         let what = format!("no {kind} of images has the name of one of the model's classes, as {}", some.join(", "));
-        return Err(Error::data(data.source.place(), what));
+        return Err(Error::data(data.source.place(), data.with_reasons(&what)));
     }
     Ok(data)
 }

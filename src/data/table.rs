@@ -33,7 +33,7 @@ impl Columns {
 
 pub(super) const PATHS: [&str; 9] =
     ["path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "name"];
-pub(super) const LABELS: [&str; 7] = ["label", "class", "class_name", "category", "target", "species", "y"];
+pub(super) const LABELS: [&str; 8] = ["label", "labels", "class", "class_name", "category", "target", "species", "y"];
 pub(super) const SPLITS: [&str; 5] = ["split", "set", "subset", "partition", "fold"];
 
 /// Whether a file calls itself a list.
@@ -109,6 +109,24 @@ pub(super) fn read(table: &Path, columns: &Columns) -> Result<Listing> {
     }
     listing.order = in_order(listing.splits.values().flat_map(|classes| classes.keys()));
     Ok(listing)
+}
+
+/// The images' paths in a list, whatever else is in it, as they are written.
+///
+/// # Errors
+/// [`Error::Data`] where it cannot be told which column holds them.
+pub(super) fn paths(table: &Path) -> Result<Vec<String>> {
+    let rows = rows(table)?;
+    let image = |(_, row): &(u64, Vec<String>)| row.iter().position(|value| is_image_name(value));
+    let Some((_, first)) = rows.first() else { return Err(Error::data(table, "is empty")) };
+    let headed = image(&rows[0]).is_none();
+    let title = || first.iter().position(|title| PATHS.contains(&title.to_lowercase().as_str()));
+    let place = rows.iter().take(2).find_map(image).or_else(title).ok_or_else(|| {
+        let shown = first.join(", ");
+        Error::data(table, format!("it cannot be told which column holds the paths; call it path (it has: {shown})"))
+    })?;
+    let rows = rows.into_iter().skip(usize::from(headed)).filter_map(|(_, row)| row.into_iter().nth(place));
+    Ok(rows.filter(|path| !path.is_empty()).collect())
 }
 
 /// Each row that is not empty, with its line's number, its values without the space around them.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Between the labels of an image, or the values of its targets, in one text.
-const SEPARATOR: char = ';';
+pub(super) const SEPARATOR: char = ';';
 
 /// What is learnt from labels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

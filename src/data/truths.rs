@@ -90,7 +90,7 @@ impl Dataset {
             }
         }
         if data.items.is_empty() {
-            return bad("no images to judge by".into());
+            return bad(data.with_reasons("no images to judge by"));
         }
         match data.task.is_multilabel() && data.truths.iter().all(|&value| value == 0.) {
             true => bad(format!("no image has one of the model's labels, as '{}'", names[0].escape_debug())),
@@ -102,10 +102,15 @@ impl Dataset {
     pub(super) fn take_truths(&mut self, listing: &mut Listing) -> Result<()> {
         let known = listing.splits.get(&Split::Train).map(labels).unwrap_or_default();
         self.classes = match (self.task, listing.targets.len()) {
-            (Task::Multilabel, 1) => match in_order(known.iter()) {
-                order if order.is_empty() => known.iter().cloned().collect(),
-                order => order,
-            },
+            (Task::Multilabel, 1) => {
+                let mut order = std::mem::take(&mut listing.order);
+                order.retain(|name| known.contains(name));
+                match in_order(known.iter()) {
+                    _ if order.len() == known.len() => order,
+                    order if order.is_empty() => known.iter().cloned().collect(),
+                    order => order,
+                }
+            }
             _ => std::mem::take(&mut listing.targets),
         };
         self.take_rows(listing)?;

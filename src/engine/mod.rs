@@ -87,9 +87,18 @@ pub struct Backend(Kept, Device);
 
 #[derive(Debug, Clone)]
 enum Kept {
-    Ort(Found, ort::environment::Environment),
+    Ort(Found, ort::environment::Environment, Care),
     Tract,
     Candle,
+}
+
+/// How a model is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// To run it.
+    Whole,
+    /// To see whether it runs.
+    Hollow,
 }
 
 impl Backend {
@@ -118,7 +127,7 @@ impl Backend {
             },
         };
         match found {
-            Ok(found) => Ok(Backend(Kept::Ort(found.clone(), runtime::environment(&found)?), Device::Cpu)),
+            Ok(found) => Ok(Backend(Kept::Ort(found.clone(), runtime::environment(&found)?, Care::Whole), Device::Cpu)),
             Err(why) if choice == Choice::Ort => {
                 Err(Error::Engine(format!("{why}: run `adapt runtime install`, or choose another engine")))
             }
@@ -140,6 +149,17 @@ impl Backend {
         &self.1
     }
 
+    /// The same for a look at models, where it matters what runs and what shapes come out: almost no memory for weights, whose
+    /// values are left away.
+    #[must_use]
+    pub fn hollow(&self) -> Backend {
+        let kept = match &self.0 {
+            Kept::Ort(found, environment, _) => Kept::Ort(found.clone(), environment.clone(), Care::Hollow),
+            other => other.clone(),
+        };
+        Backend(kept, self.1.clone())
+    }
+
     /// `onnxruntime`, `tract` or `candle`.
     pub fn name(&self) -> &'static str {
         match &self.0 {
@@ -152,7 +172,7 @@ impl Backend {
     /// The engine's version.
     pub fn version(&self) -> &str {
         match &self.0 {
-            Kept::Ort(found, _) => found.version.as_deref().unwrap_or("unknown"),
+            Kept::Ort(found, ..) => found.version.as_deref().unwrap_or("unknown"),
             Kept::Tract => tract::VERSION,
             // What it gives differs by rounding: features are not to be taken for those of the other.
             Kept::Candle => candle::version(&self.1),
@@ -167,8 +187,8 @@ impl Backend {
     pub fn open(&self, model: &Model, shape: &[Option<usize>], threads: usize) -> Result<Box<dyn Engine>> {
         let threads = threads.max(1);
         Ok(match &self.0 {
-            Kept::Ort(_, environment) => {
-                Box::new(onnxruntime::Session::open(environment, self.version(), model, shape, threads)?)
+            Kept::Ort(_, environment, care) => {
+                Box::new(onnxruntime::Session::open(environment, self.version(), model, shape, threads, *care)?)
             }
             Kept::Tract => Box::new(tract::Session::open(model, shape, threads)?),
             Kept::Candle => Box::new(candle::Session::open(model, shape, &self.1)?),

@@ -8,11 +8,12 @@
 
 use super::messages::in_short;
 use super::port::{Named, in_pieces};
-use super::{BATCH, Engine, Kind, Port, refused};
+use super::{BATCH, Care, Engine, Kind, Port, refused};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::guard::quietly;
 use crate::onnx::files::split;
+use crate::onnx::hollow::hollow;
 use crate::onnx::schema::{TensorProto, data_type};
 use crate::onnx::{MAX_PROTO, Model};
 use half::f16;
@@ -48,22 +49,25 @@ impl Session {
         model: &Model,
         shape: &[Option<usize>],
         threads: usize,
+        care: Care,
     ) -> Result<Session> {
         let largest = graph::room(model, shape).map_err(|what| Error::model(&model.path, what))?;
-        let session = Self::open_within(environment, version, model, threads, MAX_PROTO)?;
+        let session = match care {
+            Care::Whole => Self::open_within(builder(environment, threads), version, model, MAX_PROTO)?,
+            Care::Hollow => {
+                // Optimisations compute the weights ahead.
+                let builder = builder(environment, threads)
+                    .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::Disable)?));
+                Self::open_within(builder, version, &hollow(model), MAX_PROTO)?
+            }
+        };
         Ok(Session { at_once: (MOST_VALUES / largest.max(1)).clamp(1, BATCH), ..session })
     }
 
     /// Larger weights are handed over one by one where the model has more than `limit` bytes.
-    fn open_within(
-        environment: &Environment,
-        version: &str,
-        model: &Model,
-        threads: usize,
-        limit: u64,
-    ) -> Result<Session> {
+    fn open_within(builder: ort::Result<SessionBuilder>, version: &str, model: &Model, limit: u64) -> Result<Session> {
         let made = quietly(|| {
-            let mut builder = builder(environment, threads)?;
+            let mut builder = builder?;
             if model.proto.encoded_len() as u64 <= limit {
                 return builder.commit_from_memory(&model.proto.encode_to_vec());
             }
@@ -251,13 +255,13 @@ mod tests {
     /// The limit is protobuf's; a small one stands for it here.
     #[test]
     fn weights_beyond_the_limit_are_handed_over() {
-        let Kept::Ort(_, environment) = Backend::resolve(Choice::Ort, None, false, &silent).unwrap().0 else {
+        let Kept::Ort(_, environment, _) = Backend::resolve(Choice::Ort, None, false, &silent).unwrap().0 else {
             panic!()
         };
         for file in ["tests/golden/tiny.onnx", "tests/golden/tiny_f16.onnx", "models/efficientnet_lite0/model.onnx"] {
             let model = Model::open(file).unwrap();
-            let mut whole = Session::open(&environment, "", &model, &[], 1).unwrap();
-            let mut parts = Session::open_within(&environment, "", &model, 1, 100).unwrap();
+            let mut whole = Session::open(&environment, "", &model, &[], 1, Care::Whole).unwrap();
+            let mut parts = Session::open_within(builder(&environment, 1), "", &model, 100).unwrap();
             let shape: Vec<usize> = whole.port.dims.iter().map(|dim| dim.unwrap_or(2)).collect();
             let input = ArrayD::from_shape_fn(shape, |at| (at[2] * 7 + at[3]) as f32 * 0.01);
             let (whole, parts) = (whole.run(input.view()).unwrap(), parts.run(input.view()).unwrap());

@@ -23,14 +23,14 @@ use gradcam::GradCam;
 use image::RgbImage;
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, concatenate};
 use occlusion::Patches;
-pub use overlay::overlay;
-use serde::Serialize;
+pub use overlay::{overlay, seen};
+use serde::{Deserialize, Serialize};
 
 /// Values that the images of one run may have together: 64 MiB.
 const MOST_VALUES: usize = 1 << 24;
 
 /// How a map is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[value(rename_all = "lower")]
 pub enum Method {
@@ -55,6 +55,17 @@ pub struct Explained {
     /// Relevance for the class, 0 or more, in rows from the image's top: `[height, width]` of the tensor that it is made from,
     /// which covers the whole image.
     pub map: Array2<f32>,
+}
+
+impl Explained {
+    /// The map in bytes, 255 for its largest value, row by row, with its height and width: at most `longest` both.
+    pub fn bytes(&self, longest: usize) -> ([usize; 2], Vec<u8>) {
+        let (height, width) = self.map.dim();
+        let (height, width) = (height.min(longest), width.min(longest));
+        let map = grid::resized(&self.map, height, width);
+        let largest = map.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+        ([height, width], map.iter().map(|value| (value / largest * 255.).round() as u8).collect())
+    }
 }
 
 /// A classifier that is ready to explain what it says.
@@ -143,12 +154,19 @@ impl<'a> Explainer<'a> {
     /// # Errors
     /// A short reason where it cannot be read.
     pub fn image(&self, source: &Source, path: &str) -> std::result::Result<(RgbImage, ArrayD<f32>), String> {
+        Ok((seen(source, path, &self.trained.preprocessing.preprocessing)?, self.values(source, path)?))
+    }
+
+    /// An image's values as the model takes them: `[1, …]`.
+    ///
+    /// # Errors
+    /// A short reason where it cannot be read.
+    pub fn values(&self, source: &Source, path: &str) -> std::result::Result<ArrayD<f32>, String> {
         let (p, layout) = (&self.trained.preprocessing.preprocessing, self.trained.input.layout);
         let shape = p.shape(1, layout);
         let mut values = vec![0.; shape.iter().product()];
         source.values(path, p, layout, &mut values)?;
-        let values = ArrayD::from_shape_vec(shape.to_vec(), values).map_err(|e| e.to_string())?;
-        Ok((overlay::seen(source, path, p)?, values))
+        ArrayD::from_shape_vec(shape.to_vec(), values).map_err(|e| e.to_string())
     }
 
     /// Explains a class, or the most probable one, for one image: `[1, …]` as the model takes it.

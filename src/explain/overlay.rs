@@ -49,7 +49,7 @@ fn colour(value: f32) -> [f32; 3] {
 ///
 /// # Errors
 /// A short reason where it cannot be read.
-pub(super) fn seen(source: &Source, path: &str, p: &Preprocessing) -> Result<RgbImage, String> {
+pub fn seen(source: &Source, path: &str, p: &Preprocessing) -> Result<RgbImage, String> {
     let color = if p.channels() < 3 { Color::Gray } else { Color::Rgb };
     let channels = color.channels();
     let plain = Preprocessing { color, scale: 1., mean: vec![0.; channels], std: vec![1.; channels], ..p.clone() };

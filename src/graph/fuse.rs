@@ -250,7 +250,7 @@ pub(super) fn fused(mut program: Program) -> Program {
         }
     }
     neighbours::pads(&program, &mut steps);
-    neighbours::clips(&program, &mut steps);
+    neighbours::activations(&program, &mut steps);
     program.steps = steps.into_iter().flatten().collect();
     program.set_ends();
     program

@@ -1,6 +1,7 @@
 //! Activations as one pass forwards and one backwards.
 
-use super::{Float, pointwise};
+use super::Float;
+use super::pointwise::{self, Grid};
 
 /// What the functions are made of.
 pub trait Elementary: Float {
@@ -177,32 +178,62 @@ fn gelu_slope<T: Elementary>([x, dy]: [T; 2]) -> T {
     dy * (normal(x) + x * density * (T::default() - x * x * T::of(0.5)).exp())
 }
 
+/// Does something with the function and with its slope (of the input and the gradient by the output), whichever they are.
+macro_rules! with {
+    ($function:expr, |$f:ident, $slope:ident| $work:expr) => {{
+        #[allow(unused_variables)]
+        match $function {
+            Function::Sigmoid => {
+                let ($f, $slope) = (sigmoid::<T>, sigmoid_slope::<T>);
+                $work
+            }
+            Function::Silu => {
+                let ($f, $slope) = (silu::<T>, silu_slope::<T>);
+                $work
+            }
+            Function::HardSwish => {
+                let ($f, $slope) = (hard_swish::<T>, hard_swish_slope::<T>);
+                $work
+            }
+            Function::HardSigmoid(a, b) => {
+                let (a, b) = (T::of(a), T::of(b));
+                let ($f, $slope) = (|[x]: [T; 1]| unit(x * a + b), |[x, dy]: [T; 2]| dy * a * between(x * a + b));
+                $work
+            }
+            Function::Gelu => {
+                let ($f, $slope) = (gelu::<T>, gelu_slope::<T>);
+                $work
+            }
+        }
+    }};
+}
+
 impl Function {
     /// Writes it of each value of `x` to `y`.
     pub fn apply<T: Elementary>(self, x: &[T], y: &mut [T]) {
-        match self {
-            Function::Sigmoid => pointwise::map([x], y, sigmoid),
-            Function::Silu => pointwise::map([x], y, silu),
-            Function::HardSwish => pointwise::map([x], y, hard_swish),
-            Function::HardSigmoid(a, b) => {
-                let (a, b) = (T::of(a), T::of(b));
-                pointwise::map([x], y, |[x]| unit(x * a + b));
-            }
-            Function::Gelu => pointwise::map([x], y, gelu),
-        }
+        with!(self, |function, slope| pointwise::map([x], y, function));
     }
 
     /// Writes the gradient by the input, given that by the output, to `dx`.
     pub fn by_input<T: Elementary>(self, x: &[T], dy: &[T], dx: &mut [T]) {
-        match self {
-            Function::Sigmoid => pointwise::map([x, dy], dx, sigmoid_slope),
-            Function::Silu => pointwise::map([x, dy], dx, silu_slope),
-            Function::HardSwish => pointwise::map([x, dy], dx, hard_swish_slope),
-            Function::HardSigmoid(a, b) => {
-                let (a, b) = (T::of(a), T::of(b));
-                pointwise::map([x, dy], dx, |[x, dy]| dy * a * between(x * a + b));
-            }
-            Function::Gelu => pointwise::map([x, dy], dx, gelu_slope),
-        }
+        with!(self, |function, slope| pointwise::map([x, dy], dx, slope));
+    }
+
+    /// Writes it of `x·s + t` to `y`. `s` and `t` have one value a channel.
+    pub fn apply_scaled<T: Elementary>(self, grid: &Grid, x: &[T], st: [&[T]; 2], y: &mut [T]) {
+        with!(self, |function, slope| grid.map([x], st, y, |[x], [s, t]| function([x * s + t])));
+    }
+
+    /// Writes the gradient of that by `x` to `dx`.
+    pub fn scaled_by_input<T: Elementary>(self, grid: &Grid, [x, dy]: [&[T]; 2], st: [&[T]; 2], dx: &mut [T]) {
+        with!(self, |function, slope| grid.map([x, dy], st, dx, |[x, dy], [s, t]| s * slope([x * s + t, dy])));
+    }
+
+    /// Writes the gradients of that by `s` and `t` to `sums`.
+    pub fn scaled_by_scale<T: Elementary>(self, grid: &Grid, values: [&[T]; 2], st: [&[T]; 2], sums: [&mut [T]; 2]) {
+        with!(self, |function, slope| grid.sum(values, st, sums, |[x, dy], [s, t]| {
+            let by_sum = slope([x * s + t, dy]);
+            [by_sum * x, by_sum]
+        }));
     }
 }

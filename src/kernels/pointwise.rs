@@ -111,22 +111,27 @@ impl Grid {
         });
     }
 
-    /// Writes the sums over each channel of `function` of the values at each place of `x` to `sums`.
-    pub fn sum<T: Float, const N: usize, const M: usize>(
+    /// Writes the sums over each channel of `function` of the values at each place of `x`, and of the channel's `others`, to
+    /// `sums`.
+    pub fn sum<T: Float, const N: usize, const K: usize, const M: usize>(
         &self,
         x: [&[T]; N],
+        others: [&[T]; K],
         sums: [&mut [T]; M],
-        function: impl Fn([T; N]) -> [T; M] + Sync,
+        function: impl Fn([T; N], [T; K]) -> [T; M] + Sync,
     ) {
         let Grid { outer, channels, inner } = *self;
         assert!(x.iter().all(|x| x.len() == self.len()), "as many values as the grid says");
+        assert!(others.iter().all(|other| other.len() == channels), "a value for each channel");
         assert!(sums.iter().all(|sums| sums.len() == channels), "a sum for each channel");
         let found: Vec<[T; M]> = if inner == 1 && channels > 1 {
-            self.sum_rows(x, &function)
+            self.sum_rows(x, others, &function)
         } else {
             let channel = |channel: usize| {
+                let others = others.map(|other| other[channel]);
                 let rows = (0..outer).map(|outer| (outer * channels + channel) * inner);
-                rows.fold([T::default(); M], |sum, start| plus(sum, total(x.map(|x| &x[start..][..inner]), &function)))
+                let row = |start| total(x.map(|x| &x[start..][..inner]), |x| function(x, others));
+                rows.fold([T::default(); M], |sum, start| plus(sum, row(start)))
             };
             let together = (PIECE / (outer * inner).max(1)).max(1);
             (0..channels).into_par_iter().with_min_len(together).map(channel).collect()
@@ -148,7 +153,7 @@ impl Grid {
         let Some(sums) = sums else { return map(x, y, function) };
         if inner < STRANDS {
             map(x, y, function);
-            return self.sum([&*y], [sums], |y| y);
+            return self.sum([&*y], [], [sums], |y, []| y);
         }
         assert!(x.iter().all(|x| x.len() == y.len()) && y.len() == self.len(), "as many values as the grid says");
         let part = |(row, y): (usize, &mut [T])| {
@@ -164,20 +169,23 @@ impl Grid {
     }
 
     /// The sums where the channels lie side by side.
-    fn sum_rows<T: Float, const N: usize, const M: usize>(
+    fn sum_rows<T: Float, const N: usize, const K: usize, const M: usize>(
         &self,
         x: [&[T]; N],
-        function: &(impl Fn([T; N]) -> [T; M] + Sync),
+        others: [&[T]; K],
+        function: &(impl Fn([T; N], [T; K]) -> [T; M] + Sync),
     ) -> Vec<[T; M]> {
         let Grid { outer, channels, .. } = *self;
         let rows = outer.div_ceil(PARTS).max(PIECE / channels).max(1);
         let part = |first: usize| {
             let mut sums = vec![[T::default(); M]; channels];
+            let others = others.map(|other| &other[..channels]);
             wide(|| {
                 for row in first..(first + rows).min(outer) {
                     let x = x.map(|x| &x[row * channels..][..channels]);
                     let sums = &mut sums[..channels];
-                    (0..channels).for_each(|i| sums[i] = plus(sums[i], function(x.map(|x| x[i]))));
+                    (0..channels)
+                        .for_each(|i| sums[i] = plus(sums[i], function(x.map(|x| x[i]), others.map(|o| o[i]))));
                 }
             });
             sums

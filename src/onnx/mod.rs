@@ -10,6 +10,7 @@ pub mod files;
 pub mod first;
 pub mod graph;
 pub mod head;
+pub mod hollow;
 pub mod metadata;
 pub mod new;
 pub mod normalize;

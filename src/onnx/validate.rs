@@ -5,19 +5,25 @@ mod inside;
 use super::graph::{Index, graph_tensors, node_tensors, reads};
 use super::schema::{GraphProto, NodeProto};
 use super::tensor;
-use super::{Model, batch, normalize::functions, rounds};
+use super::{
+    Model, batch,
+    normalize::{functions, names},
+    rounds,
+};
 use crate::error::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
 /// Checks names, stored tensors and outputs of the main graph, and puts its nodes into an order in which each value is made
-/// before it is read, as ONNX wants it; one that is in such an order stays in it. Sizes of 0 become free ones.
+/// before it is read, as ONNX wants it; one that is in such an order stays in it. Sizes of 0 become free ones, and
+/// [node names are told apart](names::tell_apart).
 ///
 /// # Errors
 /// [`Error::Model`] naming the node or tensor.
 pub fn validate(model: &mut Model) -> Result<()> {
     let order = checked(model)?;
     model.proto.graph.iter_mut().for_each(batch::free_zero);
+    names::tell_apart(&mut model.proto);
     if !order.is_sorted()
         && let Some(graph) = model.proto.graph.as_mut()
     {

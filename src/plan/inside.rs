@@ -47,10 +47,23 @@ impl Inside {
     /// what can be trained instead.
     pub fn open(model: &Model, logits: &str, extent: &Extent, backend: &Backend, input: &Input) -> Result<Inside> {
         let model = surgery::backbone(model, &Cut::at(logits), &Pooling::None);
-        let graph::Tail { starts, depths, norms, statistics } = tail(&model, extent)?;
+        Inside::behind(&model, extent, backend, input).map_err(|error| advise(&model, error, backend, input))
+    }
+
+    /// The same without looking for what could be trained instead, which may take long.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] and [`Error::Model`], naming the node.
+    pub fn try_open(model: &Model, logits: &str, extent: &Extent, backend: &Backend, input: &Input) -> Result<Inside> {
+        Inside::behind(&surgery::backbone(model, &Cut::at(logits), &Pooling::None), extent, backend, input)
+    }
+
+    /// Opens what `extent` says of a model that ends in its scores.
+    fn behind(model: &Model, extent: &Extent, backend: &Backend, input: &Input) -> Result<Inside> {
+        let graph::Tail { starts, depths, norms, statistics } = tail(model, extent)?;
         let (mut opened, mut refused) = (None, None);
         for start in starts.into_iter().take(MOST_TRIED) {
-            match behind(&model, &start, backend, input) {
+            match behind(model, &start, backend, input) {
                 Ok(Some((part, program, frozen, shape))) => {
                     opened = Some((Some(start), part, program, Some(frozen), shape, Vec::new()));
                     break;
@@ -61,9 +74,11 @@ impl Inside {
         }
         let (start, part, program, frozen, shape, axes) = match opened {
             Some(opened) => opened,
-            None => match Program::import(&model, &input.axes()) {
-                Ok(program) => (None, model, program, None, input.shape(1)[1..].to_vec(), input.axes().to_vec()),
-                Err(error) => return Err(advise(&model, refused.unwrap_or(error), backend, input)),
+            None => match Program::import(model, &input.axes()) {
+                Ok(program) => {
+                    (None, model.clone(), program, None, input.shape(1)[1..].to_vec(), input.axes().to_vec())
+                }
+                Err(error) => return Err(refused.unwrap_or(error)),
             },
         };
         let program = program.on(backend.device())?;

@@ -7,6 +7,7 @@ pub mod extra;
 pub mod input;
 mod inside;
 pub mod labels;
+mod licence;
 mod opener;
 pub mod preprocessing;
 mod probe;
@@ -26,6 +27,7 @@ pub use activation::Activation;
 pub use evidence::Evidence;
 pub use input::Input;
 pub use inside::{Inside, trainable};
+pub use licence::licence;
 use opener::Opener;
 pub use opener::steady;
 pub use probe::{MOST_VALUES, probe};
@@ -154,10 +156,7 @@ impl Plan {
         progress: Progress,
     ) -> Result<(Plan, Extractor)> {
         emit(progress, Event::Stage { name: "plan", total: 0 })?;
-        if preprocessing::is_baked(model) {
-            let what = "its preprocessing is in its graph (--bake-preprocessing); give the model that was adapted";
-            return Err(Error::model(&model.path, what));
-        }
+        not_baked(model)?;
         let settled = settle(model, options, |trial, cut, input| runs(backend, trial, cut, input))?;
         let mut notes = settled.notes(model);
         let Settled { mut input, preprocessing: known, cut, .. } = settled;
@@ -224,9 +223,28 @@ impl Plan {
     }
 }
 
+/// Refuses a model that preprocesses in its graph.
+///
+/// # Errors
+/// [`Error::Model`], which tells what to give instead.
+pub fn not_baked(model: &Model) -> Result<()> {
+    let what = "its preprocessing is in its graph (--bake-preprocessing); give the model that was adapted";
+    if preprocessing::is_baked(model) { Err(Error::model(&model.path, what)) } else { Ok(()) }
+}
+
 /// Whether the part of a model up to a cut takes an image of this size, and gives the features that the old head took.
 pub fn runs(backend: &Backend, model: &Model, cut: &Cut, input: &Input) -> bool {
     Opener::new(backend, cut, &PlanOptions::default()).runs(model, input)
+}
+
+/// Runs the frozen part of a model as it was [settled](settle), and the whole with an empty head: what cannot be adapted fails.
+///
+/// # Errors
+/// Those of [`Plan::make`].
+pub fn try_out(model: &Model, settled: &Settled, backend: &Backend) -> Result<()> {
+    let opener = Opener::new(backend, &settled.cut, &PlanOptions::default());
+    let (_, pooling, features) = opener.features(model, &settled.input, None)?;
+    opener.head_type(model, &settled.input, &pooling, features).map(drop)
 }
 
 /// Whether nothing says what size images are to have.

@@ -2,7 +2,8 @@
 
 use super::input::drop_idle;
 use super::preprocessing::{self, Sourced};
-use super::{Input, PlanOptions, evidence, extra, size};
+use super::size::{self, Fit};
+use super::{Input, PlanOptions, evidence, extra};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::onnx::Model;
@@ -61,11 +62,16 @@ pub fn settle(
         let (what, instead) = (&cut.tensor, "choose a tensor before it with --cut, or another --output");
         return Err(usage(format!("its output '{what}' is no tensor, and nothing of it can be features; {instead}")));
     }
-    let search = || size::search(model, options, &input, |trial, input| runs(trial, &cut, input));
     let mut sized = None;
-    if let Some((other, sourced)) = if open { search() } else { None } {
-        sized = Some(size::note(&input, &other));
-        (input, preprocessing) = (other, sourced);
+    if open {
+        match size::search(model, options, &input, |trial, input| runs(trial, &cut, input))? {
+            Fit::Wanted => {}
+            Fit::Other(other, sourced) => {
+                sized = Some(size::note(&input, &other));
+                (input, preprocessing) = (other, sourced);
+            }
+            Fit::None => sized = cut.features.map(|features| size::doubt(&input, features)),
+        }
     }
     let stored = extra::store(model, &input);
     let frozen = surgery::backbone(model, &cut, &Pooling::None);
@@ -123,7 +129,10 @@ pub(super) fn find(
 fn search(model: &mut Model, output: Option<&str>, at: Option<&str>) -> std::result::Result<Cut, String> {
     let plain = at.map(|_| model.clone());
     softmax::join(&mut model.proto);
-    let found = cut::find(model.graph(), output, at);
+    let mut found = cut::find(model.graph(), output, at);
+    if let (Ok(cut), Some(graph)) = (&mut found, model.proto.graph.as_mut()) {
+        cut.gather(graph);
+    }
     match plain {
         // A tensor inside the activation has nothing behind it any more.
         Some(plain) if found.is_err() => {

@@ -15,6 +15,9 @@ const SIZES: [u32; 31] = [
     224, 299, 256, 240, 384, 192, 160, 128, 112, 96, 64, 48, 32, 28, 288, 320, 331, 336, 448, 512, 518, 640, 227, 380, 392,
     416, 560, 600, 608, 896, 1024,
 ];
+/// Heights and widths that are no squares: of people, lines of text, faces and roads.
+const OBLONG: [(u32, u32); 9] =
+    [(256, 128), (384, 128), (128, 64), (48, 192), (48, 320), (32, 320), (32, 128), (32, 100), (80, 160)];
 /// As many sizes that constants tell of are tried.
 const MOST_TOLD: usize = 12;
 /// No size is tried after so long.
@@ -26,30 +29,40 @@ pub(super) fn is_open(model: &Model, options: &PlanOptions) -> Result<bool> {
     Ok(given.is_none() && Declared::of(model)?.size().is_none())
 }
 
+/// What a [search] finds.
+pub(super) enum Fit {
+    /// The size that was to be taken.
+    Wanted,
+    /// Another one.
+    Other(Input, Sourced),
+    /// None of those that were tried.
+    None,
+}
+
 /// Another size than `input`'s when the frozen part does not run with that (`runs` tells): positional embeddings and
-/// flattened maps fit one size alone. `None` where it runs, and where no usual size does.
+/// flattened maps fit one size alone.
 pub(super) fn search(
     model: &Model,
     options: &PlanOptions,
     input: &Input,
     runs: impl Fn(&Model, &Input) -> bool,
-) -> Option<(Input, Sourced)> {
+) -> Result<Fit> {
     let fits = |input: &Input| {
         let mut trial = model.clone();
         extra::store(&mut trial, input);
         runs(&trial, input)
     };
     if fits(input) {
-        return None;
+        return Ok(Fit::Wanted);
     }
-    let declared = Declared::of(model).ok()?;
-    let (sides, start) = (told(model).into_iter().chain(SIZES), Instant::now());
-    let sizes = sides.map(|side| (declared.height.unwrap_or(side), declared.width.unwrap_or(side)));
-    let sizes = sizes.take_while(|_| start.elapsed() < LONGEST);
-    sizes.filter(|&size| size != (input.height, input.width)).find_map(|size| {
-        let found = preprocessing::resolve(model, options.preprocess.as_ref(), Some(size)).ok()?;
-        fits(&found.0).then_some(found)
-    })
+    let (declared, start) = (Declared::of(model)?, Instant::now());
+    let square = told(model).into_iter().chain(SIZES).map(|side| (side, side));
+    let sizes = square.chain(OBLONG).map(|(h, w)| (declared.height.unwrap_or(h), declared.width.unwrap_or(w)));
+    let mut seen = HashSet::from([(input.height, input.width)]);
+    let sizes = sizes.take_while(|_| start.elapsed() < LONGEST).filter(|&size| seen.insert(size));
+    let found = sizes.filter_map(|size| preprocessing::resolve(model, options.preprocess.as_ref(), Some(size)).ok());
+    let fitting = found.into_iter().find(|(input, _)| fits(input));
+    Ok(fitting.map_or(Fit::None, |(input, sourced)| Fit::Other(input, sourced)))
 }
 
 /// Sides that constants tell of: that of a map which is added to the image or taken from it, and those that the first
@@ -81,8 +94,17 @@ fn told(model: &Model) -> Vec<u32> {
     sides.filter(|side| seen.insert(*side)).take(MOST_TOLD).collect()
 }
 
-/// What the user should know of it.
+/// What the user should know of another size.
 pub(super) fn note(old: &Input, new: &Input) -> String {
     let size = |input: &Input| format!("{}x{}", input.height, input.width);
     format!("the graph does not run with images of {}, but with {}: that size is taken", size(old), size(new))
+}
+
+/// What the user should know where no size gave the `features` that the old head takes.
+pub(super) fn doubt(input: &Input, features: usize) -> String {
+    let size = format!("{}x{}", input.height, input.width);
+    format!(
+        "no usual size of images gives the {features} features that the file's own head takes: {size} is taken, which the \
+             network was not made for; give the right one with --size HEIGHTxWIDTH"
+    )
 }

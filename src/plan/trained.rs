@@ -55,7 +55,14 @@ impl Trained {
     /// # Errors
     /// Those of [`Model::open`] and of [`preprocessing::resolve`], and [`Error::Model`] for damaged metadata.
     pub fn open(path: &Path, spec: Option<&Spec>, size: Option<(u32, u32)>) -> Result<Trained> {
-        let mut model = Model::open(path)?;
+        Trained::of(Model::open(path)?, spec, size)
+    }
+
+    /// The same of a model that was read before.
+    ///
+    /// # Errors
+    /// Those of [`Trained::open`] but reading.
+    pub fn of(mut model: Model, spec: Option<&Spec>, size: Option<(u32, u32)>) -> Result<Trained> {
         // ONNX Runtime has no bfloat16 operators for a CPU.
         halves::widen_bfloat16(&mut model.proto);
         let (input, preprocessing) = preprocessing::resolve(&model, spec, size)?;
@@ -63,7 +70,8 @@ impl Trained {
         let classes = labels::find(&model)?.map(|(names, _)| names);
         let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
         let contract = contract.and_then(|json| json.ok()).unwrap_or_default();
-        let bad = |what: String| Error::model(path, what);
+        let path = model.path.clone();
+        let bad = |what: String| Error::model(&path, what);
         // What is looked through for the output's meaning is a copy: the file runs as it is.
         let mut known = model.clone();
         let found = settled::find(&mut known, contract["output"].as_str(), None).map_err(bad)?.0;

@@ -1,9 +1,10 @@
 //! What `run.json` tells of a head.
 
-use crate::data::Task;
+use crate::data::{Split, Task};
 use crate::error::Result;
 use crate::metrics::calibration::{expected_calibration_error, reliability};
-use crate::metrics::{Classification, Figures, MultiLabel, Regression};
+use crate::metrics::{Classification, Figures, MultiLabel, Regression, softmax};
+use crate::train::Features;
 use crate::train::heads::{Abstention, Chosen, Compared, Curve, Several, Tried};
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
@@ -75,6 +76,9 @@ pub struct HeadInfo {
     /// from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration_error: Option<[f64; 2]>,
+    /// The same of held-out images by split, which had no part in the temperature.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_out_calibration_error: BTreeMap<String, [f64; 2]>,
     /// When its answers are not to be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub abstention: Option<Abstention>,
@@ -119,10 +123,23 @@ impl HeadInfo {
             chosen: chosen.place,
             temperature: chosen.temperature,
             calibration_error,
+            held_out_calibration_error: BTreeMap::new(),
             abstention: precision.and_then(|precision| chosen.abstention(labels, precision)),
             learning_curve: chosen.curve.clone(),
             cross_validation: (chosen.folds > 0)
                 .then(|| folds.into_iter().map(|(name, values)| (name, spread(values))).collect()),
         })
+    }
+
+    /// Adds the calibration errors of splits that did not train, from the scores that the head gives for them.
+    pub fn calibration(&mut self, scores: &[Features]) {
+        for part in scores.iter().filter(|part| part.split != Split::Train && !part.paths.is_empty()) {
+            // Dividing them by the temperature is what calibration did.
+            let error = |factor: f64| {
+                let probabilities = softmax(part.rows.mapv(|score| (f64::from(score) * factor) as f32).view());
+                expected_calibration_error(&reliability(&part.labels, probabilities.view()))
+            };
+            self.held_out_calibration_error.insert(part.split.to_string(), [error(self.temperature), error(1.)]);
+        }
     }
 }

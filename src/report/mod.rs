@@ -4,10 +4,13 @@
 pub mod bake;
 pub mod compare;
 pub mod export;
+mod fine_tuning;
 mod folder;
 mod head;
 pub mod html;
+pub mod maps;
 pub mod out;
+mod problems;
 pub mod recorded;
 
 use crate::data::{Dataset, Split, TargetRange};
@@ -18,8 +21,10 @@ use crate::train::tune::{Epoch, Settings, Tuned};
 pub use crate::verify::Baked;
 use crate::verify::Parity;
 pub use export::Adapted;
+pub use fine_tuning::{FineTuning, Measured, time};
 pub use head::{AnyHead, HeadInfo, SeveralInfo};
 pub use out::OutDir;
+pub use problems::Problems;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -45,8 +50,14 @@ pub struct Run {
     /// How the network was trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingInfo>,
+    /// Where a head was trained: what training inside the network would take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fine_tuning: Option<FineTuning>,
     /// The images.
     pub data: DataInfo,
+    /// What is wrong with them, where it was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Problems>,
     /// By split: `val`, `test`.
     pub metrics: BTreeMap<String, Figures>,
     /// The proof.
@@ -65,6 +76,8 @@ pub struct ModelInfo {
     pub path: String,
     /// Its SHA-256.
     pub sha256: String,
+    /// What it says of its licence, if anything.
+    pub licence: Option<String>,
     /// Its opset.
     pub opset: i64,
     /// The adapted model's input.
@@ -180,6 +193,8 @@ pub struct Seconds {
     pub extract_eval: f64,
     /// The head, its cross-validation included.
     pub train: f64,
+    /// A step of training inside, measured.
+    pub fine_tuning: f64,
     /// Surgery, figures and files.
     pub write: f64,
     /// The written model in a fresh session.

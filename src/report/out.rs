@@ -2,6 +2,7 @@
 
 use super::folder::{Parents, beside, clear, occupied, occupy, replaceable};
 use super::html::REPORT;
+use super::maps::MAPS;
 use super::recorded::SCORES;
 use super::{Adapted, Run, json};
 use crate::data::Task;
@@ -15,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a run writes. Only folders that hold nothing else are ever replaced.
-pub const FILES: [&str; 12] = [
+pub const FILES: [&str; 13] = [
     "model.onnx",
     "model.onnx.data",
     "model.safetensors",
@@ -24,6 +25,7 @@ pub const FILES: [&str; 12] = [
     "preprocessor_config.json",
     "predictions.csv",
     SCORES,
+    MAPS,
     REPORT,
     "results.csv",
     "metrics.json",

@@ -1,6 +1,7 @@
 //! A run as its folder tells it: what `report.html` and comparisons are made of.
 
 use super::OutDir;
+use super::maps::{MAPS, Maps};
 use crate::data::{MOST_VALUES, Split, Task};
 use crate::error::{Error, Result};
 use crate::train::{Features, Prediction};
@@ -22,6 +23,7 @@ const MAP: &str = "map";
 /// for 1,000 classes.
 const LARGEST_RUN: u64 = 64 << 20;
 const LARGEST_LIST: u64 = 512 << 20;
+const LARGEST_MAPS: u64 = 4 << 20;
 const LARGEST_SCORES: u64 = 4 << 30;
 
 /// A run's folder, read.
@@ -42,6 +44,8 @@ pub struct Recorded {
     pub thresholds: Vec<f32>,
     /// What the head gives for these, where the run has stored it.
     pub scores: Option<Scores>,
+    /// Where it sees what it says, where the run has stored that.
+    pub maps: Option<Maps>,
     places: HashMap<String, usize>,
 }
 
@@ -106,9 +110,23 @@ impl Recorded {
             return Err(Error::data(&path, format!("'{}' is of no class that run.json has", row.path)));
         }
         let scores = scores(&folder.join(SCORES), held_out.len(), classes.len())?;
+        let path = folder.join(MAPS);
+        let maps = bytes(&path, LARGEST_MAPS)?.map(|text| serde_json::from_slice(&text));
+        let maps = maps.transpose().map_err(|e| Error::data(&path, format!("damaged: {e}")))?;
         let columns = truths.len() / held_out.len().max(1);
         let truths = Array2::from_shape_vec((held_out.len(), columns), truths).unwrap_or_default();
-        Ok(Recorded { folder: folder.to_path_buf(), run, task, classes, held_out, truths, thresholds, scores, places })
+        Ok(Recorded {
+            folder: folder.to_path_buf(),
+            run,
+            task,
+            classes,
+            held_out,
+            truths,
+            thresholds,
+            scores,
+            maps,
+            places,
+        })
     }
 
     /// A class's place.

@@ -77,7 +77,19 @@ fn the_main_job_warns_and_leaves_out() {
     let (told, skipped, counts) = run("plain", "");
     let leak = "warning: training images that are copies of validation or test images: at least 1, as train/a/leak.png of test/a/01.png";
     assert!(told.contains(leak) && skipped.is_empty() && counts == serde_json::json!([15, 12]), "{told}");
+    let problems = place.json("plain/run.json")["problems"].clone();
+    assert_eq!((&problems["complete"], &problems["counts"]["leak"]), (&false.into(), &1.into()), "{problems}");
+    let page = place.read("plain/report.html");
+    for words in [
+        "1 training images that are copies of validation or test",
+        "is a copy of test&#x2f;a&#x2f;01.png",
+        "adapt audit",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
     let (told, skipped, counts) = run("fewer", "--drop leaks,duplicates");
+    assert!(told.contains("         train/a/leak.png: a copy of test/a/01.png, which validates or tests"), "{told}");
+    assert!(place.read("fewer/report.html").contains("4 of these images did not train"));
     assert!(told.contains("training images left out: 4") && counts == serde_json::json!([12, 11]), "{told}");
     let reasons = [
         "train/a/leak.png: a copy of test/a/01.png, which validates or tests (--drop leaks)",

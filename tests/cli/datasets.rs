@@ -220,3 +220,59 @@ fn zip_files_and_lists() {
     place.adapt("data data --label-column label").fails(2, &["data: neither a list of images"]);
     main("data/list.csv --label-column kind").fails(1, &["list.csv", "no column 'kind' (--label-column)"]);
 }
+
+#[test]
+fn lists_of_images_to_label() {
+    let place = Place::usual();
+    place.main("").succeeds();
+    place.write("data/more.csv", "name,file\nx,a/0.png\ny,b/1.png\nz,missing.png\n");
+    let ran = place.adapt("predict out/model.onnx data/more.csv --csv").succeeds();
+    let paths: Vec<&str> = ran.out.lines().map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(paths, ["path", "data/a/0.png", "data/b/1.png"]);
+    assert!(ran.err.contains("data/missing.png"), "{}", ran.err);
+    let alone = place.adapt("predict out/model.onnx data/a/0.png data/b/1.png --csv").succeeds();
+    assert_eq!(ran.out, alone.out);
+    // Without a header; and the same for features.
+    place.write("bare.tsv", "data/a/1.png\n\ndata/c/2.png\n");
+    let ran = place.adapt("predict out/model.onnx bare.tsv --json").succeeds();
+    assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
+    place.adapt("embed tiny.onnx bare.tsv -o rows.csv").succeeds();
+    assert_eq!(place.read("rows.csv").lines().count(), 3);
+    place.write("none.csv", "x,y\n1,2\n");
+    place.adapt("predict out/model.onnx none.csv").fails(1, &["none.csv", "which column holds the paths", "x, y"]);
+    place.write("empty.csv", "");
+    place.adapt("predict out/model.onnx empty.csv").fails(1, &["empty.csv", "is empty"]);
+}
+
+#[test]
+fn a_list_of_which_no_line_can_be_used_says_why() {
+    let place = Place::usual();
+    place.main("").succeeds();
+    let lines: String = (1..=4).map(|i| format!("no/{i}.png,a\n")).collect();
+    place.write("list.csv", format!("path,label\n{lines}"));
+    let words = ["line 2: there is no file 'no/1.png'", "line 4", "and 1 more"];
+    place.adapt("--data list.csv --onnx tiny.onnx --out other").fails(1, &words);
+    place.adapt("eval out/model.onnx --data list.csv").fails(1, &words);
+    place.adapt("--data list.csv --task multilabel --onnx tiny.onnx --out other").fails(1, &words);
+    // Lines that are wrong among others are told by eval, too.
+    place.write("list.csv", format!("path,label\ndata/a/0.png,a\n{lines}"));
+    assert!(place.adapt("eval out/model.onnx --data list.csv").succeeds().err.contains("line 3: there is no file"));
+}
+
+#[test]
+fn parquet_with_lists_is_learnt_as_labels() {
+    let place = Place::usual();
+    fs::copy(crate::common::golden("parquet/multi.parquet"), place.path("multi.parquet")).unwrap();
+    place.adapt("--data multi.parquet --onnx tiny.onnx --out out --val 0").succeeds();
+    assert_eq!(place.read("out/labels.txt"), "zebra\nant\ncow\n");
+    assert_eq!(place.json("out/run.json")["plan"]["task"], "multilabel");
+    assert!(place.read("out/predictions.csv").contains("row-000001,train,ant;cow,"));
+    let ran = place.adapt("eval out/model.onnx --data multi.parquet --json").succeeds();
+    let m: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let support: Vec<u64> = m["per_label"].as_array().unwrap().iter().map(|l| l["support"].as_u64().unwrap()).collect();
+    assert_eq!(support, [2, 4, 3]);
+    place.adapt("data multi.parquet --extract files").succeeds();
+    place
+        .adapt("--data multi.parquet --task multiclass --onnx tiny.onnx --out other")
+        .fails(1, &["holds lists", "--task"]);
+}

@@ -89,3 +89,14 @@ fn answers_that_are_not_to_be_taken_are_marked() {
     into(&place, "plain", "--head softmax");
     assert!(place.adapt("predict plain/model.onnx data --csv").succeeds().out.starts_with("path,label,confidence\n"));
 }
+
+#[test]
+fn what_decides_nothing_is_told() {
+    let place = super::support::Place::usual();
+    let ran = place.main("--head lda --metric accuracy --budget 1m").succeeds();
+    for option in ["--metric", "--budget"] {
+        assert!(ran.err.contains(&format!("note: {option}: there was one head")), "{}", ran.err);
+    }
+    let ran = place.main("--force --metric accuracy --budget 1m").succeeds();
+    assert!(!ran.err.contains("note: --"), "{}", ran.err);
+}

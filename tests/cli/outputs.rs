@@ -3,10 +3,11 @@
 use super::support::Place;
 use std::fs;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "config.json",
     "golden",
     "labels.txt",
+    "maps.json",
     "metrics.json",
     "model.onnx",
     "model.safetensors",

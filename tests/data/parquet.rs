@@ -1,6 +1,6 @@
 //! Parquet files with images in them, written by pyarrow (`tests/golden/make_parquet.py`).
 
-use adapt::data::{Columns, Dataset, ReadOptions, Split, images_below};
+use adapt::data::{Columns, Dataset, ReadOptions, Split, Task, images_below};
 use adapt::progress::silent;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,31 @@ fn columns_nulls_and_what_is_no_image() {
     assert!(lists.contains("no column holds images"), "{lists}");
 }
 
+/// The labels of each row.
+fn labels(data: &Dataset) -> Vec<&str> {
+    let mut items: Vec<_> = data.items.iter().collect();
+    items.sort_by(|a, b| a.path.cmp(&b.path));
+    items.into_iter().map(|item| data.texts()[item.label].as_str()).collect()
+}
+
+#[test]
+fn lists_are_several_labels_an_image() {
+    let place = golden("parquet/multi.parquet");
+    let data = read(&place, Columns::GUESSED).unwrap();
+    assert_eq!((data.task, data.skipped.len()), (Task::Multilabel, 0));
+    assert_eq!(data.classes, ["zebra", "ant", "cow"], "in the order of their numbers");
+    assert_eq!(labels(&data), ["zebra", "ant;cow", "", "", "ant;cow;zebra", "ant", "ant", "cow"]);
+    assert_eq!(data.counts(Split::Train), [2, 4, 3]);
+    let tags = || Columns { label: Some("tags".into()), ..Columns::GUESSED };
+    let data = read(&place, tags()).unwrap();
+    assert_eq!(data.classes, ["a", "b", "c"]);
+    assert_eq!(labels(&data), ["a;b", "a", "", "", "c", "a", "b", "a;c"]);
+    let error = |columns| read(&place, columns).unwrap_err().to_string();
+    let one = error(Columns { task: Some(Task::Multiclass), ..tags() });
+    assert!(one.contains("'tags' holds lists") && one.contains("--task"), "{one}");
+    assert!(error(Columns { label: Some("tags,labels".into()), ..tags() }).contains("give that alone"));
+}
+
 #[test]
 fn rows_for_a_model_that_is_ready() {
     let file = golden("parquet/hub/data/test-00000-of-00001.parquet");
@@ -83,20 +108,20 @@ fn rows_for_a_model_that_is_ready() {
 #[test]
 fn damaged_files_are_errors_and_no_panics() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = fs::read(golden("parquet/columns.parquet")).unwrap();
+    let whole = ["columns", "multi"].map(|name| fs::read(golden(&format!("parquet/{name}.parquet"))).unwrap());
     let file = folder.path().join("x.parquet");
     let mut random = 1u64;
-    for i in 0..600 {
-        let mut bytes = whole.clone();
+    for i in 0..1200 {
+        let mut bytes = whole[i % 2].clone();
         random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let at = (random >> 33) as usize % bytes.len();
-        match i % 3 {
+        match i / 2 % 3 {
             0 => bytes.truncate(at),
             1 => bytes[at] ^= (random >> 20) as u8 | 1,
             _ => bytes[at..].iter_mut().take(8).for_each(|byte| *byte = 0xff),
         }
         fs::write(&file, bytes).unwrap();
-        if let Err(error) = read(&file, columns()) {
+        if let Err(error) = read(&file, if i % 2 == 0 { columns() } else { Columns::GUESSED }) {
             let text = error.to_string();
             assert!(text.contains("x.parquet") && text.lines().count() == 1, "{text}");
         }

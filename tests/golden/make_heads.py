@@ -41,13 +41,6 @@ def joined():
     chosen = [node("LayerNormalization", ["tokens", "g"], ["normed"]), node("Gather", ["normed", "t0"], ["class"], axis=1), node("Gather", ["normed", "t1"], ["distilled"], axis=1)]
     chosen = (chosen, [tensor("g", 6), scalar("t0", 0, np.int64), scalar("t1", 1, np.int64)])
     case("averaged_tokens", join(tokens(), chosen, two("class", "distilled"), mean), "normed", rows=12, pooling="tokens")
-    # Two towers with nothing near in common: the wider one's features are taken.
-    tower = ([node("Conv", ["map", "w2"], ["map2"], kernel_shape=[3, 3]), node("GlobalAveragePool", ["map2"], ["pool2"]), node("Flatten", ["pool2"], ["wide"])], [tensor("w2", 8, 6, 3, 3)])
-    stack = [node("Unsqueeze", [n, "front"], [n + ".1"]) for n in ("one", "two")]
-    stack += [node("Concat", ["one.1", "two.1"], ["both"], axis=0), node("ReduceMean", ["both"], ["logits"], axes=[0], keepdims=0)]
-    norms = join(norm("pool", "n1"), ([node("Flatten", ["n1"], ["features.n"])], []), tower)
-    branch = ([node("Sin", ["features.n"], ["s"])], [])
-    case("averaged_towers", join(pooled(), norms, branch, two("s", "wide", features=(6, 8)), (stack, [ints("front", 0)])), "wide", features=8)
     token = ([node("Gemm", ["picked", "h", "c"], ["logits"], transB=1)], gemm()[1])
     pick = ([node("Gather", ["tokens", "t"], ["picked"], axis=1)], [scalar("t", 0, np.int64)])
     case("token", join(tokens(), pick, token), "picked")

@@ -47,5 +47,14 @@ columns = {"picture": pa.array(images, pa.binary()), "kind": labels, "part": spl
 for name, compression in (("columns", "lz4"), ("brotli", "brotli")):
     pq.write_table(pa.table(columns), os.path.join(here, f"{name}.parquet"), compression=compression)
 
-# Lists are no columns of one value an image.
+# Lists: several labels an image, by number and by name; none, no list, and a number without a name among them.
+images = [image(i % 3, i) for i in range(8)]
+numbers = [[0], [2, 1], [], None, [0, 1, 2], [-1, 1], [1], [2]]
+tags = [["b", "a"], ["a"], [], None, ["c"], ["a", None], ["b"], ["c", "a"]]
+table = pa.table({"image": pa.array(images), "labels": pa.array(numbers, pa.list_(pa.int64())), "tags": tags})
+sequence = {"feature": {"names": NAMES, "_type": "ClassLabel"}, "_type": "Sequence"}
+info = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}, "labels": sequence}}})}
+pq.write_table(table.replace_schema_metadata(info), os.path.join(here, "multi.parquet"), row_group_size=3)
+
+# Lists are no columns of one image each.
 pq.write_table(pa.table({"image.bytes": [[b"x"]], "label": [1]}), os.path.join(here, "lists.parquet"))

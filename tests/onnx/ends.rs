@@ -162,6 +162,32 @@ fn a_token_is_found_in_a_slice_of_every_axis() {
     }
 }
 
+/// As CrossViT's two branches: what their heads read is put one behind the other.
+#[test]
+fn heads_on_several_tensors_become_one_on_all() {
+    for join in ["Mean", "Add", "Concat"] {
+        let mut g = Graph::new(7);
+        let first = row(&mut g);
+        let (weight, last) = (g.weight(&[16, 3, 5, 5]), g.weight(&[16, 10]));
+        let map = g.node("Conv", &["x", &weight], &[]);
+        let pool = g.node("GlobalMaxPool", &[&map], &[]);
+        let second = g.node("Flatten", &[&pool], &[]);
+        let heads = [scores(&mut g, &first, 10), g.node("Gemm", &[&second, &last], &[])];
+        let axis = [int("axis", 1)];
+        let joined = g.node(join, &[&heads[0], &heads[1]], if join == "Concat" { &axis } else { &[] });
+        let output = g.node("Softmax", &[&joined], &axis);
+        let (found, adapted) = plan(&g.model(&output), None);
+        assert_eq!(
+            (found.features, found.surgery.features, found.surgery.heads),
+            (FEATURES + 16, Some(48), 2),
+            "{join}"
+        );
+        let place = adapted.model.graph().node.iter().find(|node| node.output[0] == found.cut).unwrap();
+        assert_eq!((place.op_type(), &place.input[..]), ("Concat", &[first, second][..]), "{join}");
+        assert_eq!(adapted.activation, Activation::Softmax);
+    }
+}
+
 #[test]
 fn tokens_lie_along_the_last_axis_but_one() {
     for (operator, axis, expected) in [("Gather", 1, 3), ("Gather", -2, 3), ("Slice", -2, 3), ("Slice", 1, -1)] {

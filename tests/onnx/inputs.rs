@@ -234,3 +234,32 @@ fn a_batch_in_shared_targets_and_in_states_becomes_free() {
         assert_eq!(plan.input.batch, None, "{:?}", plan.notes);
     }
 }
+
+/// A file that leaves the size open, whose head takes all of a map.
+fn of_a_map(features: usize) -> Model {
+    let mut g = Graph::new(5);
+    g.input(&[1, 3, 8, 8]);
+    let (weight, last) = (g.weight(&[8, 3, 3, 3]), g.weight(&[features, 10]));
+    let map = g.node("Conv", &["x", &weight], &[ints("strides", &[32, 32]), ints("pads", &[1, 1, 1, 1])]);
+    let row = g.node("Flatten", &[&map], &[]);
+    let output = g.node("Gemm", &[&row, &last], &[]);
+    let mut model = g.model(&output);
+    let dims = [symbol("N"), size(3), symbol("H"), symbol("W")].to_vec();
+    graph(&mut model).input[0].r#type = Some(tensor_type(data_type::FLOAT, dims));
+    model
+}
+
+#[test]
+fn a_size_that_is_no_square_is_found_or_the_doubt_is_told() {
+    let mut people = of_a_map(8 * 8 * 4);
+    let plan = planned(&mut people, None, None);
+    assert_eq!((plan.input.height, plan.input.width, plan.features), (256, 128, 256));
+    let mut odd = of_a_map(8 * 7 * 13);
+    let plan = planned(&mut odd, None, None);
+    assert_eq!((plan.input.height, plan.input.width, plan.features), (224, 224, 392));
+    assert!(
+        plan.notes.iter().any(|note| note.contains("the 728 features") && note.contains("--size")),
+        "{:?}",
+        plan.notes
+    );
+}

@@ -3,11 +3,13 @@
 //! A row cannot be read without all before it, so the images are copied once, when they are listed, into a temporary file
 //! without a name, which is gone when the data set is.
 
+mod lists;
 mod table;
 
 use super::decode::{MAX_BYTES, io_reason};
 use super::scan::{Listing, has_extension, split_of};
 use super::table::{Columns, in_order};
+use super::task::Task;
 use super::{Skipped, Split};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
@@ -108,9 +110,11 @@ pub(super) fn images(place: &Path, prefix: String, columns: &Columns) -> Result<
 /// # Errors
 /// As [`images`], and where it cannot be told which column holds the labels.
 pub(super) fn read(place: &Path, columns: &Columns) -> Result<Option<(Rows, Listing)>> {
-    let Some((rows, cells, [order, targets])) = copy(place, String::new(), columns, true)? else { return Ok(None) };
+    let Some((rows, cells, found)) = copy(place, String::new(), columns, true)? else { return Ok(None) };
+    let Found { classes: order, targets, lists } = found;
     let labels = cells.iter().flat_map(|(_, cells)| cells.labels.iter().flatten().map(String::as_str));
-    let listing = Listing::of(columns.task, targets, labels).map_err(|what| Error::data(place, what))?;
+    let listing = Listing::of(columns.task.or(lists.then_some(Task::Multilabel)), targets, labels)
+        .map_err(|what| Error::data(place, what))?;
     let mut listing = Listing { order, ..listing };
     for (number, (file, cells)) in cells.into_iter().enumerate() {
         let path = rows.path(number);
@@ -144,8 +148,19 @@ fn not_copied(error: std::io::Error) -> String {
     format!("its images cannot be copied into the temporary folder ({error}); set TMPDIR to another one")
 }
 
-/// The images, what stands beside each, the classes' names in their order, and the label columns' names.
-type Copied = (Rows, Vec<(Split, Cells)>, [Vec<String>; 2]);
+/// What is known of the label columns.
+#[derive(Debug, Default)]
+struct Found {
+    /// Names of the classes' numbers in their order, as Hugging Face's `ClassLabel` has them.
+    classes: Vec<String>,
+    /// The columns' names.
+    targets: Vec<String>,
+    /// Whether each image has a list of labels.
+    lists: bool,
+}
+
+/// The images, what stands beside each, and what is known of the label columns.
+type Copied = (Rows, Vec<(Split, Cells)>, Found);
 
 /// Copies the images of all files, and reads what stands beside them.
 fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Result<Option<Copied>> {
@@ -155,7 +170,7 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Resu
     }
     let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
     let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
-    let (mut cells, mut names, mut end) = (Vec::new(), [Vec::new(), Vec::new()], 0);
+    let (mut cells, mut known, mut end) = (Vec::new(), Found::default(), 0);
     for path in &files {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         // Of one file alone everything is for training, whatever it is called.
@@ -166,9 +181,13 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Resu
         let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));
         let (own, found) = read.map_err(|what| Error::data(path, what))?;
         cells.extend(own.into_iter().map(|cells| (split, cells)));
-        for (names, found) in names.iter_mut().zip(found).filter(|(names, _)| names.is_empty()) {
-            *names = found;
+        if known.targets.is_empty() {
+            known = found;
+        } else if known.lists != found.lists {
+            return Err(Error::data(path, "it has one label where other files have lists, or the other way round"));
+        } else if known.classes.is_empty() {
+            known.classes = found.classes;
         }
     }
-    Ok(Some((rows, cells, names)))
+    Ok(Some((rows, cells, known)))
 }

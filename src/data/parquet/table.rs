@@ -1,6 +1,7 @@
 //! One Parquet file: its columns, and what is in them.
 
-use super::{Cells, ROWS, Rows, not_copied};
+use super::lists::{self, class_names};
+use super::{Cells, Found, ROWS, Rows, not_copied};
 use crate::data::decode::io_reason;
 use crate::data::records::MOST_IMAGES;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
@@ -9,8 +10,6 @@ use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
-use serde_json::Value;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -20,11 +19,10 @@ pub(super) struct Table {
     image: usize,
     labels: Vec<usize>,
     split: Option<usize>,
-    /// Names of the classes' numbers, as Hugging Face's `ClassLabel` has them; the label columns' names.
-    names: [Vec<String>; 2],
+    found: Found,
 }
 
-fn damaged(error: impl std::fmt::Display) -> String {
+pub(super) fn damaged(error: impl std::fmt::Display) -> String {
     format!("cannot be read: {error}")
 }
 
@@ -59,11 +57,12 @@ impl Table {
             None => format!("no column holds images; give --path-column (it has: {})", shown()),
         })?;
         if !labelled {
-            return Ok(Table { image, labels: Vec::new(), split: None, names: Default::default(), reader });
+            return Ok(Table { image, labels: Vec::new(), split: None, found: Found::default(), reader });
         }
-        let labels = columns.label.as_ref().map(|names| task::columns(names, of)).transpose();
+        let label = |name: &str| of(name).or_else(|| lists::column(file.schema_descr(), name));
+        let labels = columns.label.as_ref().map(|names| task::columns(names, label)).transpose();
         let labels = labels.or_else(|name| asked(&Some(name), "--label-column").map(|_| None))?;
-        let labels = labels.unwrap_or_else(|| known(&LABELS).into_iter().collect());
+        let labels = labels.unwrap_or_else(|| LABELS.iter().find_map(|name| label(name)).into_iter().collect());
         if labels.is_empty() || labels.contains(&image) {
             return Err(format!(
                 "it cannot be told which column holds the labels; give --label-column (it has: {})",
@@ -71,18 +70,21 @@ impl Table {
             ));
         }
         let split = asked(&columns.split, "--split-column")?.or_else(|| known(&SPLITS));
-        let targets: Vec<String> = labels.iter().map(|&at| leaves[at].0.clone()).collect();
+        let root = |&at: &usize| file.schema_descr().column(at).path().parts()[0].clone();
+        let targets: Vec<String> =
+            labels.iter().map(|at| if leaves[*at].2 { leaves[*at].0.clone() } else { root(at) }).collect();
+        let lists = labels.iter().any(|&at| !leaves[at].2);
+        lists::check(lists, &targets, columns.task)?;
         let classes = match &targets[..] {
             [one] => class_names(file.key_value_metadata(), one),
             _ => Vec::new(),
         };
         let split = split.filter(|at| *at != image && !labels.contains(at));
-        Ok(Table { image, labels, split, names: [classes, targets], reader })
+        Ok(Table { image, labels, split, found: Found { classes, targets, lists }, reader })
     }
 
-    /// Copies the images behind those of `rows`; gives what stands beside each, the classes' names in their order, and the
-    /// label columns' names.
-    pub fn copy(self, rows: &mut Rows, end: &mut u64) -> std::result::Result<(Vec<Cells>, [Vec<String>; 2]), String> {
+    /// Copies the images behind those of `rows`; gives what stands beside each, and what is known of the label columns.
+    pub fn copy(self, rows: &mut Rows, end: &mut u64) -> std::result::Result<(Vec<Cells>, Found), String> {
         let mut cells = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(damaged)?;
@@ -106,20 +108,24 @@ impl Table {
                     return Err(format!("more than {MOST_IMAGES} rows"));
                 }
             }
+            // -1 stands for no label where numbers have names.
+            let classes = &self.found.classes;
+            let named = |label: &String| match classes.is_empty() {
+                true => Some(label.clone()).filter(|label| !label.is_empty()),
+                false => label.parse::<usize>().ok().and_then(|number| classes.get(number).cloned()),
+            };
             let mut labels = Vec::new();
             for &column in &self.labels {
-                labels.push(texts(&*group, Some(column), count)?);
+                labels.push(match self.found.lists {
+                    true => lists::texts(&*group, column, count, &named)?,
+                    false => texts(&*group, Some(column), count)?.iter().map(|l| l.as_ref().and_then(&named)).collect(),
+                });
             }
             let splits = texts(&*group, self.split, count)?;
-            // -1 stands for no label where numbers have names.
-            let named = |label: &String| match self.names[0].is_empty() {
-                true => Some(label.clone()).filter(|label| !label.is_empty()),
-                false => label.parse::<usize>().ok().and_then(|number| self.names[0].get(number).cloned()),
-            };
-            let of = |row: usize| labels.iter().map(|column| column[row].as_ref().and_then(named)).collect();
+            let of = |row: usize| labels.iter().map(|column: &Vec<Option<String>>| column[row].clone()).collect();
             cells.extend(splits.into_iter().enumerate().map(|(row, split)| Cells { labels: of(row), split }));
         }
-        Ok((cells, self.names))
+        Ok((cells, self.found))
     }
 }
 
@@ -166,14 +172,4 @@ fn texts(
         }
         _ => Err("its labels or splits are neither texts nor numbers".into()),
     }
-}
-
-/// What Hugging Face writes into a file of the names of a column's numbers.
-fn class_names(metadata: Option<&Vec<parquet::file::metadata::KeyValue>>, column: &str) -> Vec<String> {
-    let text = metadata.and_then(|list| list.iter().find(|entry| entry.key == "huggingface")?.value.as_deref());
-    let json: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let names = json["info"]["features"][column]["names"].as_array().cloned().unwrap_or_default();
-    let names: Option<Vec<String>> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
-    let distinct = |names: &Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    names.filter(distinct).unwrap_or_default()
 }

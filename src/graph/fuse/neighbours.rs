@@ -23,22 +23,28 @@ pub(super) fn pads(program: &Program, steps: &mut [Option<Step>]) {
     }
 }
 
-/// Clips become part of the step before them, where that can do it and nobody else reads what it makes.
-pub(super) fn clips(program: &Program, steps: &mut [Option<Step>]) {
+/// Clips, and functions of single values, become part of the step before them, where that can do it and nobody else reads what
+/// it makes.
+pub(super) fn activations(program: &Program, steps: &mut [Option<Step>]) {
     let values = Values::new(program, steps);
     for index in 0..steps.len() {
-        let Some([low, high]) = steps[index].as_ref().and_then(|step| step.op.bounds()) else { continue };
-        let Some(input) = steps[index].as_ref().map(|step| step.inputs[0]) else { continue };
+        let Some(step) = &steps[index] else { continue };
+        let (bounds, function) = (step.op.bounds(), step.op.function());
+        if bounds.is_none() && function.is_none() {
+            continue;
+        }
+        let input = step.inputs[0];
         let Some(&maker) = values.makers.get(&input).filter(|_| values.readers.get(&input) == Some(&1)) else {
             continue;
         };
         let Some(before) = &steps[maker] else { continue };
-        let added = || {
+        let added = |clip: [f64; 2]| {
             let shapes: Vec<_> = before.inputs.iter().map(|&input| values.shape(input)).collect();
             let alike = before.operator == "Add" && shapes.iter().all(|shape| *shape == values.shape(input));
-            alike.then(|| Arc::new(AddClip([low, high])) as Arc<dyn Op>)
+            alike.then(|| Arc::new(AddClip(clip)) as Arc<dyn Op>)
         };
-        if let Some(op) = before.op.clipped(low, high).or_else(added) {
+        let clipped = bounds.and_then(|[low, high]| before.op.clipped(low, high).or_else(|| added([low, high])));
+        if let Some(op) = clipped.or_else(|| before.op.activated(function?)) {
             let inputs = before.inputs.clone();
             join(steps, &[index, maker], op, inputs);
         }

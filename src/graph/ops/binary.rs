@@ -82,7 +82,7 @@ fn compute<T: Real>(by: Binary, run: &Run, x: [&Tensor; 2]) -> Result<Option<Ten
 /// Sums over a channel of the products of two tensors.
 fn products<T: Real>(grid: &Grid, x: [&Tensor; 2], shape: &[usize]) -> Result<Tensor> {
     let mut sums = vec![T::default(); grid.channels];
-    read(x, |x| grid.sum(x, [&mut sums], |[a, b]| [a * b]))?;
+    read(x, |x| grid.sum(x, [], [&mut sums], |[a, b], []| [a * b]))?;
     Tensor::from_vec(sums, shape, x[0].device())
 }
 

@@ -148,7 +148,7 @@ fn backward<T: Real>(op: &Conv, run: &Run, kept: &Kept, grad: &Tensor) -> Result
             Some(on_slices::<T, 2>(run, tensors, grad.dims(), |x, masked| grid.map_and_sum(x, masked, sums, mask))?)
         }
         None if kept.wanted[2] => {
-            slices::read([grad], |dy| grid.sum(dy, [&mut by_bias], |dy| dy))?;
+            slices::read([grad], |dy| grid.sum(dy, [], [&mut by_bias], |dy, []| dy))?;
             None
         }
         None => None,

@@ -74,6 +74,10 @@ impl Op for Active {
         elsewhere!(grad, Ok(vec![Some(gpu::active_back(self.0, kept.input(0)?, grad)?)]));
         Ok(vec![Some(by_type!(grad.dtype(), backward(self.0, run, kept.input(0)?, grad))?)])
     }
+
+    fn function(&self) -> Option<Function> {
+        Some(self.0)
+    }
 }
 
 /// Two inputs of one shape added, the sum between two bounds.
@@ -132,6 +136,10 @@ impl Op for ScaleShift {
     fn clipped(&self, low: f64, high: f64) -> Option<Arc<dyn Op>> {
         self.0.is_none().then(|| Arc::new(ScaleShift(Some([low, high]))) as _)
     }
+
+    fn activated(&self, function: Function) -> Option<Arc<dyn Op>> {
+        self.0.is_none().then(|| Arc::new(ScaleShiftActive(function)) as _)
+    }
 }
 
 fn scale_shift_back<T: Real>(
@@ -148,10 +156,10 @@ fn scale_shift_back<T: Real>(
     let (mut by_s, mut by_t) = (vec![T::default(); grid.channels], vec![T::default(); grid.channels]);
     if kept.wanted[1] {
         slices::read([y, grad, kept.input(0)?], |values| {
-            grid.sum(values, [&mut by_s, &mut by_t], |[y, dy, x]| [mask([y, dy]) * x, mask([y, dy])]);
+            grid.sum(values, [], [&mut by_s, &mut by_t], |[y, dy, x], []| [mask([y, dy]) * x, mask([y, dy])]);
         })?;
     } else if kept.wanted[2] {
-        slices::read([y, grad], |values| grid.sum(values, [&mut by_t], |values| [mask(values)]))?;
+        slices::read([y, grad], |values| grid.sum(values, [], [&mut by_t], |values, []| [mask(values)]))?;
     }
     let tensor = |sums: Vec<T>, shape: &[usize]| Tensor::from_vec(sums, shape, grad.device());
     if kept.wanted[1] {
@@ -166,6 +174,47 @@ fn scale_shift_back<T: Real>(
         })?);
     }
     Ok(grads)
+}
+
+/// A function of `x·s + t`, as [`ScaleShift`]: what lies between is computed again backwards, and takes no memory.
+struct ScaleShiftActive(Function);
+
+impl Op for ScaleShiftActive {
+    fn forward(&self, run: &Run, x: &[&Tensor]) -> Result<Tensor> {
+        fn forward<T: Real>(function: Function, run: &Run, x: [&Tensor; 3]) -> Result<Tensor> {
+            let grid = ScaleShift::grid(x[0].dims(), x[1].dims())?;
+            on_slices::<T, 3>(run, x, x[0].dims(), |[x, s, t], y| function.apply_scaled(&grid, x, [s, t], y))
+        }
+        by_type!(x[0].dtype(), forward(self.0, run, [x[0], x[1], x[2]]))
+    }
+
+    fn keeps(&self, _: &[bool]) -> Keeps {
+        Keeps::inputs(&[true, true, true])
+    }
+
+    fn backward(&self, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        fn backward<T: Real>(function: Function, run: &Run, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+            let inputs = [kept.input(0)?, grad, kept.input(1)?, kept.input(2)?];
+            let grid = ScaleShift::grid(kept.shapes[0], kept.shapes[1])?;
+            let mut grads = vec![None, None, None];
+            if kept.wanted[1] || kept.wanted[2] {
+                let mut sums = [1, 2].map(|_| vec![T::default(); grid.channels]);
+                let [by_s, by_t] = &mut sums;
+                slices::read(inputs, |[x, dy, s, t]| function.scaled_by_scale(&grid, [x, dy], [s, t], [by_s, by_t]))?;
+                for (place, sums) in [1, 2].into_iter().zip(sums).filter(|(place, _)| kept.wanted[*place]) {
+                    grads[place] = Some(Tensor::from_vec(sums, kept.shapes[place], grad.device())?);
+                }
+            }
+            if kept.wanted[0] {
+                let dx = on_slices::<T, 4>(run, inputs, kept.shapes[0], |[x, dy, s, t], dx| {
+                    function.scaled_by_input(&grid, [x, dy], [s, t], dx);
+                });
+                grads[0] = Some(dx?);
+            }
+            Ok(grads)
+        }
+        by_type!(grad.dtype(), backward(self.0, run, kept, grad))
+    }
 }
 
 /// Layer normalisation over the last axes. Inputs: `x`; scale and bias, whose values are as many as a row's.

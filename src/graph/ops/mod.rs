@@ -25,6 +25,7 @@ mod transposed;
 mod unary;
 
 use super::buffers::Buffers;
+use crate::kernels::function::Function;
 use crate::kernels::pointwise::Grid;
 use crate::tensor::{Result, Tensor};
 pub(super) use binary::plus;
@@ -95,6 +96,11 @@ pub(super) trait Op: Send + Sync {
         None
     }
 
+    /// The same operator with this function of its output, where it can do that on the way.
+    fn activated(&self, _function: Function) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// The same operator on a map with so many more zeros before and behind each axis, where it can do that on the way.
     fn padded(&self, _pads: &[(usize, usize)]) -> Option<Arc<dyn Op>> {
         None
@@ -102,6 +108,11 @@ pub(super) trait Op: Send + Sync {
 
     /// How many zeros it puts before and behind each axis of its only input, where that is all it does.
     fn zeros(&self) -> Option<&[(usize, usize)]> {
+        None
+    }
+
+    /// The function of its only input that it is, where that is all it does.
+    fn function(&self) -> Option<Function> {
         None
     }
 
@@ -266,7 +277,7 @@ fn spread(run: &Run, x: &Tensor, shape: &[usize]) -> Result<Tensor> {
 
 fn sum<T: Real>(grid: &Grid, x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let mut sums = vec![T::default(); grid.channels];
-    slices::read([x], |x| grid.sum(x, [&mut sums], |x| x))?;
+    slices::read([x], |x| grid.sum(x, [], [&mut sums], |x, []| x))?;
     Tensor::from_vec(sums, shape, x.device())
 }
 

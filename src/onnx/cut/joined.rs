@@ -9,6 +9,7 @@ use super::super::schema::NodeProto;
 use super::layer::{Layer, linear};
 use super::walk::{ACTIVATIONS, CARRIED, HIDDEN, PASSED, POOLS, SHAPE_ONLY, after_pool, data_inputs, declared, is_any};
 use super::{Classifier, Cut, bytes};
+use std::collections::HashSet;
 use std::slice;
 
 const JOINS: [&str; 4] = ["Add", "Sum", "Mean", "Concat"];
@@ -68,6 +69,12 @@ pub(super) fn heads<'a>(index: &Index<'a>, node: &'a NodeProto, output: &str) ->
         cut.dequantize = bytes::made(index, tensor);
     }
     cut.tokens = chosen.unwrap_or_default();
+    if shared.is_none()
+        && let Some(rows) = apart(index, &layers, &behind)
+    {
+        cut.features = rows.iter().map(|row| row.features).sum();
+        cut.apart = rows.into_iter().map(|row| row.input.into()).collect();
+    }
     cut.tail = activation(index, &behind).into_iter().collect();
     Some((cut, tensor))
 }
@@ -77,6 +84,19 @@ struct Found<'a> {
     node: &'a NodeProto,
     pooled: bool,
     activation: Option<&'a NodeProto>,
+}
+
+/// One head for each of the rows that these read, where all read rows of floats: rows can be put one behind the other.
+fn apart<'l, 'a>(index: &Index, layers: &'l [Layer<'a>], heads: &[Found]) -> Option<Vec<&'l Layer<'a>>> {
+    let is_row = |(layer, head): (&Layer, &Found)| {
+        let told = || declared(index, layer.input).is_some_and(|shape| shape.len() == 2);
+        let plain = layer.classifier == Classifier::Linear && layer.dequantize.is_none();
+        plain && layer.data_type == layers[0].data_type && (head.node.is("Gemm") || told())
+    };
+    let mut seen = HashSet::new();
+    // The last came first.
+    let rows = layers.iter().rev().filter(|layer| seen.insert(layer.input)).collect();
+    layers.iter().zip(heads).all(is_row).then_some(rows)
 }
 
 /// Whether one of these reads what another gives: a layer and its shortcut, which are no heads.

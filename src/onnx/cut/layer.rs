@@ -26,6 +26,7 @@ impl Layer<'_> {
             data_type: self.data_type,
             heads: 1,
             tokens: Vec::new(),
+            apart: Vec::new(),
             dequantize: self.dequantize.clone(),
             decided: false,
             tail,

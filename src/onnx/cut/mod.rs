@@ -6,7 +6,8 @@ mod joined;
 mod layer;
 mod walk;
 
-use super::graph::Index;
+use super::graph::{Index, Names};
+use super::pooling::{int, named};
 use super::schema::{GraphProto, data_type};
 use embedding::embedding;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,9 @@ pub struct Cut {
     pub heads: usize,
     /// The tokens (places along the second axis) that the old head reads where the tensor has more: all where empty.
     pub tokens: Vec<i64>,
+    /// The tensors that joined heads read where they share none ([`Cut::gather`] makes one of them); empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<String>,
     /// What the tensor's bytes stand for, where it is one of a graph quantised in the QOperator format; surgery puts a
     /// `DequantizeLinear` behind it.
     pub dequantize: Option<Dequantize>,
@@ -69,9 +73,20 @@ impl Cut {
             data_type: data_type::FLOAT,
             heads: 0,
             tokens: Vec::new(),
+            apart: Vec::new(),
             dequantize: None,
             decided: false,
             tail: Vec::new(),
+        }
+    }
+
+    /// Cuts at one tensor with the features of all heads, which a new node of the graph puts one behind the other, where they
+    /// read [several](Cut::apart).
+    pub fn gather(&mut self, graph: &mut GraphProto) {
+        if !self.apart.is_empty() {
+            let mut names = Names::of(graph);
+            let parts = std::mem::take(&mut self.apart);
+            self.tensor = named(graph, &mut names, "Concat", "adapt.features.joined", parts, vec![int("axis", 1)]);
         }
     }
 }

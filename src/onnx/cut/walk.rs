@@ -61,71 +61,98 @@ pub(super) struct Walk {
     pub(super) tail: Vec<usize>,
 }
 
+/// What stands behind the value that a walk has come to.
+struct Seen {
+    tail: Vec<usize>,
+    tokens: Vec<i64>,
+    activated: bool,
+    pooled: bool,
+    hidden: bool,
+    decided: bool,
+    /// Nothing that changes what a final activation means.
+    bare: bool,
+    /// Nothing that scores never have behind them.
+    either: bool,
+}
+
+impl Seen {
+    /// Goes on past a node; `first` as long as no layer was found.
+    fn pass(&mut self, index: &Index, node: &NodeProto, first: bool) {
+        let is_first = first && self.tokens.is_empty();
+        self.tokens.extend(joined::token(index, node).filter(|_| is_first));
+        if is_any(node, &POOLS) {
+            // What is selected behind it is no token.
+            (self.pooled, self.tokens) = (true, Vec::new());
+        }
+        self.hidden |= is_any(node, &HIDDEN);
+        self.either &= !is_any(node, &HIDDEN) || is_any(node, &EITHER);
+        self.bare &= leaves_meaning(node) || is_any(node, &ACTIVATIONS);
+    }
+}
+
 /// Walks from the output towards the input, through what can belong to a head, and notes each linear layer.
 pub(super) fn walk<'a>(index: &Index<'a>, output: &'a str) -> Walk {
     let mut found: Vec<Cut> = Vec::new();
-    let (mut tail, mut value, mut tokens) = (Vec::new(), output, Vec::new());
-    let (mut activated, mut pooled, mut hidden, mut bare, mut decided) = (false, false, false, true, false);
-    // Nothing behind the layer that scores never have behind them.
-    let mut either = true;
-    let mut ahead = None;
-    let map = is_map(index, output);
+    let (mut value, mut ahead, map) = (output, None, is_map(index, output));
+    let mut seen = Seen {
+        tail: Vec::new(),
+        tokens: Vec::new(),
+        activated: false,
+        pooled: false,
+        hidden: false,
+        decided: false,
+        bare: true,
+        either: true,
+    };
     while let Some(place) = index.producer_index(value).filter(|_| found.len() < MOST) {
         let node = &index.graph.node[place];
-        let Some((cut, input)) = step(index, node, output, pooled, map) else { break };
+        let Some((cut, input)) = step(index, node, output, seen.pooled, map) else { break };
         if let Some(mut cut) = cut {
             // What each of joined heads did to its scores keeps the output's meaning as one activation behind them all would.
-            if found.is_empty() && !activated {
-                activated |= !cut.tail.is_empty();
-                tail.extend(&cut.tail);
+            if found.is_empty() && !seen.activated {
+                seen.activated |= !cut.tail.is_empty();
+                seen.tail.extend(&cut.tail);
             }
-            if found.is_empty() && hidden && !activated && !(either && has_odd_width(&cut)) {
+            if found.is_empty() && seen.hidden && !seen.activated && !(seen.either && has_odd_width(&cut)) {
                 found.push(embedding(index, output, output));
             }
             if cut.tokens.is_empty() {
-                cut.tokens.clone_from(&tokens);
+                cut.tokens.clone_from(&seen.tokens);
             }
             found.push(cut);
         } else if is_any(node, &ACTIVATIONS) || is_any(node, &CARRIED) {
             // An activation deeper inside is the old head's own; only the last keeps the output's meaning.
-            let last = found.is_empty() && !(activated && is_any(node, &ACTIVATIONS));
-            activated |= is_any(node, &ACTIVATIONS);
+            let last = found.is_empty() && !(seen.activated && is_any(node, &ACTIVATIONS));
+            seen.activated |= is_any(node, &ACTIVATIONS);
             if last {
-                tail.push(place);
+                seen.tail.push(place);
             }
-            if last && bare && is_any(node, &ACTIVATIONS) {
-                let tail = tail.iter().rev().copied().collect();
+            if last && seen.bare && is_any(node, &ACTIVATIONS) {
+                let tail = seen.tail.iter().rev().copied().collect();
                 ahead = Some(Cut { tail, ..embedding(index, output, input) });
             }
         } else if is_any(node, &DECISIONS) && found.is_empty() {
             // What was done to the choice has nothing to be done to.
-            (tail, activated, bare, decided) = (Vec::new(), false, true, true);
+            (seen.tail, seen.activated, seen.bare, seen.decided) = (Vec::new(), false, true, true);
             ahead = Some(embedding(index, output, input));
         } else if !is_any(node, &SHAPE_ONLY) && !may_follow(node) {
             break;
         }
-        tokens.extend(joined::token(index, node).filter(|_| found.is_empty() && tokens.is_empty()));
-        if is_any(node, &POOLS) {
-            // What is selected behind it is no token.
-            (pooled, tokens) = (true, Vec::new());
-        }
-        hidden |= is_any(node, &HIDDEN);
-        either &= !is_any(node, &HIDDEN) || is_any(node, &EITHER);
-        bare &= leaves_meaning(node) || is_any(node, &ACTIVATIONS);
+        seen.pass(index, node, found.is_empty());
         value = input;
     }
     if found.is_empty() {
         // An activation keeps its meaning behind the new head, whatever layer it stood behind.
         found.push(ahead.unwrap_or_else(|| embedding(index, output, output)));
     }
-    tail.reverse();
+    seen.tail.reverse();
     for cut in &mut found {
-        cut.decided = decided;
+        cut.decided = seen.decided;
         if cut.classifier != Classifier::None {
-            cut.tail.clone_from(&tail);
+            cut.tail.clone_from(&seen.tail);
         }
     }
-    Walk { found, tail }
+    Walk { found, tail: seen.tail }
 }
 
 /// Whether a layer gives as many values as classes are, and no embedding is wide: 10, 100, 1000, 21841.

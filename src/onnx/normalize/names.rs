@@ -22,6 +22,28 @@ pub fn unique(proto: &mut ModelProto) -> Result<(), String> {
     Ok(())
 }
 
+/// Names anew each node that is called as another of its graph or function: ONNX Runtime opens no file with two such.
+pub fn tell_apart(proto: &mut ModelProto) {
+    let mut names = proto.graph.as_ref().map(Names::of);
+    if let Some((graph, names)) = proto.graph.as_mut().zip(names.as_mut()) {
+        apart(&mut graph.node, names);
+    }
+    for function in &mut proto.functions {
+        let mut names = Names::of(&GraphProto { node: function.node.clone(), ..Default::default() });
+        apart(&mut function.node, &mut names);
+    }
+}
+
+fn apart(nodes: &mut [NodeProto], names: &mut Names) {
+    let mut seen = HashSet::new();
+    for node in nodes {
+        if !node.name().is_empty() && !seen.insert(node.name().to_owned()) {
+            node.name = Some(names.fresh(node.name()));
+        }
+        inner(node).for_each(|graph| apart(&mut graph.node, names));
+    }
+}
+
 /// Gives nodes back what [`unique`] took of them, where `before` has a node that makes the same value. One with graphs inside
 /// stays as it is now: a value in those may be called as one that has come out of another.
 pub fn restore(graph: &mut GraphProto, before: &GraphProto) {

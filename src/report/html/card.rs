@@ -1,8 +1,8 @@
 //! What was done in a paragraph, and what the model is.
 
-use super::shown;
 use super::tables::plain;
-use crate::data::{Preprocessing, Task};
+use super::{prepared, shown};
+use crate::data::Task;
 use crate::error::printable;
 use crate::plan::preprocessing::in_words;
 use crate::report::recorded::Recorded;
@@ -87,9 +87,7 @@ fn output(output: &Value, task: Task) -> String {
 
 /// How images become values, in a line.
 fn preprocessing(plan: &Value) -> String {
-    let size = ["height", "width"].map(|side| plan["input"][side].as_u64().unwrap_or_default() as u32);
-    let read = Preprocessing::from_json(&plan["preprocessing"], Some((size[0], size[1])));
-    printable(&read.map_or_else(|why| why, |p| in_words(&p)))
+    printable(&prepared(plan).map_or_else(|why| why, |p| in_words(&p)))
 }
 
 /// How near the written model is to what was trained.
@@ -123,6 +121,7 @@ pub(super) fn entries(recorded: &Recorded) -> Vec<[String; 2]> {
     let entries = [
         ("Source model", text(&model["path"])),
         ("Its SHA-256", text(&model["sha256"])),
+        ("Its licence", model["licence"].as_str().map_or("not stated in the file".into(), shown)),
         ("Opset", plain(&model["opset"])),
         ("Input", input(run)),
         ("Output", output(&model["output"], recorded.task)),

@@ -1,7 +1,7 @@
 //! Programs that run the model without `adapt`: Python, and JavaScript for browsers.
 
-use super::engine;
-use crate::data::{Color, Filter, Layout, Preprocessing, Resize};
+use super::{engine, prepared};
+use crate::data::{Color, Filter, Layout, Resize};
 use crate::error::Result;
 use crate::report::recorded::Recorded;
 use minijinja::context;
@@ -11,8 +11,7 @@ use minijinja::context;
 pub(super) fn programs(recorded: &Recorded) -> Result<Option<[String; 2]>> {
     let (run, folder) = (&recorded.run, &recorded.folder);
     let plan = &run["plan"];
-    let size = ["height", "width"].map(|side| plan["input"][side].as_u64().unwrap_or_default() as u32);
-    let Ok(p) = Preprocessing::from_json(&plan["preprocessing"], Some((size[0], size[1]))) else { return Ok(None) };
+    let Ok(p) = prepared(plan) else { return Ok(None) };
     let layout = serde_json::from_value(plan["input"]["layout"].clone()).unwrap_or(Layout::Nchw);
     let (mode, channels) = match p.color {
         Color::Gray => ("L", 1),

@@ -8,19 +8,23 @@ mod code;
 mod engine;
 mod pictures;
 mod plots;
+mod problems;
 mod several;
 mod tables;
 mod thumbs;
 
 use super::recorded::Recorded;
-use crate::data::Source;
+use crate::data::{Preprocessing, Source, Task};
 use crate::error::{Result, printable};
+use crate::explain::Method;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use minijinja::context;
 use pictures::Judged;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use thumbs::Thumb;
 
 /// The file's name in a run's folder.
 pub const REPORT: &str = "report.html";
@@ -50,15 +54,15 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
     let several = recorded.judged().filter(|_| !classes).map(|split| several::Several::new(recorded, split));
     let wanted = judged.as_ref().map(Judged::wanted).or(several.as_ref().map(|several| several.wanted()));
     let wanted = wanted.unwrap_or_default();
-    let thumbs = match images {
-        Images::Named(source) => thumbs::make(source, &wanted),
+    let (thumbs, overlays) = match images {
+        Images::Named(source) => pictures_of(recorded, source, &wanted),
         Images::Recorded(source) => {
             let below: Vec<_> = wanted.iter().copied().filter(|(_, path)| thumbs::is_below(path)).collect();
-            thumbs::make(source, &below)
+            pictures_of(recorded, source, &below)
         }
-        Images::Gone(_) => Vec::new(),
+        Images::Gone(_) => Default::default(),
     };
-    let pictured = thumbs::rows(&thumbs);
+    let pictured = thumbs::shown(&thumbs, &overlays);
     let gone = match images {
         Images::Gone(why) => Some(printable(why)),
         Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) && thumbs.is_empty() => {
@@ -78,7 +82,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         baseline => metrics.map(|m| shown(m["baseline"]["class"].as_str().unwrap_or_default())),
         classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),
         reliability => metrics.and_then(plots::reliability),
-        calibrated => tables::calibrated(run),
+        calibrated => tables::calibrated(run), uncalibrated => tables::uncalibrated(recorded),
         ece => metrics.map(|m| m["ece"].as_f64()),
         pairs => judged.as_ref().map(|judged| judged.pairs(&pictured)),
         rightly => judged.as_ref().map(|judged| judged.rightly(&pictured)),
@@ -86,14 +90,52 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         unsure => judged.as_ref().map(|judged| judged.unsure(&pictured)),
         map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &pictured)),
         training => plots::training(&run["training"]["epochs"]),
-        sections => tables::sections(run), learning => plots::learning(&run["head"]["learning_curve"]),
+        sections => tables::sections(run), fine_tuning => tables::fine_tuning(run), learning => plots::learning(&run["head"]["learning_curve"]),
         skipped => tables::skipped(run), notes => tables::notes(run), counts => tables::counts(run),
         card => card::entries(recorded),
         python => programs.as_ref().map(|programs| &programs[0]),
         javascript => programs.as_ref().map(|programs| &programs[1]),
-        version => run["version"].as_str(), thumbs,
+        version => run["version"].as_str(), thumbs, overlays, maps => maps(recorded),
+        problems => problems::problems(run),
     };
     engine::render("report.html", values)
+}
+
+/// The images that a report lists as worst and as least sure, by their rows in [`Recorded::held_out`], each with the class or
+/// label of which it is to be shown where the model sees it: the predicted one, or the label that is farthest off.
+pub fn listed(recorded: &Recorded) -> Vec<(usize, usize)> {
+    let rows = match (recorded.judged(), recorded.task) {
+        (None, _) | (_, Task::Regression) => Vec::new(),
+        (Some(split), Task::Multiclass) => Judged::new(recorded, split).listed(),
+        (Some(split), Task::Multilabel) => several::Several::new(recorded, split).listed(),
+    };
+    let mut seen = HashSet::new();
+    rows.into_iter().filter(|(row, _)| seen.insert(*row)).collect()
+}
+
+/// Pictures of images, and of what the model sees in them.
+fn pictures_of(recorded: &Recorded, source: &Source, wanted: &[(usize, &str)]) -> (Vec<Thumb>, Vec<Thumb>) {
+    let thumbs = thumbs::make(source, wanted);
+    let preprocessing = prepared(&recorded.run["plan"]);
+    let overlays = preprocessing.map(|p| thumbs::overlays(source, recorded, &thumbs, &p));
+    (thumbs, overlays.unwrap_or_default())
+}
+
+/// How the maps were made, or why there are none; nothing of runs that did not look for any.
+fn maps(recorded: &Recorded) -> Option<[Option<String>; 2]> {
+    let maps = recorded.maps.as_ref()?;
+    let how = maps.method.map(|method| match method {
+        Method::Cam => "exact class activation maps",
+        Method::GradCam => "maps by gradients (Grad-CAM)",
+        Method::Occlusion => "occlusion",
+    });
+    Some([how.map(String::from), maps.reason.as_deref().map(shown)])
+}
+
+/// How a run's images become values.
+fn prepared(plan: &Value) -> std::result::Result<Preprocessing, String> {
+    let size = ["height", "width"].map(|side| plan["input"][side].as_u64().unwrap_or_default() as u32);
+    Preprocessing::from_json(&plan["preprocessing"], Some((size[0], size[1])))
 }
 
 /// The validation images' figures, where the test images' are the main ones.

@@ -21,8 +21,11 @@ const RIGHT: usize = 8;
 /// Points of the map.
 pub(super) const POINTS: usize = 1500;
 
-/// Which rows have a picture, and its width and height.
-pub(super) type Shown = HashMap<usize, [u32; 2]>;
+/// Which rows have a picture, and which a map over one, with its width and height.
+pub(super) struct Shown {
+    pub thumbs: HashMap<usize, [u32; 2]>,
+    pub overlays: HashMap<usize, [u32; 2]>,
+}
 
 /// An image of a list.
 #[derive(Serialize)]
@@ -35,6 +38,7 @@ pub(super) struct Image {
     /// The second most probable class and its probability.
     second: Option<(String, f64)>,
     shown: Option<[u32; 2]>,
+    overlay: Option<[u32; 2]>,
 }
 
 /// The images of one class taken for another.
@@ -87,7 +91,8 @@ impl<'a> Judged<'a> {
             predicted: shown(&prediction.predicted),
             confidence: prediction.confidence.into(),
             second: second.map(|(class, p)| (shown(&self.recorded.classes[class]), p.into())),
-            shown: pictured.get(&row).copied(),
+            shown: pictured.thumbs.get(&row).copied(),
+            overlay: pictured.overlays.get(&row).copied(),
         }
     }
 
@@ -136,6 +141,12 @@ impl<'a> Judged<'a> {
         rows.extend(self.right_rows().into_iter().flat_map(|(_, rows)| evenly(&rows, RIGHT)));
         rows.extend(self.points());
         rows.into_iter().map(|row| (row, &*self.recorded.held_out[row].path)).collect()
+    }
+
+    /// Rows of the lists of worst mistakes and least sure images, each with the class that is predicted.
+    pub fn listed(&self) -> Vec<(usize, usize)> {
+        let rows = self.worst_rows().into_iter().take(LISTED).chain(self.unsure_rows());
+        rows.map(|row| (row, self.classes[row][1])).collect()
     }
 
     pub fn worst(&self, pictured: &Shown) -> Vec<Image> {

@@ -237,7 +237,7 @@ pub(super) fn map(recorded: &Recorded, judged: &Judged, pictured: &Shown) -> Opt
         );
         let near = [(x + 8.).min(860. - 98.), if y > 106. { y - 104. } else { y + 8. }];
         let (hue, right) = (hue(judged.classes[row][0]), judged.is_right(row));
-        Point { id: row, x, y, hue, right, title, shown: pictured.get(&row).copied(), near }
+        Point { id: row, x, y, hue, right, title, shown: pictured.thumbs.get(&row).copied(), near }
     };
     let points: Vec<Point> = rows.iter().map(point).collect();
     let names = names(recorded, judged, &rows, &points);

@@ -4,7 +4,7 @@ use super::pictures::{Shown, evenly};
 use super::tables::{Class, Figure, figure, named};
 use super::{plots, shown};
 use crate::data::{Split, Task};
-use crate::metrics::sigmoid;
+use crate::metrics::{argmax, sigmoid};
 use crate::report::recorded::Recorded;
 use ndarray::{Array2, Axis};
 use serde::Serialize;
@@ -60,6 +60,7 @@ struct Worst {
     path: String,
     caption: String,
     shown: Option<[u32; 2]>,
+    overlay: Option<[u32; 2]>,
 }
 
 impl<'a> Several<'a> {
@@ -94,6 +95,17 @@ impl<'a> Several<'a> {
         self.worst_rows().into_iter().map(|row| (row, &*self.recorded.held_out[row].path)).collect()
     }
 
+    /// The label or target that is farthest off for an image.
+    fn farthest(&self, row: usize) -> Option<usize> {
+        let off = &self.given.as_ref()?.row(row) - &self.recorded.truths.row(row);
+        Some(argmax(off.mapv(f32::abs).view()))
+    }
+
+    /// Rows of the list, each with the label that is farthest off.
+    pub fn listed(&self) -> Vec<(usize, usize)> {
+        self.worst_rows().into_iter().filter_map(|row| Some((row, self.farthest(row)?))).collect()
+    }
+
     pub fn shown(&self, pictured: &Shown, other: Option<&Value>) -> Page {
         let m = &self.recorded.run["metrics"][self.split.to_string()];
         let regression = self.recorded.task == Task::Regression;
@@ -114,9 +126,8 @@ impl<'a> Several<'a> {
     }
 
     fn image(&self, row: usize, pictured: &Shown) -> Worst {
-        let image = &self.recorded.held_out[row];
-        let values =
-            |row: ndarray::ArrayView1<f32>| row.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join("; ");
+        let (image, overlay) = (&self.recorded.held_out[row], pictured.overlays.get(&row).copied());
+        let values = |row: ndarray::ArrayView1<f32>| row.iter().map(|&v| short(v)).collect::<Vec<_>>().join("; ");
         let caption = match (&self.given, self.recorded.task) {
             (Some(given), Task::Regression) => {
                 format!("is {}, predicted {}", values(self.recorded.truths.row(row)), values(given.row(row)))
@@ -124,10 +135,13 @@ impl<'a> Several<'a> {
             _ => {
                 let named =
                     |text: &str| if text.is_empty() { "nothing".into() } else { shown(&text.replace(';', ", ")) };
-                format!("has {}; given {}", named(&image.label), named(&image.predicted))
+                let of = overlay
+                    .and(self.farthest(row))
+                    .map(|label| format!("; map of {}", shown(&self.recorded.classes[label])));
+                format!("has {}; given {}{}", named(&image.label), named(&image.predicted), of.unwrap_or_default())
             }
         };
-        Worst { id: row, path: shown(&image.path), caption, shown: pictured.get(&row).copied() }
+        Worst { id: row, path: shown(&image.path), caption, shown: pictured.thumbs.get(&row).copied(), overlay }
     }
 
     /// Predicted values against true ones, a plot a target.
@@ -142,4 +156,10 @@ impl<'a> Several<'a> {
         };
         self.recorded.classes.iter().enumerate().take(PLOTS).filter_map(plot).collect()
     }
+}
+
+/// A number with four digits that tell something.
+fn short(value: f32) -> String {
+    let before = if value == 0. { 0 } else { value.abs().log10().floor() as i32 };
+    format!("{value:.*}", (3 - before).clamp(0, 8) as usize)
 }

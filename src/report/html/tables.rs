@@ -3,6 +3,8 @@
 use super::shown;
 use crate::data::Split;
 use crate::error::printable;
+use crate::report::recorded::Recorded;
+use crate::report::time;
 use crate::train::heads::Kind;
 use serde::Serialize;
 use serde_json::Value;
@@ -172,6 +174,38 @@ pub(super) fn calibrated(run: &Value) -> Option<[f64; 3]> {
     // Of a network that was trained inside, it is the probe's.
     let errors = if run["training"].is_null() { &run["head"]["calibration_error"] } else { &Value::Null };
     Some([number(&errors[0])?, number(&errors[1])?, number(&run["head"]["temperature"])?])
+}
+
+/// The calibration error of the judged images as it would be without the temperature.
+pub(super) fn uncalibrated(recorded: &Recorded) -> Option<f64> {
+    let errors = &recorded.run["head"]["held_out_calibration_error"][recorded.judged()?.to_string()];
+    errors[0].as_f64().filter(|_| recorded.run["training"].is_null())
+}
+
+/// What training inside the network would take, and what is known of its gain.
+#[derive(Serialize)]
+pub(super) struct FineTuning {
+    /// What would be trained, and for how long, or why it cannot be.
+    rows: Vec<[String; 2]>,
+    depth: Option<f64>,
+    images: Option<[f64; 2]>,
+}
+
+/// `None` where the run did not ask.
+pub(super) fn fine_tuning(run: &Value) -> Option<FineTuning> {
+    let told = &run["fine_tuning"];
+    let row = |m: &Value| {
+        let reason = || shown(m["reason"].as_str().unwrap_or("?"));
+        let long = m["seconds"]
+            .as_f64()
+            .map(|seconds| format!("about {}, {} epochs", time(seconds.max(1.)), plain(&m["epochs"])));
+        [shown(m["train"].as_str().unwrap_or_default()), long.unwrap_or_else(reason)]
+    };
+    Some(FineTuning {
+        rows: told["measured"].as_array()?.iter().take(MOST).map(row).collect(),
+        depth: told["gain_of_depth"].as_f64(),
+        images: serde_json::from_value(told["gain_of_images"].clone()).ok(),
+    })
 }
 
 /// An array of objects.

@@ -1,0 +1,67 @@
+//! Whether to train inside the network, too: what that would take, and what is known of what it would gain.
+
+use super::inside::{facts, step_seconds};
+use super::made::Work;
+use super::training::Train;
+use adapt::data::{Dataset, Split};
+use adapt::graph::Extent;
+use adapt::onnx::Model;
+use adapt::plan::Inside;
+use adapt::report::{Adapted, AnyHead, FineTuning, Measured};
+use adapt::train::LinearHead;
+use adapt::train::tune::{Settings, Targets, Wishes};
+use adapt::{Error, Result};
+use prost::Message;
+
+/// What is tried of the network: README's example of a tail, and all of it.
+const EXTENTS: [Extent; 2] = [Extent::Last(2), Extent::All];
+/// Images of the step that is measured; few, since this is to cost next to nothing.
+const IMAGES: usize = 2;
+/// Bytes of weights up to which all of a network is tried: its copies for training would take memory and seconds.
+const LARGEST: usize = 200 << 20;
+
+impl Work<'_> {
+    /// Measures a step of training inside for a run that trained a head.
+    pub fn fine_tuning(&self, data: &Dataset, head: Option<&AnyHead>) -> FineTuning {
+        let mut measured = Vec::new();
+        for extent in EXTENTS {
+            let found = self.measure(data, &extent);
+            let failed = found.is_err();
+            measured.push(Measured::new(Train::Inside(extent).to_string(), found));
+            // What stands in the way of a part stands in the way of all.
+            if failed {
+                break;
+            }
+        }
+        let head = match head {
+            Some(AnyHead::Classes(head)) => Some(&**head),
+            _ => None,
+        };
+        FineTuning::new(measured, head)
+    }
+
+    /// Epochs and seconds of the steps that `--train` would take by default, or why there are none.
+    fn measure(&self, data: &Dataset, extent: &Extent) -> std::result::Result<(u64, f64), String> {
+        let why = |error: Error| error.reason();
+        if *extent == Extent::All && size(self.model) > LARGEST {
+            return Err(format!("not measured, its weights have more than {} MiB", LARGEST >> 20));
+        }
+        let (plan, targets) = (self.plan.with_taps(0), Targets::new(data));
+        let head = LinearHead::by_chance(targets.count(), plan.features, self.options.seed);
+        let adapted = Adapted::new(self.model, &plan, &head).map_err(why)?;
+        let inside = Inside::try_open(&adapted.model, &adapted.logits, extent, self.backend, &plan.input);
+        let inside = inside.map_err(why)?;
+        if inside.program.batch().is_some_and(|batch| batch > 1) {
+            return Err("its graph takes several images at once, whatever the step".into());
+        }
+        let settings = Settings::decide(&Wishes::default(), facts(self, data, &targets, &inside));
+        let step: Result<f64> = step_seconds(&inside, &settings, targets.count(), IMAGES);
+        let images = data.split(Split::Train).count();
+        Ok((settings.steps.div_ceil(settings.by_epoch(images)), step.map_err(why)? * settings.steps as f64))
+    }
+}
+
+/// Bytes of a model's stored tensors.
+fn size(model: &Model) -> usize {
+    model.graph().initializer.iter().map(Message::encoded_len).sum()
+}

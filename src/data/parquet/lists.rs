@@ -1,0 +1,114 @@
+//! Columns of lists: several labels an image.
+
+use super::table::damaged;
+use crate::data::task::{SEPARATOR, Task};
+use parquet::column::page::PageReader;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::DataType;
+use parquet::file::metadata::KeyValue;
+use parquet::file::reader::RowGroupReader;
+use parquet::schema::types::SchemaDescriptor;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The most labels of a row group's images together.
+const MOST_LABELS: u64 = 1 << 26;
+
+/// The leaf of a column of this name that holds a list of plain values.
+pub(super) fn column(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
+    schema.columns().iter().position(|column| {
+        let parts = column.path().parts();
+        column.max_rep_level() == 1 && parts.len() == 3 && parts[0] == name
+    })
+}
+
+/// Refuses lists where they can be no labels.
+///
+/// # Errors
+/// What to do instead.
+pub(super) fn check(lists: bool, columns: &[String], task: Option<Task>) -> Result<(), String> {
+    match (lists, columns) {
+        (false, _) => Ok(()),
+        (true, [one]) if task.is_some_and(|task| !task.is_multilabel()) => {
+            let one = one.escape_debug();
+            Err(format!("the column '{one}' holds lists, which are several labels an image; leave --task out"))
+        }
+        (true, [_]) => Ok(()),
+        (true, _) => Err("of several label columns one holds lists; give that alone (--label-column)".into()),
+    }
+}
+
+/// Each row's labels as one text; `None` for none, and in it for values that `named` has no name for.
+pub(super) fn texts(
+    group: &dyn RowGroupReader,
+    column: usize,
+    count: usize,
+    named: &dyn Fn(&String) -> Option<String>,
+) -> Result<Vec<Option<String>>, String> {
+    // What the file says of a column is not what its pages hold.
+    let (mut labels, mut pages) = (0, group.get_column_page_reader(column).map_err(damaged)?);
+    while let Some(page) = next(&mut *pages)? {
+        labels += page;
+        if labels > MOST_LABELS {
+            return Err(format!("more than {MOST_LABELS} labels"));
+        }
+    }
+    let most = group.metadata().column(column).column_descr().max_def_level();
+    let rows = match group.get_column_reader(column).map_err(damaged)? {
+        ColumnReader::Int32ColumnReader(reader) => rows(reader, most, count, i32::to_string),
+        ColumnReader::Int64ColumnReader(reader) => rows(reader, most, count, i64::to_string),
+        ColumnReader::ByteArrayColumnReader(reader) => {
+            rows(reader, most, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
+        }
+        _ => Err("the labels in its lists are neither texts nor whole numbers".into()),
+    }?;
+    let joined = |row: Vec<String>| {
+        let names: Vec<String> = row.iter().filter_map(named).collect();
+        match names.iter().find(|name| name.contains(SEPARATOR)) {
+            Some(name) => Err(format!("the label '{}' has a {SEPARATOR} in its name; rename it", name.escape_debug())),
+            None => Ok(Some(names.join(&SEPARATOR.to_string())).filter(|text| !text.is_empty())),
+        }
+    };
+    rows.into_iter().map(joined).collect()
+}
+
+/// How many values the next page holds.
+fn next(pages: &mut dyn PageReader) -> Result<Option<u64>, String> {
+    Ok(pages.get_next_page().map_err(damaged)?.map(|page| u64::from(page.num_values())))
+}
+
+/// The values of each row's list.
+fn rows<T: DataType>(
+    mut reader: ColumnReaderImpl<T>,
+    most: i16,
+    count: usize,
+    show: impl Fn(&T::T) -> String,
+) -> Result<Vec<Vec<String>>, String> {
+    let (mut found, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+    let read = reader.read_records(count, Some(&mut defined), Some(&mut repeated), &mut found);
+    if read.map_err(damaged)?.0 != count {
+        return Err("cut short; download it again".into());
+    }
+    let (mut values, mut rows) = (found.iter(), Vec::with_capacity(count));
+    for (defined, repeated) in defined.into_iter().zip(repeated) {
+        if repeated == 0 {
+            rows.push(Vec::new());
+        }
+        // Lower ones stand for a list that is empty or not there, and for values that are not there.
+        if let Some(value) = Some(defined).filter(|defined| *defined == most).and_then(|_| values.next()) {
+            rows.last_mut().ok_or("damaged: a list has no beginning")?.push(show(value));
+        }
+    }
+    Some(rows).filter(|rows| rows.len() == count).ok_or_else(|| "cut short; download it again".into())
+}
+
+/// What Hugging Face writes into a file of the names of a column's numbers, also of lists of them.
+pub(super) fn class_names(metadata: Option<&Vec<KeyValue>>, column: &str) -> Vec<String> {
+    let text = metadata.and_then(|list| list.iter().find(|entry| entry.key == "huggingface")?.value.as_deref());
+    let json: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let feature = &json["info"]["features"][column];
+    let names = [feature, &feature["feature"], &feature[0]].into_iter().find_map(|known| known["names"].as_array());
+    let names: Option<Vec<String>> = names.into_iter().flatten().map(|name| name.as_str().map(str::to_owned)).collect();
+    let distinct = |names: &Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    names.filter(distinct).unwrap_or_default()
+}

@@ -1,0 +1,69 @@
+//! What is told of training inside the network after a head was trained.
+
+use super::HeadInfo;
+use serde::Serialize;
+
+/// What training inside would take, and what is known of what it would gain. What it does gain is not known until it is tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct FineTuning {
+    /// By what would be trained.
+    pub measured: Vec<Measured>,
+    /// How much less accuracy the best head on the cut's features alone has in cross-validation than the best on those of more
+    /// depths: training inside begins with the cut's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gain_of_depth: Option<f64>,
+    /// What twice as many images are expected to gain in accuracy, and how sure that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gain_of_images: Option<[f64; 2]>,
+}
+
+/// A part of the network.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measured {
+    /// As `--train` takes it.
+    pub train: String,
+    /// Epochs of the default recipe.
+    pub epochs: Option<u64>,
+    /// Seconds of their steps, from one that was measured.
+    pub seconds: Option<f64>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Measured {
+    /// Of epochs and seconds, or the reason why it cannot be trained.
+    pub fn new(train: String, found: Result<(u64, f64), String>) -> Measured {
+        match found {
+            Ok((epochs, seconds)) => Measured { train, epochs: Some(epochs), seconds: Some(seconds), reason: None },
+            Err(reason) => Measured { train, epochs: None, seconds: None, reason: Some(reason) },
+        }
+    }
+}
+
+impl FineTuning {
+    /// With what a head's choice tells.
+    pub fn new(measured: Vec<Measured>, head: Option<&HeadInfo>) -> FineTuning {
+        let best = |deep: bool| {
+            let own = head.into_iter().flat_map(|head| &head.compared).filter(|one| (one.taps > 0) == deep);
+            own.map(|one| one.accuracy).max_by(f64::total_cmp)
+        };
+        let curve = head.and_then(|head| head.learning_curve.as_ref());
+        let now = curve.and_then(|curve| curve.points.last());
+        let twice = curve.and_then(|curve| curve.expected.first());
+        FineTuning {
+            measured,
+            gain_of_depth: best(true).zip(best(false)).map(|(deep, cut)| deep - cut),
+            gain_of_images: now.zip(twice).map(|(now, twice)| [twice.accuracy - now.accuracy, twice.std_err]),
+        }
+    }
+}
+
+/// A time for people: `1 h 5 min`, `12 min`, `40 s`
+pub fn time(seconds: f64) -> String {
+    match seconds {
+        ..100. => format!("{seconds:.0} s"),
+        ..6000. => format!("{:.0} min", seconds / 60.),
+        _ => format!("{:.0} h {:02.0} min", (seconds / 3600.).floor(), seconds % 3600. / 60.),
+    }
+}
