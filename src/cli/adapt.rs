@@ -5,9 +5,9 @@ use super::made::{Clock, Made, Work, head, inside};
 use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
-use super::{AdaptOptions, classes_only, print, rank, report, screen, tables};
+use super::{AdaptOptions, classes_only, device, print, rank, report, screen, tables};
 use adapt::data::{Columns, Dataset, ReadOptions, Split};
-use adapt::engine::{Backend, Choice, Extractor};
+use adapt::engine::Backend;
 use adapt::metrics::{Classification, Figures};
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
@@ -29,27 +29,6 @@ pub fn run(options: &AdaptOptions) -> Result<()> {
     start(options, None)
 }
 
-/// The engine, and the plan with it. On a GPU that is candle's program; where it cannot run the network, what is used
-/// without a GPU does, and the GPU is for training alone.
-fn engine_and_plan(
-    options: &AdaptOptions,
-    model: &mut Model,
-    asked: &PlanOptions,
-    progress: Progress,
-) -> Result<(Backend, Plan, Extractor)> {
-    let engine = &options.engine;
-    let backend = engine.resolve_on(options.device, progress)?;
-    let before = (engine.engine == Choice::Auto && !backend.device().is_cpu()).then(|| model.clone());
-    match (Plan::make(model, &backend, asked, progress), before) {
-        (Err(Error::Model { .. } | Error::Engine(_)), Some(before)) => {
-            *model = before;
-            let backend = engine.resolve(progress)?.on(backend.device().clone());
-            Plan::make(model, &backend, asked, progress).map(|(plan, extractor)| (backend, plan, extractor))
-        }
-        (made, _) => made.map(|(plan, extractor)| (backend, plan, extractor)),
-    }
-}
-
 /// Runs, from the beginning or from where an interrupted run was left.
 pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Result<()> {
     let reporter = Reporter::new(options.verbosity.quiet, options.verbosity.verbose);
@@ -63,7 +42,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 
     let (mut model, mut data, out) = open(options, going_on.map(|(folder, _)| folder), &progress)?;
     let (asked, cache) = (plan_options(options), options.cache.open());
-    let (backend, mut plan, extractor) = engine_and_plan(options, &mut model, &asked, &progress)?;
+    let (backend, mut plan, extractor) = device::plan(options, &mut model, &asked, &progress)?;
     if options.bake_preprocessing {
         let prover = options.engine.prover_of(&backend, &model, &plan.input, &progress)?;
         bake::can_bake(&model, &plan.preprocessing, &prover)?;
@@ -74,10 +53,6 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         trying.decide(&mut plan, &mut model, extractor)?
     };
     plan.train = options.train.to_string();
-    if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
-        plan.notes.push(format!("nothing runs on {}: the engine {} does not", plan.device, backend.name()));
-        plan.device = "cpu".into();
-    }
     plan.suit(data.task, &model);
     if !data.task.is_multiclass() {
         plan.head = kind(data.task).into();

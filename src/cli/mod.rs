@@ -7,6 +7,7 @@ pub mod cache;
 pub mod compare;
 pub mod cut;
 pub mod data;
+pub mod device;
 pub mod embed;
 pub mod epochs;
 pub mod eval;

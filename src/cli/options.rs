@@ -5,7 +5,6 @@ use adapt::engine::{Backend, Cache, Choice};
 use adapt::onnx::Model;
 use adapt::plan::{Input, available_threads};
 use adapt::progress::{Event, Progress, emit};
-use adapt::tensor::{Device, Wanted};
 use adapt::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -64,22 +63,6 @@ impl EngineOptions {
             return Ok(backend.clone());
         }
         Ok(prover)
-    }
-
-    /// The engine, for work on a device: on a GPU candle's own program is the one that runs there.
-    pub fn resolve_on(&self, wanted: Wanted, progress: Progress) -> Result<Backend> {
-        let device = match wanted.open() {
-            Ok(device) => device,
-            Err(why) if wanted == Wanted::Auto => {
-                emit(progress, Event::Warning(&format!("the GPU is not used: {why}")))?;
-                Device::Cpu
-            }
-            Err(why) => return Err(Error::Usage(format!("--device: {why}"))),
-        };
-        let on_gpu = self.engine == Choice::Auto && !device.is_cpu();
-        let backend =
-            if on_gpu { Backend::resolve(Choice::Candle, None, true, progress) } else { self.resolve(progress) };
-        Ok(backend?.on(device))
     }
 
     pub fn resolve(&self, progress: Progress) -> Result<Backend> {

@@ -127,10 +127,7 @@ impl Backend {
             },
         };
         match found {
-            Ok(found) => {
-                let environment = runtime::environment(&found)?;
-                Ok(Backend(Kept::Ort(found, environment, Care::Whole), Device::Cpu))
-            }
+            Ok(found) => Ok(Backend(Kept::Ort(found.clone(), runtime::environment(&found)?, Care::Whole), Device::Cpu)),
             Err(why) if choice == Choice::Ort => {
                 Err(Error::Engine(format!("{why}: run `adapt runtime install`, or choose another engine")))
             }
@@ -142,18 +139,6 @@ impl Backend {
         }
     }
 
-    /// The same for a look at models, where it matters what runs and what shapes come out: almost no memory for weights, whose
-    /// values are left away.
-    #[must_use]
-    pub fn hollow(&self) -> Backend {
-        match &self.0 {
-            Kept::Ort(found, environment, _) => {
-                Backend(Kept::Ort(found.clone(), environment.clone(), Care::Hollow), self.1.clone())
-            }
-            other => Backend(other.clone(), self.1.clone()),
-        }
-    }
-
     /// The same engine; what candle computes, which is all training inside a network too, it computes on this device.
     pub fn on(self, device: Device) -> Backend {
         Backend(self.0, device)
@@ -162,6 +147,17 @@ impl Backend {
     /// The device that candle computes on.
     pub fn device(&self) -> &Device {
         &self.1
+    }
+
+    /// The same for a look at models, where it matters what runs and what shapes come out: almost no memory for weights, whose
+    /// values are left away.
+    #[must_use]
+    pub fn hollow(&self) -> Backend {
+        let kept = match &self.0 {
+            Kept::Ort(found, environment, _) => Kept::Ort(found.clone(), environment.clone(), Care::Hollow),
+            other => other.clone(),
+        };
+        Backend(kept, self.1.clone())
     }
 
     /// `onnxruntime`, `tract` or `candle`.

@@ -222,6 +222,22 @@ impl Tensor {
         host(self)?.inplace_op2(host(other)?, operation)
     }
 
+    /// candle's, on the CPU.
+    ///
+    /// # Errors
+    /// On a GPU, and those of candle.
+    pub fn index_select(&self, places: &Tensor, axis: usize) -> Result<Tensor> {
+        Ok(Tensor::Host(host(self)?.index_select(host(places)?, axis)?))
+    }
+
+    /// candle's, on the CPU.
+    ///
+    /// # Errors
+    /// On a GPU, and those of candle.
+    pub fn index_add(&self, places: &Tensor, values: &Tensor, axis: usize) -> Result<Tensor> {
+        Ok(Tensor::Host(host(self)?.index_add(host(places)?, host(values)?, axis)?))
+    }
+
     /// Zeros of the same shape and type.
     ///
     /// # Errors

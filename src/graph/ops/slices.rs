@@ -90,17 +90,14 @@ pub(super) fn paste(run: &Run, parts: &[(&Tensor, usize)], axis: usize, shape: &
 /// A tensor's values with `axis` read at these places.
 pub(super) fn take(x: &Tensor, axis: usize, places: &[u32]) -> Result<Tensor> {
     elsewhere!(x, gpu::take(x, axis, places));
-    let x = host(x)?;
-    Ok(x.contiguous()?.index_select(&candle_core::Tensor::new(places, x.device())?, axis)?.into())
+    x.contiguous()?.index_select(&Tensor::new(places, x.device())?, axis)
 }
 
 /// The opposite of [`take`]: a tensor of `length` along `axis` where each place has the sum of what was read there.
 pub(super) fn give_back(grad: &Tensor, axis: usize, places: &[u32], length: usize) -> Result<Tensor> {
     elsewhere!(grad, gpu::give_back(grad, axis, places, length));
-    let grad = host(grad)?;
     let mut shape = grad.dims().to_vec();
     shape[axis] = length;
-    let zeros = candle_core::Tensor::zeros(shape, grad.dtype(), grad.device())?;
-    let places = candle_core::Tensor::new(places, grad.device())?;
-    Ok(zeros.index_add(&places, &grad.contiguous()?, axis)?.into())
+    let zeros = Tensor::zeros(shape, grad.dtype(), grad.device())?;
+    zeros.index_add(&Tensor::new(places, grad.device())?, &grad.contiguous()?, axis)
 }

@@ -1,0 +1,47 @@
+//! Where the work is done: the engine, and the device of candle's programs.
+
+use super::AdaptOptions;
+use super::training::Train;
+use adapt::engine::{Backend, Choice, Extractor};
+use adapt::onnx::Model;
+use adapt::plan::{Plan, PlanOptions};
+use adapt::progress::{Event, Progress, emit};
+use adapt::tensor::{Device, Wanted};
+use adapt::{Error, Result};
+
+/// The device that is wanted; the processor, with a warning, where it was left open and a GPU cannot be used.
+fn open(wanted: Wanted, progress: Progress) -> Result<Device> {
+    match wanted.open() {
+        Err(why) if wanted == Wanted::Auto => {
+            emit(progress, Event::Warning(&format!("the GPU is not used: {why}")))?;
+            Ok(Device::Cpu)
+        }
+        device => device.map_err(|why| Error::Usage(format!("--device: {why}"))),
+    }
+}
+
+/// The engine, and the plan with it. On a GPU that is candle's program; where it cannot run the network, what is used
+/// without a GPU does, and the GPU is for training alone.
+pub fn plan(
+    options: &AdaptOptions,
+    model: &mut Model,
+    asked: &PlanOptions,
+    progress: Progress,
+) -> Result<(Backend, Plan, Extractor)> {
+    let (engine, device) = (&options.engine, open(options.device, progress)?);
+    if engine.engine == Choice::Auto && !device.is_cpu() {
+        let (before, backend) = (model.clone(), Backend::resolve(Choice::Candle, None, true, progress)?);
+        let backend = backend.on(device.clone());
+        match Plan::make(model, &backend, asked, progress) {
+            Err(Error::Model { .. } | Error::Engine(_)) => *model = before,
+            made => return made.map(|(plan, extractor)| (backend, plan, extractor)),
+        }
+    }
+    let backend = engine.resolve(progress)?.on(device);
+    let (mut plan, extractor) = Plan::make(model, &backend, asked, progress)?;
+    if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
+        plan.notes.push(format!("nothing runs on {}: the engine {} does not", plan.device, backend.name()));
+        plan.device = "cpu".into();
+    }
+    Ok((backend, plan, extractor))
+}
