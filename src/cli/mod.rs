@@ -13,6 +13,7 @@ pub mod epochs;
 pub mod eval;
 pub mod explain;
 pub mod figures;
+mod finish;
 pub mod heads;
 pub mod inside;
 pub mod inspect;

@@ -1,5 +1,7 @@
 //! Shapes and the whole numbers that they are made of, as far as [bounds](super::bounds) have to know them.
 
+mod layers;
+
 use crate::onnx::schema::{AttributeProto, NodeProto, TensorProto, data_type};
 use crate::onnx::tensor::{floats, int64s};
 
@@ -135,6 +137,16 @@ pub(super) fn output(node: &NodeProto, inputs: &[Value]) -> Value {
             Value::with(shape(0), numbers(0).filter(|_| whole))
         }
         // Where a tensor stands for a shape its own axes do not matter, only how many values it has.
+        "Reshape" => Value::with(layers::reshaped(node, shape(0), numbers(1)), numbers(0)),
+        "Transpose" => of_shape(layers::transposed(node, shape(0))),
+        "Flatten" => of_shape(layers::flattened(node, shape(0))),
+        "Gemm" => of_shape(layers::gemm(node, shape(0), shape(1))),
+        "Einsum" => of_shape(layers::einsum(node, inputs)),
+        "ConvTranspose" => of_shape(layers::grown(node, shape(0), shape(1))),
+        "GlobalAveragePool" | "GlobalMaxPool" => of_shape(
+            shape(0).map(|x| x.into_iter().enumerate().map(|(axis, d)| if axis < 2 { d } else { 1 }).collect()),
+        ),
+        operator if operator.starts_with("Reduce") => of_shape(layers::reduced(node, shape(0), inputs.get(1))),
         "Unsqueeze" | "Squeeze" => Value::with(numbers(0).map(|numbers| vec![numbers.len() as i64]), numbers(0)),
         operator if SAME.contains(&operator) => of_shape(shape(0)),
         _ => Value::default(),

@@ -1,7 +1,9 @@
 //! Files from strangers: damaged, contradictory, enormous.
 
+use crate::build::{Graph, int, ints, text};
 use crate::common::golden;
 use crate::open;
+use adapt::graph::Program;
 use adapt::onnx::graph::Names;
 use adapt::onnx::schema::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto,
@@ -135,6 +137,57 @@ fn inputs_no_memory_could_hold_are_refused() {
         let error = with(dims).expect_err("too large").to_string();
         assert!(error.contains("input 'x'"), "{error}");
     }
+}
+
+/// Sizes that grow in operators which say nothing of sizes, and in what a loop carries.
+#[test]
+fn tensors_no_memory_could_hold_are_refused() {
+    let refused = |name: &str, made: &dyn Fn(&mut Graph) -> String| {
+        let mut g = Graph::new(3);
+        g.input(&[1, 3, 32, 32]);
+        let output = made(&mut g);
+        let error = Program::import(&g.model(&output), &[]).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("which is too large") && error.contains(name), "{name}: {error}");
+    };
+    let row = |g: &mut Graph| {
+        let pool = g.node("ReduceMean", &["x"], &[ints("axes", &[2]), int("keepdims", 0)]);
+        g.node("Flatten", &[&pool], &[])
+    };
+    refused("MatMul", &|g| {
+        let (times, line) = (g.integers(&[1, 1, 5, 5]), g.integers(&[1, -1]));
+        let many = g.node("Tile", &["x", &times], &[]);
+        let line = g.node("Reshape", &[&many, &line], &[]);
+        let turned = g.node("Transpose", &[&line], &[]);
+        g.node("MatMul", &[&turned, &line], &[])
+    });
+    refused("Einsum", &|g| {
+        let row = row(g);
+        g.node("Einsum", &[&row; 5].map(|row| row.as_str()), &[text("equation", "ab,ac,ad,ae,af->abcdef")])
+    });
+    refused("ConvTranspose", &|g| {
+        let weight = g.weight(&[3, 64, 3, 3]);
+        g.node("ConvTranspose", &["x", &weight], &[ints("strides", &[100, 100])])
+    });
+    refused("Pad", &|g| {
+        let (row, pads) = (row(g), g.integers(&[0, 0, 0, 1 << 31]));
+        g.node("Pad", &[&row, &pads], &[])
+    });
+    refused("Concat", &|g| {
+        let row = row(g);
+        let rounds = g.integer(40);
+        let names = ["i", "on", "v"].map(|name| ValueInfoProto { name: Some(name.into()), ..Default::default() });
+        let outputs = ["on.2", "w"].map(|name| ValueInfoProto { name: Some(name.into()), ..Default::default() });
+        let twice = NodeProto { attribute: vec![int("axis", 1)], ..node("Concat", &["v", "v"], "w") };
+        let body = GraphProto {
+            name: Some("body".into()),
+            node: vec![node("Identity", &["on"], "on.2"), twice],
+            input: names.to_vec(),
+            output: outputs.to_vec(),
+            ..Default::default()
+        };
+        let body = AttributeProto { name: Some("body".into()), g: Some(body), r#type: Some(5), ..Default::default() };
+        g.node("Loop", &[&rounds, "", &row], &[body])
+    });
 }
 
 #[test]

@@ -193,6 +193,28 @@ fn unread_statistics_are_left_out() {
     assert_eq!(read.graph().node[0].output.len(), 3);
 }
 
+/// Before opset 14 more outputs than one meant training, as in the weight standardisation of PyTorch's networks.
+#[test]
+fn a_batch_norm_of_five_outputs_follows_its_input() {
+    for (opset, momentum, follows) in [(8, 0.9, true), (13, 1.0, true), (13, 0.9, false)] {
+        let mut g = Graph::new(3);
+        g.opset = opset;
+        g.input(&[1, 3, 4, 5]);
+        let inputs = [g.weight(&[3]), g.weight(&[3]), g.weight(&[3]), g.positive(&[3])];
+        let inputs = ["x", &inputs[0], &inputs[1], &inputs[2], &inputs[3]];
+        let y = g.outputs("BatchNormalization", &inputs, &[float("epsilon", 0.01), float("momentum", momentum)], 5);
+        let model = g.model(&y[0]);
+        let mut changed = model.clone();
+        unread::trim(&mut changed.proto).unwrap();
+        assert_eq!(changed.graph().node[0].output.len() == 1, follows, "{opset} {momentum}");
+        if follows {
+            let candle = Backend::resolve(Choice::Candle, None, true, &silent).unwrap();
+            let far = difference(&run(&RUNTIME, &model, &[4, 3, 4, 5]), &run(&candle, &model, &[4, 3, 4, 5]));
+            assert!(far < 1e-5, "{opset}: {far}");
+        }
+    }
+}
+
 /// The golden model in another float type.
 fn narrow(to: i32) -> Model {
     let mut model = Model::open(golden("tiny.onnx")).unwrap();
