@@ -63,7 +63,8 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let (metrics, predictions) = evaluate(&made, &data)?;
     describe(&mut made, &metrics, options, &data, &reporter);
     clock.lap(|seconds| &mut seconds.write);
-    let fine_tuning = (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref()));
+    let fine_tuning =
+        (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref())).transpose()?;
     clock.lap(|seconds| &mut seconds.fine_tuning);
     let ended = Ended { made, metrics, predictions, fine_tuning };
     finish(ended, options, (model, &backend), &data, out, clock, &reporter)

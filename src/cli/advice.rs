@@ -7,6 +7,7 @@ use adapt::data::{Dataset, Split};
 use adapt::graph::Extent;
 use adapt::onnx::Model;
 use adapt::plan::Inside;
+use adapt::progress::{Event, emit};
 use adapt::report::{Adapted, AnyHead, FineTuning, Measured};
 use adapt::train::LinearHead;
 use adapt::train::tune::{Settings, Targets, Wishes};
@@ -17,14 +18,20 @@ use prost::Message;
 const EXTENTS: [Extent; 2] = [Extent::Last(2), Extent::All];
 /// Images of the step that is measured; few, since this is to cost next to nothing.
 const IMAGES: usize = 2;
-/// Bytes of weights up to which all of a network is tried: its copies for training would take memory and seconds.
+/// Bytes of weights up to which it is measured: copies for training would take memory and seconds.
 const LARGEST: usize = 200 << 20;
+/// Values of an image up to which it is.
+const LARGEST_IMAGE: usize = 3 * 640 * 640;
 
 impl Work<'_> {
     /// Measures a step of training inside for a run that trained a head.
-    pub fn fine_tuning(&self, data: &Dataset, head: Option<&AnyHead>) -> FineTuning {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn fine_tuning(&self, data: &Dataset, head: Option<&AnyHead>) -> Result<FineTuning> {
         let mut measured = Vec::new();
         for extent in EXTENTS {
+            emit(self.progress, Event::Advance(0))?;
             let found = self.measure(data, &extent);
             let failed = found.is_err();
             measured.push(Measured::new(Train::Inside(extent).to_string(), found));
@@ -37,14 +44,17 @@ impl Work<'_> {
             Some(AnyHead::Classes(head)) => Some(&**head),
             _ => None,
         };
-        FineTuning::new(measured, head)
+        Ok(FineTuning::new(measured, head))
     }
 
     /// Epochs and seconds of the steps that `--train` would take by default, or why there are none.
     fn measure(&self, data: &Dataset, extent: &Extent) -> std::result::Result<(u64, f64), String> {
         let why = |error: Error| error.reason();
-        if *extent == Extent::All && size(self.model) > LARGEST {
-            return Err(format!("not measured, its weights have more than {} MiB", LARGEST >> 20));
+        if size(self.model) > LARGEST || self.plan.input.len() > LARGEST_IMAGE {
+            return Err("not measured, since the network or its images are large".into());
+        }
+        if self.options.training.budget.is_some() {
+            return Err("not measured, since there is a --budget".into());
         }
         let (plan, targets) = (self.plan.with_taps(0), Targets::new(data));
         let head = LinearHead::by_chance(targets.count(), plan.features, self.options.seed);

@@ -8,7 +8,7 @@ use adapt::engine::Backend;
 use adapt::metrics::{Classification, Figures};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, Trained, licence};
-use adapt::progress::Event;
+use adapt::progress::{Event, emit};
 use adapt::report::recorded::write_scores;
 use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, csv, json};
 use adapt::verify::{Expected, golden, verify, verify_baked};
@@ -77,7 +77,7 @@ pub(super) fn finish(
     let trained = Trained::of(made.adapted.model, None, None);
     match report::write(&out, &data.source, &trained, &prover, &progress) {
         Err(Error::Interrupted) => return Err(Error::Interrupted),
-        Err(why) => reporter.say_beside(&format!("warning: without report.html: {why}")),
+        Err(why) => emit(&progress, Event::Warning(&format!("without report.html: {why}")))?,
         Ok(()) => {}
     }
     let target = out.commit()?;
@@ -114,8 +114,8 @@ pub(super) fn describe(
                 .say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
         }
         None if options.heads.abstain.is_some() => {
-            let what = "warning: --abstain: no probability is high enough for that; the model has no threshold";
-            reporter.say_beside(what);
+            let what = "--abstain: no probability is high enough for that; the model has no threshold";
+            let _ = reporter.event(Event::Warning(what));
         }
         None => {}
     }

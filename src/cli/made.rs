@@ -12,7 +12,7 @@ use adapt::metrics::projection::principal;
 use adapt::metrics::{Answers, sigmoid};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
-use adapt::progress::Progress;
+use adapt::progress::{Event, Progress, emit};
 use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Problems, Seconds, SeveralInfo, TrainingInfo, csv};
 use adapt::train::heads::{Chosen, thresholds};
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
@@ -189,7 +189,7 @@ pub fn inside(
     clock.lap(|seconds| &mut seconds.train);
     if tuned.best == Some(0) && tuned.epochs.len() > 1 {
         let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
-        work.reporter.say_beside(what);
+        emit(work.progress, Event::Warning(what))?;
     }
     job.put(work, &tuned)?;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;

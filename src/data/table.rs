@@ -194,7 +194,8 @@ fn places(
     let path = asked[0].or(sample.and_then(image)).or(named(&PATHS));
     let split = asked[1].or(named(&SPLITS));
     let split = split.or_else(|| sample?.iter().position(|value| split_of(value).is_some()));
-    let labels = labels.or_else(|| named(&LABELS).map(|place| vec![place]));
+    // Of several the first of these names.
+    let labels = labels.or_else(|| LABELS.iter().find_map(|name| named(&[name])).map(|place| vec![place]));
     let rest = || {
         let taken = [path, split, group];
         let mut rest = (0..first.len()).filter(|place| !taken.contains(&Some(*place)));

@@ -44,16 +44,15 @@ impl Measured {
 impl FineTuning {
     /// With what a head's choice tells.
     pub fn new(measured: Vec<Measured>, head: Option<&HeadInfo>) -> FineTuning {
-        let best = |deep: bool| {
-            let own = head.into_iter().flat_map(|head| &head.compared).filter(|one| (one.taps > 0) == deep);
-            own.map(|one| one.accuracy).max_by(f64::total_cmp)
-        };
+        let deep = head.and_then(|head| head.compared.get(head.chosen)).filter(|one| one.taps > 0);
+        let cut = head.into_iter().flat_map(|head| &head.compared).filter(|one| one.taps == 0);
+        let cut = cut.map(|one| one.accuracy).max_by(f64::total_cmp);
         let curve = head.and_then(|head| head.learning_curve.as_ref());
         let now = curve.and_then(|curve| curve.points.last());
         let twice = curve.and_then(|curve| curve.expected.first());
         FineTuning {
             measured,
-            gain_of_depth: best(true).zip(best(false)).map(|(deep, cut)| deep - cut),
+            gain_of_depth: deep.zip(cut).map(|(deep, cut)| deep.accuracy - cut),
             gain_of_images: now.zip(twice).map(|(now, twice)| [twice.accuracy - now.accuracy, twice.std_err]),
         }
     }

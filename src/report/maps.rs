@@ -12,11 +12,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 
 /// The file's name in a run's folder.
 pub const MAPS: &str = "maps.json";
 /// Places of a map, along each side: thumbnails show no more.
 const PLACES: usize = 32;
+/// No map is begun after so long.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Maps of some images.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -73,7 +76,12 @@ impl Maps {
         };
         let mut maps = Maps { method: Some(explainer.method()), ..Maps::default() };
         emit(progress, Event::Stage { name: "maps for the report", total: listed.len() as u64 })?;
+        let start = Instant::now();
         for (row, class) in listed {
+            if start.elapsed() > LONGEST {
+                let reason = Some("maps of the other images would have taken long".into());
+                return Ok(Maps { reason, ..maps });
+            }
             let path = &recorded.held_out[row].path;
             // What cannot be read any more has no picture, either.
             if let Ok(values) = explainer.values(source, path) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The most labels of a row group's images together.
-const MOST_LABELS: u64 = 1 << 26;
+const MOST_LABELS: u64 = 1 << 24;
 
 /// The leaf of a column of this name that holds a list of plain values.
 pub(super) fn column(schema: &SchemaDescriptor, name: &str) -> Option<usize> {

@@ -58,12 +58,11 @@ pub(super) fn reduced(node: &NodeProto, shape: Shape, axes: Option<&Value>) -> S
     Some(shape.into_iter().enumerate().filter_map(kept).collect())
 }
 
+/// Rows that are not known count as one.
 pub(super) fn gemm(node: &NodeProto, a: Shape, b: Shape) -> Shape {
-    let side = |shape: Shape, name: &str, last: bool| {
-        let [first, second] = shape?[..].try_into().ok()?;
-        Some(if (node.int(name, 0) != 0) == last { first } else { second })
-    };
-    Some(vec![side(a, "transA", false)?, side(b, "transB", true)?])
+    let side = |shape: Shape, axis: i64| shape?.get(axis as usize).copied();
+    let rows = side(a, i64::from(node.int("transA", 0) != 0)).unwrap_or(1);
+    Some(vec![rows, side(b, i64::from(node.int("transB", 0) == 0))?])
 }
 
 /// Letters alone are followed: `...` and spaces in the middle of an axis are not.

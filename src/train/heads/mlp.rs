@@ -2,6 +2,7 @@
 
 use super::super::LinearHead;
 use super::super::folds::count;
+use super::super::loss::one_hot;
 use super::super::optimizer::{Optimizer, OptimizerKind, Setting};
 use super::Kind;
 use super::basis::Basis;
@@ -9,7 +10,7 @@ use super::candidates::{Candidate, Judge};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::random;
-use candle_core::{D, DType, Device, Tensor};
+use crate::tensor::{DType, Device, Result as Made, Tensor};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use std::fmt::Display;
@@ -113,13 +114,13 @@ impl<'a> Mlp<'a> {
         Ok(self.taken >= steps)
     }
 
-    fn batch(&self, places: &[usize]) -> candle_core::Result<Tensor> {
+    fn batch(&self, places: &[usize]) -> Made<Tensor> {
         let rows = self.rows.select(Axis(0), places);
         Tensor::from_vec(rows.into_iter().collect::<Vec<f32>>(), (places.len(), self.rows.ncols()), &Device::Cpu)
     }
 
     /// The hidden layer's values and the scores.
-    fn forward(&self, x: &Tensor) -> candle_core::Result<[Tensor; 2]> {
+    fn forward(&self, x: &Tensor) -> Made<[Tensor; 2]> {
         let [w, b, v, c] = &self.parameters[..] else { unreachable!("two layers") };
         let hidden = x.matmul(&w.t()?)?.broadcast_add(b)?.relu()?;
         let scores = hidden.matmul(&v.t()?)?.broadcast_add(c)?;
@@ -127,18 +128,19 @@ impl<'a> Mlp<'a> {
     }
 
     /// Of the mean cross-entropy of these images.
-    fn gradients(&self, places: &[usize]) -> candle_core::Result<Vec<Option<Tensor>>> {
+    fn gradients(&self, places: &[usize]) -> Made<Vec<Option<Tensor>>> {
         let x = self.batch(places)?;
         let [hidden, scores] = self.forward(&x)?;
-        let own: Vec<u32> = places.iter().map(|&i| self.labels[i] as u32).collect();
-        let own = Tensor::from_vec(own, (places.len(), 1), &Device::Cpu)?;
+        let own: Vec<usize> = places.iter().map(|&i| self.labels[i]).collect();
+        let own = one_hot(&own, scores.dim(1)?);
+        let own = Tensor::from_vec(own.iter().copied().collect::<Vec<f32>>(), own.dim(), &Device::Cpu)?;
         // softmax − onehot
-        let exps = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-        let residual = exps.broadcast_div(&exps.sum_keepdim(D::Minus1)?)?;
-        let residual = residual.scatter_add(&own, &own.ones_like()?.to_dtype(DType::F32)?.neg()?, 1)?;
-        let residual = (residual / places.len() as f64)?;
-        let by_hidden = (residual.matmul(&self.parameters[2])? * hidden.gt(0f32)?.to_dtype(DType::F32)?)?;
-        Ok([by_hidden.t()?.matmul(&x)?, by_hidden.sum(0)?, residual.t()?.matmul(&hidden)?, residual.sum(0)?]
+        let exps = scores.broadcast_sub(&scores.max_keepdim(1)?)?.exp()?;
+        let residual = exps.broadcast_div(&exps.sum_keepdim(vec![1])?)?;
+        let residual = (residual - own)?.affine(1. / places.len() as f64, 0.)?;
+        let by_hidden = (residual.matmul(&self.parameters[2])? * hidden.gt(0f64)?.to_dtype(DType::F32)?)?;
+        let sums = |rows: &Tensor| rows.sum_keepdim(vec![0])?.flatten_all();
+        Ok([by_hidden.t()?.matmul(&x)?, sums(&by_hidden)?, residual.t()?.matmul(&hidden)?, sums(&residual)?]
             .map(Some)
             .into())
     }
