@@ -50,12 +50,12 @@ pub fn run(options: &CutOptions) -> Result<()> {
     let Settled { input, cut, .. } = settled;
     input.declare(&mut model);
     let trial = Trial { path: &options.file, backend: &backend, input: &input };
-    let expected = trial.run(&with_output(&model, &cut.tensor), &cut.tensor)?;
+    let expected = trial.run(&with_output(&model, cut.end()), cut.end())?;
     let part = part(&model, &cut);
     let (whole, found) = trial.declared(&part, &model, &cut, &expected)?;
-    let batches = agree(&options.file, &cut.tensor, &expected, &found)?;
+    let batches = agree(&options.file, cut.end(), &expected, &found)?;
     merge::put(&options.out, options.force, |place| whole.save(place))?;
-    let output = describe(&cut.tensor, &dimensions(&expected, &surgery::images(&model)));
+    let output = describe(cut.end(), &dimensions(&expected, &surgery::images(&model)));
     let engine = format!("{} {}", backend.name(), backend.version());
     let text = format!("{}: up to {output}; the same as in the original ({engine}, {batches})", options.out.display());
     print(&(printable(&text) + "\n"))
@@ -98,7 +98,7 @@ impl Trial<'_> {
     fn declared(&self, part: &Model, model: &Model, cut: &Cut, expected: &Given) -> Result<(Model, Given)> {
         use data_type::{BOOL, DOUBLE, FLOAT, FLOAT16, INT8, INT32, INT64, UINT8};
         let graph = model.graph();
-        let told = graph.output.iter().chain(&graph.value_info).find(|v| v.name() == cut.tensor);
+        let told = graph.output.iter().chain(&graph.value_info).find(|v| v.name() == cut.end());
         let kind = told.and_then(|v| v.tensor_type()).map_or(cut.data_type, |(kind, _)| kind);
         let mut refused = None;
         for kind in [kind, FLOAT, FLOAT16, INT64, INT32, BOOL, UINT8, INT8, DOUBLE] {
@@ -107,7 +107,7 @@ impl Trial<'_> {
             let info = info.unwrap_or_else(|| declaration(cut, kind, dimensions(expected, &surgery::images(model))));
             whole.proto.graph.as_mut().expect("a model has a graph").output = vec![info];
             match self.backend.open(&whole, &self.input.axes(), available_threads()) {
-                Ok(engine) => return Ok((whole, self.run_opened(engine, &cut.tensor)?)),
+                Ok(engine) => return Ok((whole, self.run_opened(engine, cut.end())?)),
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
@@ -140,7 +140,7 @@ fn part(model: &Model, cut: &Cut) -> Model {
     }
     // An output is declared once.
     if let Some(graph) = part.proto.graph.as_mut() {
-        graph.value_info.retain(|info| info.name() != cut.tensor);
+        graph.value_info.retain(|info| info.name() != cut.end());
     }
     part
 }
@@ -165,7 +165,7 @@ fn dimensions(expected: &Given, images: &Dimension) -> Vec<Dimension> {
 
 fn declaration(cut: &Cut, kind: i32, dim: Vec<Dimension>) -> ValueInfoProto {
     let r#type = Some(surgery::tensor_type(kind, dim));
-    ValueInfoProto { name: Some(cut.tensor.clone()), r#type, ..Default::default() }
+    ValueInfoProto { name: Some(cut.end().into()), r#type, ..Default::default() }
 }
 
 /// `'x' [N, 2048]`

@@ -29,16 +29,20 @@ pub fn plan(
     progress: Progress,
 ) -> Result<(Backend, Plan, Extractor)> {
     let (engine, device) = (&options.engine, open(options.device, progress)?);
+    let mut why = None;
     if engine.engine == Choice::Auto && !device.is_cpu() {
         let (before, backend) = (model.clone(), Backend::resolve(Choice::Candle, None, true, progress)?);
         let backend = backend.on(device.clone());
         match Plan::make(model, &backend, asked, progress) {
-            Err(Error::Model { .. } | Error::Engine(_)) => *model = before,
+            Err(error @ (Error::Model { .. } | Error::Engine(_))) => (*model, why) = (before, Some(error)),
             made => return made.map(|(plan, extractor)| (backend, plan, extractor)),
         }
     }
     let backend = engine.resolve(progress)?.on(device);
     let (mut plan, extractor) = Plan::make(model, &backend, asked, progress)?;
+    if let Some(why) = why {
+        plan.notes.push(format!("the frozen part does not run on {}: {why}", plan.device));
+    }
     if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
         plan.notes.push(format!("nothing runs on {}: the engine {} does not", plan.device, backend.name()));
         plan.device = "cpu".into();

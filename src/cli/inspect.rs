@@ -216,14 +216,14 @@ fn candidates(model: &Model, settled: &Settled, told: &Trainable) -> Vec<Candida
         parameters_behind: parameters_behind(&index, &cut),
         cut,
     };
-    let mut cuts = cut::candidates(model.graph(), &settled.cut.output);
-    cuts[0].clone_from(&settled.cut);
-    cuts.into_iter().map(all).collect()
+    cut::candidates(model.graph(), &settled.cut.output).into_iter().map(all).collect()
 }
 
 /// Whether a layer that takes the cut's features can take them from a tensor of this shape.
 fn holds(shape: &[String], cut: &Cut) -> bool {
-    cut.features.is_none_or(|n| shape.iter().skip(1).any(|dim| *dim == n.to_string() || dim == "?"))
+    // Of several tensors one alone has less.
+    let told = cut.features.filter(|_| cut.apart.is_empty());
+    told.is_none_or(|n| shape.iter().skip(1).any(|dim| *dim == n.to_string() || dim == "?"))
 }
 
 /// The shape of a cut whose layer takes rows, and says how long they are.

@@ -10,14 +10,19 @@ use crate::onnx::graph::inner_graphs;
 use crate::onnx::schema::{GraphProto, NodeProto};
 use std::collections::{HashMap, HashSet};
 
-/// More values than this, 1 GiB, in one tensor for one image are taken for an attack.
+/// More values than this, 1 GiB, in one tensor for one image are taken for an attack on an importer.
 const LARGEST: i64 = 1 << 28;
 
-/// More than this, 4 GiB, are too many for however many images a file insists on.
-const LARGEST_RUN: i64 = 1 << 30;
+/// More than this are for an engine, too: 2 GiB. (Attention over images of 1022 pixels in patches of 14 takes 1.7.)
+const LARGEST_RUN: i64 = 1 << 29;
+
+/// More than this, 8 GiB, are too many for however many images a file insists on.
+const LARGEST_BATCH: i64 = 1 << 31;
 
 /// Rounds of a loop in which what it carries is followed; what it grows by in each is not bounded by more.
 const ROUNDS: i64 = 64;
+/// Of all loops together.
+const MOST_ROUNDS: i64 = 10_000;
 
 /// So many in all that an importer computes from less that the file stores: 32 Mi, many times what masks and places that
 /// models put together so have.
@@ -43,7 +48,7 @@ type Checked<T> = Result<T, String>;
 /// A text naming the node that describes a tensor, a window or a step that is too large.
 pub(super) fn check(model: &Model, axes: &[Option<usize>]) -> Checked<()> {
     in_order(model.graph())?;
-    walk(model, axes, &mut |node, inputs| {
+    walk(model, axes, LARGEST, &mut |node, inputs| {
         attributes(node)?;
         operands(node, inputs)
     })
@@ -56,7 +61,7 @@ pub(super) fn check(model: &Model, axes: &[Option<usize>]) -> Checked<()> {
 /// # Errors
 /// A text naming the node that makes a tensor which no image model has.
 pub(crate) fn room(model: &Model, axes: &[Option<usize>]) -> Checked<usize> {
-    walk(model, axes, &mut |_, _| Ok(())).map(|made| made.largest as usize)
+    walk(model, axes, LARGEST_RUN, &mut |_, _| Ok(())).map(|made| made.largest as usize)
 }
 
 /// Values that nodes make.
@@ -65,21 +70,25 @@ struct Made {
     swollen: i64,
     /// The most in one tensor.
     largest: i64,
+    /// The most that one may have for one image.
+    limit: i64,
     /// How many images the file insists on.
     images: i64,
+    /// Rounds of loops that were followed.
+    rounds: i64,
 }
 
 impl Made {
     /// Whether there are more values in a tensor than there may be. One that does not hang on the image has no images.
     fn is_too_much(&self, shape: &[i64], fixed: bool) -> bool {
         let images = if !fixed && shape.first() == Some(&self.images) { self.images } else { 1 };
-        extent(shape) / images > LARGEST || extent(shape) > LARGEST_RUN
+        extent(shape) / images > self.limit || extent(shape) > LARGEST_BATCH
     }
 }
 
 type Look<'a> = &'a mut dyn FnMut(&NodeProto, &[Value]) -> Checked<()>;
 
-fn walk(model: &Model, axes: &[Option<usize>], look: Look) -> Checked<Made> {
+fn walk(model: &Model, axes: &[Option<usize>], limit: i64, look: Look) -> Checked<Made> {
     let graph = model.graph();
     let mut values: HashMap<&str, Value> = HashMap::new();
     let mut empty = graph.initializer.iter().filter(|tensor| tensor.dims.contains(&0));
@@ -87,7 +96,7 @@ fn walk(model: &Model, axes: &[Option<usize>], look: Look) -> Checked<Made> {
         return Err(format!("the tensor '{}' of shape {:?} is too large", tensor.name(), tensor.dims));
     }
     values.extend(graph.initializer.iter().map(|tensor| (tensor.name(), stored(tensor))));
-    let mut made = Made { swollen: 0, largest: 0, images: 1 };
+    let mut made = Made { swollen: 0, largest: 0, limit, images: 1, rounds: 0 };
     for (place, input) in model.inputs().enumerate() {
         let open = || (!axes.is_empty()).then(|| vec![None; axes.len()]);
         let dims = input.tensor_type().and_then(|(_, dims)| dims).or_else(open);
@@ -173,7 +182,8 @@ fn rounds<'a>(
         node.input.iter().skip(2).map(|name| values.get(name.as_str()).cloned().unwrap_or_default()).collect();
     // What it carries changes from round to round, whatever it begins with.
     carried.iter_mut().for_each(|value| *value = Value::of_shape(value.shape.take()));
-    for _ in 0..count.unwrap_or(ROUNDS).clamp(1, ROUNDS) {
+    for _ in 0..count.unwrap_or(ROUNDS).clamp(1, if made.rounds < MOST_ROUNDS { ROUNDS } else { 1 }) {
+        made.rounds += 1;
         let names = body.input.iter().skip(2).map(|input| input.name());
         values.extend(names.zip(carried.iter().cloned()));
         follow(body, values, made, look)?;

@@ -49,7 +49,7 @@ pub fn takes_a_head(model: &Model) -> Result<(), String> {
 
 /// The name of the adapted model's output where the old one's tensor is kept, as features or on the way to them.
 pub fn renamed(graph: &GraphProto, cut: &Cut) -> Option<String> {
-    let kept = Index::new(graph).ancestors(&[&cut.tensor]).0;
+    let kept = Index::new(graph).ancestors(&[cut.end()]).0;
     let is_kept = kept.iter().any(|&place| graph.node[place].output.contains(&cut.output));
     is_kept.then(|| Names::of(graph).fresh("logits"))
 }
@@ -98,7 +98,7 @@ pub fn attach_layers(model: &Model, cut: &Cut, pooling: &Pooling, layers: &[Laye
 
 /// The cut tensor, or what its bytes stand for.
 fn floats(graph: &mut GraphProto, cut: &Cut, names: &mut Names) -> String {
-    let Some(Dequantize { scale, zero_point }) = &cut.dequantize else { return cut.tensor.clone() };
+    let Some(Dequantize { scale, zero_point }) = &cut.dequantize else { return cut.end().into() };
     let inputs = [&cut.tensor, scale].into_iter().chain(zero_point).cloned().collect();
     named(graph, names, "DequantizeLinear", "adapt.features.float", inputs, Vec::new())
 }
@@ -219,7 +219,7 @@ pub fn symbol(name: &str) -> Dimension {
 
 /// The nodes, initializers, inputs and value infos that the cut tensor needs, as they came.
 fn frozen(index: &Index, cut: &Cut) -> GraphProto {
-    let (mut nodes, mut values) = index.ancestors(&[&cut.tensor]);
+    let (mut nodes, mut values) = index.ancestors(&[cut.end()]);
     // A scale of the old classifier's alone may be a node's.
     let scales = cut.dequantize.iter().flat_map(|d| d.zero_point.iter().chain([&d.scale]));
     let (more, read) = index.ancestors(&scales.map(String::as_str).collect::<Vec<_>>());

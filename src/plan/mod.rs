@@ -18,6 +18,7 @@ mod trained;
 use crate::data::{Preprocessing, Spec, Task};
 use crate::engine::{Backend, Cache, Extractor};
 use crate::error::{Error, Result};
+use crate::guard::within;
 use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::pooling::{Pooling, Tap};
 use crate::onnx::{Model, metadata, statistics, surgery};
@@ -34,6 +35,7 @@ pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;
 use serde_json::Value;
 pub use settled::{Settled, settle};
+use std::time::Duration;
 pub use trained::Trained;
 
 /// More features than any known network has at its end by far: a head on them would take all memory.
@@ -238,13 +240,19 @@ pub fn runs(backend: &Backend, model: &Model, cut: &Cut, input: &Input) -> bool 
 }
 
 /// Runs the frozen part of a model as it was [settled](settle), and the whole with an empty head: what cannot be adapted fails.
+/// What takes longer than half a minute is not waited for.
 ///
 /// # Errors
 /// Those of [`Plan::make`].
 pub fn try_out(model: &Model, settled: &Settled, backend: &Backend) -> Result<()> {
-    let opener = Opener::new(backend, &settled.cut, &PlanOptions::default());
-    let (_, pooling, features) = opener.features(model, &settled.input, None)?;
-    opener.head_type(model, &settled.input, &pooling, features).map(drop)
+    const LONGEST: Duration = Duration::from_secs(30);
+    let (model, cut, input, backend) = (model.clone(), settled.cut.clone(), settled.input.clone(), backend.clone());
+    let tried = within(LONGEST, move || {
+        let opener = Opener::new(&backend, &cut, &PlanOptions::default());
+        let (_, pooling, features) = opener.features(&model, &input, None)?;
+        opener.head_type(&model, &input, &pooling, features).map(drop)
+    });
+    tried.unwrap_or(Ok(()))
 }
 
 /// Whether nothing says what size images are to have.

@@ -82,7 +82,7 @@ pub fn settle(
 /// [`find`], in what is left of the model without the inputs that nothing before the cut needs.
 fn find_alone(model: &mut Model, options: &PlanOptions) -> std::result::Result<(Cut, bool, Option<String>), String> {
     let (cut, inlined) = find(model, options.output.as_deref(), options.cut.as_deref())?;
-    let idle = drop_idle(model, &cut.tensor);
+    let idle = drop_idle(model, cut.end());
     if idle.is_empty() {
         return Ok((cut, inlined, None));
     }
@@ -194,7 +194,8 @@ impl Settled {
         }
         if cut.heads > 1 {
             let which = if cut.tokens.is_empty() { String::new() } else { format!(", tokens {:?}", cut.tokens) };
-            notes.push(format!("one head on '{}'{which} takes the place of {} joined ones", cut.tensor, cut.heads));
+            let on = if cut.apart.is_empty() { cut.tensor.clone() } else { cut.apart.join("' and '") };
+            notes.push(format!("one head on '{on}'{which} takes the place of {} joined ones", cut.heads));
         }
         if cut.classifier == Classifier::None {
             let what = match () {

@@ -74,7 +74,7 @@ impl Adapted {
             Task::Multilabel => head::to_sigmoids(&mut adapted),
             _ => head::exclude(&mut adapted),
         }
-        unchanged(model, &plan.cut, &adapted, |_| false)?;
+        unchanged(model, plan.surgery.end(), &adapted, |_| false)?;
         let output = adapted.graph().output[0].name().to_string();
         let activation = match Activation::of(model.graph(), &plan.surgery) {
             Activation::Softmax | Activation::LogSoftmax if plan.task == Task::Multilabel => Activation::Sigmoid,
@@ -95,7 +95,7 @@ impl Adapted {
     pub fn train(&mut self, original: &Model, plan: &Plan, values: &HashMap<String, Vec<f32>>) -> Result<()> {
         let mut model = parameters::untie_only(&self.model, |name| values.contains_key(name));
         parameters::set_values(&mut model, values)?;
-        unchanged(original, &plan.cut, &model, |name| values.contains_key(name))?;
+        unchanged(original, plan.surgery.end(), &model, |name| values.contains_key(name))?;
         self.model = model;
         let [weight, bias] = self.names.each_ref().map(|name| self.floats(name));
         let [weight, bias] = [weight.unwrap_or_default(), bias.unwrap_or_default()];

@@ -7,10 +7,11 @@ use crate::support::{graph, node};
 use adapt::onnx::Model;
 use adapt::onnx::cut::Classifier;
 use adapt::onnx::normalize::softmax;
-use adapt::onnx::surgery::Pooling;
+use adapt::onnx::surgery::{self, Pooling};
 use adapt::plan::{Activation, Plan, PlanOptions};
 use adapt::progress::silent;
 use adapt::report::Adapted;
+use ndarray::ArrayD;
 
 pub const FEATURES: usize = 32;
 
@@ -176,14 +177,22 @@ fn heads_on_several_tensors_become_one_on_all() {
         let axis = [int("axis", 1)];
         let joined = g.node(join, &[&heads[0], &heads[1]], if join == "Concat" { &axis } else { &[] });
         let output = g.node("Softmax", &[&joined], &axis);
-        let (found, adapted) = plan(&g.model(&output), None);
+        let mut model = g.model(&output);
+        let (found, _) = Plan::make(&mut model, &onnx_runtime(), &PlanOptions::default(), &silent).unwrap();
         assert_eq!(
             (found.features, found.surgery.features, found.surgery.heads),
             (FEATURES + 16, Some(48), 2),
             "{join}"
         );
-        let place = adapted.model.graph().node.iter().find(|node| node.output[0] == found.cut).unwrap();
-        assert_eq!((place.op_type(), &place.input[..]), ("Concat", &[first, second][..]), "{join}");
+        // The plan names a tensor of the file.
+        assert_eq!((&found.cut, &found.surgery.apart), (&first, &vec![first.clone(), second.clone()]), "{join}");
+        let adapted = Adapted::new(&model, &found, &head(48)).unwrap();
+        let rows = onnx_runtime().open(&surgery::backbone(&model, &found.surgery, &Pooling::None), &[], 1);
+        let images = ArrayD::from_shape_fn(vec![1, 3, 8, 8], |at| (at[1] * 5 + at[2] * 3 + at[3]) as f32 * 0.1);
+        let rows = rows.unwrap().run(images.view()).unwrap().swap_remove(0).into_dimensionality().unwrap();
+        let expected = adapted.activation.apply(adapted.head.logits(rows.view()).unwrap().view());
+        let written = onnx_runtime().open(&adapted.model, &[], 1).unwrap().run(images.view()).unwrap().swap_remove(0);
+        assert!(expected.iter().zip(&written).all(|(a, b)| (a - b).abs() < 1e-5), "{join}: {expected} {written}");
         assert_eq!(adapted.activation, Activation::Softmax);
     }
 }

@@ -65,10 +65,10 @@ pub(super) fn gemm(node: &NodeProto, a: Shape, b: Shape) -> Shape {
     Some(vec![rows, side(b, i64::from(node.int("transB", 0) == 0))?])
 }
 
-/// Letters alone are followed: `...` and spaces in the middle of an axis are not.
+/// Letters alone are followed, not `...`.
 pub(super) fn einsum(node: &NodeProto, inputs: &[Value]) -> Shape {
     let equation = String::from_utf8_lossy(node.attr("equation")?.s()).replace(' ', "");
-    let (terms, output) = equation.split_once("->")?;
+    let (terms, output) = equation.split_once("->").filter(|_| !equation.contains('.'))?;
     let mut sizes: HashMap<char, i64> = HashMap::new();
     for (term, input) in terms.split(',').zip(inputs) {
         let shape = input.shape.as_ref()?;

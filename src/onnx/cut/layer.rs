@@ -27,6 +27,7 @@ impl Layer<'_> {
             heads: 1,
             tokens: Vec::new(),
             apart: Vec::new(),
+            gathered: None,
             dequantize: self.dequantize.clone(),
             decided: false,
             tail,

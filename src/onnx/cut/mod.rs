@@ -47,9 +47,12 @@ pub struct Cut {
     pub heads: usize,
     /// The tokens (places along the second axis) that the old head reads where the tensor has more: all where empty.
     pub tokens: Vec<i64>,
-    /// The tensors that joined heads read where they share none ([`Cut::gather`] makes one of them); empty otherwise.
+    /// The tensors that joined heads read where they share none, `tensor` among them; empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apart: Vec<String>,
+    /// What holds the rows of all of those, once [`Cut::gather`] has put them together.
+    #[serde(skip)]
+    pub gathered: Option<String>,
     /// What the tensor's bytes stand for, where it is one of a graph quantised in the QOperator format; surgery puts a
     /// `DequantizeLinear` behind it.
     pub dequantize: Option<Dequantize>,
@@ -74,20 +77,26 @@ impl Cut {
             heads: 0,
             tokens: Vec::new(),
             apart: Vec::new(),
+            gathered: None,
             dequantize: None,
             decided: false,
             tail: Vec::new(),
         }
     }
 
-    /// Cuts at one tensor with the features of all heads, which a new node of the graph puts one behind the other, where they
-    /// read [several](Cut::apart).
+    /// Where joined heads read [several tensors](Cut::apart), a new node of the graph puts their rows one behind the other.
     pub fn gather(&mut self, graph: &mut GraphProto) {
         if !self.apart.is_empty() {
             let mut names = Names::of(graph);
-            let parts = std::mem::take(&mut self.apart);
-            self.tensor = named(graph, &mut names, "Concat", "adapt.features.joined", parts, vec![int("axis", 1)]);
+            let parts = self.apart.clone();
+            let joined = named(graph, &mut names, "Concat", "adapt.features.joined", parts, vec![int("axis", 1)]);
+            self.gathered = Some(joined);
         }
+    }
+
+    /// The tensor with which the frozen part ends.
+    pub fn end(&self) -> &str {
+        self.gathered.as_deref().unwrap_or(&self.tensor)
     }
 }
 
