@@ -147,14 +147,16 @@ impl Work<'_> {
     /// What the nearest class mean at the cut reaches on the held-out images, by split; nothing where there are no classes.
     pub fn nearest_mean(&self, parts: &[Features; 3], data: &Dataset) -> Result<BTreeMap<Split, Answers>> {
         let [train, held @ ..] = parts;
-        let held = held.iter().filter(|part| data.task.is_multiclass() && !part.paths.is_empty());
-        let at_cut = |part: &Features| part.rows.slice(s![.., ..self.plan.features]).to_owned();
-        let head = |train: &Features| nearest_class_mean(at_cut(train).view(), &train.labels, data.classes.len());
-        held.map(|part| {
-            let scores = head(train)?.logits(at_cut(part).view())?;
-            Ok((part.split, Answers::new(&part.labels, scores.view())))
-        })
-        .collect()
+        let held: Vec<&Features> = held.iter().filter(|part| !part.paths.is_empty()).collect();
+        if held.is_empty() || !data.task.is_multiclass() {
+            return Ok(BTreeMap::new());
+        }
+        let at_cut = s![.., ..self.plan.features];
+        let head = nearest_class_mean(train.rows.slice(at_cut), &train.labels, data.classes.len())?;
+        let judged = |part: &Features| {
+            Ok((part.split, Answers::new(&part.labels, head.logits(part.rows.slice(at_cut))?.view())))
+        };
+        held.into_iter().map(judged).collect()
     }
 
     /// The head for several labels or numbers.

@@ -182,6 +182,17 @@ fn resized(node: &NodeProto, inputs: &[Value]) -> Value {
     Value::of_shape(sizes)
 }
 
+/// An attribute of so many whole numbers, or as many times the default.
+fn list(node: &NodeProto, name: &str, default: i64, length: usize) -> Vec<i64> {
+    let given = node.attr(name).map(|a| a.ints.clone()).filter(|ints| ints.len() == length);
+    given.unwrap_or_else(|| vec![default; length])
+}
+
+/// An axis that may be counted from the end.
+fn from_front(axis: i64, shape: &[i64]) -> i64 {
+    if axis < 0 { axis + shape.len() as i64 } else { axis }
+}
+
 /// What windows over a map of known size give: sizes that are open count as 1, and tell nothing. `ceil_mode` is not followed:
 /// it makes one row and column more at most.
 fn windows(node: &NodeProto, x: &[i64], kernel: &[i64], channels: i64) -> Option<Vec<i64>> {
@@ -189,10 +200,7 @@ fn windows(node: &NodeProto, x: &[i64], kernel: &[i64], channels: i64) -> Option
     if sides.len() != count || sides.iter().any(|&side| side < 2) {
         return None;
     }
-    let list = |name: &str, default: i64, length: usize| {
-        let given = node.attr(name).map(|a| a.ints.clone()).filter(|ints| ints.len() == length);
-        given.unwrap_or_else(|| vec![default; length])
-    };
+    let list = |name: &str, default: i64, length: usize| list(node, name, default, length);
     let (strides, dilations, pads) =
         (list("strides", 1, count), list("dilations", 1, count), list("pads", 0, 2 * count));
     let same = node.attr("auto_pad").is_some_and(|kind| kind.s().starts_with(b"SAME"));
@@ -224,8 +232,7 @@ fn concat(node: &NodeProto, inputs: &[Value]) -> Value {
     let numbers = numbers.map(|parts| parts.concat()).filter(|all| all.len() as i64 <= SMALL);
     let joined = || {
         let mut shape = inputs.first()?.shape.clone()?;
-        let axis = node.int("axis", 0);
-        let axis = usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis }).ok()?;
+        let axis = usize::try_from(from_front(node.int("axis", 0), &shape)).ok()?;
         let lengths = inputs.iter().map(|input| input.shape.as_ref()?.get(axis).copied());
         let length = lengths.collect::<Option<Vec<i64>>>()?.into_iter().fold(0i64, i64::saturating_add);
         *shape.get_mut(axis)? = length;
@@ -246,8 +253,7 @@ fn gathered(node: &NodeProto, inputs: &[Value]) -> Value {
         return Value::with(Some(of_places.clone()), picked());
     }
     // The axis that is picked from is at least 1 long.
-    let axis = node.int("axis", 0);
-    let axis = if axis < 0 { axis + shape.len() as i64 } else { axis };
+    let axis = from_front(node.int("axis", 0), shape);
     let rest = shape.iter().enumerate().filter(|(i, _)| *i as i64 != axis).map(|(_, &d)| d);
     Value::of_shape(Some(rest.chain(of_places.iter().copied()).collect()))
 }

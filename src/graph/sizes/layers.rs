@@ -1,6 +1,6 @@
 //! The shapes that operators make of shapes alone. Sizes that are open count as 1.
 
-use super::{Value, count};
+use super::{Value, count, from_front, list};
 use crate::onnx::schema::NodeProto;
 use std::collections::HashMap;
 
@@ -35,8 +35,7 @@ pub(super) fn transposed(node: &NodeProto, shape: Shape) -> Shape {
 
 pub(super) fn flattened(node: &NodeProto, shape: Shape) -> Shape {
     let shape = shape?;
-    let axis = node.int("axis", 1);
-    let axis = usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis }).ok()?;
+    let axis = usize::try_from(from_front(node.int("axis", 1), &shape)).ok()?;
     let (rows, columns) = shape.split_at_checked(axis)?;
     Some(vec![count(rows), count(columns)])
 }
@@ -87,10 +86,7 @@ pub(super) fn einsum(node: &NodeProto, inputs: &[Value]) -> Shape {
 pub(super) fn grown(node: &NodeProto, x: Shape, weight: Shape) -> Shape {
     let (x, weight) = (x?, weight?);
     let (sides, kernel) = (x.get(2..)?, weight.get(2..)?);
-    let list = |name: &str, default: i64, length: usize| {
-        let given = node.attr(name).map(|a| a.ints.clone()).filter(|ints| ints.len() == length);
-        given.unwrap_or_else(|| vec![default; length])
-    };
+    let list = |name: &str, default: i64, length: usize| list(node, name, default, length);
     let axes = sides.len();
     let (strides, dilations, more) =
         (list("strides", 1, axes), list("dilations", 1, axes), list("output_padding", 0, axes));

@@ -230,7 +230,7 @@ fn trained(
 /// A last layer as it is stored: for raw features, where none is before it.
 fn head(basis: &Basis, last: &Linear, behind_hidden: bool) -> Result<LinearHead> {
     whole(match behind_hidden {
-        true => LinearHead { weight: last.weight.mapv(|w| w as f32), bias: last.bias.mapv(|b| b as f32) },
+        true => last.stored(),
         false => basis.head(&last.weight, &last.bias),
     })
 }

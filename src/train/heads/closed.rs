@@ -37,6 +37,11 @@ impl Linear {
     pub(super) fn logits(&self, rows: ArrayView2<f32>) -> Array2<f32> {
         rows.dot(&self.weight.t().mapv(|w| w as f32)) + &self.bias.mapv(|b| b as f32)
     }
+
+    /// As it is stored.
+    pub(super) fn stored(&self) -> LinearHead {
+        LinearHead { weight: self.weight.mapv(|w| w as f32), bias: self.bias.mapv(|b| b as f32) }
+    }
 }
 
 impl Sums {
@@ -186,7 +191,7 @@ pub fn nearest_class_mean(features: ArrayView2<f32>, labels: &[usize], classes: 
     let scaler = Scaler::floored(features, 1. / (labels.len() as f64).sqrt(), &[features.ncols()]);
     let rows = Array2::from_shape_vec(features.dim(), scaler.apply(features));
     let linear = nearest_mean(rows.map_err(|e| Error::Train(e.to_string()))?.view(), labels, classes);
-    whole(scaler.fold(&LinearHead { weight: linear.weight.mapv(|w| w as f32), bias: linear.bias.mapv(|b| b as f32) }))
+    whole(scaler.fold(&linear.stored()))
 }
 
 /// The nearest class mean of all images.
