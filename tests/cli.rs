@@ -35,6 +35,7 @@ mod cli {
     mod pictured;
     mod rank;
     mod ready;
+    mod recipes;
     mod report;
     mod resume;
     mod tasks;

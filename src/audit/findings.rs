@@ -21,7 +21,8 @@ pub(super) fn finding(classes: &[String], item: &Item, kind: Kind, score: f32, s
 }
 
 /// What copies mean: a leak where one image is there to train and the other is not, a conflict where labels differ, else a
-/// duplicate (of two splits that do not train, the one of `val`). One finding of each kind an image, of its nearest copy.
+/// duplicate (of two splits that do not train, the one of `val`). One finding of each kind an image, of its nearest copy. Of
+/// images that are copies of each other many are no pairs: they are all copies of all.
 pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Finding> {
     // The copy of each image and kind, and how far it is.
     let mut nearest: BTreeMap<(usize, Kind), (f32, usize)> = BTreeMap::new();
@@ -31,8 +32,8 @@ pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Findin
             *best = (distance, other);
         }
     };
-    for pair in pairs.iter().filter(|pair| pair.is_copy()) {
-        let ([a, b], distance) = (pair.places, pair.distance());
+    let own = pairs.iter().filter(|pair| pair.is_copy()).map(|pair| (pair.places, pair.distance()));
+    for ([a, b], distance) in own.chain(between(items, pairs)) {
         let trains = |place: usize| items[place].split == Split::Train;
         let differ = items[a].label != items[b].label;
         if differ {
@@ -53,6 +54,42 @@ pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Findin
         finding(classes, items[place], kind, 1. - distance, items[other].path.clone())
     };
     nearest.into_iter().map(named).collect()
+}
+
+/// Of images that are joined by pairs that are sure, each with the first that trains, the first that does not, and the first of
+/// another label.
+fn between(items: &[&Item], pairs: &[Pair]) -> Vec<([usize; 2], f32)> {
+    fn root(parents: &mut [usize], mut place: usize) -> usize {
+        while parents[place] != place {
+            parents[place] = parents[parents[place]];
+            place = parents[place];
+        }
+        place
+    }
+    let mut parents: Vec<usize> = (0..items.len()).collect();
+    let mut farthest = BTreeMap::<usize, f32>::new();
+    for pair in pairs.iter().filter(|pair| pair.is_sure()) {
+        let [a, b] = pair.places.map(|place| root(&mut parents, place));
+        let [one, other] = [a, b].map(|root| farthest.get(&root).copied().unwrap_or(0.));
+        parents[a.max(b)] = a.min(b);
+        farthest.insert(a.min(b), one.max(other).max(pair.distance()));
+    }
+    let mut groups = BTreeMap::<usize, Vec<usize>>::new();
+    for place in 0..items.len() {
+        groups.entry(root(&mut parents, place)).or_default().push(place);
+    }
+    let mut found = Vec::new();
+    for (root, group) in groups.into_iter().filter(|(_, group)| group.len() > 2) {
+        let first = |is: &dyn Fn(&Item) -> bool| group.iter().copied().find(|&place| is(items[place]));
+        let (trains, tests) = (|item: &Item| item.split == Split::Train, |item: &Item| item.split != Split::Train);
+        let ends = [first(&trains), first(&tests)];
+        for &place in &group {
+            let other = first(&|item| item.label != items[place].label);
+            let others = ends.iter().copied().chain([other]).flatten().filter(|other| *other != place);
+            found.extend(others.map(|other| ([place.min(other), place.max(other)], farthest[&root])));
+        }
+    }
+    found
 }
 
 /// Labels that are probably wrong, with the likelier one.

@@ -1,6 +1,7 @@
 //! Whether to train inside the network, too: what that would take, and what is known of what it would gain.
 
-use super::inside::{facts, step_seconds};
+use super::cost::step_seconds;
+use super::inside::facts;
 use super::made::Work;
 use super::training::Train;
 use adapt::data::{Dataset, Split};

@@ -102,6 +102,9 @@ pub(super) fn describe(
     if !made.thresholds.is_empty() {
         made.adapted.give_from(&made.thresholds);
     }
+    if let Some(outlier) = &made.outlier {
+        made.adapted.tell_outliers(outlier);
+    }
     let abstention = match &made.head {
         Some(AnyHead::Classes(head)) => head.abstention.as_ref(),
         _ => None,

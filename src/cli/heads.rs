@@ -4,7 +4,7 @@ use super::made::Work;
 use super::{classes_only, tables};
 use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor};
-use adapt::metrics::Answers;
+use adapt::metrics::{Answers, Outlier};
 use adapt::onnx::Model;
 use adapt::plan::Plan;
 use adapt::train::Features;
@@ -137,6 +137,9 @@ impl Work<'_> {
             budget: inside.budget,
         };
         let chosen = self.choose_by(features, &self.plan.columns(), data, &wishes)?;
+        if inside.balanced && wishes.kind == Some(Kind::Ncm) {
+            self.reporter.say_beside("note: --balanced: the nearest class mean counts all classes alike anyway");
+        }
         let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some(), "--budget")];
         for (_, option) in idle.into_iter().filter(|(given, _)| *given && chosen.compared.len() < 2) {
             self.reporter.say_beside(&format!("note: {option}: there was one head, and nothing to choose"));
@@ -157,6 +160,12 @@ impl Work<'_> {
             Ok((part.split, Answers::new(&part.labels, head.logits(part.rows.slice(at_cut))?.view())))
         };
         held.into_iter().map(judged).collect()
+    }
+
+    /// What tells images that are unlike those of the training.
+    pub fn outlier(&self, train: &Features, data: &Dataset) -> Option<Outlier> {
+        let (rows, groups) = (train.rows.slice(s![.., ..self.plan.features]), data.groups_of(&train.paths));
+        data.task.is_multiclass().then(|| Outlier::fit(rows, &train.labels, &groups, data.classes.len()))?
     }
 
     /// The head for several labels or numbers.

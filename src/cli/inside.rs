@@ -1,7 +1,9 @@
 //! Training inside the network: what is decided before the work, and the work.
 
+use super::cost::Cost;
 use super::made::Work;
 use super::resume::Recipe;
+use super::training::Switch;
 use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
 use adapt::engine::{BATCH, Extractor, KeptRows};
@@ -10,7 +12,6 @@ use adapt::onnx::statistics;
 use adapt::plan::{self, Inside, available_threads};
 use adapt::report::Adapted;
 use adapt::train::LinearHead;
-use adapt::train::loss::{Loss, LossKind};
 use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Targets, Task, Tuned, Tuning};
 use adapt::verify::{difference, tolerance};
 use adapt::{Error, Result};
@@ -19,8 +20,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The share of a budget that training may take; the rest is for features, validation and the proof.
-const SHARE_OF_BUDGET: f64 = 0.8;
 /// How much further scores may differ before training than the proof allows: a head drawn by chance has smaller ones, without
 /// a bias, and what training makes of the network is not known. What differs by more is no rounding any more.
 const FAR: f64 = 30.;
@@ -31,13 +30,13 @@ const CACHE_LIMIT: u64 = 2 << 30;
 pub struct Job {
     /// With a head that knows nothing yet.
     pub adapted: Adapted,
-    inside: Inside,
+    pub(super) inside: Inside,
     targets: Targets,
     frozen: Option<Mutex<Extractor>>,
     /// How it is trained.
     pub settings: Settings,
-    /// Seconds of a step, where one was tried.
-    step: Option<f64>,
+    /// Where a step was tried.
+    cost: Option<Cost>,
     images: usize,
     /// To be written when training begins; none where it goes on.
     recipe: Option<Recipe>,
@@ -76,6 +75,11 @@ impl Job {
                 format!("--cutmix: what is trained begins with {:?} values an image, which are no map", inside.shape);
             return Err(Error::Usage(format!("{what}; leave it out, or give --mixup")));
         }
+        if wishes.hflip.is_some() && settings.augment == Level::None {
+            let what =
+                "--hflip: images are not changed, so none is mirrored; give --augment light, say, or leave it out";
+            return Err(Error::Usage(what.into()));
+        }
         if settings.bn == BatchNorms::Frozen {
             inside.depths.retain(|name, _| !inside.norms.contains(name));
         }
@@ -86,22 +90,20 @@ impl Job {
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
         let from_scratch = task.from_scratch;
         let mut job =
-            Job { adapted, inside, targets, frozen, settings, step: None, images, recipe: None, from_scratch };
+            Job { adapted, inside, targets, frozen, settings, cost: None, images, recipe: None, from_scratch };
         if let Some(recipe) = recipe {
             recipe.check(work.model, plan, data)?;
             job.recipe = (!recipe.counted).then(|| recipe.clone());
             return Ok(job);
         }
-        job.agrees(work, data)?;
+        let (few, whole) = job.agrees(work, data)?;
         let mut recipe = Recipe::new(work.model, plan, data, &job.settings)?;
         if job.settings.steps > 0 {
-            let seconds = step_seconds(&job.inside, &job.settings, classes, usize::MAX)?;
-            job.step = Some(seconds);
+            let cost = Cost::measure(&job, work, data, &few, whole)?;
             if let Some(budget) = wishes.budget {
-                let left = SHARE_OF_BUDGET * budget.saturating_sub(spent).as_secs_f64();
-                let epoch = job.settings.by_epoch(images);
-                job.settings.steps = epoch * ((left / (seconds * epoch as f64)) as u64).max(1);
+                job.settings.steps = cost.within(budget, spent, job.settings.by_epoch(images));
             }
+            job.cost = Some(cost);
         }
         recipe.settings = job.settings.clone();
         recipe.write(work.out)?;
@@ -110,8 +112,9 @@ impl Job {
     }
 
     /// Compares what training's program gives for a few images with what the engine that proves the result does, before any
-    /// step: a program that differs by far more than the proof allows would fail there, after all the work.
-    fn agrees(&self, work: &Work, data: &Dataset) -> Result<()> {
+    /// step: a program that differs by far more than the proof allows would fail there, after all the work. Answers those images,
+    /// and the engine's seconds for one.
+    fn agrees(&self, work: &Work, data: &Dataset) -> Result<(Vec<String>, f64)> {
         let plan = work.plan;
         let images: Vec<&str> = data.split(Split::Train).map(|item| item.path.as_str()).collect();
         let few: Vec<&str> = images.iter().step_by(images.len().div_ceil(BATCH).max(1)).copied().collect();
@@ -122,14 +125,17 @@ impl Job {
         let theirs = extractor.run(&data.source, &few, "comparing engines", work.progress)?;
         let read: Vec<String> = theirs.places.iter().map(|&place| few[place].to_owned()).collect();
         if read.is_empty() {
-            return Ok(());
+            return Ok((read, 0.));
         }
+        let started = Instant::now();
+        extractor.run(&data.source, &read, "comparing engines", work.progress)?;
+        let seconds = started.elapsed().as_secs_f64() / read.len() as f64;
         let items = (read, vec![0; theirs.places.len()]);
         let ours = network(&self.inside, &self.inside.program, &HashMap::new())?
             .logits(&self.feed(work, data, &items, None))?;
         let (far, allowed) = (difference(theirs.rows.view(), ours.view()), FAR * tolerance(plan));
         if far <= allowed {
-            return Ok(());
+            return Ok((items.0, seconds));
         }
         let (engine, images) = (prover.name(), items.1.len());
         let what = format!("training would compute something else than {engine}: for {images} of the images");
@@ -160,9 +166,20 @@ impl Job {
         self.images = images;
     }
 
-    /// Seconds that training will take.
+    /// Seconds that it will take.
     pub fn estimate(&self) -> Option<f64> {
-        self.step.map(|step| step * self.settings.steps as f64)
+        self.cost.map(|cost| cost.total(self.settings.steps, self.settings.by_epoch(self.images)))
+    }
+
+    /// Scores an image.
+    pub(super) fn classes(&self) -> usize {
+        self.targets.count()
+    }
+
+    /// Whether a head is trained first.
+    pub fn probes(&self, work: &Work) -> bool {
+        let usual = if self.from_scratch { Switch::Off } else { Switch::On };
+        work.options.training.probe.unwrap_or(usual) == Switch::On
     }
 
     /// Epochs, the last perhaps not whole.
@@ -201,10 +218,15 @@ impl Job {
         Ok(tuned)
     }
 
-    /// Bytes of what the frozen part gives for each image that training looks at, where images are not changed each time.
+    /// Whether what the frozen part gives is kept: images are not changed each time.
+    pub(super) fn keeps(&self) -> bool {
+        self.settings.augment == Level::None && self.settings.steps > 0 && self.frozen.is_some()
+    }
+
+    /// Bytes of that, for images that training looks at.
     fn kept_bytes(&self, images: usize) -> Option<u64> {
-        let keeps = self.settings.augment == Level::None && self.settings.steps > 0 && self.frozen.is_some();
-        keeps.then(|| self.inside.shape.iter().product::<usize>() as u64 * size_of::<f32>() as u64 * images as u64)
+        self.keeps()
+            .then(|| self.inside.shape.iter().product::<usize>() as u64 * size_of::<f32>() as u64 * images as u64)
     }
 
     /// What the frozen part gives for the splits' images; in a file beside the result where that is too much for memory.
@@ -223,7 +245,7 @@ impl Job {
         splits.iter().zip(stages).map(run).collect()
     }
 
-    fn feed<'a>(
+    pub(super) fn feed<'a>(
         &'a self,
         work: &'a Work,
         data: &'a Dataset,
@@ -268,28 +290,12 @@ pub fn facts(work: &Work, data: &Dataset, targets: &Targets, inside: &Inside) ->
     }
 }
 
-/// Seconds of a step on made images, of which at most `most` are tried.
-pub fn step_seconds(inside: &Inside, settings: &Settings, classes: usize, most: usize) -> Result<f64> {
-    let program = inside.training.as_ref().unwrap_or(&inside.program);
-    let (network, shape) = (network(inside, program, &HashMap::new())?, &inside.shape);
-    let images = settings.batch_size.min(network.at_once(shape)).min(most);
-    // Not zeros: processors may compute with those faster.
-    let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
-    let targets = Array2::from_elem((images, classes), 1. / classes as f32);
-    let mut seconds = f64::MAX;
-    for _ in 0..2 {
-        let started = Instant::now();
-        match network.gradients(&values, shape, targets.view(), &Loss::new(LossKind::CrossEntropy)) {
-            // Made images may lie outside of any range: only the time is of interest.
-            Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(seconds * settings.batch_size as f64 / images as f64)
-}
-
 /// A program with the file's values, but for these.
-fn network<'a>(inside: &Inside, program: &'a Program, values: &HashMap<String, Vec<f32>>) -> Result<Network<'a>> {
+pub(super) fn network<'a>(
+    inside: &Inside,
+    program: &'a Program,
+    values: &HashMap<String, Vec<f32>>,
+) -> Result<Network<'a>> {
     let parameters = program.parameters().iter().map(|p| inside.depths.contains_key(&p.name)).collect();
     Network::new(program, values, Wanted { parameters, input: false })
 }

@@ -5,11 +5,10 @@ use super::epochs::Epochs;
 use super::inside::Job;
 use super::progress::Reporter;
 use super::tables::quoted;
-use super::training::Switch;
 use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor};
 use adapt::metrics::projection::principal;
-use adapt::metrics::{Answers, sigmoid};
+use adapt::metrics::{Answers, Outlier, sigmoid};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::{Event, Progress, emit};
@@ -48,6 +47,8 @@ pub struct Made {
     pub head: Option<AnyHead>,
     /// What the nearest class mean reaches, where the features were not trained.
     pub nearest_mean: BTreeMap<Split, Answers>,
+    /// What tells images that are unlike those of the training, where there are classes and the features were not trained.
+    pub outlier: Option<Outlier>,
     /// From which probability on labels are given.
     pub thresholds: Vec<f32>,
     /// With what training decided.
@@ -110,7 +111,7 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     // With large models the session's memory is needed again.
     drop(extractor);
     let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.choose(features, data))?;
-    let nearest_mean = work.nearest_mean(&parts, data)?;
+    let (nearest_mean, outlier) = (work.nearest_mean(&parts, data)?, work.outlier(&parts[0], data));
     let plan = Plan { head: fitted.name, ..work.plan.with_taps(fitted.taps) };
     parts.iter_mut().for_each(|part| part.keep_columns(plan.features));
     clock.lap(|seconds| &mut seconds.train);
@@ -136,6 +137,7 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
         map,
         head: Some(told),
         nearest_mean,
+        outlier,
         thresholds: fitted.thresholds,
         plan,
         adapted,
@@ -152,9 +154,8 @@ pub fn inside(
     mut extractor: Extractor,
     clock: &mut Clock,
 ) -> Result<Made> {
-    let options = &work.options.training;
     let (mut probe, mut problems, mut unseen) = (None, None, &Split::ALL[..]);
-    let probing = options.probe.unwrap_or(if job.from_scratch { Switch::Off } else { Switch::On }) == Switch::On;
+    let probing = job.probes(work);
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
         let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.probe(features, data))?;
@@ -203,7 +204,7 @@ pub fn inside(
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
     let head = probe.map(|fitted| fitted.told);
     let (adapted, plan, thresholds) = (job.adapted, work.plan.clone(), thresholds_by(&scores[1], data));
-    let nearest_mean = BTreeMap::new();
+    let (nearest_mean, outlier) = (BTreeMap::new(), None);
     Ok(Made {
         adapted,
         scores,
@@ -213,6 +214,7 @@ pub fn inside(
         map,
         head,
         nearest_mean,
+        outlier,
         thresholds,
         plan,
         training,

@@ -5,6 +5,7 @@ mod advice;
 pub mod audit;
 pub mod cache;
 pub mod compare;
+mod cost;
 pub mod cut;
 pub mod data;
 pub mod device;

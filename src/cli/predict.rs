@@ -10,7 +10,7 @@ use adapt::plan::Trained;
 use adapt::plan::preprocessing::Sourced;
 use adapt::report::csv;
 use adapt::{Error, Result};
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,6 +22,12 @@ struct Row {
     /// Whether the answer is to be taken, where the model tells from which probability on.
     #[serde(skip_serializing_if = "Option::is_none")]
     sure: Option<bool>,
+    /// How far its features are from the classes', and whether that is farther than images like the training's are, where the model
+    /// tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outlier_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outlier: Option<bool>,
 }
 
 pub fn run(options: &PredictOptions) -> Result<()> {
@@ -32,17 +38,22 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     trained.labels()?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
     let images = images_below(&options.paths)?;
-    let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
-    let (paths, rows) = rows(images, &mut extractor, "predicting", &reporter)?;
+    let classes = trained.task == Task::Multiclass;
+    let backend = options.run.engine.resolve(&progress)?;
+    let mut extractor =
+        if classes { trained.extractor_with_features(&backend)? } else { trained.extractor(&backend)? };
+    let (paths, mut rows) = rows(images, &mut extractor, "predicting", &reporter)?;
+    let outliers = if classes { outliers(&trained, &mut rows)? } else { None };
     let names = trained.names(rows.ncols())?;
     let probabilities = trained.probabilities(rows.view());
-    if trained.task != Task::Multiclass {
+    if !classes {
         return several(options, &trained, &names, paths, &probabilities);
     }
-    let rows = probabilities.rows().into_iter().zip(paths).map(|(row, path)| {
+    let rows = probabilities.rows().into_iter().zip(paths).enumerate().map(|(image, (row, path))| {
         let class = argmax(row);
         let sure = trained.threshold.map(|threshold| row[class] >= threshold);
-        Row { path, label: names[class].clone(), confidence: row[class], sure }
+        let (outlier_score, outlier) = outliers.as_ref().map(|known| known[image]).unzip();
+        Row { path, label: names[class].clone(), confidence: row[class], sure, outlier_score, outlier }
     });
     let rows: Vec<Row> = rows.collect();
     if options.csv {
@@ -53,9 +64,28 @@ pub fn run(options: &PredictOptions) -> Result<()> {
         let lines = lines.map_err(|e| Error::Engine(format!("writing JSON: {e}")))?;
         return print(&lines.iter().map(|l| format!("{l}\n")).collect::<String>());
     }
-    let doubt = |sure: Option<bool>| if sure == Some(false) { " unsure" } else { "" };
-    let cells = rows.into_iter().map(|r| vec![r.path, r.label, format!("{:.4}{}", r.confidence, doubt(r.sure))]);
+    let doubt = |r: &Row| {
+        let unsure = if r.sure == Some(false) { " unsure" } else { "" };
+        format!("{:.4}{unsure}{}", r.confidence, if r.outlier == Some(true) { " outlier" } else { "" })
+    };
+    let cells = rows.into_iter().map(|r| {
+        let confidence = doubt(&r);
+        vec![r.path, r.label, confidence]
+    });
     print(&tables::table(&["path", "label", "confidence"], 2, cells))
+}
+
+/// Each image's score, and whether it is an outlier, by the features behind its row, which go.
+fn outliers(trained: &Trained, rows: &mut Array2<f32>) -> Result<Option<Vec<(f32, bool)>>> {
+    let Some((tensor, outlier)) = &trained.outlier else { return Ok(None) };
+    let features = outlier.means.ncols();
+    let Some(classes) = rows.ncols().checked_sub(features).filter(|classes| *classes > 0) else {
+        let what = format!("its metadata tell of {features} features at '{tensor}', but there are fewer");
+        return Err(Error::model(&trained.model.path, what));
+    };
+    let scores = outlier.scores(rows.slice(s![.., classes..]));
+    *rows = rows.slice(s![.., ..classes]).to_owned();
+    Ok(Some(scores.into_iter().map(|score| (score, score > outlier.threshold)).collect()))
 }
 
 /// What a model of several labels or numbers says: a column for each, and the labels that it gives.

@@ -128,12 +128,24 @@ pub fn several(chosen: &Several) -> String {
     }
 }
 
+/// What is known where no images were held out: the head's figures over the folds.
+fn unmeasured(head: Option<&AnyHead>) -> String {
+    let folds = match head {
+        Some(AnyHead::Classes(head)) => head.cross_validation.as_ref().map(|figures| (head.folds, figures)),
+        _ => None,
+    };
+    let Some((folds, figures)) = folds else { return "no figures: no images were held out (see --val)\n".into() };
+    let told = figures.iter().map(|(name, [mean, deviation])| format!("{name} {mean:.4} ± {deviation:.4}"));
+    let told = told.collect::<Vec<_>>().join(", ");
+    format!("no images were held out (see --val); the head in {folds} folds, mean and deviation: {told}\n")
+}
+
 /// What came out, where it is, and what to type next.
 pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     // The last is shown class by class: the test set where there is one.
     let splits = ["val", "test"].into_iter().filter_map(|name| Some((name, run.metrics.get(name)?)));
     let mut text = match run.metrics.is_empty() {
-        true => "no figures: no images were held out (see --val)\n".into(),
+        true => unmeasured(run.head.as_ref()),
         false => figures(splits),
     };
     let p = &run.parity;

@@ -184,6 +184,9 @@ impl TrainingOptions {
             let what = "options of training inside the network do nothing with --train head";
             return Err(Error::Usage(format!("{what}; add --train all, or --train last:2, say")));
         }
+        if self.momentum.is_some() && self.optimizer != Some(Optimizer::Sgd) {
+            return Err(Error::Usage("--momentum is SGD's; give --optimizer sgd, or leave it out".into()));
+        }
         if self.schedule == Some(Schedule::OneCycle) && self.warmup.is_some_and(|epochs| epochs > 0.) {
             let what = "--warmup: the schedule onecycle is its own warm-up";
             return Err(Error::Usage(format!("{what}; leave one of them out, or give --schedule cosine")));

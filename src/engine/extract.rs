@@ -8,7 +8,8 @@ use super::table::{Table, recall};
 use crate::data::{Layout, Preprocessing, Skipped, Source};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, concatenate};
+use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
@@ -19,11 +20,14 @@ pub const BATCH: usize = 8;
 const MOST_VALUES: usize = 1 << 24;
 /// Decoded batches that may wait for the engine.
 const AHEAD: usize = 2;
+/// Images that are decoded at once where each has a size of its own: what that will be is not known before.
+const MOST_PIXELS: usize = 4;
 
 /// An opened model with the way to feed it images.
 pub struct Extractor {
     engine: Box<dyn Engine>,
-    output: usize,
+    /// Their values make an image's row, one behind the other.
+    outputs: Vec<usize>,
     preprocessing: Preprocessing,
     layout: Layout,
     strict: bool,
@@ -45,7 +49,14 @@ pub struct Rows {
 impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
-        Extractor { engine, output, preprocessing, layout, strict: false, pixels: false, shelf: None }
+        let outputs = vec![output];
+        Extractor { engine, outputs, preprocessing, layout, strict: false, pixels: false, shelf: None }
+    }
+
+    /// With the values of another output behind those of the first.
+    pub fn and(mut self, output: usize) -> Self {
+        self.outputs.push(output);
+        self
     }
 
     /// With another preprocessing, of the same size.
@@ -121,10 +132,8 @@ impl Extractor {
     /// [`Error::Engine`] when the engine fails, or gives not one row an image.
     pub fn rows(&mut self, input: ArrayViewD<f32>) -> Result<Array2<f32>> {
         let images = input.len_of(Axis(0));
-        let output = self.engine.run_outputs(input, &[self.output])?.swap_remove(0);
-        let width = output.len() / images.max(1);
-        let rows = output.into_shape_with_order((images, width));
-        rows.map_err(|_| Error::Engine("the model does not give one row an image".into()))
+        let outputs = self.engine.run_outputs(input, &self.outputs)?;
+        joined(outputs, images).map_err(|_| Error::Engine("the model does not give one row an image".into()))
     }
 
     /// The same, keeping the rows of `width` values where training finds them again: in memory, or in a file in `folder`
@@ -181,18 +190,27 @@ impl Extractor {
             .fixed_batch()
             .filter(|_| !pixels)
             .map_or(batch, |fixed| batch.next_multiple_of(fixed.max(1)));
+        // As many batches at once as keep all threads decoding.
+        let most = if pixels { MOST_PIXELS } else { MOST_VALUES / (values_of_one * batch).max(1) };
+        let at_once = rayon::current_num_threads().div_ceil(batch).clamp(1, most.max(1));
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
-                for start in (0..paths.len()).step_by(batch) {
-                    let chunk = &paths[start..(start + batch).min(paths.len())];
-                    // The receiver is gone when the engine failed or the user stopped: nobody wants more.
-                    let batch = match pixels {
-                        true => load_pixels(source, chunk[0].as_ref(), start),
-                        false => load(source, chunk, start, &preprocessing, layout, hashed),
-                    };
-                    if sender.send(batch).is_err() {
-                        return;
+                let starts: Vec<usize> = (0..paths.len()).step_by(batch).collect();
+                let one = |&start: &usize| match pixels {
+                    true => load_pixels(source, paths[start].as_ref(), start),
+                    false => {
+                        let chunk = &paths[start..(start + batch).min(paths.len())];
+                        load(source, chunk, start, &preprocessing, layout, hashed)
+                    }
+                };
+                for starts in starts.chunks(at_once) {
+                    let batches: Vec<Batch> = starts.par_iter().map(one).collect();
+                    for batch in batches {
+                        // The receiver is gone when the engine failed or the user stopped: nobody wants more.
+                        if sender.send(batch).is_err() {
+                            return;
+                        }
                     }
                 }
             });
@@ -201,8 +219,8 @@ impl Extractor {
                     return Err(Error::data(source.locate(&first.path), format!("{} (--strict)", first.reason)));
                 }
                 let done = (batch.places.len() + batch.skipped.len()) as u64;
-                if let Some(output) = self.run_batch(&batch, paths)? {
-                    take(&batch, output.as_standard_layout().as_slice().expect("it is in the standard layout"))?;
+                if let Some(rows) = self.run_batch(&batch, paths)? {
+                    take(&batch, rows.as_slice().expect("it is in the standard layout"))?;
                 }
                 skipped.extend(batch.skipped);
                 emit(progress, Event::Advance(done))?;
@@ -212,24 +230,39 @@ impl Extractor {
         Ok(skipped)
     }
 
-    /// What the engine gives for a batch; nothing for an empty one.
-    fn run_batch<S: AsRef<str>>(&mut self, batch: &Batch, paths: &[S]) -> Result<Option<ArrayD<f32>>> {
+    /// What the engine gives for a batch, a row an image; nothing for an empty one.
+    fn run_batch<S: AsRef<str>>(&mut self, batch: &Batch, paths: &[S]) -> Result<Option<Array2<f32>>> {
         let images = batch.places.len();
         if images == 0 {
             return Ok(None);
         }
-        let output = self.engine.run_outputs(batch.input.view(), &[self.output])?.swap_remove(0);
-        if output.ndim() == 0 || output.len_of(Axis(0)) != images {
-            let shape = output.shape();
-            return Err(Error::Engine(format!(
-                "the model gives shape {shape:?} for {images} images: not one row an image"
-            )));
-        }
-        if let Some(bad) = output.iter().position(|v| !v.is_finite()) {
-            let path = paths[batch.places[bad / (output.len() / images)]].as_ref();
+        let outputs = self.engine.run_outputs(batch.input.view(), &self.outputs)?;
+        let rows = joined(outputs, images).map_err(|shape| {
+            Error::Engine(format!("the model gives shape {shape:?} for {images} images: not one row an image"))
+        })?;
+        if let Some(((row, _), _)) = rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            let path = paths[batch.places[row]].as_ref();
             let what = "the model's output is not finite; is its preprocessing right, or the file damaged?";
             return Err(Error::Engine(format!("{path}: {what}")));
         }
-        Ok(Some(output))
+        Ok(Some(rows))
     }
+}
+
+/// The outputs for some images as one row an image, in the standard layout; the shape of one that has no row an image.
+fn joined(outputs: Vec<ArrayD<f32>>, images: usize) -> std::result::Result<Array2<f32>, Vec<usize>> {
+    let rows = |output: ArrayD<f32>| {
+        let shape = output.shape().to_vec();
+        if shape.first() != Some(&images) {
+            return Err(shape);
+        }
+        let flat: Vec<f32> = output.as_standard_layout().iter().copied().collect();
+        Array2::from_shape_vec((images, flat.len() / images.max(1)), flat).map_err(|_| shape)
+    };
+    let mut all = outputs.into_iter().map(rows).collect::<std::result::Result<Vec<_>, _>>()?;
+    if all.len() == 1 {
+        return Ok(all.swap_remove(0));
+    }
+    let views: Vec<_> = all.iter().map(|rows| rows.view()).collect();
+    Ok(concatenate(Axis(1), &views).map_err(|_| vec![images])?.as_standard_layout().into_owned())
 }

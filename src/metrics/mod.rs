@@ -7,6 +7,7 @@ pub mod correlation;
 mod counts;
 mod figures;
 mod multilabel;
+mod outlier;
 pub mod projection;
 mod ranking;
 mod regression;
@@ -18,6 +19,7 @@ pub use classification::{Answers, Baseline, Classification, PerClass};
 pub use figures::Figures;
 pub use multilabel::{LabelBaseline, LabelOutcomes, MultiLabel, PerLabel};
 use ndarray::{Array2, ArrayView1, ArrayView2};
+pub use outlier::{LIKE, Outlier};
 pub use ranking::{average_precision, roc_auc};
 pub use regression::{PerTarget, Regression, ValueBaseline, ValueOutcomes};
 

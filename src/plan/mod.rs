@@ -9,6 +9,7 @@ mod inside;
 pub mod labels;
 mod licence;
 mod opener;
+pub mod outliers;
 pub mod preprocessing;
 mod probe;
 mod settled;
@@ -218,8 +219,11 @@ impl Plan {
     /// What gives the features of `model`, which is as the plan left it; with those of earlier runs, where there is a cache.
     pub fn cached(&self, mut extractor: Extractor, model: &Model, cache: Option<&Cache>) -> Extractor {
         let shelf = cache.map(|cache| {
-            let frozen = surgery::backbone(model, &self.surgery, &self.extraction());
-            cache.shelf(&frozen, &self.preprocessing, self.input.layout, extractor.engine())
+            let frozen = surgery::backbone(model, &self.surgery, &self.pooling);
+            // What is before the cut is told by its name.
+            let depth = |tap: &Tap| (format!("{tap:?}"), tap.features());
+            let parts = [(String::new(), self.features)].into_iter().chain(self.taps.iter().map(depth)).collect();
+            cache.shelf(&frozen.fingerprint(), parts, (&self.preprocessing, self.input.layout), extractor.engine())
         });
         extractor.cached(shelf)
     }

@@ -1,13 +1,14 @@
 //! A classifier that is ready: ours or anybody's, with what is needed to feed it and to read its output.
 
 use super::activation::Activation;
-use super::{available_threads, extra, labels, preprocessing, settled};
+use super::{available_threads, extra, labels, outliers, preprocessing, settled};
 use crate::data::{Spec, Task};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
-use crate::metrics::{sigmoid, softmax};
+use crate::metrics::{Outlier, sigmoid, softmax};
 use crate::onnx::cut::Classifier;
 use crate::onnx::normalize::halves;
+use crate::onnx::schema::ValueInfoProto;
 use crate::onnx::{Model, metadata};
 use crate::plan::Input;
 use crate::plan::preprocessing::Sourced;
@@ -43,6 +44,8 @@ pub struct Trained {
     ours: bool,
     /// The least probability of an answer that is to be taken, where it was asked for.
     pub threshold: Option<f32>,
+    /// What tells images that are unlike those of the training, and the tensor that has the features for it.
+    pub outlier: Option<(String, Outlier)>,
     /// It preprocesses in its graph.
     pub baked: bool,
     /// What its output holds where that is no value for each class.
@@ -85,6 +88,7 @@ impl Trained {
             return Err(bad(format!("metadata adapt.contract has {} thresholds for {count} labels", thresholds.len())));
         }
         let threshold = contract["abstain"]["threshold"].as_f64().map(|threshold| threshold as f32);
+        let outlier = outliers::of(&model)?;
         let baked = preprocessing::is_baked(&model);
         let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();
         let other = match none {
@@ -105,6 +109,7 @@ impl Trained {
             thresholds,
             ours,
             threshold,
+            outlier,
             baked,
             other,
         })
@@ -138,7 +143,22 @@ impl Trained {
 
     /// The model in an engine, giving its output's rows.
     pub fn extractor(&self, backend: &Backend) -> Result<Extractor> {
-        let engine = self.open_in(backend)?;
+        self.extractor_of(&self.model, backend)
+    }
+
+    /// The same with the features for the outlier's score behind each row, where the model has one.
+    pub fn extractor_with_features(&self, backend: &Backend) -> Result<Extractor> {
+        let Some((tensor, _)) = &self.outlier else { return self.extractor(backend) };
+        let mut model = self.model.clone();
+        let outputs = model.proto.graph.get_or_insert_default().output.len();
+        // Without a type: engines find it themselves.
+        let info = ValueInfoProto { name: Some(tensor.clone()), ..Default::default() };
+        model.proto.graph.get_or_insert_default().output.push(info);
+        Ok(self.extractor_of(&model, backend)?.and(outputs))
+    }
+
+    fn extractor_of(&self, model: &Model, backend: &Backend) -> Result<Extractor> {
+        let engine = self.opened(model, backend)?;
         let place = self.model.graph().output.iter().position(|o| o.name() == self.output).unwrap_or(0);
         Ok(Extractor::new(engine, place, self.preprocessing.preprocessing.clone(), self.input.layout)
             .on_pixels(self.baked))
@@ -146,12 +166,16 @@ impl Trained {
 
     /// The model in an engine.
     pub fn open_in(&self, backend: &Backend) -> Result<Box<dyn Engine>> {
+        self.opened(&self.model, backend)
+    }
+
+    fn opened(&self, model: &Model, backend: &Backend) -> Result<Box<dyn Engine>> {
         if self.baked && backend.name() != "onnxruntime" {
             let what = "it preprocesses images of any size in its graph, which only ONNX Runtime runs";
             return Err(Error::model(&self.model.path, what));
         }
         let axes = if self.baked { [None, None, None, Some(3)] } else { self.input.axes() };
-        backend.open(&self.model, &axes, available_threads())
+        backend.open(model, &axes, available_threads())
     }
 
     /// A name for each of `count` outputs: the class names, or numbers where there are none.

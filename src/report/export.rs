@@ -4,13 +4,13 @@ use super::InputInfo;
 use super::bake::bake;
 use crate::data::{Color, Preprocessing, Task};
 use crate::error::{Error, Result};
-use crate::metrics::Figures;
+use crate::metrics::{Figures, Outlier};
 use crate::onnx::cut::Cut;
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ModelProto, TensorProto, data_type};
 use crate::onnx::surgery::Pooling;
 use crate::onnx::{Model, head, metadata, parameters, surgery, tensor};
-use crate::plan::{Activation, Plan, labels::python_dict};
+use crate::plan::{Activation, Plan, labels::python_dict, outliers};
 use crate::train::LinearHead;
 use crate::train::heads::Abstention;
 use ndarray::{Array1, Array2};
@@ -127,6 +127,28 @@ impl Adapted {
     /// Writes into the metadata from which probability on each label is given, once the model is described.
     pub fn give_from(&mut self, thresholds: &[f32]) {
         amend(&mut self.model, |contract| contract["thresholds"] = json!(thresholds));
+    }
+
+    /// Writes into the metadata what tells images that are unlike those of the training, once the model is described.
+    pub fn tell_outliers(&mut self, outlier: &Outlier) {
+        if let Some(known) = outliers::text(&self.features(), outlier) {
+            metadata::set(&mut self.model.proto, outliers::KEY, known);
+        }
+    }
+
+    /// The tensor `[images, features]` of what is taken at the cut: the head's input, or the first of what it is joined of.
+    fn features(&self) -> String {
+        let index = Index::new(self.model.graph());
+        let mut tensor = self.logits.clone();
+        // Ours alone: the score's `Gemm`, hidden layers, depths.
+        while let Some(node) = index.producer(&tensor).filter(|node| node.label().starts_with("adapt.")) {
+            let deeper = node.is("Gemm") || node.is("Relu") || node.is("Concat") && node.label().contains("depths");
+            match node.input.first().filter(|_| deeper) {
+                Some(input) => tensor = input.clone(),
+                None => break,
+            }
+        }
+        tensor
     }
 
     /// An initializer's values.

@@ -48,7 +48,8 @@ impl FineTuning {
         let cut = head.into_iter().flat_map(|head| &head.compared).filter(|one| one.taps == 0);
         let cut = cut.map(|one| one.accuracy).max_by(f64::total_cmp);
         let curve = head.and_then(|head| head.learning_curve.as_ref());
-        let now = curve.and_then(|curve| curve.points.last());
+        // The last point is of fewer images than there are.
+        let now = curve.and_then(|curve| curve.fitted.as_ref());
         let twice = curve.and_then(|curve| curve.expected.first());
         FineTuning {
             measured,

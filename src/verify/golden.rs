@@ -132,6 +132,7 @@ struct Stored {
     folder: PathBuf,
     golden: Golden,
     input: ArrayD<f32>,
+    logits: Array2<f32>,
     output: Array2<f32>,
 }
 
@@ -165,12 +166,15 @@ impl Stored {
             let array = fits.and_then(|shape| ArrayD::from_shape_vec(shape, values).ok());
             array.ok_or_else(|| damaged(TENSORS, format!("'{name}' is no array of float32")))
         };
-        let (input, output) = (array("input")?, array("output")?.into_dimensionality::<Ix2>());
-        let output = output.map_err(|e| damaged(TENSORS, e.to_string()))?;
-        if golden.images.is_empty() || output.nrows() != golden.images.len() {
+        let rows = |name: &str| {
+            let rows = array(name)?.into_dimensionality::<Ix2>();
+            rows.map_err(|e| damaged(TENSORS, format!("'{name}': {e}")))
+        };
+        let (input, logits, output) = (array("input")?, rows("logits")?, rows("output")?);
+        if golden.images.is_empty() || output.nrows() != golden.images.len() || logits.dim() != output.dim() {
             return Err(damaged(TENSORS, "it has not a row for each image".into()));
         }
-        Ok(Stored { folder, golden, input, output })
+        Ok(Stored { folder, golden, input, logits, output })
     }
 
     /// The largest difference of the images' values, in steps of an 8-bit pixel.
@@ -211,6 +215,7 @@ pub fn check(run: &Path, backend: &Backend, progress: Progress) -> Result<Checke
         extractor.rows(stored.input.view())?
     };
     let (max_rel_diff, class_agreement) = compare(stored.output.view(), found.view(), SMALLEST);
+    let (of_logits, _) = compare(stored.output.view(), trained.activation.apply(stored.logits.view()).view(), SMALLEST);
     // No run writes a larger one.
     let tolerance = if trained.baked { BAKED_LOGITS } else { stored.golden.tolerance.min(1e-2) };
     let engine = EngineInfo { name: extractor.engine().name(), version: extractor.engine().version().into() };
@@ -220,6 +225,10 @@ pub fn check(run: &Path, backend: &Backend, progress: Progress) -> Result<Checke
     } else if max_rel_diff.is_nan() || max_rel_diff > tolerance {
         let name = engine.name;
         format!("{name} computes outputs that differ by {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})")
+    } else if of_logits.is_nan() || of_logits > tolerance {
+        format!(
+            "the stored logits are not those of the stored outputs: {of_logits:.1e} apart (allowed {tolerance:.0e})"
+        )
     } else {
         return Ok(Checked { engine, images, input_steps, max_rel_diff, tolerance, class_agreement });
     };

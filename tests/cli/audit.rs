@@ -131,3 +131,23 @@ fn odd_data_is_refused_or_listed() {
     assert_eq!(alone.code, Some(2));
     place.refuses("--drop everything", 2, &["everything"]);
 }
+
+#[test]
+fn of_many_copies_all_are_copies() {
+    let place = place();
+    // One picture says of many that they are not there.
+    let copy = |to: String| assert!(fs::copy(place.path("set/train/b/07.png"), place.path(to)).is_ok());
+    (0..30).for_each(|number| copy(format!("set/train/{}/no{number}.png", ["a", "b"][number % 2])));
+    (0..10).for_each(|number| copy(format!("set/test/a/no{number}.png")));
+    let audited = place.adapt("audit --data set --onnx tiny.onnx --val 0 --json").succeeds();
+    let told: serde_json::Value = serde_json::from_str(&audited.out).unwrap();
+    // With what was planted already, and the picture itself.
+    assert_eq!((&told["counts"]["leak"], &told["counts"]["conflict"]), (&32.into(), &43.into()));
+    let ran = place.adapt("--data set --onnx tiny.onnx --out out --val 0 --drop leaks").succeeds();
+    assert!(ran.err.contains("validation or test images: 32, as"), "{}", ran.err);
+    let rows = place.read("out/predictions.csv");
+    assert!(!rows.lines().any(|line| line.starts_with("train/") && line.contains("/no")), "{rows}");
+    // What has the same features is found by those who only glance, too.
+    let ran = place.adapt("--data set --onnx tiny.onnx --out out --val 0 --force").succeeds();
+    assert!(ran.err.contains("at least 32, as"), "{}", ran.err);
+}

@@ -46,8 +46,8 @@ fn what_is_damaged_is_computed_again() {
     let rows = files(&place);
     assert!(!rows.is_empty());
     let shelf = rows[0].parent().unwrap();
-    for (number, change) in (0..).zip([-20i64, 30, 4]) {
-        // A value, an image's hash, the width; behind the first change all was written again.
+    for (number, change) in (0..).zip([-20i64, 40, 34, 20, 9, 4]) {
+        // A value, an image's hash, a width, a part's name, how many parts there are, what the file is.
         for path in files(&place) {
             let mut file = OpenOptions::new().write(true).open(&path).unwrap();
             file.seek(if change < 0 { SeekFrom::End(change) } else { SeekFrom::Start(change as u64) }).unwrap();
@@ -59,7 +59,96 @@ fn what_is_damaged_is_computed_again() {
         let again = run(&place, &format!("again{number}"), &[]);
         assert!(again.err.contains("extracting"), "{}", again.err);
         assert_eq!(place.read_bytes("one/model.onnx"), place.read_bytes(&format!("again{number}/model.onnx")));
+        // What was computed again stands before what is damaged.
+        let more = run(&place, &format!("more{number}"), &[]);
+        assert!(!more.err.contains("extracting"), "{}", more.err);
     }
+}
+
+#[test]
+fn other_heads_compute_nothing_again() {
+    let place = Place::usual();
+    run(&place, "one", &[]);
+    let narrower = run(&place, "two", &["--head", "lda"]);
+    assert!(!narrower.err.contains("extracting"), "{}", narrower.err);
+    let audited = place.run(place.command().args("audit --data data --onnx tiny.onnx --cache kept".split(' ')));
+    assert!(!audited.succeeds().err.contains("extracting"));
+    // The other way round the deeper features are not there.
+    let from = |more: &[&str]| {
+        let job = ["--data", "data", "--onnx", "tiny.onnx", "--cache", "other", "--force", "--out", "out"];
+        place.run(place.command().args(job).args(more)).succeeds()
+    };
+    from(&["--head", "lda"]);
+    assert!(from(&[]).err.contains("extracting"));
+    assert!(!from(&["--head", "lda"]).err.contains("extracting"));
+    assert!(!from(&[]).err.contains("extracting"));
+}
+
+#[cfg(unix)]
+#[test]
+fn many_small_files_become_few_and_none_is_lost() {
+    use std::process::Command;
+    let place = Place::usual();
+    // A run for each new image: a file each.
+    for number in 0..40 {
+        image(&place.path(&format!("data/a/more{number}.png")), 0, number);
+        place
+            .run(
+                place
+                    .command()
+                    .args("audit --data data --onnx tiny.onnx --preprocess raw01 --cache kept -q".split(' ')),
+            )
+            .succeeds();
+    }
+    let count = || files(&place).iter().filter(|path| path.extension().is_some_and(|e| e == "rows")).count();
+    assert!(count() <= 33, "{}", count());
+    // As many files as a process may have open, or more, are no reason to compute anything, or to remove one.
+    let usual = place.command();
+    let mut few = Command::new("sh");
+    few.args(["-c", "ulimit -n 24; exec \"$0\" \"$@\""]).arg(usual.get_program());
+    few.args("audit --data data --onnx tiny.onnx --preprocess raw01 --cache kept --threads 1".split(' '));
+    few.envs(usual.get_envs().filter_map(|(key, value)| Some((key, value?))))
+        .current_dir(usual.get_current_dir().unwrap());
+    let before = count();
+    let ran = place.run(&mut few).succeeds();
+    assert!(!ran.err.contains("extracting") && count() == before, "{}", ran.err);
+}
+
+#[test]
+fn what_was_not_used_for_longest_goes_first() {
+    let place = Place::usual();
+    let job = |out: &str, preprocess: &str| run(&place, out, &["--preprocess", preprocess]);
+    let sizes = || -> u64 { files(&place).iter().map(|path| fs::metadata(path).unwrap().len()).sum() };
+    job("one", "raw01");
+    let one = sizes();
+    job("two", "raw255");
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    // Used again, it is the younger one.
+    assert!(!job("three", "raw01").err.contains("extracting"));
+    assert!(sizes() > one);
+    place.run(place.command().args(["cache", "prune", "--cache", "kept", "--max-size", &one.to_string()])).succeeds();
+    assert_eq!(sizes(), one);
+    assert!(!job("four", "raw01").err.contains("extracting"));
+    assert!(job("five", "raw255").err.contains("extracting"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_leaves_a_cache_that_is_sound() {
+    let place = Place::usual();
+    for wait in [30u64, 80, 150, 250] {
+        let args = ["--data", "data", "--onnx", "tiny.onnx", "--out", "killed", "--cache", "kept", "--force"];
+        let mut child = place.command().args(args).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let off =
+        place.run(place.command().args("--data data --onnx tiny.onnx --out off --cache off".split(' '))).succeeds();
+    assert!(off.err.contains("extracting"));
+    run(&place, "on", &[]);
+    assert_eq!(place.read_bytes("on/model.onnx"), place.read_bytes("off/model.onnx"));
+    assert!(!run(&place, "again", &[]).err.contains("extracting"));
 }
 
 #[test]
@@ -105,6 +194,15 @@ fn golden_images_prove_the_model_anywhere() {
         let checked = place.run(place.command().args(["verify", "one", "--engine", engine])).succeeds();
         assert!(checked.out.starts_with("3 images in "), "{}", checked.out);
     }
+    let tensors = place.read_bytes("one/golden/tensors.safetensors");
+    let mut other = tensors.clone();
+    let header = 8 + u64::from_le_bytes(tensors[..8].try_into().unwrap()) as usize;
+    let told: serde_json::Value = serde_json::from_slice(&tensors[8..header]).unwrap();
+    let start = header + told["logits"]["data_offsets"][0].as_u64().unwrap() as usize;
+    other[start..start + 4].copy_from_slice(&1e3f32.to_le_bytes());
+    place.write("one/golden/tensors.safetensors", other);
+    place.run(place.command().args(["verify", "one"])).fails(1, &["one", "stored logits"]);
+    place.write("one/golden/tensors.safetensors", tensors);
     let list = place.read("one/golden/golden.json");
     fs::copy(place.path("one/golden/image-0.png"), place.path("one/golden/image-1.png")).unwrap();
     place.run(place.command().args(["verify", "one"])).fails(1, &["one", "steps of a pixel"]);

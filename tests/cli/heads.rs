@@ -2,6 +2,7 @@
 
 use crate::cli::support::{Place, Ran};
 use adapt::onnx::Model;
+use prost::Message;
 
 fn into(place: &Place, out: &str, more: &str) -> Ran {
     place.adapt(&format!("--data data --onnx tiny.onnx --out {out} {more}")).succeeds()
@@ -92,11 +93,64 @@ fn answers_that_are_not_to_be_taken_are_marked() {
         let confidence = row["confidence"].as_f64().unwrap();
         assert_eq!(row["sure"].as_bool(), Some(confidence as f32 >= threshold as f32), "{row}");
     }
-    assert!(
-        place.adapt("predict out/model.onnx data --csv").succeeds().out.starts_with("path,label,confidence,sure\n")
-    );
+    let header = |model: &str| {
+        let said = place.adapt(&format!("predict {model}/model.onnx data --csv")).succeeds().out;
+        said.lines().next().unwrap().to_string()
+    };
+    assert_eq!(header("out"), "path,label,confidence,sure,outlier_score,outlier");
     into(&place, "plain", "--head softmax");
-    assert!(place.adapt("predict plain/model.onnx data --csv").succeeds().out.starts_with("path,label,confidence\n"));
+    assert_eq!(header("plain"), "path,label,confidence,outlier_score,outlier");
+}
+
+#[test]
+fn images_that_are_unlike_the_others_are_marked() {
+    let place = Place::usual();
+    let noise = |file: &str| {
+        let mut random = 7u32;
+        let mut next = |_, _| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            image::Rgb(random.to_be_bytes()[..3].try_into().unwrap())
+        };
+        image::RgbImage::from_fn(16, 16, &mut next).save(place.path(file)).unwrap();
+    };
+    for (out, more, engine) in [
+        ("auto", "", "auto"),
+        ("lda", "--head lda", "candle"),
+        ("mlp", "--head mlp", "tract"),
+        ("baked", "--bake-preprocessing", "auto"),
+    ] {
+        into(&place, out, more);
+        noise("noise.png");
+        let model = format!("{out}/model.onnx");
+        let said = place.adapt(&format!("predict {model} data noise.png --json --engine {engine}")).succeeds().out;
+        let rows: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (last, own) = rows.split_last().unwrap();
+        let score = |row: &serde_json::Value| row["outlier_score"].as_f64().unwrap();
+        let far = own.iter().map(score).fold(0., f64::max);
+        assert!(last["path"].as_str().unwrap().ends_with("noise.png") && score(last) > far, "{out} {far} {last}");
+        assert!(last["outlier"] == true && own.iter().filter(|row| row["outlier"] == true).count() <= 1, "{out}");
+        let table = place.adapt(&format!("predict {model} noise.png")).succeeds().out;
+        assert!(table.contains("outlier"), "{table}");
+    }
+    // What the network was trained for has its own classes' directions no more.
+    into(&place, "inside", "--train all --epochs 1");
+    assert!(!place.adapt("predict inside/model.onnx data --csv").succeeds().out.contains("outlier"));
+}
+
+#[test]
+fn damaged_metadata_are_told() {
+    let place = Place::usual();
+    into(&place, "out", "--head lda");
+    let model = Model::open(place.path("out/model.onnx")).unwrap();
+    let own = adapt::onnx::metadata::get(&model.proto, "adapt.outlier").unwrap().to_string();
+    for other in
+        ["{}", "x", &own.replace("\"shape\":[3,", "\"shape\":[9,"), &own.replace("\"tensor\":\"", "\"tensor\":\"no")]
+    {
+        let mut model = model.clone();
+        adapt::onnx::metadata::set(&mut model.proto, "adapt.outlier", other);
+        std::fs::write(place.path("bad.onnx"), model.proto.encode_to_vec()).unwrap();
+        place.adapt("predict bad.onnx data").fails(1, &["bad.onnx", "adapt.outlier", "damaged"]);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn predict() {
     place.adapt("predict out/model.onnx data --csv --json").fails(2, &["--csv", "--json"]);
     let ran = place.adapt("predict out/model.onnx data/a broken data/b/3.png --csv").succeeds();
     assert!(ran.err.contains("warning: broken/a.png: empty file"), "{}", ran.err);
-    assert_eq!(ran.out.lines().next(), Some("path,label,confidence"));
+    assert_eq!(ran.out.lines().next(), Some("path,label,confidence,outlier_score,outlier"));
     let rows: Vec<_> = ran.out.lines().skip(1).collect();
     assert!(rows.len() == 7 && rows[..6].iter().all(|r| r.starts_with("data/a/") && r.contains(".png,a,")), "{rows:?}");
     assert!(rows[6].starts_with("data/b/3.png,b,"), "{rows:?}");

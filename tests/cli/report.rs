@@ -107,7 +107,9 @@ fn what_is_not_measured_is_not_shown() {
     let place = Place::usual();
     place.main("--val 0").succeeds();
     let page = place.read("out/report.html");
-    assert!(page.contains("nothing was measured") && !page.contains("id=\"confusion\""));
+    assert!(page.contains("folds of a cross-validation") && !page.contains("id=\"confusion\""));
+    place.main("--train all --probe off --epochs 1 --val 0 --force").succeeds();
+    assert!(place.read("out/report.html").contains("nothing was measured"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{names, numbers};
 use adapt::metrics::projection::principal;
-use adapt::metrics::{MultiLabel, Regression, average_precision, roc_auc};
+use adapt::metrics::{MultiLabel, Outlier, Regression, average_precision, roc_auc};
 use ndarray::{Array2, array};
 use serde_json::Value;
 
@@ -98,4 +98,28 @@ fn the_plane_is_that_of_scikit_learn() {
     assert!(principal(Array2::ones((3, 1)).view()).iter().all(|v| *v == 0.));
     // On a line there is no second axis.
     assert!(principal(array![[0f32, 0.], [1., 1.], [2., 2.]].view()).column(1).iter().all(|v| v.abs() < 1e-5));
+}
+
+#[test]
+fn outliers_are_as_far_as_scikit_learn_says() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/outlier.json")).unwrap();
+    for case in &cases {
+        let whole = |key: &str| -> Vec<usize> { serde_json::from_value(case[key].clone()).unwrap() };
+        let rows = |key: &str| {
+            let rows: Vec<Vec<f32>> = serde_json::from_value(case[key].clone()).unwrap();
+            Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
+        };
+        let (labels, classes) = (whole("labels"), case["classes"].as_u64().unwrap() as usize);
+        let outlier = Outlier::fit(rows("rows").view(), &labels, &whole("groups"), classes).unwrap();
+        let close = |a: f32, b: &Value| assert!((f64::from(a) - b.as_f64().unwrap()).abs() < 3e-4, "{a} {b}");
+        close(outlier.threshold, &case["threshold"]);
+        outlier
+            .scores(rows("others").view())
+            .into_iter()
+            .zip(case["scores"].as_array().unwrap())
+            .for_each(|(a, b)| close(a, b));
+    }
+    // One image a class: nothing is left of any class when its image is left out.
+    let two = array![[1f32, 0.], [0., 1.]];
+    assert_eq!(Outlier::fit(two.view(), &[0, 1], &[], 2), None);
 }

@@ -4,21 +4,23 @@
 //!
 //! A folder for each frozen part with its preprocessing and engine (a [`Shelf`]) holds files of rows, which are written
 //! whole under another name and renamed: a killed run leaves at most an unfinished file, which nobody reads, and runs at the
-//! same time do not meet. Every row has a checksum; what is damaged is computed again.
+//! same time do not meet. Every row has a checksum; what is damaged is computed again. A row has the features of the cut, and
+//! behind them those of other tensors, each a part with a name: who wants some of them need not have wanted the same before.
 
 mod rows;
 
 use super::Engine;
 use crate::data::{Layout, Preprocessing};
 use crate::error::{Error, Result};
-use crate::onnx::{Model, hex};
+use crate::onnx::hex;
 use etcetera::BaseStrategy;
-pub use rows::ContentHash;
+pub use rows::{ContentHash, Part};
 use rows::{RowFile, write};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,7 +29,10 @@ pub const LIMIT: u64 = 10 << 30;
 /// Longer rows are whole maps, which would push everything else out.
 const WIDEST: usize = 1 << 14;
 /// To be raised when the same preprocessing, or the same engine as it is set up here, comes to give other values.
-const CODE: u32 = 3;
+const CODE: u32 = 4;
+
+/// More small files than these are merged.
+const MANY: usize = 32;
 
 const EXTENSION: &str = "rows";
 /// New rows are written when they are so many bytes, or so old: a killed run loses no more.
@@ -65,16 +70,18 @@ impl Cache {
         &self.folder
     }
 
-    /// The rows that `frozen` gives in `engine` for images that are preprocessed so.
-    pub fn shelf(&self, frozen: &Model, p: &Preprocessing, layout: Layout, engine: &dyn Engine) -> Shelf {
-        self.shelf_of(&frozen.fingerprint(), p, layout, engine)
-    }
-
-    /// As [`Cache::shelf`], for the frozen part of that fingerprint.
-    pub fn shelf_of(&self, fingerprint: &str, p: &Preprocessing, layout: Layout, engine: &dyn Engine) -> Shelf {
+    /// Rows of these parts, one behind the other, that the frozen part of that fingerprint gives in `engine` for images that
+    /// are preprocessed so.
+    pub fn shelf(
+        &self,
+        fingerprint: &str,
+        parts: Vec<Part>,
+        (p, layout): (&Preprocessing, Layout),
+        engine: &dyn Engine,
+    ) -> Shelf {
         let settings = serde_json::json!([CODE, fingerprint, p, layout, engine.name(), engine.version()]);
         let name = hex(&Sha256::digest(settings.to_string())[..16]);
-        Shelf::open(self.clone(), self.folder.join(name))
+        Shelf::open(self.clone(), self.folder.join(name), parts)
     }
 
     /// What it holds.
@@ -85,7 +92,7 @@ impl Cache {
         let (mut holding, mut shelves) = (Holding::default(), Vec::new());
         for (path, size, _) in self.files()? {
             holding.bytes += size;
-            holding.rows += RowFile::open(&path).map_or(0, |rows| rows.digests.len() as u64);
+            holding.rows += RowFile::open(&path).ok().flatten().map_or(0, |rows| rows.digests.len() as u64);
             shelves.extend(path.parent().map(Path::to_path_buf));
         }
         shelves.sort();
@@ -154,11 +161,57 @@ fn is_rows(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
+/// The files of a folder, the oldest first. What was read and is damaged goes; what cannot be read may be another's.
+fn row_files(folder: &Path) -> Vec<RowFile> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| is_rows(path));
+    paths.sort();
+    let open = |path: PathBuf| match RowFile::open(&path) {
+        Ok(None) => {
+            let _ = fs::remove_file(&path);
+            None
+        }
+        other => other.ok().flatten(),
+    };
+    paths.into_iter().filter_map(open).collect()
+}
+
+/// Writes the rows of many small files into few, and removes those.
+fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
+    let mut small: Vec<&RowFile> = files.iter().filter(|file| file.bytes() < FULL / 2).collect();
+    while let Some(first) = small.last().copied() {
+        let (alike, others): (Vec<&RowFile>, Vec<_>) = small.into_iter().partition(|file| file.is_alike(first));
+        small = others;
+        let (mut rows, mut bytes, mut seen) = (Vec::new(), 0, HashSet::new());
+        // What was written last is sound where something before it was not.
+        for (file, row) in alike.iter().rev().flat_map(|file| (0..file.digests.len()).map(move |row| (file, row))) {
+            let digest = file.digests[row];
+            let Some(values) = file.read(row)?.filter(|_| seen.insert(digest)) else { continue };
+            bytes += values.len() * size_of::<f32>();
+            rows.push((digest, values));
+            if bytes >= FULL {
+                first.write_alike(folder, &std::mem::take(&mut rows))?;
+                bytes = 0;
+            }
+        }
+        if !rows.is_empty() {
+            first.write_alike(folder, &rows)?;
+        }
+        for file in alike {
+            fs::remove_file(&file.path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Rows of one frozen part. What cannot be read or written counts as not there: no run fails for its cache.
 pub struct Shelf {
     cache: Cache,
     folder: PathBuf,
-    files: Vec<RowFile>,
+    parts: Vec<Part>,
+    /// With the places of the parts in their rows.
+    files: Vec<(RowFile, Vec<Range<usize>>)>,
     /// File and row of an image.
     places: HashMap<ContentHash, (usize, usize)>,
     new: Vec<(ContentHash, Vec<f32>)>,
@@ -168,34 +221,25 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    fn open(cache: Cache, folder: PathBuf) -> Shelf {
-        let mut shelf = Shelf {
-            cache,
-            files: Vec::new(),
-            places: HashMap::new(),
-            new: Vec::new(),
-            since: Instant::now(),
-            wrote: false,
-            failed: None,
-            folder,
-        };
-        let mut paths: Vec<PathBuf> =
-            fs::read_dir(&shelf.folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-        paths.retain(|path| is_rows(path));
-        paths.sort();
-        for path in paths {
-            match RowFile::open(&path) {
-                Some(rows) if shelf.files.first().is_none_or(|first| first.width == rows.width) => {
-                    let file = shelf.files.len();
-                    shelf.places.extend(rows.digests.iter().enumerate().map(|(row, digest)| (*digest, (file, row))));
-                    shelf.files.push(rows);
-                }
-                _ => {
-                    let _ = fs::remove_file(&path);
-                }
-            }
+    fn open(cache: Cache, folder: PathBuf, parts: Vec<Part>) -> Shelf {
+        let mut found = row_files(&folder);
+        if found.iter().filter(|file| file.bytes() < FULL / 2).count() > MANY {
+            // Another run may do the same, or the folder be another's: both are fine.
+            let _ = merge(&folder, &found);
+            found = row_files(&folder);
         }
-        shelf
+        let (mut files, mut places) = (Vec::new(), HashMap::new());
+        let width = |columns: &[Range<usize>]| columns.iter().map(Range::len).sum::<usize>();
+        for file in found {
+            let Some(columns) = file.columns(&parts) else { continue };
+            if files.first().is_some_and(|(_, first): &(_, Vec<_>)| width(first) != width(&columns)) {
+                continue;
+            }
+            places.extend(file.digests.iter().enumerate().map(|(row, digest)| (*digest, (files.len(), row))));
+            files.push((file, columns));
+        }
+        let (new, since, wrote, failed) = (Vec::new(), Instant::now(), false, None);
+        Shelf { cache, folder, parts, files, places, new, since, wrote, failed }
     }
 
     /// Whether nothing is known.
@@ -206,7 +250,9 @@ impl Shelf {
     /// The row of an image.
     pub fn get(&self, digest: &ContentHash) -> Option<Vec<f32>> {
         let (file, row) = self.places.get(digest)?;
-        self.files[*file].read(*row)
+        let (file, columns) = &self.files[*file];
+        let row = file.read(*row).ok().flatten()?;
+        Some(columns.iter().flat_map(|columns| &row[columns.clone()]).copied().collect())
     }
 
     /// Keeps an image's row, for later runs; now and then those that are new are written. Gives the reason where that does not
@@ -229,7 +275,7 @@ impl Shelf {
     pub(super) fn flush(&mut self) -> Option<String> {
         let new = std::mem::take(&mut self.new);
         if !new.is_empty() && self.failed.is_none() {
-            match write(&self.folder, &new) {
+            match write(&self.folder, &self.parts, &new) {
                 Ok(()) => self.wrote = true,
                 Err(e) => {
                     self.failed = Some(format!("features are not kept for later runs: {}: {e}", self.folder.display()))

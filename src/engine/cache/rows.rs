@@ -1,73 +1,140 @@
-//! A file of rows of features: who they are of, and a checksum of each.
+//! A file of rows of features: what parts they have, who they are of, and a checksum of each.
 
 use super::{EXTENSION, WIDEST};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-const MAGIC: &[u8; 8] = b"adaptft1";
+const MAGIC: &[u8; 8] = b"adaptft2";
 const HASH: usize = 32;
 const CHECK: usize = 8;
+/// Bytes of a part in the head: the start of its name's SHA-256, and its width.
+const PART: usize = 16 + 4;
+/// Parts that a row may have.
+const MOST_PARTS: usize = 64;
 
 /// The SHA-256 of an image's content.
 pub type ContentHash = [u8; HASH];
 
-/// A file of rows.
+/// What gives some of a row's values: a name that stands for it, and how many; 0 where it gives the whole row.
+pub type Part = (String, usize);
+
+/// A file of rows. It is opened for each reading: of open files a process may have few.
 pub(super) struct RowFile {
-    file: Mutex<(File, bool)>,
-    pub width: usize,
+    pub path: PathBuf,
+    /// The starts of their names' hashes, and their widths.
+    parts: Vec<([u8; 16], usize)>,
     pub digests: Vec<ContentHash>,
+    used: AtomicBool,
 }
 
 impl RowFile {
     /// Reads which images are in it; `None` where it is damaged.
-    pub fn open(path: &Path) -> Option<RowFile> {
-        let mut file = File::options().read(true).open(path).ok()?;
-        let size = file.metadata().ok()?.len();
-        let mut head = [0; MAGIC.len() + 8];
-        file.read_exact(&mut head).ok()?;
-        let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap_or_default()) as usize;
-        let (width, count) = (number(MAGIC.len()), number(MAGIC.len() + 4));
-        let whole =
-            width > 0 && width <= WIDEST && size == (head.len() + count * HASH + CHECK + count * stride(width)) as u64;
-        if &head[..MAGIC.len()] != MAGIC || !whole {
-            return None;
+    ///
+    /// # Errors
+    /// Those of reading, which tell nothing of what is in it.
+    pub fn open(path: &Path) -> io::Result<Option<RowFile>> {
+        let mut file = File::open(path)?;
+        match RowFile::read_head(path, &mut file) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            other => other,
+        }
+    }
+
+    fn read_head(path: &Path, file: &mut File) -> io::Result<Option<RowFile>> {
+        let size = file.metadata()?.len();
+        let mut head = vec![0; MAGIC.len() + 8];
+        file.read_exact(&mut head)?;
+        let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |four| u32::from_le_bytes(*four) as usize);
+        let (parts, count) = (number(&head[MAGIC.len()..]), number(&head[MAGIC.len() + 4..]));
+        if &head[..MAGIC.len()] != MAGIC || !(1..=MOST_PARTS).contains(&parts) {
+            return Ok(None);
+        }
+        let mut table = vec![0; parts * PART];
+        file.read_exact(&mut table)?;
+        let part = |bytes: &[u8]| (bytes.first_chunk().copied().unwrap_or_default(), number(&bytes[16..]));
+        let parts: Vec<_> = table.chunks_exact(PART).map(part).collect();
+        head.append(&mut table);
+        let width = width(&parts);
+        let whole = (1..=WIDEST).contains(&width)
+            && size == (head.len() + count * HASH + CHECK) as u64 + count as u64 * stride(width) as u64;
+        if !whole {
+            return Ok(None);
         }
         let mut table = vec![0; count * HASH + CHECK];
-        file.read_exact(&mut table).ok()?;
+        file.read_exact(&mut table)?;
         let (digests, sum) = table.split_at(count * HASH);
-        (check(&[&head, digests]) == sum).then(|| RowFile {
-            file: Mutex::new((file, false)),
-            width,
-            digests: digests.as_chunks().0.to_vec(),
-        })
+        let sound = check(&[&head, digests]) == sum;
+        let (path, digests, used) = (path.to_path_buf(), digests.as_chunks().0.to_vec(), AtomicBool::new(false));
+        Ok(sound.then_some(RowFile { path, parts, digests, used }))
+    }
+
+    /// Where these parts are in a row; `None` where it lacks one.
+    pub fn columns(&self, wanted: &[Part]) -> Option<Vec<Range<usize>>> {
+        let one = |(name, width): &Part| {
+            let mut start = 0;
+            for (id, own) in &self.parts {
+                if *id == id_of(name) && (*own == *width || *width == 0 && self.parts.len() == 1) {
+                    return Some(start..start + own);
+                }
+                start += own;
+            }
+            None
+        };
+        wanted.iter().map(one).collect()
+    }
+
+    /// Whether its rows have the same parts as another's.
+    pub fn is_alike(&self, other: &RowFile) -> bool {
+        self.parts == other.parts
+    }
+
+    /// Its size on disk.
+    pub fn bytes(&self) -> usize {
+        self.digests.len() * (HASH + stride(width(&self.parts)))
     }
 
     /// A row; `None` where it is damaged.
-    pub fn read(&self, row: usize) -> Option<Vec<f32>> {
-        let start = MAGIC.len() + 8 + self.digests.len() * HASH + CHECK + row * stride(self.width);
-        let mut bytes = vec![0; stride(self.width)];
-        {
-            let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            let (file, used) = &mut *guard;
-            if !std::mem::replace(used, true) {
-                // Only for the order in which files go.
-                let _ = file.set_modified(SystemTime::now());
-            }
-            file.seek(SeekFrom::Start(start as u64)).and_then(|_| file.read_exact(&mut bytes)).ok()?;
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn read(&self, row: usize) -> io::Result<Option<Vec<f32>>> {
+        let stride = stride(width(&self.parts));
+        let start = MAGIC.len() + 8 + self.parts.len() * PART + self.digests.len() * HASH + CHECK + row * stride;
+        let mut bytes = vec![0; stride];
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(start as u64))?;
+        file.read_exact(&mut bytes)?;
+        if !self.used.swap(true, Ordering::Relaxed) {
+            // Only for the order in which files go.
+            let _ = file.set_modified(SystemTime::now());
         }
-        let (values, sum) = bytes.split_at(self.width * size_of::<f32>());
+        let (values, sum) = bytes.split_at(stride - CHECK);
         let sound = check(&[&self.digests[row], values]) == sum;
-        sound.then(|| values.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
+        Ok(sound.then(|| values.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect()))
     }
+
+    /// Writes rows whose parts are as this one's.
+    pub fn write_alike(&self, folder: &Path, rows: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
+        write_parts(folder, &self.parts, rows)
+    }
+}
+
+fn width(parts: &[([u8; 16], usize)]) -> usize {
+    parts.iter().map(|(_, width)| width).sum()
 }
 
 /// Bytes of a row with its checksum.
 fn stride(width: usize) -> usize {
     width * size_of::<f32>() + CHECK
+}
+
+fn id_of(name: &str) -> [u8; 16] {
+    Sha256::digest(name).first_chunk().copied().expect("a hash is longer")
 }
 
 fn check(parts: &[&[u8]]) -> [u8; CHECK] {
@@ -76,26 +143,37 @@ fn check(parts: &[&[u8]]) -> [u8; CHECK] {
     *hash.finalize().first_chunk().expect("a hash is longer")
 }
 
-/// Magic, width and count; the images' hashes and a checksum of all this; the rows, each with its own.
-pub(super) fn write(folder: &Path, new: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
+/// Writes rows, all of these parts in this order, as a file of their own.
+pub(super) fn write(folder: &Path, parts: &[Part], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
+    let width = |own: usize| if own == 0 { rows[0].1.len() } else { own };
+    let parts: Vec<_> = parts.iter().map(|(name, own)| (id_of(name), width(*own))).collect();
+    write_parts(folder, &parts, rows)
+}
+
+/// Magic, the numbers of parts and images; the parts; the images' hashes and a checksum of all this; the rows, each with its own.
+fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut head = MAGIC.to_vec();
-    for number in [new[0].1.len(), new.len()] {
-        head.extend((number as u32).to_le_bytes());
+    [parts.len(), rows.len()].iter().for_each(|number| head.extend((*number as u32).to_le_bytes()));
+    for (id, width) in parts {
+        head.extend(id);
+        head.extend((*width as u32).to_le_bytes());
     }
-    new.iter().for_each(|(digest, _)| head.extend(digest));
+    rows.iter().for_each(|(digest, _)| head.extend(digest));
     head.extend(check(&[&head]));
     let mut file = tempfile::Builder::new().prefix(".new").tempfile_in(folder)?;
     let mut writer = io::BufWriter::new(file.as_file_mut());
     writer.write_all(&head)?;
-    for (digest, row) in new {
+    for (digest, row) in rows {
         let values: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
         writer.write_all(&values)?;
         writer.write_all(&check(&[digest, &values]))?;
     }
     writer.flush()?;
     drop(writer);
-    let name = file.path().file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned());
-    let target = folder.join(name.unwrap_or_default()).with_extension(EXTENSION);
+    let random = file.path().file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned());
+    // In the order of their names files are in that of time.
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+    let target = folder.join(format!("{now:020}-{}", random.unwrap_or_default())).with_extension(EXTENSION);
     file.persist_noclobber(target).map(|_| ()).map_err(|e| e.error)
 }

@@ -83,7 +83,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         nearest => metrics.is_some_and(|m| m["nearest_mean"].is_object()),
         classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),
         reliability => metrics.and_then(plots::reliability),
-        calibrated => tables::calibrated(run), uncalibrated => tables::uncalibrated(recorded),
+        folds => tables::folds(run), calibrated => tables::calibrated(run), uncalibrated => tables::uncalibrated(recorded),
         ece => metrics.map(|m| m["ece"].as_f64()),
         pairs => judged.as_ref().map(|judged| judged.pairs(&pictured)),
         rightly => judged.as_ref().map(|judged| judged.rightly(&pictured)),

@@ -7,7 +7,7 @@ use crate::report::recorded::Recorded;
 use crate::report::time;
 use crate::train::heads::Kind;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Classes beyond which a confusion matrix is no reading.
 pub(super) const WIDEST: usize = 60;
@@ -172,6 +172,19 @@ fn heads(head: &Value) -> Option<Flat> {
         head: head.map(String::from).to_vec(),
         rows: compared.iter().enumerate().take(MOST).map(row).collect(),
     })
+}
+
+/// The head's figures over the folds of its cross-validation.
+pub(super) fn folds(run: &Value) -> Option<Value> {
+    let head = &run["head"];
+    let figures = head["cross_validation"].as_object()?.iter();
+    let told: Vec<Value> = figures
+        .filter_map(|(name, value)| {
+            let [mean, deviation] = [0, 1].map(|place| value[place].as_f64());
+            Some(json!({ "name": name.replace('_', " "), "mean": mean?, "deviation": deviation? }))
+        })
+        .collect();
+    (!told.is_empty()).then(|| json!({ "count": head["folds"].as_u64(), "figures": told }))
 }
 
 /// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.

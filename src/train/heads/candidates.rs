@@ -18,8 +18,10 @@ use std::ops::ControlFlow;
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
 /// The place of the one that most data sets need.
 pub(super) const USUAL_SHRINKAGE: usize = 2;
-/// Values of all folds' covariances: 1 GiB.
+/// Values of all folds' covariances that are kept: 1 GiB.
 const MOST_VALUES: usize = 1 << 27;
+/// The cubes of all folds' covariances' sizes, which their factors take time for: a minute or two.
+const MOST_WORK: f64 = 2e12;
 
 /// What a head gives for images that it did not learn from.
 pub(super) struct Candidate {
@@ -71,11 +73,12 @@ impl Judge<'_> {
         let mut found = Vec::new();
         // Deeper features need to be weighed against each other.
         let means = kinds.contains(&Kind::Ncm) && taps == 0;
-        let discriminants = kinds.contains(&Kind::Lda) && self.vary() && self.fits(basis);
+        let discriminants = kinds.contains(&Kind::Lda) && self.vary() && self.in_time(basis, kinds, progress)?;
         if !means && !discriminants {
             return Ok(found);
         }
-        let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, discriminants);
+        let keep = self.dealt() * basis.rows.ncols().pow(2) <= MOST_VALUES;
+        let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, discriminants, keep);
         let parted: Vec<Parted> = self.deals.iter().map(part).collect();
         if means {
             let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
@@ -95,10 +98,27 @@ impl Judge<'_> {
         Ok(found)
     }
 
-    /// Whether the covariances are of a size that memory and time allow.
-    fn fits(&self, basis: &Basis) -> bool {
-        let (folds, size) = (self.deals.iter().map(|fold| count(fold)).sum::<usize>(), basis.rows.ncols());
-        size <= MOST_COORDINATES && folds * size * size <= MOST_VALUES
+    /// Of all deals.
+    fn dealt(&self) -> usize {
+        self.deals.iter().map(|fold| count(fold)).sum()
+    }
+
+    /// Whether the covariances are of a size that time allows; says where there are too many of them.
+    fn in_time(&self, basis: &Basis, kinds: &[Kind], progress: Progress) -> Result<bool> {
+        let (folds, size) = (self.dealt(), basis.rows.ncols());
+        if size > MOST_COORDINATES {
+            return Ok(false);
+        }
+        let fits = folds as f64 * (size as f64).powi(3) <= MOST_WORK;
+        let what = format!("discriminant analysis on {} features in {folds} folds would take long", basis.features);
+        match fits {
+            false if kinds == [Kind::Lda] => Err(Error::Train(format!("{what}; give a lower --cv"))),
+            false => {
+                emit(progress, Event::Warning(&format!("{what} and is left out; a lower --cv has it")))?;
+                Ok(false)
+            }
+            true => Ok(true),
+        }
     }
 
     /// Whether images of one class are left beside each fold, so that there is a covariance.

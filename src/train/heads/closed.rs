@@ -116,34 +116,43 @@ impl Sums {
 /// The images of each fold, and the sums over all others.
 pub(super) struct Parted<'a> {
     basis: &'a Basis,
+    labels: &'a [usize],
     classes: usize,
-    folds: Vec<(Vec<usize>, Sums)>,
+    /// Of all images.
+    all: Sums,
+    /// Without the sums where those of all folds are too much for memory: they are made again for each head.
+    folds: Vec<(Vec<usize>, Option<Sums>)>,
 }
 
 impl<'a> Parted<'a> {
-    /// `fold` says in which one each image is; discriminants need products.
+    /// `fold` says in which one each image is; discriminants need products. The sums of each fold are kept where `keep`.
     pub(super) fn new(
         basis: &'a Basis,
-        labels: &[usize],
+        labels: &'a [usize],
         classes: usize,
         fold: &[usize],
         products: bool,
+        keep: bool,
     ) -> Parted<'a> {
-        let own = |f: usize| {
+        let all = Sums::new(basis.rows.view(), labels, classes, products);
+        let mut parted = Parted { basis, labels, classes, all, folds: Vec::new() };
+        for f in 0..count(fold) {
             let places: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
-            let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-            let sums = Sums::new(basis.rows.select(Axis(0), &places).view(), &labels, classes, products);
-            (places, sums)
-        };
-        let mut folds: Vec<(Vec<usize>, Sums)> = (0..count(fold)).map(own).collect();
-        let mut all = folds[0].1.clone();
-        folds[1..].iter().for_each(|(_, own)| all.add(1., own));
-        for (_, own) in &mut folds {
-            // In its place: these matrices are large.
-            own.add(-1., &all);
-            own.negate();
+            let others = keep.then(|| parted.others(&places));
+            parted.folds.push((places, others));
         }
-        Parted { basis, classes, folds }
+        parted
+    }
+
+    /// The sums over all images but these.
+    fn others(&self, places: &[usize]) -> Sums {
+        let labels: Vec<usize> = places.iter().map(|&i| self.labels[i]).collect();
+        let products = self.all.squares.ncols() > 0;
+        let mut sums = Sums::new(self.basis.rows.select(Axis(0), places).view(), &labels, self.classes, products);
+        // In its place: these matrices are large.
+        sums.add(-1., &self.all);
+        sums.negate();
+        sums
     }
 
     /// Every image's logits by discriminants that did not learn from it: \[images, classes\].
@@ -160,6 +169,8 @@ impl<'a> Parted<'a> {
     fn out_of_fold(&self, fit: impl Fn(&Sums) -> Result<Linear>) -> Result<Array2<f32>> {
         let mut logits = Array2::zeros((self.basis.rows.nrows(), self.classes));
         for (places, others) in &self.folds {
+            let made = others.is_none().then(|| self.others(places));
+            let Some(others) = others.as_ref().or(made.as_ref()) else { continue };
             let found = fit(others)?.logits(self.basis.rows.select(Axis(0), places).view());
             places.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
         }

@@ -27,6 +27,9 @@ const DRAWS: u64 = 200;
 pub struct Curve {
     /// From few to many.
     pub points: Vec<Point>,
+    /// What the power law gives for all images.
+    #[serde(default)]
+    pub fitted: Option<Point>,
     /// What twice, and four times, as many images would give, by the power law a + b·n⁻ᶜ of the errors (Cortes et al. 1993).
     pub expected: Vec<Point>,
 }
@@ -87,8 +90,8 @@ pub(super) fn curve(
     if points.len() < 3 {
         return Ok(None);
     }
-    let expected = [2, 4].map(|times| expected(&points, times * labels.len(), wishes.seed)).to_vec();
-    Ok(Some(Curve { points, expected }))
+    let [fitted, more @ ..] = [1, 2, 4].map(|times| expected(&points, times * labels.len(), wishes.seed));
+    Ok(Some(Curve { points, fitted: Some(fitted), expected: more.to_vec() }))
 }
 
 /// The images of a fold, and all others in an order of which parts are the beginnings.

@@ -9,6 +9,7 @@ mod step;
 mod targets;
 
 use super::loss::Loss;
+use crate::data::augment::Level;
 use crate::error::{Error, Result};
 use crate::graph::Program;
 use crate::metrics::argmax;
@@ -30,6 +31,8 @@ pub use targets::Targets;
 
 /// Batches that are loaded ahead.
 const AHEAD: usize = 2;
+/// Images that tell whether weights are sound, where there are none to validate.
+const SAMPLE: usize = 256;
 /// How often a long epoch is saved on its way.
 const SAVED: Duration = Duration::from_secs(300);
 
@@ -142,10 +145,7 @@ impl Tuning<'_> {
             let step = state.standing.step;
             let epoch = step.div_ceil(by_epoch);
             // Validation or the next step would tell; here there is neither.
-            if step == self.settings.steps
-                && self.val.images() == 0
-                && !self.exported(state).is_sound(&batch.values, self.train.shape)?
-            {
+            if step == self.settings.steps && self.val.images() == 0 && !self.is_sound(state)? {
                 return Ok(Some(Stop::Diverged(self.diverged(step, "the logits are"))));
             }
             // Who interrupts loses no step.
@@ -219,6 +219,19 @@ impl Tuning<'_> {
         let mut parameters = state.network.parameters.clone();
         state.places.iter().zip(state.current()).for_each(|(&place, current)| parameters[place] = current.clone());
         Network { program: self.program, parameters, wanted: state.network.wanted.clone() }
+    }
+
+    /// Whether training images have scores that are numbers, by the weights that would be exported.
+    fn is_sound(&self, state: &State) -> Result<bool> {
+        let (exported, images) = (self.exported(state), self.train.images());
+        let change = Change { augment: Level::None.into(), seed: 0, epoch: 0 };
+        let places: Vec<usize> = (0..images).step_by(images.div_ceil(SAMPLE).max(1)).collect();
+        for chunk in places.chunks(exported.at_once(self.train.shape)) {
+            if !exported.is_sound(&self.train.load(chunk, change)?, self.train.shape)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The validation images, by the weights that would be exported.

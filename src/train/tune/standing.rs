@@ -53,19 +53,33 @@ impl Best {
     }
 }
 
+/// A loss so many times that of guessing means nothing.
+const TIMES: f64 = 20.;
+
 impl Tuning<'_> {
-    /// Whether the last epoch is far worse than guessing, and no better than the first: its values are finite, and mean
-    /// nothing.
+    /// Whether no epoch had a lower loss than the last one, and that means something.
+    pub(super) fn is_lowest(&self, standing: &Standing) -> bool {
+        let losses = || standing.epochs.iter().filter_map(|epoch| epoch.train_loss);
+        losses().next_back().is_none_or(|last| last <= self.most() && losses().all(|loss| last <= loss))
+    }
+
+    fn most(&self) -> f64 {
+        TIMES * (self.targets.count() as f64).ln().max(1.)
+    }
+
+    /// Whether the last epoch is far worse than guessing, and no better than the first unless there are no more: its values are
+    /// finite, and mean nothing.
     pub(super) fn blown_up(&self, standing: &Standing) -> Option<String> {
-        const TIMES: f64 = 20.;
         let mut losses = standing.epochs.iter().filter_map(|epoch| epoch.train_loss);
-        let (first, last) = (losses.next()?, losses.next_back()?);
-        let guessing = (self.targets.count() as f64).ln().max(1.);
+        let first = losses.next()?;
+        let last = losses.next_back().unwrap_or(first);
+        let over = standing.step == self.settings.steps;
         let (step, lr) = (standing.step, self.settings.lr);
         let why = format!(
             "step {step}: the epoch's mean loss is {last:.1e}, far worse than guessing; lower --lr (it is {lr:e})"
         );
-        (last > TIMES * guessing && last >= first).then_some(why)
+        let judged = over || standing.epochs.iter().filter(|epoch| epoch.train_loss.is_some()).count() > 1;
+        (judged && last > self.most() && (over || last >= first)).then_some(why)
     }
 
     /// Whether the epochs so far were enough.

@@ -55,7 +55,11 @@ impl Tuning<'_> {
         let (mut places, mut rules) = (Vec::new(), Vec::new());
         for (place, (tensor, depth)) in network.parameters.iter().zip(depths()).enumerate() {
             if let Some(&depth) = depth {
-                rules.push(Setting { lr_scale: s.layer_decay.powi(depth as i32), ..Setting::usual(tensor) });
+                let usual = Setting::usual(tensor);
+                // A head of one target has one row, and is no bias.
+                let matrix = tensor.rank() == 2 && self.start.contains_key(&program.parameters()[place].name);
+                let lr_scale = s.layer_decay.powi(depth as i32);
+                rules.push(Setting { lr_scale, decays: usual.decays || matrix });
                 places.push(place);
             }
         }
@@ -130,7 +134,8 @@ impl Tuning<'_> {
         let settings = self.settings;
         let step = state.standing.step + 1;
         // Without validation: the last weights that are known to work, should a later step fail.
-        if self.val.images() == 0 && state.standing.step.is_multiple_of(settings.by_epoch(self.train.images())) {
+        let begins = state.standing.step.is_multiple_of(settings.by_epoch(self.train.images()));
+        if self.val.images() == 0 && begins && self.is_lowest(&state.standing) {
             state.keep()?;
         }
         let network = &mut state.network;
@@ -146,7 +151,11 @@ impl Tuning<'_> {
         let mut wanted = network.wanted.parameters.iter();
         grads.retain(|_| wanted.next() == Some(&true));
         if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
-            return Ok(Some(self.diverged(step, "the gradient is")));
+            let sound = |grad: &Option<Tensor>| grad.as_ref().is_none_or(is_finite);
+            let name = grads.iter().position(|grad| !sound(grad)).and_then(|place| state.names.get(place));
+            // Each may be finite, and all together not.
+            let what = name.map_or("the gradient's norm is".into(), |name| format!("the gradient of '{name}' is"));
+            return Ok(Some(self.diverged(step, &what)));
         }
         let lr = settings.lr_at(state.standing.step);
         let trained = &state.changing[..state.trained];
@@ -158,6 +167,10 @@ impl Tuning<'_> {
         state.standing.step = step;
         Ok(None)
     }
+}
+
+fn is_finite(tensor: &Tensor) -> bool {
+    tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).is_ok_and(|values| values.iter().all(|v| v.is_finite()))
 }
 
 impl State<'_> {

@@ -1,0 +1,87 @@
+//! What training inside the network takes, measured on a step and a few images.
+
+use super::inside::{Job, network};
+use super::made::Work;
+use adapt::data::augment::Augment;
+use adapt::data::{Dataset, Split};
+use adapt::plan::Inside;
+use adapt::train::loss::{Loss, LossKind};
+use adapt::train::tune::{Change, Settings};
+use adapt::{Error, Result};
+use ndarray::Array2;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// The share of a budget that training may take; the rest is for what is not foreseen.
+const SHARE_OF_BUDGET: f64 = 0.8;
+/// A pass forwards, of the seconds of a step.
+const FORWARDS: f64 = 1. / 3.;
+
+/// Seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Of a step, with the images for it.
+    step: f64,
+    /// Of the validation behind each epoch.
+    validation: f64,
+    /// Of what is done once: what is frozen, the head that is trained first, the scores of all images at the end.
+    once: f64,
+}
+
+impl Cost {
+    /// Of training by a job. `few` are some of its images, and `whole` what the whole network takes for one, with reading it.
+    pub fn measure(job: &Job, work: &Work, data: &Dataset, few: &[String], whole: f64) -> Result<Cost> {
+        let step = step_seconds(&job.inside, &job.settings, job.classes(), usize::MAX)?;
+        let items = (few.to_vec(), vec![0; few.len()]);
+        let feed = job.feed(work, data, &items, None);
+        let places: Vec<usize> = (0..few.len()).collect();
+        let augment = Augment { level: job.settings.augment, hflip: job.settings.hflip };
+        let mut load = 0.;
+        // The second time nothing is set up any more.
+        for _ in 0..2 {
+            let started = Instant::now();
+            feed.load(&places, Change { augment, seed: 0, epoch: 0 })?;
+            load = started.elapsed().as_secs_f64() / few.len().max(1) as f64;
+        }
+        let [train, val] = [Split::Train, Split::Val].map(|split| data.split(split).count() as f64);
+        let (kept, own) = if job.keeps() { (load * (train + val), 0.) } else { (0., load) };
+        let batch = job.settings.batch_size as f64;
+        let probe = if job.probes(work) { train * whole } else { 0. };
+        Ok(Cost {
+            step: step + batch * own,
+            validation: val * (own + FORWARDS * step / batch),
+            once: kept + probe + data.items.len() as f64 * whole,
+        })
+    }
+
+    /// Of all that is left to do.
+    pub fn total(&self, steps: u64, by_epoch: u64) -> f64 {
+        self.once + steps as f64 * self.step + steps.div_ceil(by_epoch) as f64 * self.validation
+    }
+
+    /// The steps of as many epochs as fit into what is left of a budget; of one at least.
+    pub fn within(&self, budget: Duration, spent: Duration, by_epoch: u64) -> u64 {
+        let left = SHARE_OF_BUDGET * budget.saturating_sub(spent).as_secs_f64() - self.once;
+        by_epoch * ((left / (by_epoch as f64 * self.step + self.validation)) as u64).max(1)
+    }
+}
+
+/// Seconds of a step on made images, of which at most `most` are tried.
+pub fn step_seconds(inside: &Inside, settings: &Settings, classes: usize, most: usize) -> Result<f64> {
+    let program = inside.training.as_ref().unwrap_or(&inside.program);
+    let (network, shape) = (network(inside, program, &HashMap::new())?, &inside.shape);
+    let images = settings.batch_size.min(network.at_once(shape)).min(most);
+    // Not zeros: processors may compute with those faster.
+    let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
+    let targets = Array2::from_elem((images, classes), 1. / classes as f32);
+    let mut seconds = f64::MAX;
+    for _ in 0..2 {
+        let started = Instant::now();
+        match network.gradients(&values, shape, targets.view(), &Loss::new(LossKind::CrossEntropy)) {
+            // Made images may lie outside of any range: only the time is of interest.
+            Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(seconds * settings.batch_size as f64 / images as f64)
+}

@@ -1,0 +1,139 @@
+//! Recipes of training inside the network: that each part of them does what is said of it.
+
+use super::inside::{classes, column};
+use adapt::onnx::{Model, tensor};
+use serde_json::Value;
+
+fn floats(model: &Model, name: &str) -> Vec<f32> {
+    tensor::floats(model.graph().initializer.iter().find(|t| t.name() == name).unwrap()).unwrap()
+}
+
+#[test]
+fn every_new_network_is_trained_by_its_images() {
+    let place = classes();
+    for architecture in ["cnn", "resnet8", "resnet18", "mobilenet"] {
+        place.adapt(&format!("new {architecture} --data data --input 3x16x16 -o net.onnx --force")).succeeds();
+        let ran = place.adapt("--onnx net.onnx --data data --train all --epochs 2 --out out --force").succeeds();
+        assert!(ran.out.contains("proof") && ran.out.contains("100 % the same class"), "{}", ran.out);
+        let [before, after] = ["net.onnx", "out/model.onnx"].map(|file| Model::open(place.path(file)).unwrap());
+        let norms: Vec<&str> = before
+            .graph()
+            .node
+            .iter()
+            .filter(|node| node.is("BatchNormalization"))
+            .flat_map(|node| node.input[3..5].iter().map(String::as_str))
+            .collect();
+        assert_eq!(norms.is_empty(), architecture == "cnn");
+        // The running statistics are exported, and have left where they began.
+        for name in norms {
+            let own = floats(&after, name);
+            assert!(own != floats(&before, name) && own.iter().all(|value| value.is_finite()), "{architecture} {name}");
+        }
+        let bn = &place.json("out/run.json")["training"]["settings"]["bn"];
+        assert_eq!(bn == "train", architecture != "cnn", "{bn}");
+    }
+}
+
+#[test]
+fn the_names_that_others_have_for_options_do_the_same() {
+    let place = classes();
+    let settings = |arguments: &str| {
+        place.main(&format!("--train all --epochs 2 --force {arguments}")).succeeds();
+        place.json("out/run.json")["training"]["settings"].clone()
+    };
+    let own = settings("--optimizer sgd --schedule cosine --warmup 1 --label-smoothing 0.2 --ema 0.9");
+    let timm = settings("--opt sgd --sched cosine --warmup-epochs 1 --smoothing 0.2 --model-ema-decay 0.9");
+    assert_eq!((&own, &own["optimizer"], &own["ema"]), (&timm, &"sgd".into(), &0.9.into()));
+}
+
+#[test]
+fn without_a_probe_the_head_is_drawn() {
+    let place = classes();
+    place.main("--train all --steps 0 --probe off").succeeds();
+    let model = Model::open(place.path("out/model.onnx")).unwrap();
+    let weight = floats(&model, "adapt.head.weight");
+    let square = weight.iter().map(|w| w * w).sum::<f32>() / weight.len() as f32;
+    assert!((0.005..0.02).contains(&square.sqrt()) && floats(&model, "adapt.head.bias").iter().all(|b| *b == 0.));
+    place.main("--train all --steps 0 --probe off --seed 1 --force").succeeds();
+    assert_ne!(weight, floats(&Model::open(place.path("out/model.onnx")).unwrap(), "adapt.head.weight"));
+}
+
+#[test]
+fn the_weights_of_the_best_epoch_are_written() {
+    let place = classes();
+    // A rate that makes epochs differ.
+    place.main("--train all --epochs 6 --lr 0.3 --val 0.34 --schedule constant --probe off --augment none").succeeds();
+    let run = place.json("out/run.json");
+    let (accuracies, losses) = (column(&place, "val_accuracy"), column(&place, "val_loss"));
+    let best = run["training"]["best_epoch"].as_u64().unwrap() as usize;
+    let better = |a: usize, b: usize| (accuracies[a], -losses[a]) > (accuracies[b], -losses[b]);
+    assert!((0..accuracies.len()).all(|epoch| !better(epoch, best)), "{best}: {accuracies:?} {losses:?}");
+    assert!((run["metrics"]["val"]["accuracy"].as_f64().unwrap() - accuracies[best]).abs() < 1e-9);
+    assert_eq!(column(&place, "epoch"), (0..=6).map(f64::from).collect::<Vec<_>>());
+    let speeds = column(&place, "images_per_second");
+    assert!(speeds.len() == 6 && speeds.iter().all(|speed| *speed > 0.));
+    assert_eq!((column(&place, "lr")[1..].to_vec(), column(&place, "seconds_left")[5]), (vec![0.3; 6], 0.));
+}
+
+#[test]
+fn classes_count_alike_inside_the_network_too() {
+    let place = classes();
+    place.images("data/a", 0, 40);
+    let losses = |more: &str| {
+        place.main(&format!("--train all --epochs 2 --val 0 --augment none --force {more}")).succeeds();
+        column(&place, "train_loss")
+    };
+    assert_ne!(losses(""), losses("--balanced"));
+}
+
+#[test]
+fn what_would_do_nothing_is_refused() {
+    let place = classes();
+    for (option, words) in [
+        ("--momentum 0.5", ["--momentum", "--optimizer sgd"]),
+        ("--momentum 0.5 --optimizer adam", ["--momentum", "--optimizer sgd"]),
+        ("--hflip 0.5 --augment none", ["--hflip", "--augment light"]),
+    ] {
+        place.refuses(&format!("--train all {option}"), 2, &words);
+    }
+    let ran = place.main("--head ncm --balanced").succeeds();
+    assert!(ran.err.contains("note: --balanced"), "{}", ran.err);
+}
+
+#[test]
+fn a_budget_has_room_for_what_is_frozen() {
+    let place = classes();
+    for number in 0..3 {
+        place.images(&format!("data/{}", ["a", "b", "c"][number]), number, 60);
+    }
+    let steps = |more: &str| {
+        place.main(&format!("--train last:1 --force --val 0.2 {more}")).succeeds();
+        place.json("out/run.json")["training"]["settings"]["steps"].as_u64().unwrap()
+    };
+    // Images that change each time go through the frozen part each time.
+    assert!(steps("--budget 3s --augment light") < steps("--budget 3s --augment none"));
+}
+
+#[test]
+fn what_was_best_is_kept_without_validation() {
+    let place = classes();
+    let ran = place.main("--train all --lr 1e4 --clip-grad 0 --val 0 --epochs 3 --augment none");
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("lower --lr") && ran.err.contains("the best weights so far are in out"), "{}", ran.err);
+    let model = Model::open(place.path("out/model.onnx")).unwrap();
+    let largest = floats(&model, "adapt.head.weight").into_iter().fold(0f32, |most, w| most.max(w.abs()));
+    assert!(largest < 1e3, "{largest}");
+    let ran = place.main("--train all --lr 1e6 --clip-grad 0 --val 0 --epochs 2 --augment none --force");
+    assert!(ran.code == Some(1) && ran.err.contains("lower --lr"), "{}", ran.err);
+}
+
+#[test]
+fn without_held_out_images_the_folds_tell() {
+    let place = classes();
+    let ran = place.main("--val 0 --cv 4 --head lda").succeeds();
+    assert!(ran.out.contains("the head in 4 folds") && ran.out.contains("accuracy"), "{}", ran.out);
+    let page = place.read("out/report.html");
+    assert!(page.contains("in 4 folds of a cross-validation") && !page.contains("nothing was measured"));
+    let told: Value = place.json("out/run.json")["head"]["cross_validation"].clone();
+    assert!(ran.out.contains(&format!("{:.4}", told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
+}
