@@ -38,4 +38,5 @@ mod cli {
     mod report;
     mod resume;
     mod tasks;
+    mod terminal;
 }
