@@ -3,8 +3,8 @@
 mod common;
 
 use adapt::audit::facts::{AREA, Facts, SIDE};
-use adapt::audit::{Audit, Finding, Kind, align, neighbours, shortcut, suspects};
-use adapt::data::{Dataset, Pixels, ReadOptions, Split};
+use adapt::audit::{Audit, Finding, Kind, align, imbalance, neighbours, outliers, shortcut, showing_nothing, suspects};
+use adapt::data::{Dataset, Item, Pixels, ReadOptions, Split};
 use adapt::progress::silent;
 use adapt::{Plan, builtin};
 use image::codecs::jpeg::JpegEncoder;
@@ -203,4 +203,61 @@ fn shortcuts_are_told() {
     let labels: Vec<usize> = (0..60).map(|i| i / 3 % 2).collect();
     let found = shortcut::probe(&facts, &labels, 2, 0, &silent).unwrap();
     assert!(found.iter().all(|shortcut| shortcut.property != "size" || !shortcut.is_much()), "{found:?}");
+}
+
+fn items(count: usize) -> Vec<Item> {
+    (0..count).map(|i| Item { path: format!("{i}.png"), label: 0, split: Split::Train }).collect()
+}
+
+#[test]
+fn blank_images_have_one_colour_in_every_pixel() {
+    let page = RgbImage::from_fn(2000, 2000, |x, y| Rgb([if x.max(y) < 28 { 0 } else { 255 }; 3]));
+    // Of the same brightness.
+    let colours = RgbImage::from_fn(60, 60, |x, _| if x < 30 { Rgb([255, 0, 0]) } else { Rgb([0, 130, 0]) });
+    let dark = RgbImage::from_fn(60, 60, |x, y| Rgb([20 + ((x * 7 + y * 13) % 5) as u8; 3]));
+    let plain = RgbImage::from_pixel(60, 60, Rgb([10, 200, 30]));
+    let facts = [page, colours, dark, plain].map(|image| Facts::of(&Pixels::Rgb(image).into(), "png".into()).unwrap());
+    let items = items(4);
+    let found = showing_nothing(&["a".into()], &items.iter().collect::<Vec<_>>(), &facts);
+    let blank: Vec<&str> = found.iter().filter(|f| f.kind == Kind::Blank).map(|f| f.path.as_str()).collect();
+    assert_eq!(blank, ["2.png", "3.png"]);
+}
+
+#[test]
+fn outliers_are_far_from_all_others() {
+    let mut random = adapt::random::stream(5, "test", 0, 0);
+    let mut rows = Array2::from_shape_fn((80, 16), |(_, column)| {
+        let centre = if column < 4 { 3. } else { 0. };
+        centre + adapt::random::uniform(&mut random) as f32
+    });
+    let items = items(80);
+    let found = |rows: &Array2<f32>| -> Vec<String> {
+        let near = neighbours::nearest(rows.view(), 10, "", &silent).unwrap();
+        let mut found = outliers(&["a".into()], &items.iter().collect::<Vec<_>>(), &near);
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        assert!(found.iter().all(|f| f.kind == Kind::Outlier && f.suggestion.contains("deviations farther")));
+        found.into_iter().map(|f| f.path).collect()
+    };
+    assert_eq!(found(&rows), [""; 0]);
+    for (image, column) in [(17, 9), (42, 12)] {
+        rows.row_mut(image).fill(0.);
+        rows[[image, column]] = if image == 17 { -4. } else { 4. };
+    }
+    assert_eq!(found(&rows), ["17.png", "42.png"]);
+}
+
+#[test]
+fn unequal_classes_are_told() {
+    let mut data = Dataset { classes: vec!["rare".into(), "usual".into()], ..Dataset::default() };
+    let add = |data: &mut Dataset, label: usize, split: Split, count: usize| {
+        let path = |i| format!("{label}{split}{i}");
+        data.items.extend((0..count).map(|i| Item { path: path(i), label, split }));
+    };
+    add(&mut data, 0, Split::Train, 3);
+    add(&mut data, 0, Split::Test, 30);
+    add(&mut data, 1, Split::Train, 29);
+    assert_eq!(imbalance(&data), None);
+    add(&mut data, 1, Split::Train, 1);
+    let told = imbalance(&data).unwrap();
+    assert!(told.contains("'usual' has 30 training images, 'rare' 3"), "{told}");
 }

@@ -39,4 +39,5 @@ mod cli {
     mod report;
     mod resume;
     mod tasks;
+    mod terminal;
 }

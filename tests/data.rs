@@ -16,6 +16,8 @@ mod files;
 mod folders;
 #[path = "data/groups.rs"]
 mod groups;
+#[path = "data/lists.rs"]
+mod lists;
 #[path = "data/parquet.rs"]
 mod parquet;
 #[path = "data/records.rs"]

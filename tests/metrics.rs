@@ -126,6 +126,19 @@ fn separation_is_that_of_scikit_learn() {
 }
 
 #[test]
+fn noise_is_separated_by_chance() {
+    // More features than images, and fewer; classes of one size, and of two.
+    for (seed, features, commonest) in [(1, 500, 50), (2, 500, 80), (3, 12, 50), (4, 12, 80)] {
+        let mut random = adapt::random::stream(seed, "test", 0, 0);
+        let rows = Array2::from_shape_simple_fn((100, features), || adapt::random::uniform(&mut random) as f32);
+        let labels: Vec<usize> = (0..100).map(|i| usize::from(i * 37 % 100 >= commonest)).collect();
+        let right = separation::probe_agrees(rows.view(), &labels, 2).into_iter().filter(|&agrees| agrees).count();
+        // 100 of 100, where the probe knows what it must not.
+        assert!(right.abs_diff(commonest) <= 20, "{right} of 100 right, {commonest} of the commonest class");
+    }
+}
+
+#[test]
 fn nothing_is_separated_by_equal_rows() {
     let labels = [0, 1, 0, 1];
     let rows = Array2::<f32>::ones((4, 3));

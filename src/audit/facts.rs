@@ -25,6 +25,8 @@ pub struct Facts {
     pub mean: [f32; 3],
     /// The same of the outermost pixels.
     pub border: [f32; 3],
+    /// How far the values of red, green or blue lie apart at most, over all pixels.
+    pub range: u8,
     /// SHA-256 of size and pixels as they are decoded for the thumbnail, however they are stored.
     pub hash: [u8; 32],
     /// The image in grey, squeezed to [`SIDE`] × [`SIDE`] pixels.
@@ -41,7 +43,7 @@ impl Facts {
         let (height, width) = (image.height() as usize, image.width() as usize);
         let mut hash = Sha256::new();
         hash.update(format!("{:?}\n", frame.size));
-        let (mut mean, mut border) = (Sum::default(), Sum::default());
+        let (mut mean, mut border, mut range) = (Sum::default(), Sum::default(), [[u8::MAX, 0]; 3]);
         let mut row_of_rgb = Vec::with_capacity(width * 3);
         for (y, row) in image.values().chunks_exact((width * image.channels()).max(1)).enumerate() {
             row_of_rgb.clear();
@@ -51,6 +53,9 @@ impl Facts {
             }
             hash.update(&row_of_rgb);
             mean.add(&row_of_rgb);
+            for pixel in row_of_rgb.as_chunks::<3>().0 {
+                range.iter_mut().zip(pixel).for_each(|(range, v)| *range = [range[0].min(*v), range[1].max(*v)]);
+            }
             match y == 0 || y + 1 == height {
                 true => border.add(&row_of_rgb),
                 false => [&row_of_rgb[..3], &row_of_rgb[row_of_rgb.len() - 3..]].iter().for_each(|end| border.add(end)),
@@ -61,6 +66,7 @@ impl Facts {
             format,
             mean: mean.mean(),
             border: border.mean(),
+            range: range.into_iter().map(|[least, most]| most.saturating_sub(least)).max().unwrap_or(0),
             hash: hash.finalize().into(),
             thumbnail: thumbnail(image)?,
         })

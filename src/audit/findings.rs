@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 const TINY: u32 = 8;
 /// … and so do those whose shorter side is this many times below the usual.
 const SMALLER: u32 = 8;
+/// Red, green and blue of an image of one colour vary by less over all pixels: what the thumbnail does not show, a spot on a
+/// page or colours of one brightness, is there.
+const FLAT: u8 = 16;
 /// Deviations from the usual from which on an image is like no other.
 const FAR: f64 = 3.;
 
@@ -110,7 +113,7 @@ pub fn showing_nothing(classes: &[String], items: &[&Item], facts: &[Facts]) -> 
     let limit = TINY.max(usual.div_ceil(SMALLER));
     let mut found = Vec::new();
     for (item, facts) in items.iter().zip(facts) {
-        if facts.spread() < BLANK {
+        if facts.spread() < BLANK && facts.range < FLAT {
             found.push(finding(classes, item, Kind::Blank, 1. - facts.spread() / BLANK, "one colour all over".into()));
         }
         if side(facts) < limit {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 pub use findings::{copies, mislabelled, outliers, showing_nothing};
 use ndarray::Array2;
-pub use screen::{all_copies, quick_copies};
+pub use screen::{all_problems, quick_copies};
 use serde::Serialize;
 use shortcut::Shortcut;
 use std::collections::BTreeMap;
@@ -230,7 +230,8 @@ impl From<&Finding> for Row {
     }
 }
 
-fn imbalance(data: &Dataset) -> Option<String> {
+/// What the user should know where the largest class has ten times the training images of the smallest.
+pub fn imbalance(data: &Dataset) -> Option<String> {
     let counts = data.counts(Split::Train);
     let (least, most) =
         (counts.iter().enumerate().min_by_key(|(_, n)| **n)?, counts.iter().enumerate().max_by_key(|(_, n)| **n)?);

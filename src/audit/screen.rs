@@ -3,7 +3,7 @@
 use super::facts::{Facts, look};
 use super::near::{self, Pair};
 use super::neighbours::{nearest, nearest_in};
-use super::{Finding, copies};
+use super::{Finding, copies, showing_nothing};
 use crate::data::{Dataset, Item, Split};
 use crate::error::Result;
 use crate::progress::{Event, Progress};
@@ -25,11 +25,12 @@ fn items<'a>(data: &'a Dataset, parts: &[&Features]) -> Vec<&'a Item> {
     parts.iter().flat_map(|part| &part.paths).map(|path| by_path[path.as_str()]).collect()
 }
 
-/// All copies among the images: decodes every image once more, and compares as [`super::Audit::of`] does.
+/// All copies among the images, and those that show nothing: decodes every image once more, and compares as
+/// [`super::Audit::of`] does.
 ///
 /// # Errors
 /// [`crate::error::Error::Interrupted`].
-pub fn all_copies(data: &Dataset, parts: &[&Features], progress: Progress) -> Result<Vec<Finding>> {
+pub fn all_problems(data: &Dataset, parts: &[&Features], progress: Progress) -> Result<Vec<Finding>> {
     let items = items(data, parts);
     let looked = look(data, items.iter().copied(), progress)?;
     // Nothing is unreadable that has features, unless it has just changed.
@@ -43,7 +44,9 @@ pub fn all_copies(data: &Dataset, parts: &[&Features], progress: Progress) -> Re
     let items: Vec<&Item> = readable.iter().map(|&place| items[place]).collect();
     let near = nearest(rows.view(), near::CANDIDATES, "comparing features", progress)?;
     drop(rows);
-    Ok(copies(data.texts(), &items, &near::compare(&facts, &near, progress)?))
+    let mut found = copies(data.texts(), &items, &near::compare(&facts, &near, progress)?);
+    found.extend(showing_nothing(data.texts(), &items, &facts));
+    Ok(found)
 }
 
 /// Copies that the features show: images with the same features, and, where that is quickly done, training images whose

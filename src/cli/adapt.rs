@@ -7,6 +7,7 @@ use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;
 use super::{AdaptOptions, classes_only, device, rank, screen, tables};
+use adapt::audit::imbalance;
 use adapt::data::{Columns, Dataset, ReadOptions};
 use adapt::engine::{Backend, Cache, Extractor};
 use adapt::onnx::Model;
@@ -112,8 +113,9 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
     let columns = Columns { groups: options.groups.clone(), ..options.columns.columns() };
     let read = ReadOptions { val: options.val, seed: options.seed, columns };
-    let data = Dataset::read(folder, &read, progress)?;
+    let mut data = Dataset::read(folder, &read, progress)?;
     suits(options, &data)?;
+    data.notes.extend(imbalance(&data).filter(|_| data.task.is_multiclass()));
     let out = match going_on {
         Some(target) => OutDir::resume(target, options.force)?,
         None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,

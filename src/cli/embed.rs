@@ -56,7 +56,7 @@ pub fn run(options: &EmbedOptions) -> Result<()> {
     let mut model = Model::open(&options.model)?;
     let input = &options.run.input;
     warn_of_a_guess(&reporter, &preprocessing::resolve(&model, input.preprocess.as_ref(), input.size)?.1);
-    let images = images_below(&options.paths)?;
+    let images = images_below(&options.paths, &progress)?;
     let backend = options.run.engine.resolve(&progress)?;
     let (preprocess, cut) = (input.preprocess.clone(), options.cut.clone());
     let wanted = PlanOptions { preprocess, cut, size: input.size, ..PlanOptions::default() };

@@ -86,7 +86,7 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
-    let (source, paths) = images_below(&options.paths)?;
+    let (source, paths) = images_below(&options.paths, &progress)?;
     let files = files(&options.out, &paths);
     if options.out.is_dir() {
         files.iter().try_for_each(|file| vacant(file, options.force))?;

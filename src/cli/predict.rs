@@ -37,7 +37,7 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
     trained.labels()?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
-    let images = images_below(&options.paths)?;
+    let images = images_below(&options.paths, &progress)?;
     let classes = trained.task == Task::Multiclass;
     let backend = options.run.engine.resolve(&progress)?;
     let mut extractor =

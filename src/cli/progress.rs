@@ -19,6 +19,15 @@ pub struct Reporter {
     stage: Mutex<Option<Stage>>,
 }
 
+/// What stands on a terminal: of a stage of known length, and of others before and after the first step.
+const BAR: &str = "{msg:34} {bar:24} {pos}/{len}  {per_sec}  {eta} left";
+const SPINNER: &str = "{msg:34} {spinner}";
+const COUNT: &str = "{msg:34} {spinner} {pos}  {per_sec}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 struct Stage {
     name: String,
     total: u64,
@@ -48,6 +57,9 @@ impl Reporter {
             }
             Event::Advance(steps) => {
                 if let Some(stage) = stage.as_mut() {
+                    if stage.total == 0 && stage.done == 0 && steps > 0 {
+                        stage.bar.set_style(style(COUNT));
+                    }
                     stage.done += steps;
                     stage.bar.set_position(stage.done);
                 }
@@ -88,12 +100,12 @@ impl Reporter {
     }
 
     fn begin(&self, name: &str, total: u64) -> Stage {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        if self.quiet || total == 0 || !stderr().is_terminal() {
+        let known = Some(total).filter(|&total| total > 0);
+        let bar = ProgressBar::with_draw_target(known, ProgressDrawTarget::stderr());
+        if self.quiet || !stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let style = "{msg:34} {bar:24} {pos}/{len}  {per_sec}  {eta} left";
-        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(style(if known.is_some() { BAR } else { SPINNER }));
         bar.set_message(name.to_string());
         Stage { name: name.into(), total, done: 0, start: Instant::now(), bar }
     }
@@ -107,8 +119,8 @@ impl Reporter {
         }
         let seconds = stage.start.elapsed().as_secs_f64();
         let count = match stage.total {
-            0 => String::new(),
-            total if total == stage.done => format!(" {total}"),
+            0 if stage.done == 0 => String::new(),
+            total if total == 0 || total == stage.done => format!(" {}", stage.done),
             total => format!(" {} of {total}", stage.done),
         };
         let rate =

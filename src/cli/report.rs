@@ -5,7 +5,7 @@ use adapt::data::{Source, reopen};
 use adapt::engine::Backend;
 use adapt::error::printable;
 use adapt::plan::Trained;
-use adapt::progress::Progress;
+use adapt::progress::{Progress, silent};
 use adapt::report::html::{Images, REPORT, render};
 use adapt::report::maps::{MAPS, Maps};
 use adapt::report::recorded::Recorded;
@@ -65,7 +65,7 @@ pub fn run(options: &ReportOptions) -> Result<()> {
 fn images(options: &ReportOptions, recorded: &Recorded) -> Images {
     let gone = |why: &dyn Display| Images::Gone(format!("{why}; --data says where they are now"));
     if let Some(place) = &options.data {
-        return reopen(place).map_or_else(|why| gone(&why), Images::Named);
+        return reopen(place, &silent).map_or_else(|why| gone(&why), Images::Named);
     }
     let Some(place) = recorded.run["data"]["path"].as_str() else {
         return gone(&"run.json does not say where the images were");
@@ -74,5 +74,5 @@ fn images(options: &ReportOptions, recorded: &Recorded) -> Images {
         return gone(&"run.json names another machine");
     }
     tell(&format!("images   {}, as run.json says", printable(place)));
-    reopen(Path::new(place)).map_or_else(|why| gone(&why), Images::Recorded)
+    reopen(Path::new(place), &silent).map_or_else(|why| gone(&why), Images::Recorded)
 }

@@ -3,7 +3,7 @@
 use super::made::Work;
 use super::tables::quoted;
 use adapt::Result;
-use adapt::audit::{Finding, Kind, all_copies, mislabelled, quick_copies, suspects};
+use adapt::audit::{Finding, Kind, all_problems, mislabelled, quick_copies, suspects};
 use adapt::data::{Dataset, Item, Skipped, Split};
 use adapt::error::printable;
 use adapt::progress::{Event, emit};
@@ -42,7 +42,7 @@ impl Work<'_> {
         let drop = &self.options.drop;
         let all = [Drop::Duplicates, Drop::Leaks].iter().any(|kind| drop.contains(kind));
         let views = parts.each_ref();
-        let found = if all { all_copies } else { quick_copies }(data, &views, self.progress)?;
+        let found = if all { all_problems } else { quick_copies }(data, &views, self.progress)?;
         self.warn(&found, if all { "" } else { "at least " })?;
         let mut problems = Problems { complete: all, ..Problems::default() };
         problems.add(found.iter().filter(|finding| finding.split == Split::Train));
@@ -76,7 +76,7 @@ impl Work<'_> {
         Ok((chosen, problems))
     }
 
-    /// Tells what copies there are.
+    /// Tells what copies there are, and what shows nothing.
     fn warn(&self, found: &[Finding], least: &str) -> Result<()> {
         let of = |kind: Kind| found.iter().filter(move |finding| finding.kind == kind && finding.split == Split::Train);
         if let Some(first) = of(Kind::Leak).next() {
@@ -91,6 +91,12 @@ impl Work<'_> {
             let what = format!(
                 "training images that are copies of others: {least}{copies}; with copies of another label: {conflicts}"
             );
+            self.reporter.say(&format!("audit    {what}"));
+        }
+        let (blank, tiny) = (of(Kind::Blank).count(), of(Kind::Tiny).count());
+        if blank + tiny > 0 {
+            let what =
+                format!("training images of one colour all over: {blank}; of far fewer pixels than usual: {tiny}");
             self.reporter.say(&format!("audit    {what}"));
         }
         Ok(())

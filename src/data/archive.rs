@@ -1,8 +1,9 @@
 //! A zip file of images, read without unpacking it.
 
 use super::decode::{MAX_BYTES, io_reason};
-use super::scan::{Listing, has_extension, is_image_name, split_of};
+use super::scan::{BATCH, Listing, has_extension, is_image_name, split_of};
 use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -28,20 +29,28 @@ impl Archive {
     /// Reads the table of members.
     ///
     /// # Errors
-    /// [`Error::Data`] where there is none.
-    pub(super) fn open(path: &Path, prefix: String) -> Result<Archive> {
+    /// [`Error::Data`] where there is none; [`Error::Interrupted`].
+    pub(super) fn open(path: &Path, prefix: String, progress: Progress) -> Result<Archive> {
+        emit(progress, Event::Stage { name: "listing images", total: 0 })?;
         let file = File::open(path).map_err(Error::io(path))?;
         let zip = ZipArchive::new(BufReader::new(file));
         let zip = zip.map_err(|e| Error::data(path, format!("not a zip file, or cut short ({e}); make it again")))?;
-        let name = |place: usize| Some((zip.name_for_index(place)?.ok()?.into_owned(), place));
-        let places = (0..zip.len()).filter_map(name).collect();
+        let mut places = HashMap::new();
+        for place in 0..zip.len() {
+            places.extend(zip.name_for_index(place).and_then(|name| Some((name.ok()?.into_owned(), place))));
+            if (place as u64 + 1).is_multiple_of(BATCH) {
+                emit(progress, Event::Advance(BATCH))?;
+            }
+        }
         Ok(Archive { prefix, zip: Mutex::new(zip), places })
     }
 
     /// The members that are images by their names, in order of the names; what is hidden, or a Mac's own, is none.
     pub(super) fn images(&self) -> BTreeSet<&str> {
         let hidden = |name: &str| name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX");
-        self.places.keys().map(String::as_str).filter(|name| is_image_name(name) && !hidden(name)).collect()
+        // A folder has an entry of its own, which may be called as an image is.
+        let image = |name: &&str| is_image_name(name) && !name.ends_with('/') && !hidden(name);
+        self.places.keys().map(String::as_str).filter(image).collect()
     }
 
     /// The path that stands for a member.
@@ -69,7 +78,10 @@ impl Archive {
     }
 
     /// The images by split and class, as those of a folder. A folder around everything is passed over.
-    pub(super) fn list(&self) -> Listing {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub(super) fn list(&self, progress: Progress) -> Result<Listing> {
         let images: Vec<(&str, Vec<&str>)> =
             self.images().iter().map(|name| (*name, name.split('/').collect())).collect();
         let around = |depth: usize| {
@@ -81,12 +93,16 @@ impl Archive {
         let train = |parts: &[&str]| parts.len() > depth + 2 && split_of(parts[depth]) == Some(super::Split::Train);
         let split_form = images.iter().any(|(_, parts)| train(parts));
         let mut listing = Listing { split_form, ..Listing::default() };
-        for (name, parts) in &images {
+        for (number, (name, parts)) in (1u64..).zip(&images) {
             listing.image(&parts[depth..], self.path(name));
+            if number.is_multiple_of(BATCH) {
+                // They are counted already.
+                emit(progress, Event::Advance(0))?;
+            }
         }
         listing.ignored.dedup();
         let files = self.places.keys().filter(|name| !name.ends_with('/')).count();
         listing.others = (files - images.len()) as u64;
-        listing
+        Ok(listing)
     }
 }

@@ -135,7 +135,7 @@ impl Dataset {
         }
         let meta = root.metadata();
         let meta = meta.map_err(|e| Error::Usage(format!("{}: {e}; give a folder of images", root.display())))?;
-        let (source, mut listing) = match one_file(root, &options.columns)? {
+        let (source, mut listing) = match one_file(root, &options.columns, progress)? {
             Some(found) => found,
             None if meta.is_dir() => (Source::folder(root), list(root, progress)?),
             None => return Err(not_a_folder(root)),
@@ -144,6 +144,7 @@ impl Dataset {
         data.check_task(options.columns.task)?;
         data.skipped.append(&mut listing.skipped);
         data.note_ignored(&listing);
+        data.notes.append(&mut listing.notes);
         let of = std::mem::take(&mut listing.groups);
         data.groups = options.columns.groups.clone().map(|column| Groups { column, of });
         match data.task {

@@ -18,19 +18,19 @@ use walkdir::WalkDir;
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
-/// [`Error::Data`] for a damaged file of many images.
-pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
+/// [`Error::Data`] for a damaged file of many images, [`Error::Interrupted`].
+pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Vec<String>)> {
     let (mut images, mut records, mut archives, mut tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for path in paths {
         let text = || path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())));
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
         if archive::is_archive(path) {
-            let archive = Archive::open(path, format!("{}/", text()?))?;
+            let archive = Archive::open(path, format!("{}/", text()?), progress)?;
             images.extend(archive.images().into_iter().map(|member| archive.path(member)));
             archives.push(archive);
             continue;
         }
-        if let Some(rows) = parquet::images(path, format!("{}/", text()?), &Columns::GUESSED)? {
+        if let Some(rows) = parquet::images(path, format!("{}/", text()?), &Columns::GUESSED, progress)? {
             images.extend((0..rows.count()).map(|number| rows.path(number)));
             tables.push(rows);
             continue;
@@ -38,7 +38,7 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
         if is_table(path) {
             let folder = path.parent().unwrap_or(Path::new(""));
             let below = |row: String| folder.join(row).to_string_lossy().into_owned();
-            images.extend(table::paths(path)?.into_iter().map(below));
+            images.extend(table::paths(path, progress)?.into_iter().map(below));
             continue;
         }
         if let Some(parts) = records::images(path)? {
@@ -66,12 +66,13 @@ pub fn images_below(paths: &[PathBuf]) -> Result<(Source, Vec<String>)> {
 /// neither is a folder's content.
 ///
 /// # Errors
-/// [`Error::Usage`] when `place` is neither a folder nor a file of many images, [`Error::Data`] when such a file is damaged.
-pub fn reopen(place: &Path) -> Result<Source> {
+/// [`Error::Usage`] when `place` is neither a folder nor a file of many images, [`Error::Data`] when such a file is damaged,
+/// [`Error::Interrupted`].
+pub fn reopen(place: &Path, progress: Progress) -> Result<Source> {
     if is_table(place) && place.is_file() {
         return Ok(Source::listed(place));
     }
-    match one_file(place, &Columns::GUESSED)? {
+    match one_file(place, &Columns::GUESSED, progress)? {
         Some((source, _)) => Ok(source),
         None if place.is_dir() => Ok(Source::folder(place)),
         None => Err(not_a_folder(place)),
@@ -87,7 +88,7 @@ pub fn reopen(place: &Path) -> Result<Source> {
 /// [`Error::Usage`] when `root` is neither a folder nor a file of many images, [`Error::Data`] when no folder has a
 /// class's name, or such a file is damaged.
 pub fn labelled(root: &Path, classes: &[String], columns: &Columns, progress: Progress) -> Result<Dataset> {
-    if let Some((source, mut listing)) = one_file(root, columns)? {
+    if let Some((source, mut listing)) = one_file(root, columns, progress)? {
         Dataset { source: source.clone(), task: listing.task, ..Dataset::default() }.check_task(columns.task)?;
         let best = [Split::Test, Split::Val, Split::Train].into_iter().find_map(|split| listing.splits.remove(&split));
         if !listing.task.is_multiclass() {

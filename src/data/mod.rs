@@ -18,6 +18,7 @@ pub mod preprocess;
 mod presets;
 mod records;
 mod resample;
+mod rows;
 mod scan;
 mod source;
 pub mod spec;

@@ -15,7 +15,7 @@ use walkdir::{DirEntry, WalkDir};
 
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"];
 /// How many images are listed between two words to the caller.
-const BATCH: u64 = 256;
+pub(super) const BATCH: u64 = 256;
 
 /// Images by class name, in byte order of the names; the paths are relative to the root.
 pub(super) type Classes = BTreeMap<String, Vec<String>>;
@@ -42,6 +42,8 @@ pub(super) struct Listing {
     pub loose: u64,
     /// Folders beside train, val and test.
     pub ignored: Vec<String>,
+    /// What else the user should know.
+    pub notes: Vec<String>,
 }
 
 /// Whether a file of that name is considered.
@@ -208,21 +210,21 @@ fn walk_reason(error: &walkdir::Error) -> String {
 }
 
 /// What a file of many images, a zip file or a list holds; `None` where `root` is another thing.
-pub(super) fn one_file(root: &Path, columns: &Columns) -> Result<Option<(Source, Listing)>> {
+pub(super) fn one_file(root: &Path, columns: &Columns, progress: Progress) -> Result<Option<(Source, Listing)>> {
     let table = table::is_table(root) || !parquet::find(root).is_empty();
     if !table && (Columns { task: None, ..columns.clone() }) != Columns::GUESSED {
         let what = "neither a list of images (.csv, .tsv) nor Parquet, and has no columns";
         return Err(Error::Usage(format!("{}: {what}", root.display())));
     }
     if archive::is_archive(root) {
-        let archive = Archive::open(root, String::new())?;
-        let listing = archive.list();
+        let archive = Archive::open(root, String::new(), progress)?;
+        let listing = archive.list(progress)?;
         return Ok(Some((Source::files(root, Vec::new(), vec![archive], Vec::new()), listing)));
     }
     if table::is_table(root) {
-        return Ok(Some((Source::listed(root), table::read(root, columns)?)));
+        return Ok(Some((Source::listed(root), table::read(root, columns, progress)?)));
     }
-    if let Some((rows, listing)) = parquet::read(root, columns)? {
+    if let Some((rows, listing)) = parquet::read(root, columns, progress)? {
         return Ok(Some((Source::files(root, Vec::new(), Vec::new(), vec![rows]), listing)));
     }
     records::read(root)

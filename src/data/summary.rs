@@ -148,7 +148,7 @@ impl Dataset {
 
     /// Writes every image into `folder`, which must not exist, at its path as results call it: files as they are, records
     /// of files that hold many images as PNG. Gives how many were written, and which could not be. Where the labels are no
-    /// classes, `labels.csv` in it lists them.
+    /// folders' names, `labels.csv` in it lists them: it is the same data set.
     ///
     /// # Errors
     /// [`Error::Usage`] where the folder exists, [`Error::Io`], [`Error::Interrupted`]; nothing is left behind then.
@@ -165,7 +165,7 @@ impl Dataset {
             skipped.extend(written?.map(|reason| Skipped { path: item.path.clone(), reason }));
             Ok(())
         })?;
-        if !self.task.is_multiclass() {
+        if !(self.task.is_multiclass() && self.source.has_folders()) {
             let list = partial.path().join("labels.csv");
             fs::write(&list, self.list(&skipped)).map_err(Error::io(&list))?;
         }

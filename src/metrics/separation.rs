@@ -24,8 +24,11 @@ pub fn nearest_agree(rows: ArrayView2<f32>, labels: &[usize]) -> Vec<bool> {
     (0..labels.len()).map(|i| nearest(i).is_some_and(|j| labels[j] == labels[i])).collect()
 }
 
-/// Whether a linear probe that has not seen the image gives its class: ridge regression on one-hot classes, leave-one-out in
-/// closed form (y_i - (ŷ_i - h_ii y_i) / (1 - h_ii); Allen 1974), with the best of three penalties.
+/// Whether a linear probe that has not seen the image gives its class: ridge regression with an intercept on one-hot classes,
+/// leave-one-out in closed form ((ŷ_i - h_ii y_i) / (1 - h_ii); Allen 1974), with the best of three penalties. The intercept is
+/// fitted without the image, too: a mean that knows its label would tell it (rows around the mean add up to nothing, so of
+/// noise with more features than images every image would get its class). Then the classes' shares among all images take the
+/// place of those without it: with its class a little rarer than the others, noise would do worse than chance.
 ///
 /// `rows` is `[images, features]`; features are standardised.
 pub fn probe_agrees(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> Vec<bool> {
@@ -43,8 +46,6 @@ pub fn probe_agrees(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> 
     }
     let mut targets = Array2::<f64>::zeros((labels.len(), classes));
     labels.iter().enumerate().for_each(|(i, &label)| targets[[i, label]] = 1.);
-    let shares = targets.mean_axis(Axis(0)).unwrap_or_default();
-    targets -= &shares;
     let fits = PENALTIES.into_iter().map(|penalty| left_out(&gram, &targets, penalty, labels));
     fits.max_by_key(|agree| agree.iter().filter(|&&agrees| agrees).count()).unwrap_or_default()
 }
@@ -53,11 +54,13 @@ fn left_out(gram: &Array2<f64>, targets: &Array2<f64>, penalty: f64, labels: &[u
     let count = labels.len();
     let penalised = gram + &(Array2::<f64>::eye(count) * penalty);
     let Some(inverse) = inverse(penalised) else { return vec![false; count] };
-    let hat = gram.dot(&inverse);
+    let hat = gram.dot(&inverse) + 1. / count as f64;
     let fitted = hat.dot(targets);
+    let shares = targets.mean_axis(Axis(0)).unwrap_or_default();
     let agrees = |i: usize| {
         let own = hat[[i, i]];
         let scores: Array1<f64> = (&fitted.row(i) - &(&targets.row(i) * own)) / (1. - own).max(1e-9);
+        let scores = scores + (&targets.row(i) - &shares) / (count as f64 - 1.).max(1.);
         let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         best.is_some_and(|(class, _)| class == labels[i])
     };

@@ -4,10 +4,9 @@ use super::input::Declared;
 use super::preprocessing::{self, Sourced};
 use super::{Input, PlanOptions, extra};
 use crate::error::Result;
-use crate::onnx::Model;
 use crate::onnx::graph::Index;
+use crate::onnx::{Model, tensor};
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 /// Sizes that are tried, the usual ones first.
 #[rustfmt::skip]
@@ -20,13 +19,19 @@ const OBLONG: [(u32, u32); 9] =
     [(256, 128), (384, 128), (128, 64), (48, 192), (48, 320), (32, 320), (32, 128), (32, 100), (80, 160)];
 /// As many sizes that constants tell of are tried.
 const MOST_TOLD: usize = 12;
-/// No size is tried after so long.
-const LONGEST: Duration = Duration::from_secs(60);
+/// So many bytes of weights are opened to try sizes, each time all of the model's: all sizes of 600 megabytes, ten of three
+/// gigabytes. A clock would give a slower machine another model.
+const MOST_BYTES: u64 = 32 << 30;
 
 /// Whether the size is open: nothing fixes it that must be obeyed.
 pub(super) fn is_open(model: &Model, options: &PlanOptions) -> Result<bool> {
     let given = options.size.or(options.preprocess.as_ref().and_then(|spec| spec.size()));
     Ok(given.is_none() && Declared::of(model)?.size().is_none())
+}
+
+/// The bytes of the weights.
+pub(super) fn weights(model: &Model) -> u64 {
+    model.graph().initializer.iter().filter_map(|weights| tensor::byte_len(weights).ok()).sum()
 }
 
 /// What a [search] finds.
@@ -55,11 +60,12 @@ pub(super) fn search(
     if fits(input) {
         return Ok(Fit::Wanted);
     }
-    let (declared, start) = (Declared::of(model)?, Instant::now());
+    let declared = Declared::of(model)?;
     let square = told(model).into_iter().chain(SIZES).map(|side| (side, side));
     let sizes = square.chain(OBLONG).map(|(h, w)| (declared.height.unwrap_or(h), declared.width.unwrap_or(w)));
     let mut seen = HashSet::from([(input.height, input.width)]);
-    let sizes = sizes.take_while(|_| start.elapsed() < LONGEST).filter(|&size| seen.insert(size));
+    let most = MOST_BYTES / weights(model).max(1);
+    let sizes = sizes.filter(|&size| seen.insert(size)).take(usize::try_from(most).unwrap_or(usize::MAX));
     let found = sizes.filter_map(|size| preprocessing::resolve(model, options.preprocess.as_ref(), Some(size)).ok());
     let fitting = found.into_iter().find(|(input, _)| fits(input));
     Ok(fitting.map_or(Fit::None, |(input, sourced)| Fit::Other(input, sourced)))

@@ -109,6 +109,24 @@ fn the_main_job_warns_and_leaves_out() {
 }
 
 #[test]
+fn the_main_job_tells_of_unequal_classes_and_of_images_that_show_nothing() {
+    let place = place();
+    let blank = RgbImage::from_pixel(24, 24, Rgb([250; 3]));
+    blank.save(place.path("set/train/a/blank.png")).unwrap();
+    RgbImage::from_fn(3, 3, |x, y| Rgb([(x * 90 + y * 20) as u8; 3])).save(place.path("set/train/a/tiny.png")).unwrap();
+    let told = place.adapt("--data set --onnx tiny.onnx --val 0 --out out --drop duplicates").succeeds().err;
+    let line = "training images of one colour all over: 1; of far fewer pixels than usual: 1";
+    assert!(told.contains(line) && !told.contains("unequal"), "{told}");
+    let counts = place.json("out/run.json")["problems"]["counts"].clone();
+    assert_eq!((&counts["blank"], &counts["tiny"]), (&1.into(), &1.into()), "{counts}");
+    let page = place.read("out/report.html");
+    assert!(page.contains("1 training images that show nothing") && page.contains("has 3x3 pixels"));
+    (1..12).for_each(|i| fs::remove_file(place.path(format!("set/train/b/{i:02}.png"))).unwrap());
+    let told = place.adapt("--data set --onnx tiny.onnx --val 0 --out rare").succeeds().err;
+    assert!(told.contains("the classes are unequal: 'a' has 17 training images, 'b' 1"), "{told}");
+}
+
+#[test]
 fn odd_data_is_refused_or_listed() {
     let place = Place::usual();
     place.adapt("audit --data missing --onnx tiny.onnx").fails(2, &["missing"]);

@@ -49,6 +49,28 @@ fn every_filter_crop_and_colour_gives_the_same_in_the_graph() {
 }
 
 #[test]
+fn the_embedded_model_gives_the_same_on_the_fixture() {
+    let place = Place::empty();
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/fashion");
+    let said = |out: &str, more: &str| -> Vec<(String, f64)> {
+        let job = format!("--data {data} --out {out} --head ncm --cache kept {more}");
+        place.adapt(&job).succeeds();
+        let ran = place.adapt(&format!("predict {out}/model.onnx {data}/test --json")).succeeds();
+        let read = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            (line["label"].to_string(), line["confidence"].as_f64().unwrap())
+        };
+        ran.out.lines().map(read).collect()
+    };
+    let (plain, baked) = (said("plain", ""), said("baked", "--bake-preprocessing"));
+    assert!(plain.len() >= 100 && plain.len() == baked.len(), "{}", plain.len());
+    for (plain, baked) in plain.iter().zip(&baked) {
+        assert!(plain.0 == baked.0 && (plain.1 - baked.1).abs() < 0.01, "{plain:?} {baked:?}");
+    }
+    assert_eq!(place.json("baked/run.json")["baked"]["class_agreement"], 1.0);
+}
+
+#[test]
 fn commands_know_such_a_model() {
     let place = place();
     bake(&place, "imagenet").succeeds();

@@ -3,6 +3,7 @@
 use crate::cli::support::Place;
 use adapt::onnx::schema::{TensorProto, data_type};
 use adapt::onnx::{Model, tensor};
+use adapt::random::{stream, uniform};
 use std::fs;
 use std::path::Path;
 
@@ -62,6 +63,22 @@ fn the_model_s_own_convention_is_found() {
     );
     let notes = run["plan"]["notes"].to_string();
     assert!(notes.contains("was chosen by trying") && !notes.contains("is a guess"), "{notes}");
+    // Within noise the commoner one is taken, and the runner-up is another one.
+    for step in evidence.as_array().unwrap() {
+        let place = |key: &str| step[key].as_u64().unwrap();
+        let [margin, error] = [0, 1].map(|i| step["margin"][i].as_f64().unwrap());
+        let other = step["candidates"][place("runner_up") as usize]["spec"].as_str().unwrap();
+        let near = margin <= error.max(0.001);
+        assert!(
+            if near { place("chosen") < place("runner_up") } else { place("chosen") != place("runner_up") },
+            "{step}"
+        );
+        let told = |note: &serde_json::Value| {
+            let note = note.as_str().unwrap();
+            note.contains(&format!("; '{other}' is")) && note.contains("within noise") == near
+        };
+        assert!(run["plan"]["notes"].as_array().unwrap().iter().any(told), "{step}{notes}");
+    }
     // What the user says is not asked of the images.
     let told = [job, "--force --preprocess imagenet"].join(" ");
     place.run(place.command().args(told.split(' '))).succeeds();
@@ -112,6 +129,25 @@ fn sizes_are_compared_where_the_model_takes_any() {
     place.run(place.command().args(told.split(' '))).succeeds();
     let run = place.json("out/run.json");
     assert_eq!((&run["plan"]["input"]["height"], run["plan"]["evidence"].as_array().unwrap().len()), (&160.into(), 2));
+}
+
+#[test]
+fn noise_decides_nothing() {
+    let place = Place::usual();
+    for seed in 0..6 {
+        for (class, name) in ["a", "b"].into_iter().enumerate() {
+            fs::create_dir_all(place.path(format!("noise{seed}/{name}"))).unwrap();
+            for i in 0..20 {
+                let mut random = stream(seed, name, class as u64, i);
+                let mut value = || (uniform(&mut random) * 256.) as u8;
+                let image = image::RgbImage::from_fn(16, 16, |_, _| image::Rgb([value(), value(), value()]));
+                image.save(place.path(format!("noise{seed}/{name}/{i}.png"))).unwrap();
+            }
+        }
+        let job = format!("--data noise{seed} --onnx tiny.onnx --out out --force --val 0 --head ncm");
+        let ran = place.adapt(&job).succeeds();
+        assert!(ran.err.contains("preprocessing is a guess"), "{seed}: {}", ran.err);
+    }
 }
 
 #[test]

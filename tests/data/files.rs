@@ -1,14 +1,16 @@
-//! Zip files and lists: the same data set as the folder, what is wrong told with its number, nothing unpacked that leads out.
+//! Zip files: the same data set as the folder, nothing unpacked that leads out.
 
-use adapt::data::{Columns, Dataset, ReadOptions, Skipped, Split, images_below, labelled};
-use adapt::progress::silent;
+use adapt::data::{Columns, Dataset, ReadOptions, Split, images_below, labelled};
+use adapt::progress::{Event, silent};
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-fn png(value: u8) -> Vec<u8> {
+pub fn png(value: u8) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_pixel(3, 2, image::Rgb([value; 3])).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
@@ -39,7 +41,7 @@ fn both(place: &Path, around: &str) -> [PathBuf; 2] {
     [place.join("folder").join(around), place.join("all.zip")]
 }
 
-fn read(place: &Path) -> Result<Dataset, adapt::Error> {
+pub fn read(place: &Path) -> Result<Dataset, adapt::Error> {
     Dataset::read(place, &ReadOptions::new(0.0, 0), &silent)
 }
 
@@ -72,7 +74,7 @@ fn zip_files_are_labelled_and_measured() {
     let [_, zip] = both(place.path(), "");
     let test = labelled(&zip, &["b".into(), "a".into()], &Columns::GUESSED, &silent).unwrap();
     assert_eq!(test.items.iter().map(|i| (i.path.as_str(), i.label)).collect::<Vec<_>>(), [("test/b/4.png", 0)]);
-    let (source, paths) = images_below(&[zip.clone(), place.path().join("folder/test")]).unwrap();
+    let (source, paths) = images_below(&[zip.clone(), place.path().join("folder/test")], &silent).unwrap();
     assert_eq!(paths.len(), 6);
     assert!(paths[0].starts_with(&format!("{}/test/b", zip.display())), "{paths:?}");
     assert!(paths.iter().all(|path| source.decode(path, true).is_ok()));
@@ -107,86 +109,57 @@ fn damaged_zip_files_are_told() {
     assert!(!place.path().parent().unwrap().join("out.png").exists());
 }
 
-fn list(place: &Path, name: &str, text: &str, columns: &Columns) -> Result<Dataset, adapt::Error> {
-    fs::write(place.join(name), text).unwrap();
-    let options = ReadOptions { columns: columns.clone(), ..ReadOptions::new(0.0, 0) };
-    Dataset::read(&place.join(name), &options, &silent)
+#[test]
+fn folders_of_a_zip_file_that_are_called_as_images_are_none() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.zip");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    for folder in ["a/album.png/", "b/album.jpg/"] {
+        zip.add_directory(folder, SimpleFileOptions::default()).unwrap();
+    }
+    for (i, name) in ["a/album.png/0.png", "a/1.png", "b/album.jpg/2.png", "b/3.png", "notes.txt"].iter().enumerate() {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(&png(i as u8)).unwrap();
+    }
+    zip.finish().unwrap();
+    let data = read(&path).unwrap();
+    assert_eq!(
+        (data.items.len(), &data.notes[..]),
+        (4, &["1 files with other extensions were ignored".to_string()][..])
+    );
 }
 
-#[test]
-fn lists_of_any_form_are_read() {
-    let place = tempfile::tempdir().unwrap();
-    for name in ["i/0.png", "i/1.png", "i/2.png", "i/3.png", "i/4.png"] {
-        fs::create_dir_all(place.path().join("i")).unwrap();
-        fs::write(place.path().join(name), png(0)).unwrap();
-    }
-    let rows = [("0", "10", "train"), ("1", "9", "train"), ("2", "10", ""), ("3", "9", "train"), ("4", "9", "test")];
-    let text = |head: &str, row: &dyn Fn((&str, &str, &str)) -> String| format!("{head}{}\n", rows.map(row).join("\n"));
-    let named = Columns {
-        path: Some("who".into()),
-        label: Some("what".into()),
-        split: Some("when".into()),
-        ..Columns::GUESSED
-    };
-    let usual = |(i, c, s): (&str, &str, &str)| format!("i/{i}.png,{c},{s}");
-    let lists = [
-        ("a.csv", text("path,label,split\n", &usual), Columns::GUESSED),
-        ("b.csv", text("", &usual), Columns::GUESSED),
-        ("c.tsv", text("Class\tid\tImage\tset\n", &|(i, c, s)| format!("{c}\t7\ti/{i}.png\t{s}")), Columns::GUESSED),
-        (
-            "d.csv",
-            text("\u{feff}split;file_name;kind\r\n", &|(i, c, s)| format!("{s};\"i/{i}.png\";{c}\r")),
-            Columns::GUESSED,
-        ),
-        ("e.csv", text("id,what,when,who\n", &|(i, c, s)| format!("x.png,{c}, {s},i/{i}.png ")), named),
-    ];
-    for (name, text, columns) in lists {
-        let data = list(place.path(), name, &text, &columns).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // Numbers in their own order.
-        assert_eq!(data.classes, ["9", "10"], "{name}");
-        let found: Vec<_> = data.items.iter().map(|i| (i.path.as_str(), i.label, i.split)).collect();
-        let train = [("i/1.png", 0), ("i/3.png", 0), ("i/0.png", 1), ("i/2.png", 1)];
-        let mut wanted: Vec<_> = train.map(|(path, label)| (path, label, Split::Train)).into();
-        wanted.push(("i/4.png", 0, Split::Test));
-        assert_eq!((found, data.skipped.len()), (wanted, 0), "{name}");
-        assert_eq!(data.summary(&silent).unwrap().kind, "list");
+/// Breaks the work off at the first step of a stage.
+fn stop_at(stage: &'static str) -> impl Fn(Event) -> ControlFlow<()> + Sync {
+    let there = AtomicBool::new(false);
+    move |event| match event {
+        Event::Stage { name, .. } => {
+            there.store(name == stage, Ordering::SeqCst);
+            ControlFlow::Continue(())
+        }
+        Event::Advance(steps) if steps > 0 && there.load(Ordering::SeqCst) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
     }
 }
 
 #[test]
-fn wrong_lines_are_told_by_number() {
+fn listing_can_be_stopped() {
     let place = tempfile::tempdir().unwrap();
-    for i in 0..4 {
-        fs::write(place.path().join(format!("{i}.png")), png(i)).unwrap();
-    }
-    let good = "path,label,split\n0.png,a,\n1.png,a,\n2.png,b,\n3.png,b,\n";
-    let bad = ["gone.png,a,", "0.png,b,", ",a,", "x.png,,", "x.png,a", "x.png,a,later"];
-    let data = list(place.path(), "l.csv", &format!("{good}{}", bad.join("\n")), &Columns::GUESSED).unwrap();
-    let skipped: Vec<_> = data.skipped.iter().map(|Skipped { path, reason }| format!("{path}: {reason}")).collect();
-    let wanted = [
-        "line 6: there is no file 'gone.png'",
-        "line 7: '0.png' stands in line 2 already",
-        "line 8: no path",
-        "line 9: no label",
-        "line 10: 2 values, and there are 3 columns",
-        "line 11: 'later' is no split; give train, val or test",
+    let (zip, table) = (place.path().join("x.zip"), place.path().join("x.csv"));
+    let names: Vec<String> = (0..300).map(|i| format!("{}/{i}.png", ["a", "b"][i % 2])).collect();
+    archive(&zip, &names.iter().map(|name| (name.as_str(), Vec::new())).collect::<Vec<_>>());
+    fs::write(&table, (0..5000).map(|i| format!("{i}.png,a\n")).collect::<String>()).unwrap();
+    let hub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/parquet/hub");
+    let stages = [
+        (&zip, "listing images"),
+        (&table, "reading the list"),
+        (&table, "looking for the images"),
+        (&hub, "copying images"),
     ];
-    assert_eq!(skipped, wanted);
-    for (text, said) in [
-        ("", "is empty"),
-        ("path,label\n0.png,;\n", "no training image has a label"),
-        ("one,two,three\n1,2,3\n", "which column holds the paths; give --path-column (it has: one, two, three)"),
-        ("path,two,three\n0.png,2,3\n", "which column holds the labels; give --label-column"),
-        ("path,label\n0.png,a\n1.png,a\n", "only one class"),
-        ("path,label\n", "no images to train on"),
-    ] {
-        let error = list(place.path(), "l.csv", text, &Columns::GUESSED).unwrap_err().to_string();
-        assert!(error.contains("l.csv") && error.contains(said), "{error}");
-        assert!(!error.contains('\n'), "{error}");
+    for (place, stage) in stages {
+        let error = Dataset::read(place, &ReadOptions::new(0., 0), &stop_at(stage)).unwrap_err();
+        assert!(matches!(error, adapt::Error::Interrupted), "{stage}: {error}");
+        let error = images_below(std::slice::from_ref(place), &stop_at(stage));
+        assert!(matches!(error, Err(adapt::Error::Interrupted)) || stage == "looking for the images", "{stage}");
     }
-    fs::write(place.path().join("l.csv"), b"path,label\n0.png,\xff\n").unwrap();
-    assert!(read(&place.path().join("l.csv")).unwrap_err().to_string().contains("line 2 is not UTF-8"));
-    let columns = Columns { label: Some("kind".into()), ..Columns::GUESSED };
-    let error = list(place.path(), "l.csv", good, &columns).unwrap_err().to_string();
-    assert!(error.contains("no column 'kind' (--label-column); it has: path, label, split"), "{error}");
 }

@@ -106,10 +106,26 @@ fn lists_are_several_labels_an_image() {
 #[test]
 fn rows_for_a_model_that_is_ready() {
     let file = golden("parquet/hub/data/test-00000-of-00001.parquet");
-    let (source, paths) = images_below(std::slice::from_ref(&file)).unwrap();
+    let (source, paths) = images_below(std::slice::from_ref(&file), &silent).unwrap();
     assert_eq!(paths.len(), 6);
     assert_eq!(paths[2], format!("{}/row-000002", file.display()));
     assert!(source.decode(&paths[2], false).is_ok());
+}
+
+#[test]
+fn what_is_laid_out_is_the_same_data_set() {
+    let data = read(&golden("parquet/hub"), Columns::GUESSED).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    assert_eq!(data.extract(&out, &silent).unwrap(), (24, Vec::new()));
+    let again = read(&out.join("labels.csv"), Columns::GUESSED).unwrap();
+    let own = |data: &Dataset| {
+        let item = |item: &adapt::data::Item| (item.path.clone(), data.classes[item.label].clone(), item.split);
+        let mut items: Vec<_> = data.items.iter().map(item).collect();
+        items.sort();
+        items
+    };
+    assert_eq!(own(&again), own(&data));
 }
 
 #[test]

@@ -8,11 +8,13 @@ mod table;
 
 use super::decode::{MAX_BYTES, io_reason};
 use super::scan::{Listing, has_extension, split_of};
-use super::table::{Columns, in_order};
+use super::table::{Columns, are_splits, in_order, passed_over};
 use super::task::Task;
 use super::{Skipped, Split};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
+use crate::progress::{Event, Progress, emit};
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -101,22 +103,30 @@ impl Rows {
 /// The images that `place` is or holds, without labels; `None` where it has no Parquet file.
 ///
 /// # Errors
-/// [`Error::Data`] for a damaged file, or one without images.
-pub(super) fn images(place: &Path, prefix: String, columns: &Columns) -> Result<Option<Rows>> {
-    Ok(copy(place, prefix, columns, false)?.map(|(rows, _, _)| rows))
+/// [`Error::Data`] for a damaged file, or one without images; [`Error::Interrupted`].
+pub(super) fn images(place: &Path, prefix: String, columns: &Columns, progress: Progress) -> Result<Option<Rows>> {
+    Ok(copy(place, prefix, columns, false, progress)?.map(|(rows, _, _)| rows))
 }
 
 /// The labelled images; `None` where `place` has no Parquet file.
 ///
 /// # Errors
 /// As [`images`], and where it cannot be told which column holds the labels.
-pub(super) fn read(place: &Path, columns: &Columns) -> Result<Option<(Rows, Listing)>> {
-    let Some((rows, cells, found)) = copy(place, String::new(), columns, true)? else { return Ok(None) };
-    let Found { classes: order, targets, lists } = found;
+pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Result<Option<(Rows, Listing)>> {
+    let Some((rows, mut cells, found)) = copy(place, String::new(), columns, true, progress)? else { return Ok(None) };
+    let Found { classes: order, targets, lists, split } = found;
+    let of = |cells: &Cells| cells.split.clone().unwrap_or_default();
+    let splits: Vec<String> = cells.iter().map(|(_, cells)| of(cells)).collect();
+    let guess = split.filter(|_| columns.split.is_none());
+    let passed = guess.filter(|_| !are_splits(splits.iter().map(String::as_str)));
+    if passed.is_some() {
+        cells.iter_mut().for_each(|(_, cells)| cells.split = None);
+    }
     let labels = cells.iter().flat_map(|(_, cells)| cells.labels.iter().flatten().map(String::as_str));
     let listing = Listing::of(columns.task.or(lists.then_some(Task::Multilabel)), targets, labels)
         .map_err(|what| Error::data(place, what))?;
-    let mut listing = Listing { order, ..listing };
+    let notes = passed.iter().map(|column| passed_over(column)).collect();
+    let mut listing = Listing { order, notes, ..listing };
     for (number, (file, cells)) in cells.into_iter().enumerate() {
         let path = rows.path(number);
         let mut skip = |reason: String| listing.skipped.push(Skipped { path: path.clone(), reason });
@@ -162,13 +172,15 @@ struct Found {
     targets: Vec<String>,
     /// Whether each image has a list of labels.
     lists: bool,
+    /// The split column's name.
+    split: Option<String>,
 }
 
 /// The images, what stands beside each, and what is known of the label columns.
 type Copied = (Rows, Vec<(Split, Cells)>, Found);
 
 /// Copies the images of all files, and reads what stands beside them.
-fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Result<Option<Copied>> {
+fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progress: Progress) -> Result<Option<Copied>> {
     let files = find(place);
     if files.is_empty() {
         return Ok(None);
@@ -176,15 +188,25 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool) -> Resu
     let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
     let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
     let (mut cells, mut known, mut end) = (Vec::new(), Found::default(), 0);
+    emit(progress, Event::Stage { name: "copying images", total: 0 })?;
+    let stopped = Cell::new(false);
+    let copied = |images: usize| match emit(progress, Event::Advance(images as u64)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            stopped.set(true);
+            Err(error.to_string())
+        }
+    };
     for path in &files {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         // Of one file alone everything is for training, whatever it is called.
         let split = split_of(name.split(['-', '_', '.']).next().unwrap_or_default());
         let split = split.filter(|_| !place.is_file()).unwrap_or(Split::Train);
-        let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end));
+        let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end, &copied));
         // A reader that fails on what strangers wrote is no bug of ours.
         let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));
-        let (own, found) = read.map_err(|what| Error::data(path, what))?;
+        let why = |what| if stopped.get() { Error::Interrupted } else { Error::data(path, what) };
+        let (own, found) = read.map_err(why)?;
         cells.extend(own.into_iter().map(|cells| (split, cells)));
         if known.targets.is_empty() {
             known = found;

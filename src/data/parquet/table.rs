@@ -4,6 +4,7 @@ use super::lists::{self, class_names};
 use super::{Cells, Found, ROWS, Rows, not_copied};
 use crate::data::decode::io_reason;
 use crate::data::records::MOST_IMAGES;
+use crate::data::rows::named;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
 use crate::data::task;
 use parquet::basic::Type;
@@ -42,7 +43,7 @@ impl Table {
             .collect();
         let of = |wanted: &str| leaves.iter().position(|(name, _, single)| *single && name == wanted);
         let bytes = |at: &usize| leaves[*at].1 == Type::BYTE_ARRAY;
-        let shown = || leaves.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join(", ");
+        let shown = || named(leaves.iter().map(|(name, ..)| name.as_str()));
         let known = |names: &[&str]| names.iter().find_map(|name| of(name));
         let asked = |name: &Option<String>, flag: &str| match name {
             None => Ok(None),
@@ -91,11 +92,18 @@ impl Table {
                 leaves[at].0.escape_debug()
             ));
         }
-        Ok(Table { image, labels, split, group, found: Found { classes, targets, lists }, reader })
+        let found = Found { classes, targets, lists, split: split.map(|at| leaves[at].0.clone()) };
+        Ok(Table { image, labels, split, group, found, reader })
     }
 
     /// Copies the images behind those of `rows`; gives what stands beside each, and what is known of the label columns.
-    pub fn copy(self, rows: &mut Rows, end: &mut u64) -> std::result::Result<(Vec<Cells>, Found), String> {
+    /// `copied` is told how many were, and may end it.
+    pub fn copy(
+        self,
+        rows: &mut Rows,
+        end: &mut u64,
+        copied: &dyn Fn(usize) -> std::result::Result<(), String>,
+    ) -> std::result::Result<(Vec<Cells>, Found), String> {
         let mut cells = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(damaged)?;
@@ -115,6 +123,7 @@ impl Table {
                     let bytes = image.as_ref().map_or(&[][..], |image| image.data());
                     rows.add(end, bytes).map_err(not_copied)?;
                 }
+                copied(wanted)?;
                 if rows.count() as u64 > MOST_IMAGES {
                     return Err(format!("more than {MOST_IMAGES} rows"));
                 }

@@ -11,15 +11,16 @@ use super::{Plan, PlanOptions, size};
 use crate::data::{Dataset, Preprocessing};
 use crate::engine::{Backend, Cache, Extractor};
 use crate::error::{Error, Result};
-use crate::onnx::{Model, tensor};
+use crate::onnx::Model;
 use crate::progress::Progress;
 use images::sample;
 use runner::Runner;
+use scores::is_noise;
 use serde::Serialize;
 use trials::{Sample, Trial};
 
 /// Conventions for colour images, the commonest first.
-const COLOUR: [&str; 12] = [
+const COLOUR: [&str; 14] = [
     "imagenet",
     "raw01",
     "inception",
@@ -32,17 +33,14 @@ const COLOUR: [&str; 12] = [
     "inception,color=bgr",
     "raw255,color=bgr",
     "caffe,color=rgb",
+    "efficientnet-lite,color=bgr",
+    "clip,color=bgr",
 ];
 const GREY: [&str; 4] = ["imagenet,color=gray", "raw01,color=gray", "inception,color=gray", "raw255,color=gray"];
 /// Fewer tell nothing.
 pub(super) const LEAST: usize = 24;
 /// Sides that are tried of a model that takes any, after the usual one.
 const SIDES: [u32; 5] = [160, 192, 256, 288, 384];
-/// Of conventions that are so many standard errors behind the best the commonest is taken. With a whole one, those that are
-/// common but wrong win too often.
-const NOISE: f64 = 0.5;
-/// Another size costs time in every use of the model.
-const NOISE_OF_SIZES: f64 = 1.;
 /// Engines for all sizes are open at the same time: what their weights may take in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -55,10 +53,12 @@ pub struct Evidence {
     pub candidates: Vec<Candidate>,
     /// The place of the chosen one.
     pub chosen: usize,
-    /// How far its score is above the best other one's, and the standard error of that.
-    pub margin: [f64; 2],
-    /// That other one's place.
-    pub runner_up: usize,
+    /// How far its score is above the runner-up's, and the standard error of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<[f64; 2]>,
+    /// The place of the best other one that does not score the same for each image, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runner_up: Option<usize>,
 }
 
 /// A preprocessing and how it fares.
@@ -82,20 +82,21 @@ impl Evidence {
     }
 
     fn told(&self) -> String {
-        let [chosen, other] = [self.chosen, self.runner_up].map(|place| &self.candidates[place]);
-        let [margin, error] = self.margin;
+        let chosen = self.chosen();
         let percent = |share: f64| format!("{:.0} %", 100. * share);
-        let near = if margin > error { "" } else { ", within noise" };
-        let side = if margin < 0. { "ahead" } else { "behind" };
+        let other = self.runner_up.zip(self.margin).map(|(other, [margin, error])| {
+            let near = if is_noise(margin, error) { ", within noise: the commoner one is taken" } else { "" };
+            let side = if margin < 0. { "ahead" } else { "behind" };
+            format!("; '{}' is {:.3} ± {error:.3} {side}{near}", self.candidates[other].spec, margin.abs())
+        });
         format!(
             "preprocessing '{}' was chosen by trying it on {} of the images: nearest neighbours are right for {}, a linear \
-             probe for {}; '{}' is {:.3} ± {error:.3} {side}{near}",
+             probe for {}{}",
             chosen.spec,
             self.images,
             percent(chosen.neighbours),
             percent(chosen.probe),
-            other.spec,
-            margin.abs()
+            other.unwrap_or_default()
         )
     }
 }
@@ -147,11 +148,11 @@ impl Trying<'_> {
             }
             trials.push(Trial::new(spec, preprocessing, &mut runners[0], 0));
         }
-        let Some(values) = sample.compare(trials, &mut runners, NOISE)? else { return Ok(extractor) };
+        let Some(values) = sample.compare(trials, &mut runners)? else { return Ok(extractor) };
         let best = values.chosen().spec.clone();
         let shapes = shapes(&best, side);
         let trials = shapes.iter().map(|spec| Ok(Trial::new(spec, resolved(spec, side)?, &mut runners[0], 0)));
-        let geometry = sample.compare(trials.collect::<Result<_>>()?, &mut runners, NOISE)?;
+        let geometry = sample.compare(trials.collect::<Result<_>>()?, &mut runners)?;
         let geometry = geometry.unwrap_or_else(|| values.clone());
         let mut spec = geometry.chosen().spec.clone();
         let mut evidence = vec![values, geometry];
@@ -203,8 +204,7 @@ impl Trying<'_> {
             its_plan.guessed = plan.guessed;
             Ok((its_plan, its, extractor))
         };
-        let weights = model.graph().initializer.iter().filter_map(|weights| tensor::byte_len(weights).ok());
-        let most = MOST_BYTES / weights.sum::<u64>().max(1);
+        let most = MOST_BYTES / size::weights(model).max(1);
         for side in SIDES.into_iter().filter(|&side| side != own).take(most as usize) {
             match prepared(&sized(side)) {
                 Ok((its_plan, its, _)) => {
@@ -220,7 +220,7 @@ impl Trying<'_> {
         if trials.len() == 1 {
             return Ok(None);
         }
-        let Some(found) = sample.compare(trials, &mut runners, NOISE_OF_SIZES)? else { return Ok(None) };
+        let Some(found) = sample.compare(trials, &mut runners)? else { return Ok(None) };
         let chosen = found.chosen().spec.clone();
         drop(runners);
         let other = if chosen == spec { None } else { Some(prepared(&chosen)?) };

@@ -4,7 +4,7 @@ use super::images::{MOST, pixels, plain, values};
 use super::runner::{Runner, hashes};
 use super::scores::{Scores, best, choose, difference, mean};
 use super::{Candidate, Evidence, LEAST};
-use crate::data::{Dataset, Item, Preprocessing, Split};
+use crate::data::{Dataset, Item, Preprocessing};
 use crate::engine::{Shelf, cache::ContentHash};
 use crate::error::Result;
 use crate::metrics::separation::{information, nearest_agree, probe_agrees};
@@ -14,8 +14,11 @@ use rayon::prelude::*;
 
 /// Images that are looked at, first by all conventions, then by those that can still be the best.
 const IMAGES: [usize; 3] = [64, 200, MOST];
-/// How much better than the commonest class neighbours or a probe must be.
-const CHANCE: f64 = 0.1;
+/// How much better than always answering the commonest class neighbours or a probe must be, …
+const BETTER: f64 = 0.1;
+/// … and by how many standard errors of that: the best of many figures is looked at. Of noise, twelve conventions that have
+/// nothing in common get there in one of fifty cases.
+const SURE: f64 = 4.;
 /// Conventions that are so many standard errors worse on these images are out.
 const HOPELESS: [f64; 3] = [3., 1.5, f64::MAX];
 const BATCH: usize = 8;
@@ -44,9 +47,8 @@ pub(super) struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// Compares conventions, the commonest first; those that are within `noise` standard errors of the best count as equal.
-    /// `None` where nothing can be told.
-    pub fn compare(&self, mut trials: Vec<Trial>, runners: &mut [Runner], noise: f64) -> Result<Option<Evidence>> {
+    /// Compares conventions, the commonest first. `None` where nothing can be told.
+    pub fn compare(&self, mut trials: Vec<Trial>, runners: &mut [Runner]) -> Result<Option<Evidence>> {
         let (mut done, mut labels, mut scores) = (0, Vec::new(), Vec::new());
         for (count, hopeless) in IMAGES.into_iter().zip(HOPELESS) {
             let items: Vec<&Item> = self.items.iter().take(count).skip(done).copied().collect();
@@ -74,10 +76,9 @@ impl Sample<'_> {
             }
         }
         // Features that tell no classes apart tell nothing of what they are made of.
-        let most = self.data.counts(Split::Train).into_iter().max().unwrap_or(0);
-        let chance = most as f64 / self.data.split(Split::Train).count().max(1) as f64;
-        let told = choose(scores, labels.len(), noise);
-        Ok(told.filter(|told| told.candidates.iter().any(|one| one.probe.max(one.neighbours) > chance + CHANCE)))
+        let least = least(&labels);
+        let told = choose(scores, labels.len());
+        Ok(told.filter(|told| told.candidates.iter().any(|one| one.probe.max(one.neighbours) > least)))
     }
 
     /// Whether the first images, preprocessed so, have three equal channels.
@@ -138,6 +139,15 @@ impl Sample<'_> {
         };
         Scores { candidate, each }
     }
+}
+
+/// The share of images of these classes that chance alone gives theirs to in no convention.
+fn least(labels: &[usize]) -> f64 {
+    let mut counts = vec![0usize; labels.iter().max().map_or(0, |last| last + 1)];
+    labels.iter().for_each(|&label| counts[label] += 1);
+    let images = labels.len().max(1) as f64;
+    let chance = counts.into_iter().max().unwrap_or(0) as f64 / images;
+    chance + BETTER.max(SURE * (chance * (1. - chance) / images).sqrt())
 }
 
 /// Few images, which all trials take in turn.
