@@ -18,7 +18,7 @@ fn main() -> adapt::Result<()> {
     let (x, labels) = (features(n, d, k), (0..n).map(|i| i % k.max(1)).collect::<Vec<usize>>());
     if let Some(file) = arguments.get(4) {
         let bytes: Vec<u8> = x.iter().flat_map(|value| value.to_le_bytes()).collect();
-        std::fs::write(file, bytes).map_err(adapt::Error::io(file.as_ref()))?;
+        std::fs::write(file, bytes).map_err(adapt::Error::io(std::path::Path::new(file)))?;
     }
     let timed = |options: &Options| -> adapt::Result<(f64, Fit)> {
         let start = Instant::now();

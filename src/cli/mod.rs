@@ -268,7 +268,7 @@ pub fn tell_skipped<'a>(skipped: impl IntoIterator<Item = &'a Skipped>) {
     }
     match skipped.count() {
         0 => {}
-        more => tell(&format!("warning: and {more} more (--json lists all)")),
+        more => tell(&format!("warning: and {more} more")),
     }
 }
 

@@ -84,7 +84,10 @@ impl Work<'_> {
             let what = format!(
                 "training images that are copies of validation or test images: {least}{count}, as {path} of {other}"
             );
-            emit(self.progress, Event::Warning(&format!("{what}; figures flatter (--drop leaks)")))?;
+            match self.options.drop.contains(&Drop::Leaks) {
+                true => self.reporter.say(&format!("audit    {what}")),
+                false => emit(self.progress, Event::Warning(&format!("{what}; figures flatter (--drop leaks)")))?,
+            }
         }
         let (copies, conflicts) = (of(Kind::Duplicate).count(), of(Kind::Conflict).count());
         if copies + conflicts > 0 {

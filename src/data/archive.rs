@@ -1,7 +1,7 @@
 //! A zip file of images, read without unpacking it.
 
 use super::decode::{MAX_BYTES, io_reason};
-use super::scan::{BATCH, Listing, has_extension, is_image_name, split_of};
+use super::scan::{BATCH, Listing, beginning, has_extension, is_image_name, split_of};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use std::collections::{BTreeSet, HashMap};
@@ -20,9 +20,9 @@ pub(super) struct Archive {
     places: HashMap<String, usize>,
 }
 
-/// Whether a file calls itself one.
+/// Whether a file calls itself one, or begins as one.
 pub(super) fn is_archive(path: &Path) -> bool {
-    has_extension(path, &["zip"]) && path.is_file()
+    has_extension(path, &["zip"]) && path.is_file() || beginning(path).starts_with(b"PK\x03\x04")
 }
 
 impl Archive {

@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Component, Path};
 use walkdir::{DirEntry, WalkDir};
 
@@ -55,6 +57,17 @@ pub(super) fn is_image_name(name: &str) -> bool {
 pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     known.iter().any(|known| known.eq_ignore_ascii_case(extension))
+}
+
+/// The first bytes of a file; none of what is none, or cannot be read.
+pub(super) fn beginning(path: &Path) -> Vec<u8> {
+    const LOOKED_AT: u64 = 4096;
+    let mut found = Vec::new();
+    if path.is_file() {
+        // What cannot be read is told by who reads it.
+        let _ = File::open(path).and_then(|file| file.take(LOOKED_AT).read_to_end(&mut found));
+    }
+    found
 }
 
 /// The split that a folder's name stands for, in any case.

@@ -1,7 +1,7 @@
 //! Lists of images with their labels: CSV and TSV.
 
 use super::rows::{self, BATCH, Row, cut, named};
-use super::scan::{Listing, has_extension, is_image_name, split_of};
+use super::scan::{Listing, beginning, has_extension, is_image_name, split_of};
 use super::task::{self, Task};
 use super::{Skipped, Split};
 use crate::error::{Error, Result};
@@ -35,9 +35,17 @@ pub(super) const PATHS: [&str; 9] =
 pub(super) const LABELS: [&str; 8] = ["label", "labels", "class", "class_name", "category", "target", "species", "y"];
 pub(super) const SPLITS: [&str; 5] = ["split", "set", "subset", "partition", "fold"];
 
-/// Whether a file calls itself a list.
+/// Whether a file calls itself a list, or is text whose first line has several values.
 pub(super) fn is_table(path: &Path) -> bool {
-    has_extension(path, &["csv", "tsv"]) && path.is_file()
+    if has_extension(path, &["csv", "tsv"]) {
+        return path.is_file();
+    }
+    let begins = beginning(path);
+    let line = begins.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let separated = line.iter().any(|byte| b",;\t".contains(byte));
+    // The last letter may be cut.
+    let text = std::str::from_utf8(&begins).map_or_else(|e| e.error_len().is_none(), |_| true);
+    separated && text && !begins.contains(&0)
 }
 
 /// The places of path, labels, split and group in a row.

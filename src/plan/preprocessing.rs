@@ -157,6 +157,20 @@ pub(super) fn parsed(spec: &str) -> Result<Spec> {
 type Reader = fn(&Value, Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String>;
 
 fn hugging_face(json: &Value, size: Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String> {
+    const TELLING: [&str; 8] = [
+        "image_mean",
+        "image_std",
+        "do_rescale",
+        "rescale_factor",
+        "do_normalize",
+        "size",
+        "image_processor_type",
+        "feature_extractor_type",
+    ];
+    // An object that says nothing of it decides nothing.
+    if json.as_object().is_some_and(|map| !TELLING.iter().any(|key| map.contains_key(*key))) {
+        return Ok(None);
+    }
     Preprocessing::from_json(json, size).map(Some)
 }
 

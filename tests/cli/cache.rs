@@ -91,7 +91,7 @@ fn many_small_files_become_few_and_none_is_lost() {
     let place = Place::usual();
     // A run for each new image: a file each.
     for number in 0..40 {
-        image(&place.path(&format!("data/a/more{number}.png")), 0, number);
+        image(&place.path(format!("data/a/more{number}.png")), 0, number);
         place
             .run(
                 place

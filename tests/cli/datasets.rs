@@ -1,6 +1,7 @@
 //! Folders that are no datasets, and images that are none.
 
 use super::support::Place;
+use crate::common::golden;
 use std::fs;
 
 /// A PNG that says it has 30000 x 30000 pixels, and holds next to nothing.
@@ -217,6 +218,16 @@ fn zip_files_and_lists() {
     let ran = place.adapt("data all.zip --extract files").succeeds();
     assert!(ran.out == "files: 18 images\n" && place.path("files/photos/b/3.png").is_file(), "{}", ran.out);
     place.adapt("data all.zip --extract files").fails(2, &["files: exists already"]);
+    // Names are not needed, nor believed where the first bytes say otherwise.
+    fs::copy(place.path("all.zip"), place.path("download")).unwrap();
+    fs::copy(place.path("all.zip"), place.path("odd.csv")).unwrap();
+    fs::copy(place.path("data/list.csv"), place.path("data/list.txt")).unwrap();
+    fs::copy(golden("parquet/lists.parquet"), place.path("rows")).unwrap();
+    for (data, format) in [("download", "png"), ("odd.csv", "png"), ("data/list.txt", "png"), ("rows", "png")] {
+        let told = place.adapt(&format!("data {data} --val 0 --json")).succeeds().out;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert!(told["formats"][format].as_u64() > Some(0), "{data}: {told}");
+    }
     place.adapt("data data --label-column label").fails(2, &["data: neither a list of images"]);
     main("data/list.csv --label-column kind").fails(1, &["list.csv", "no column 'kind' (--label-column)"]);
 }

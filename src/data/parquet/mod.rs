@@ -7,7 +7,7 @@ mod lists;
 mod table;
 
 use super::decode::{MAX_BYTES, io_reason};
-use super::scan::{Listing, has_extension, split_of};
+use super::scan::{Listing, beginning, has_extension, split_of};
 use super::table::{Columns, are_splits, in_order, passed_over};
 use super::task::Task;
 use super::{Skipped, Split};
@@ -45,7 +45,7 @@ struct Cells {
 /// The Parquet files that `place` is, or holds (or its folder `data`), in order of their names.
 pub(super) fn find(place: &Path) -> Vec<PathBuf> {
     let is = |path: &Path| has_extension(path, &["parquet"]) && path.is_file();
-    if is(place) {
+    if is(place) || beginning(place).starts_with(b"PAR1") {
         return vec![place.into()];
     }
     let within = |folder: &Path| {
