@@ -11,7 +11,7 @@ use adapt::plan::{self, Inside, available_threads};
 use adapt::report::Adapted;
 use adapt::train::LinearHead;
 use adapt::train::loss::{Loss, LossKind};
-use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Targets, Task, Tuned, Tuning};
+use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Tally, Targets, Task, Tuned, Tuning};
 use adapt::verify::{difference, tolerance};
 use adapt::{Error, Result};
 use ndarray::Array2;
@@ -64,12 +64,12 @@ impl Job {
             return Err(Error::model(&work.model.path, what));
         }
         let images = data.split(Split::Train).count();
-        let task = facts(work, data, &targets, &inside);
-        let wishes = work.options.training.wishes();
+        let (task, wishes) = (facts(work, data, &targets, &inside), work.options.training.wishes());
         if wishes.patience.is_some_and(|epochs| epochs > 0) && data.split(Split::Val).next().is_none() {
             let what = "--patience: there are no validation images that could tell when to stop";
             return Err(Error::Usage(format!("{what}; give --val 0.2, say, or --patience 0")));
         }
+        work.options.training.check_device(task.on_gpu)?;
         let settings = recipe.map_or_else(|| Settings::decide(&wishes, task), |recipe| recipe.settings.clone());
         if settings.cutmix > 0. && inside.shape.len() != 3 {
             let what =
@@ -263,6 +263,7 @@ pub fn facts(work: &Work, data: &Dataset, targets: &Targets, inside: &Inside) ->
         characters: targets.are_classes() && data.classes.iter().all(|class| class.chars().count() == 1),
         from_scratch: plan::is_initial(work.model),
         initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
+        on_gpu: !inside.program.device().is_cpu(),
         loss: targets.loss(),
         seed: work.options.seed,
     }
@@ -271,15 +272,18 @@ pub fn facts(work: &Work, data: &Dataset, targets: &Targets, inside: &Inside) ->
 /// Seconds of a step on made images, of which at most `most` are tried.
 pub fn step_seconds(inside: &Inside, settings: &Settings, classes: usize, most: usize) -> Result<f64> {
     let program = inside.training.as_ref().unwrap_or(&inside.program);
-    let (network, shape) = (network(inside, program, &HashMap::new())?, &inside.shape);
+    let network = Network { precision: settings.precision, ..network(inside, program, &HashMap::new())? };
+    let shape = &inside.shape;
     let images = settings.batch_size.min(network.at_once(shape)).min(most);
     // Not zeros: processors may compute with those faster.
     let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
     let targets = Array2::from_elem((images, classes), 1. / classes as f32);
+    let input = network.input(values, images, shape)?;
     let mut seconds = f64::MAX;
     for _ in 0..2 {
         let started = Instant::now();
-        match network.gradients(&values, shape, targets.view(), &Loss::new(LossKind::CrossEntropy)) {
+        let found = network.gradients(&input, targets.view(), &Loss::new(LossKind::CrossEntropy));
+        match found.and_then(|(given, _)| given.read(&mut Tally::default())) {
             // Made images may lie outside of any range: only the time is of interest.
             Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
             Err(error) => return Err(error),

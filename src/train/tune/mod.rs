@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 use checkpoint::Store;
 pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT};
 pub use feed::{Change, Feed, readable};
-pub use network::{Network, Tally};
+pub use network::{Given, Network, Tally};
 pub use settings::{BatchNorms, BatchSize, Optimizer as OptimizerChoice, Settings, Task, Wishes};
 use standing::Best;
 pub use standing::{Epoch, Standing};
@@ -104,13 +104,14 @@ impl Tuning<'_> {
         let first = if stopped.is_some() { settings.steps } else { state.standing.step };
         emit(progress, Event::Stage { name: "training", total: settings.steps })?;
         emit(progress, Event::Advance(first))?;
+        let loading = state.network.clone();
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
                 let mut order = Order::default();
                 for step in first..settings.steps {
                     // Nobody waits for more where training failed or was stopped.
-                    if sender.send(self.load(step, &mut order)).is_err() {
+                    if sender.send(self.load(&loading, step, &mut order)).is_err() {
                         return;
                     }
                 }
@@ -142,10 +143,7 @@ impl Tuning<'_> {
             let step = state.standing.step;
             let epoch = step.div_ceil(by_epoch);
             // Validation or the next step would tell; here there is neither.
-            if step == self.settings.steps
-                && self.val.images() == 0
-                && !self.exported(state).is_sound(&batch.values, self.train.shape)?
-            {
+            if step == self.settings.steps && self.val.images() == 0 && !self.exported(state).is_sound(&batch.input)? {
                 return Ok(Some(Stop::Diverged(self.diverged(step, "the logits are"))));
             }
             // Who interrupts loses no step.
@@ -168,6 +166,9 @@ impl Tuning<'_> {
                     return Ok(Some(stop));
                 }
             } else if let Some(store) = store.filter(|_| told.is_err() || saved.elapsed() > SAVED) {
+                if !state.read()? {
+                    return Ok(Some(Stop::Diverged(self.broken(state, step))));
+                }
                 state.standing.seconds += started.elapsed().as_secs_f64();
                 started = Instant::now();
                 store.save(state)?;
@@ -218,7 +219,12 @@ impl Tuning<'_> {
     fn exported(&self, state: &State) -> Network<'_> {
         let mut parameters = state.network.parameters.clone();
         state.places.iter().zip(state.current()).for_each(|(&place, current)| parameters[place] = current.clone());
-        Network { program: self.program, parameters, wanted: state.network.wanted.clone() }
+        Network {
+            program: self.program,
+            parameters,
+            wanted: state.network.wanted.clone(),
+            precision: state.network.precision,
+        }
     }
 
     /// The validation images, by the weights that would be exported.
