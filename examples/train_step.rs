@@ -1,52 +1,94 @@
-//! Images a second of a training step: forward, softmax cross-entropy, backward by all parameters, AdamW.
+//! Images a second of a training step (forward, softmax cross-entropy, backward by all parameters, AdamW) and of a forward
+//! pass alone, on the processor or a GPU.
 //!
-//! `cargo run --release --example train_step -- MODEL.onnx... [--batch 8] [--steps 5] [--threads 2] [--profile]`
+//! `cargo run --release --example train_step -- MODEL.onnx... [--batch 8] [--steps 5] [--threads 2] [--profile]
+//! [--device cuda --precision tf32 --together 10]`
 
-use adapt::graph::{Program, Wanted};
+#[path = "../fixtures/zoo/zoo.rs"]
+mod zoo;
+
+use adapt::graph::{Program, Seconds, Wanted};
 use adapt::onnx::batch;
-use adapt::tensor::{DType, Device, Tensor};
+use adapt::tensor::{Device, Number, Precision, Tensor, Wanted as WantedDevice};
 use adapt::train::loss::{Loss, LossKind, one_hot};
 use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting};
-use adapt::train::tune::Network;
-use adapt::{Error, Model, Result};
+use adapt::train::tune::{Given, Network, Tally};
+use adapt::{Error, Result};
 use clap::Parser;
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::time::Instant;
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Factors {
+    F32,
+    /// In convolutions, as PyTorch does it by default.
+    Tf32,
+    Bf16,
+}
+
+impl Factors {
+    fn precision(self) -> Precision {
+        match self {
+            Factors::F32 => Precision::default(),
+            Factors::Tf32 => Precision::GPU,
+            Factors::Bf16 => Precision { conv: Number::Bf16, product: Number::Bf16 },
+        }
+    }
+}
 
 #[derive(Parser)]
 struct Arguments {
-    /// ONNX files.
+    /// ONNX files; skeletons of fixtures/zoo get their values.
     #[arg(required = true)]
     models: Vec<PathBuf>,
     /// Images in a step.
     #[arg(long, default_value_t = 8)]
     batch: usize,
-    /// Steps that are timed, after one that is not.
-    #[arg(long, default_value_t = 5)]
-    steps: usize,
+    /// Times that are taken, after one that is not.
+    #[arg(long, default_value = "5")]
+    steps: NonZeroUsize,
+    /// Steps whose time is taken together: a GPU is not waited for in between.
+    #[arg(long, default_value_t = 1)]
+    together: usize,
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    #[arg(long, default_value = "cpu")]
+    device: WantedDevice,
+    /// What a GPU multiplies in training steps.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Factors,
     /// Seconds by operator, forward and backward, of the timed steps' mean.
     #[arg(long)]
     profile: bool,
     /// The graph as it is in the file, nothing fused.
     #[arg(long)]
     plain: bool,
+    /// A line of JSON for each model.
+    #[arg(long)]
+    json: bool,
 }
 
 fn failed(error: candle_core::Error) -> Error {
     Error::Engine(format!("candle: {error}"))
 }
 
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+/// In MiB: of this process, or of the GPU's memory that it used.
+fn peak_memory(device: &Device) -> u64 {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(gpu) = device {
+        return gpu.memory()[0] >> 20;
+    }
+    let _ = device;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
 }
 
-fn measure(path: &Path, arguments: &Arguments) -> Result<()> {
-    let mut model = Model::open(path)?;
+fn program(path: &Path, arguments: &Arguments, device: &Device) -> Result<Program> {
+    let mut model = zoo::expand(path)?;
     // As the plan does with a fixed batch.
     let input =
         model.inputs().next().and_then(|input| Some((input.name().to_owned(), (*input.tensor_type()?.1?.first()?)?)));
@@ -55,62 +97,112 @@ fn measure(path: &Path, arguments: &Arguments) -> Result<()> {
     }
     let dims: Vec<Option<usize>> = [None, Some(3), Some(224), Some(224)].into();
     let import = if arguments.plain { Program::import_plain } else { Program::import };
-    let mut program = import(&model, &dims)?;
-    drop(model);
-    if arguments.profile {
-        program = program.profiled();
+    let program = import(&model, &dims)?.on(device)?;
+    Ok(if arguments.profile { program.profiled() } else { program })
+}
+
+/// Seconds of each of so many runs of the work, sorted.
+fn timed(runs: usize, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let mut seconds = Vec::new();
+    for _ in 0..runs {
+        let started = Instant::now();
+        work()?;
+        seconds.push(started.elapsed().as_secs_f64());
     }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds)
+}
+
+/// Does work on each of so many batches, which another thread makes ahead, as training does.
+fn ahead(
+    count: usize,
+    make: impl Fn() -> Result<Tensor> + Send,
+    mut work: impl FnMut(Tensor) -> Result<()>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(2);
+        // Nobody waits for more where the work failed.
+        scope.spawn(move || (0..count).try_for_each(|_| sender.send(make()).ok()));
+        receiver.into_iter().try_for_each(|input| work(input?))
+    })
+}
+
+fn measure(path: &Path, arguments: &Arguments, device: &Device) -> Result<()> {
+    let program = program(path, arguments, device)?;
     let shape: Vec<usize> = program.input().dims[1..].iter().map(|dim| dim.unwrap_or(1)).collect();
-    let network = Network::new(&program, &HashMap::new(), Wanted::parameters(&program))?;
-    let one = Tensor::zeros([&[1], &shape[..]].concat(), DType::F32, &Device::Cpu).map_err(failed)?;
-    let classes = program.forward(&one, &network.parameters)?[0].elem_count();
-    let images = Tensor::randn(0f32, 1., arguments.batch * shape.iter().product::<usize>(), &Device::Cpu);
-    let images = images.and_then(|images| images.to_vec1::<f32>()).map_err(failed)?;
+    let mut network = Network::new(&program, &HashMap::new(), Wanted::parameters(&program))?;
+    network.precision = arguments.precision.precision();
+    let (count, mut rng) = (arguments.batch * shape.iter().product::<usize>(), zoo::Rng(1));
+    let images: Vec<f32> = (0..count).map(|_| rng.normal(0., 1.) as f32).collect();
+    let input = || network.input(images.clone(), arguments.batch, &shape);
+    let classes = program.forward(&input()?, &network.parameters)?[0].elem_count() / arguments.batch;
     let labels: Vec<usize> = (0..arguments.batch).map(|i| i * 379 % classes).collect();
     let (targets, loss) = (one_hot(&labels, classes), Loss::new(LossKind::CrossEntropy));
     let rules = network.parameters.iter().map(Setting::usual).collect();
     let kind = OptimizerKind::AdamW { betas: (0.9, 0.999), eps: 1e-8 };
     let mut optimizer = Optimizer::new(kind, 0.01, &network.parameters, rules)?;
-    let mut step = || -> Result<f64> {
-        let (tally, grads) = network.gradients(&images, &shape, targets.view(), &loss)?;
-        optimizer.step(&network.parameters, &grads, 1e-5)?;
-        Ok(tally.mean_loss())
+    let mut last = 0.;
+    let mut steps = || -> Result<()> {
+        let (mut all, mut tally) = (Given::default(), Tally::default());
+        ahead(arguments.together, input, |input| {
+            let (given, grads) = network.gradients(&input, targets.view(), &loss)?;
+            optimizer.step(&network.parameters, &grads, 1e-5)?;
+            all.add(given);
+            Ok(())
+        })?;
+        all.read(&mut tally)?;
+        last = tally.mean_loss();
+        Ok(())
     };
-    let first = step()?;
-    program.profile();
-    let (mut seconds, mut last) = (Vec::new(), first);
-    for _ in 0..arguments.steps {
-        let started = Instant::now();
-        last = step()?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    seconds.sort_by(f64::total_cmp);
-    let rate = |place: usize| seconds.get(place).map_or(f64::NAN, |seconds| arguments.batch as f64 / seconds);
-    println!(
-        "{} batch {} train {:.2} img/s (median {:.2}), loss {first:.4} -> {last:.4}, peak {} MiB",
-        path.file_name().unwrap_or_default().to_string_lossy(),
-        arguments.batch,
-        rate(0),
-        rate(arguments.steps / 2),
-        peak_memory().unwrap_or(0),
-    );
-    let mut rows: Vec<_> = program.profile().into_iter().collect();
-    rows.sort_by(|(_, a), (_, b)| (b[0] + b[1]).total_cmp(&(a[0] + a[1])));
-    let total = seconds.iter().sum::<f64>() / arguments.steps as f64 * 1e3;
-    let known: f64 = rows.iter().map(|(_, times)| times[0] + times[1]).sum::<f64>() / arguments.steps as f64 * 1e3;
-    for (operator, times) in &rows {
-        let [forward, backward] = times.map(|time| time / arguments.steps as f64 * 1e3);
-        println!("  {operator:32} forward {forward:8.2} ms  backward {backward:8.2} ms");
+    steps()?;
+    program.profile()?;
+    let training = timed(arguments.steps.get(), &mut steps)?;
+    let (profile, peak) = (program.profile()?, peak_memory(device));
+    let forward = || -> Result<()> {
+        let mut outputs = Vec::new();
+        ahead(arguments.together, input, |input| {
+            outputs.push(program.forward(&input, &network.parameters)?);
+            Ok(())
+        })?;
+        outputs.iter().try_for_each(|outputs| outputs[0].flatten_all()?.to_vec1::<f32>().map(|_| ())).map_err(failed)
+    };
+    forward()?;
+    let forwards = timed(arguments.steps.get(), forward)?;
+    let (name, images) = (path.file_stem().unwrap_or_default().to_string_lossy(), arguments.batch * arguments.together);
+    let [best, median] = [0, arguments.steps.get() / 2].map(|place| images as f64 / training[place]);
+    let through = images as f64 / forwards[arguments.steps.get() / 2];
+    if arguments.json {
+        let row = serde_json::json!({"model": name, "train": median, "forward": through, "peak": peak, "loss": last});
+        println!("{row}");
+    } else {
+        println!(
+            "{name} batch {} train {best:.2} img/s (median {median:.2}), forward {through:.2} img/s, loss {last:.4}, \
+             peak {peak} MiB",
+            arguments.batch,
+        );
     }
     if arguments.profile {
-        println!("  loss, optimiser, rest            {:8.2} ms of {total:.2} ms", total - known);
+        print_profile(profile, training.iter().sum(), (arguments.steps.get() * arguments.together) as f64);
     }
     Ok(())
+}
+
+fn print_profile(profile: Seconds, total: f64, steps: f64) {
+    let mut rows: Vec<_> = profile.into_iter().collect();
+    rows.sort_by(|(_, a), (_, b)| (b[0] + b[1]).total_cmp(&(a[0] + a[1])));
+    for (operator, times) in &rows {
+        let [forward, backward] = times.map(|time| time / steps * 1e3);
+        println!("  {operator:32} forward {forward:8.2} ms  backward {backward:8.2} ms");
+    }
+    let known = rows.iter().map(|(_, times)| times[0] + times[1]).sum::<f64>() / steps * 1e3;
+    let total = total / steps * 1e3;
+    println!("  loss, optimiser, rest            {:8.2} ms of {total:.2} ms", total - known);
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
     pool.map_err(|e| Error::Engine(e.to_string()))?;
-    arguments.models.iter().try_for_each(|path| measure(path, &arguments))
+    let device = arguments.device.open().map_err(Error::Usage)?;
+    arguments.models.iter().try_for_each(|path| measure(path, &arguments, &device))
 }

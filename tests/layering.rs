@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const ALLOWED: [(&str, &[&str]); 15] = [
     ("kernels", &[]),
     ("cuda", &["kernels"]),
-    ("tensor", &["cuda"]),
+    ("tensor", &["cuda", "kernels"]),
     ("graph", &["onnx", "kernels", "tensor", "cuda"]),
     ("onnx", &[]),
     ("data", &[]),

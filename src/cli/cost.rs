@@ -6,7 +6,7 @@ use adapt::data::augment::Augment;
 use adapt::data::{Dataset, Split};
 use adapt::plan::Inside;
 use adapt::train::loss::{Loss, LossKind};
-use adapt::train::tune::{Change, Settings};
+use adapt::train::tune::{Change, Network, Settings, Tally};
 use adapt::{Error, Result};
 use ndarray::Array2;
 use std::collections::HashMap;
@@ -69,15 +69,18 @@ impl Cost {
 /// Seconds of a step on made images, of which at most `most` are tried.
 pub fn step_seconds(inside: &Inside, settings: &Settings, classes: usize, most: usize) -> Result<f64> {
     let program = inside.training.as_ref().unwrap_or(&inside.program);
-    let (network, shape) = (network(inside, program, &HashMap::new())?, &inside.shape);
+    let network = Network { precision: settings.precision, ..network(inside, program, &HashMap::new())? };
+    let shape = &inside.shape;
     let images = settings.batch_size.min(network.at_once(shape)).min(most);
     // Not zeros: processors may compute with those faster.
     let values: Vec<f32> = (0..images * shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin()).collect();
     let targets = Array2::from_elem((images, classes), 1. / classes as f32);
+    let input = network.input(values, images, shape)?;
     let mut seconds = f64::MAX;
     for _ in 0..2 {
         let started = Instant::now();
-        match network.gradients(&values, shape, targets.view(), &Loss::new(LossKind::CrossEntropy)) {
+        let found = network.gradients(&input, targets.view(), &Loss::new(LossKind::CrossEntropy));
+        match found.and_then(|(given, _)| given.read(&mut Tally::default())) {
             // Made images may lie outside of any range: only the time is of interest.
             Ok(_) | Err(Error::Train(_)) => seconds = seconds.min(started.elapsed().as_secs_f64()),
             Err(error) => return Err(error),

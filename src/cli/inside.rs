@@ -63,12 +63,12 @@ impl Job {
             return Err(Error::model(&work.model.path, what));
         }
         let images = data.split(Split::Train).count();
-        let task = facts(work, data, &targets, &inside);
-        let wishes = work.options.training.wishes();
+        let (task, wishes) = (facts(work, data, &targets, &inside), work.options.training.wishes());
         if wishes.patience.is_some_and(|epochs| epochs > 0) && data.split(Split::Val).next().is_none() {
             let what = "--patience: there are no validation images that could tell when to stop";
             return Err(Error::Usage(format!("{what}; give --val 0.2, say, or --patience 0")));
         }
+        work.options.training.check_device(task.on_gpu)?;
         let settings = recipe.map_or_else(|| Settings::decide(&wishes, task), |recipe| recipe.settings.clone());
         if settings.cutmix > 0. && inside.shape.len() != 3 {
             let what =
@@ -285,6 +285,7 @@ pub fn facts(work: &Work, data: &Dataset, targets: &Targets, inside: &Inside) ->
         characters: targets.are_classes() && data.classes.iter().all(|class| class.chars().count() == 1),
         from_scratch: plan::is_initial(work.model),
         initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
+        on_gpu: !inside.program.device().is_cpu(),
         loss: targets.loss(),
         seed: work.options.seed,
     }

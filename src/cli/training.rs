@@ -2,6 +2,7 @@
 
 use adapt::data::augment::Level;
 use adapt::graph::Extent;
+use adapt::tensor::{Number, Precision};
 use adapt::train::loss::LossKind;
 use adapt::train::schedule::Schedule;
 use adapt::train::tune::{BatchNorms, BatchSize, OptimizerChoice as Optimizer, Wishes};
@@ -120,6 +121,12 @@ pub struct TrainingOptions {
     /// The loss
     #[arg(long, value_enum, help_heading = "Training inside")]
     pub loss: Option<LossKind>,
+    /// Which factors a GPU rounds to TF32 in training steps [default: conv]
+    #[arg(long, value_enum, value_name = "WHICH", help_heading = "Training inside")]
+    pub tf32: Option<Tf32>,
+    /// Let a GPU multiply in this type in training steps; weights stay float32
+    #[arg(long, value_enum, value_name = "TYPE", conflicts_with = "tf32", help_heading = "Training inside")]
+    pub amp: Option<Amp>,
     /// Let each class count alike, however many images it has
     #[arg(long, help_heading = "Training")]
     pub balanced: bool,
@@ -129,6 +136,22 @@ pub struct TrainingOptions {
     /// Memory for what the frozen part gives, as 500M or 2G; more is kept in a file beside the result [default: 2G]
     #[arg(long, value_name = "SIZE", value_parser = super::options::bytes, help_heading = "Training inside")]
     pub cache_limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tf32 {
+    /// None
+    Off,
+    /// Those of convolutions
+    Conv,
+    /// Those of matrix products, too
+    On,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Amp {
+    /// bfloat16
+    Bf16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -172,8 +195,29 @@ impl TrainingOptions {
             patience: self.patience,
             loss: self.loss,
             balanced: self.balanced,
+            precision: self.precision(),
             budget: self.budget,
         }
+    }
+
+    fn precision(&self) -> Option<Precision> {
+        let (conv, product) = match (self.tf32, self.amp) {
+            (None, None) => return None,
+            (_, Some(Amp::Bf16)) => (Number::Bf16, Number::Bf16),
+            (Some(Tf32::Off), _) => (Number::F32, Number::F32),
+            (Some(Tf32::Conv), _) => (Number::Tf32, Number::F32),
+            (Some(Tf32::On), _) => (Number::Tf32, Number::Tf32),
+        };
+        Some(Precision { conv, product })
+    }
+
+    /// Refuses what means nothing where no GPU trains.
+    pub fn check_device(&self, on_gpu: bool) -> Result<()> {
+        if !on_gpu && self.precision().is_some() {
+            let what = "--tf32 and --amp are for a GPU, and the processor trains";
+            return Err(Error::Usage(format!("{what}; leave them out, or give --device cuda")));
+        }
+        Ok(())
     }
 
     /// Refuses what means nothing where only a head is trained.

@@ -2,7 +2,9 @@
 
 use super::{Array, Work};
 use crate::kernels::conv::Conv;
+use crate::kernels::precision::{Number, Precision};
 use candle_core::Result;
+use std::sync::Arc;
 
 /// What is computed of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,6 +12,17 @@ pub(super) enum Way {
     Forward,
     ByInput,
     ByKernel,
+}
+
+impl Way {
+    /// Which of map, kernel and output (in this order) is computed from the other two.
+    pub(super) fn made(self) -> usize {
+        match self {
+            Way::Forward => 2,
+            Way::ByInput => 0,
+            Way::ByKernel => 1,
+        }
+    }
 }
 
 fn depthwise(conv: &Conv) -> bool {
@@ -68,8 +81,7 @@ impl Array {
                 [self.memory(), k.memory(), made.memory(), n.into(), conv.inputs.into(), (&conv.window).into()];
             self.gpu.launch("depthwise", Work::Each(n), values)?;
         } else {
-            let memories = [&*self.memory, &*k.memory, &*made.memory];
-            self.gpu.0.machine.conv(Way::Forward, conv, memories)?;
+            Array::multiplied(Way::Forward, conv, [self, k, &made])?;
         }
         Ok(made)
     }
@@ -95,7 +107,7 @@ impl Array {
                 [k.memory(), self.memory(), made.memory(), n.into(), conv.inputs.into(), (&conv.window).into()];
             self.gpu.launch("depthwise_by_input", Work::Each(n), values)?;
         } else {
-            self.gpu.0.machine.conv(Way::ByInput, conv, [&*made.memory, &*k.memory, &*self.memory])?;
+            Array::multiplied(Way::ByInput, conv, [&made, k, self])?;
         }
         Ok(made)
     }
@@ -124,9 +136,25 @@ impl Array {
             ];
             self.gpu.launch("depthwise_by_kernel", Work::Blocks(made.len()), values)?;
         } else {
-            self.gpu.0.machine.conv(Way::ByKernel, conv, [&*x.memory, &*made.memory, &*self.memory])?;
+            Array::multiplied(Way::ByKernel, conv, [x, &made, self])?;
         }
         Ok(made)
+    }
+
+    /// The one of map, kernel and output that is not there yet, by the library.
+    fn multiplied(way: Way, conv: &Conv, arrays: [&Array; 3]) -> Result<()> {
+        let (number, gpu, made) = (Precision::current().conv, &arrays[0].gpu, way.made());
+        let memory = |place: usize| match number {
+            Number::Bf16 if place == made => gpu.alloc(arrays[place].len().div_ceil(2)).map(Arc::new),
+            number => arrays[place].as_factor(number),
+        };
+        let [x, k, y] = [memory(0)?, memory(1)?, memory(2)?];
+        gpu.0.machine.conv(way, conv, number, [&x, &k, &y])?;
+        if number != Number::Bf16 {
+            return Ok(());
+        }
+        let (from, to) = ([&x, &k, &y][made], arrays[made]);
+        gpu.launch("from_bf16_values", Work::Each(to.len()), [(&**from).into(), to.memory(), to.len().into()])
     }
 
     fn in_frame(&self, conv: &Conv, framed: &Conv) -> Result<Array> {

@@ -1,17 +1,20 @@
-//! Convolutions by cuDNN, in `f32` (not in TF32), by algorithms that give the same bits each time.
+//! Convolutions by cuDNN, by algorithms that give the same bits each time.
 
+use super::Memory;
 use super::conv::Way;
 use crate::kernels::conv::Conv;
+use crate::kernels::precision::Number;
 use cudarc::cudnn::{CudnnError, result, sys};
 use cudarc::driver::CudaStream;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::Arc;
 
 /// Algorithms that want more memory than this for themselves are passed over.
 const MOST_SPACE: usize = 1 << 30;
-/// More algorithms than any of the three has.
-const ALGORITHMS: usize = 10;
+/// More algorithms than any of the three has, each for several kinds of numbers.
+const ALGORITHMS: usize = 32;
 
 #[derive(Clone, Copy)]
 enum Algorithm {
@@ -20,14 +23,22 @@ enum Algorithm {
     ByKernel(sys::cudnnConvolutionBwdFilterAlgo_t),
 }
 
-/// A convolution as cuDNN knows it, and the algorithm that it is computed by.
+/// An algorithm, the bytes that it wants for itself, and the arithmetic that it is meant for.
+#[derive(Clone, Copy)]
+struct Candidate {
+    algorithm: Algorithm,
+    space: usize,
+    math: sys::cudnnMathType_t,
+}
+
+/// A convolution as cuDNN knows it, and the algorithms that it can be computed by.
 struct Plan {
     x: sys::cudnnTensorDescriptor_t,
     k: sys::cudnnFilterDescriptor_t,
     y: sys::cudnnTensorDescriptor_t,
     conv: sys::cudnnConvolutionDescriptor_t,
-    algorithm: Option<Algorithm>,
-    space: usize,
+    /// The best is the last.
+    candidates: Vec<Candidate>,
 }
 
 impl Drop for Plan {
@@ -42,9 +53,11 @@ impl Drop for Plan {
     }
 }
 
+type Key = (Way, Conv, Number);
+
 pub(super) struct Dnn {
     handle: sys::cudnnHandle_t,
-    plans: HashMap<(Way, Conv), Plan>,
+    plans: HashMap<Key, Plan>,
     /// Whose work it does.
     _stream: Arc<CudaStream>,
 }
@@ -67,7 +80,7 @@ fn said(error: CudnnError) -> String {
 }
 
 impl Plan {
-    fn new(conv: &Conv) -> std::result::Result<Plan, CudnnError> {
+    fn new(conv: &Conv, number: Number) -> std::result::Result<Plan, CudnnError> {
         let w = &conv.window;
         let int = |values: [usize; 4]| values.map(|value| value as i32);
         let mut plan = Plan {
@@ -75,10 +88,15 @@ impl Plan {
             k: result::create_filter_descriptor()?,
             y: result::create_tensor_descriptor()?,
             conv: result::create_convolution_descriptor()?,
-            algorithm: None,
-            space: 0,
+            candidates: Vec::new(),
         };
         let (rows, float) = (sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW, sys::cudnnDataType_t::CUDNN_DATA_FLOAT);
+        let (kind, math) = match number {
+            Number::F32 => (float, sys::cudnnMathType_t::CUDNN_FMA_MATH),
+            // Which is TF32 where the device has it.
+            Number::Tf32 => (float, sys::cudnnMathType_t::CUDNN_DEFAULT_MATH),
+            Number::Bf16 => (sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16, sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH),
+        };
         let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
         let pair = |values: [usize; 2]| values.map(|value| value as i32);
         let ([pad_y, pad_x], [step_y, step_x]) = (pair(w.before), pair(w.stride));
@@ -86,33 +104,60 @@ impl Plan {
         // SAFETY: the descriptors were just made.
         unsafe {
             let x = int([conv.images, conv.inputs, w.input[0], w.input[1]]);
-            result::set_tensor4d_descriptor(plan.x, rows, float, x)?;
+            result::set_tensor4d_descriptor(plan.x, rows, kind, x)?;
             let k = int([conv.outputs, conv.inputs / conv.groups, w.kernel[0], w.kernel[1]]);
-            result::set_filter4d_descriptor(plan.k, float, rows, k)?;
+            result::set_filter4d_descriptor(plan.k, kind, rows, k)?;
             let y = int([conv.images, conv.outputs, w.output[0], w.output[1]]);
-            result::set_tensor4d_descriptor(plan.y, rows, float, y)?;
+            result::set_tensor4d_descriptor(plan.y, rows, kind, y)?;
             let own = &mut plan.conv;
             result::set_convolution2d_descriptor(*own, pad_y, pad_x, step_y, step_x, hole_y, hole_x, mode, float)?;
             result::set_convolution_group_count(*own, conv.groups as i32)?;
-            result::set_convolution_math_type(*own, sys::cudnnMathType_t::CUDNN_FMA_MATH)?;
+            result::set_convolution_math_type(*own, math)?;
         }
         Ok(plan)
     }
+
+    fn run(
+        &self,
+        handle: sys::cudnnHandle_t,
+        candidate: &Candidate,
+        memories: [u64; 3],
+        (space, bytes): (*mut c_void, usize),
+    ) -> std::result::Result<(), CudnnError> {
+        let [x, k, y] = memories.map(|pointer| pointer as *mut c_void);
+        let (one, zero) = (1f32, 0f32);
+        let (one, zero) = ((&raw const one).cast(), (&raw const zero).cast());
+        let (x_is, k_is, y_is, own) = (self.x, self.k, self.y, self.conv);
+        // SAFETY: the memories are as large as the descriptors say; factors are read before this returns.
+        unsafe {
+            result::set_convolution_math_type(own, candidate.math)?;
+            match candidate.algorithm {
+                Algorithm::Forward(by) => {
+                    result::convolution_forward(handle, one, x_is, x, k_is, k, own, by, space, bytes, zero, y_is, y)
+                }
+                Algorithm::ByInput(by) => result::convolution_backward_data(
+                    handle, one, k_is, k, y_is, y, own, by, space, bytes, zero, x_is, x,
+                ),
+                Algorithm::ByKernel(by) => result::convolution_backward_filter(
+                    handle, one, x_is, x, y_is, y, own, by, space, bytes, zero, k_is, k,
+                ),
+            }
+        }
+    }
 }
 
-/// The fastest, by cuDNN's own reckoning, of those that always give the same bits and need no more than some space.
-macro_rules! best {
+/// Those that always give the same bits and need no more than some space; the fastest, by cuDNN's own reckoning, last.
+macro_rules! candidates {
     ($ask:path, $kind:expr, $handle:expr, $a:expr, $b:expr, $conv:expr, $c:expr) => {{
         // SAFETY: zeros are a value of each of its fields.
         let mut found = [unsafe { std::mem::zeroed() }; ALGORITHMS];
         let mut count = 0;
         // SAFETY: the descriptors are the plan's, and there is room for as many as are asked for.
         unsafe { $ask($handle, $a, $b, $conv, $c, ALGORITHMS as i32, &mut count, found.as_mut_ptr()) }.map_err(said)?;
-        let mut found = found[..(count as usize).min(ALGORITHMS)].iter();
+        let found = found[..(count as usize).min(ALGORITHMS)].iter().rev();
         let same = sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC;
-        let best = found.find(|p| p.status.result().is_ok() && p.determinism == same && p.memory <= MOST_SPACE);
-        let best = best.ok_or("it has no algorithm for this convolution that always gives the same bits")?;
-        ($kind(best.algo), best.memory)
+        let good = found.filter(|p| p.status.result().is_ok() && p.determinism == same && p.memory <= MOST_SPACE);
+        good.map(|p| Candidate { algorithm: $kind(p.algo), space: p.memory, math: p.mathType }).collect::<Vec<_>>()
     }};
 }
 
@@ -125,68 +170,54 @@ impl Dnn {
         Ok(dnn)
     }
 
-    fn plan(&mut self, way: Way, conv: &Conv) -> Outcome<&Plan> {
-        if !self.plans.contains_key(&(way, *conv)) {
-            let mut plan = Plan::new(conv).map_err(said)?;
-            let (x, k, y, own) = (plan.x, plan.k, plan.y, plan.conv);
-            let (algorithm, space) = match way {
-                Way::Forward => {
-                    best!(result::get_convolution_forward_algorithm, Algorithm::Forward, self.handle, x, k, own, y)
-                }
-                Way::ByInput => best!(
-                    result::get_convolution_backward_data_algorithm,
-                    Algorithm::ByInput,
-                    self.handle,
-                    k,
-                    y,
-                    own,
-                    x
-                ),
-                Way::ByKernel => best!(
-                    result::get_convolution_backward_filter_algorithm,
-                    Algorithm::ByKernel,
-                    self.handle,
-                    x,
-                    y,
-                    own,
-                    k
-                ),
-            };
-            (plan.algorithm, plan.space) = (Some(algorithm), space);
-            self.plans.insert((way, *conv), plan);
-        }
-        Ok(&self.plans[&(way, *conv)])
-    }
-
-    /// How many bytes [`Dnn::run`] wants for itself.
-    pub(super) fn workspace(&mut self, way: Way, conv: &Conv) -> Outcome<usize> {
-        Ok(self.plan(way, conv)?.space)
-    }
-
-    /// Computes one of map, kernel and output (in this order) from the other two.
-    pub(super) fn run(&mut self, way: Way, conv: &Conv, memories: [u64; 3], space: (u64, usize)) -> Outcome<()> {
-        let handle = self.handle;
-        let plan = self.plan(way, conv)?;
-        let [x, k, y] = memories.map(|pointer| pointer as *mut c_void);
-        let (one, zero) = (1f32, 0f32);
-        let (one, zero) = ((&raw const one).cast(), (&raw const zero).cast());
-        let (space, bytes) = (space.0 as *mut c_void, space.1);
-        let (x_is, k_is, y_is, own) = (plan.x, plan.k, plan.y, plan.conv);
-        // SAFETY: the memories are as large as the descriptors say; factors are read before this returns.
-        let done = unsafe {
-            match plan.algorithm {
-                Some(Algorithm::Forward(by)) => {
-                    result::convolution_forward(handle, one, x_is, x, k_is, k, own, by, space, bytes, zero, y_is, y)
-                }
-                Some(Algorithm::ByInput(by)) => result::convolution_backward_data(
-                    handle, one, k_is, k, y_is, y, own, by, space, bytes, zero, x_is, x,
-                ),
-                Some(Algorithm::ByKernel(by)) => result::convolution_backward_filter(
-                    handle, one, x_is, x, y_is, y, own, by, space, bytes, zero, k_is, k,
-                ),
-                None => return Err("a convolution without an algorithm".into()),
-            }
+    fn plan(&mut self, key: Key) -> Outcome<&mut Plan> {
+        use Algorithm::{ByInput, ByKernel, Forward};
+        use result::{
+            get_convolution_backward_data_algorithm as by_input,
+            get_convolution_backward_filter_algorithm as by_kernel, get_convolution_forward_algorithm as forward,
         };
-        done.map_err(said)
+        let handle = self.handle;
+        Ok(match self.plans.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let (way, conv, number) = key;
+                let mut plan = Plan::new(&conv, number).map_err(said)?;
+                let (x, k, y, own) = (plan.x, plan.k, plan.y, plan.conv);
+                plan.candidates = match way {
+                    Way::Forward => candidates!(forward, Forward, handle, x, k, own, y),
+                    Way::ByInput => candidates!(by_input, ByInput, handle, k, y, own, x),
+                    Way::ByKernel => candidates!(by_kernel, ByKernel, handle, x, y, own, k),
+                };
+                if number == Number::F32 {
+                    let exact = sys::cudnnMathType_t::CUDNN_FMA_MATH;
+                    plan.candidates.iter_mut().for_each(|candidate| candidate.math = exact);
+                }
+                place.insert(plan)
+            }
+        })
+    }
+
+    /// Computes one of map, kernel and output (in this order) from the other two. An algorithm that fails, for want of
+    /// memory or since it cannot do this one after all, is not tried again.
+    pub(super) fn run(
+        &mut self,
+        key: Key,
+        memories: [u64; 3],
+        alloc: impl Fn(usize) -> candle_core::Result<Memory>,
+    ) -> Outcome<()> {
+        let (handle, plan) = (self.handle, self.plan(key)?);
+        let mut why = "it has no algorithm for this convolution that always gives the same bits".to_owned();
+        while let Some(candidate) = plan.candidates.last() {
+            let done = alloc(candidate.space.div_ceil(4)).map_err(|e| e.to_string()).and_then(|space| {
+                let space = (space.pointer as *mut c_void, candidate.space);
+                plan.run(handle, candidate, memories, space).map_err(said)
+            });
+            let Err(error) = done else { return Ok(()) };
+            why = error;
+            plan.candidates.pop();
+        }
+        // Another time there may be more memory.
+        self.plans.remove(&key);
+        Err(why)
     }
 }

@@ -2,27 +2,74 @@
 
 use super::conv::Way;
 use super::dnn::Dnn;
-use super::source::cubin;
-use super::{Memory, THREADS, Value, Work, said, status};
+use super::source::{SOURCE, compiler, cubin};
+use super::staging::{LEAST, Stages};
+use super::{Memory, THREADS, Value, Work, kept, said, status};
 use crate::guard::quietly;
 use crate::kernels::conv::Conv;
+use crate::kernels::precision::Number;
 use candle_core::{Error, Result};
-use cudarc::cublas::{CudaBlas, result::sgemm_strided_batched, sys::cublasOperation_t};
-use cudarc::driver::result::launch_kernel;
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DevicePtr, DriverError};
+use cudarc::cublas::{CudaBlas, result::gemm_strided_batched_ex, sys as blas};
+use cudarc::driver::result::{device, launch_kernel, mem_pool};
+use cudarc::driver::sys::{CUevent_flags, CUmemPool_attribute as Attribute, CUmemoryPool};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DevicePtr, DriverError};
 use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
+use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 
 /// Blocks that go over many values; more would find no room on any device.
 const MOST_BLOCKS: usize = 1 << 12;
 
+/// The kernels, once one was asked for.
+#[derive(Default)]
+struct Kernels {
+    module: Option<Arc<CudaModule>>,
+    functions: HashMap<String, CudaFunction>,
+}
+
 pub(super) struct Machine {
     stream: Arc<CudaStream>,
-    module: Arc<CudaModule>,
-    functions: Mutex<HashMap<String, CudaFunction>>,
+    /// Such as `sm_90`.
+    architecture: String,
+    /// The version of the kernels' compiler.
+    compiler: String,
+    kernels: Mutex<Kernels>,
+    stages: Stages,
+    /// Where memory is taken from; devices without have none.
+    pool: Option<Pool>,
     blas: Mutex<CudaBlas>,
     dnn: Mutex<Dnn>,
+}
+
+#[derive(Clone, Copy)]
+struct Pool(CUmemoryPool);
+
+// SAFETY: any thread may use the device's pool at any time.
+unsafe impl Send for Pool {}
+unsafe impl Sync for Pool {}
+
+impl Pool {
+    /// The device's own. It keeps what was given back for the next step: else each wait would give it back to the system.
+    fn of(context: &CudaContext) -> Option<Pool> {
+        let mut most = u64::MAX;
+        // SAFETY: the device is the context's, and the attribute is a number of 64 bits.
+        let mut set = || unsafe {
+            let pool = device::get_default_mem_pool(context.cu_device())?;
+            mem_pool::set_attribute(pool, Attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, (&raw mut most).cast())?;
+            Ok::<_, DriverError>(Pool(pool))
+        };
+        if context.has_async_alloc() { set().ok() } else { None }
+    }
+}
+
+/// A moment.
+pub(super) struct Mark(CudaEvent);
+
+impl Mark {
+    pub(super) fn since(&self, earlier: &Mark) -> Result<f64> {
+        earlier.0.elapsed_ms(&self.0).map(|milliseconds| f64::from(milliseconds) / 1e3).map_err(failed)
+    }
 }
 
 fn failed(error: DriverError) -> Error {
@@ -46,18 +93,50 @@ impl Machine {
         // SAFETY: no memory of this context is used on another stream.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(says("a CUDA stream"))?;
-        let (major, minor) = context.compute_capability().map_err(says("the device's compute capability"))?;
-        let code = Ptx::from_binary(cubin(&format!("sm_{major}{minor}"))?);
-        let module = context.load_module(code).map_err(says("the kernels"))?;
+        let capability = context.compute_capability().map_err(says("the device's compute capability"))?;
+        let (architecture, compiler) = (format!("sm_{}{}", capability.0, capability.1), compiler(capability)?);
         let blas = CudaBlas::new(stream.clone()).map_err(|e| format!("cuBLAS: {e:?}"))?;
         let dnn = Dnn::new(&stream).map_err(|e| format!("cuDNN: {e:?}"))?;
-        let functions = Mutex::new(HashMap::new());
-        Ok(Machine { stream, module, functions, blas: Mutex::new(blas), dnn: Mutex::new(dnn) })
+        let (pool, kernels, stages) = (Pool::of(&context), Mutex::default(), Stages::default());
+        let (blas, dnn) = (Mutex::new(blas), Mutex::new(dnn));
+        Ok(Machine { stream, architecture, compiler, kernels, stages, pool, blas, dnn })
+    }
+
+    /// The kernels, compiled where they were not before.
+    fn module(&self) -> Result<Arc<CudaModule>> {
+        let make = || cubin(&self.architecture);
+        let key = [SOURCE, &self.architecture, &self.compiler];
+        let code = kept::code(kept::folder().as_deref(), &key, make).map_err(Error::msg)?;
+        self.stream.context().load_module(Ptx::from_binary(code)).map_err(failed)
+    }
+
+    pub(super) fn mark(&self) -> Result<Mark> {
+        self.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map(Mark).map_err(failed)
+    }
+
+    /// Bytes that were in use at most, and those of the device that are taken now.
+    pub(super) fn memory(&self) -> [u64; 2] {
+        let mut most = 0u64;
+        if let Some(Pool(pool)) = self.pool {
+            // SAFETY: the attribute is a number of 64 bits. Without an answer it stays 0.
+            let _ = unsafe {
+                mem_pool::get_attribute(pool, Attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH, (&raw mut most).cast())
+            };
+        }
+        [most, self.stream.context().mem_get_info().map_or(0, |(free, total)| (total - free) as u64)]
     }
 
     pub(super) fn alloc(&self, len: usize) -> Result<Memory> {
         // SAFETY: what is in it is read by nobody before a kernel or a copy wrote it.
-        let slice = unsafe { self.stream.alloc::<f32>(len.max(1)) };
+        let alloc = || unsafe { self.stream.alloc::<f32>(len.max(1)) };
+        let slice = alloc().or_else(|error| {
+            // What the pool keeps may lie in pieces that are too small.
+            let Some(Pool(pool)) = self.pool else { return Err(error) };
+            self.stream.synchronize()?;
+            // SAFETY: the pool is the device's.
+            unsafe { mem_pool::trim_to(pool, 0) }?;
+            alloc()
+        });
         let slice = slice.map_err(|error| {
             let free = self.stream.context().mem_get_info().map_or(0, |(free, _)| free >> 20);
             let (said, wanted) = (said(&error), (len * 4) >> 20);
@@ -69,6 +148,9 @@ impl Machine {
 
     pub(super) fn upload(&self, values: &[f32], to: &Memory) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(failed)?;
+        if values.len() >= LEAST && self.stages.upload(&self.stream, values, to.pointer).is_ok() {
+            return Ok(());
+        }
         // SAFETY: the memory is as long as the values. From memory that is not page-locked the values are taken before
         // this returns.
         unsafe { cudarc::driver::result::memcpy_htod_async(to.pointer, values, self.stream.cu_stream()) }
@@ -87,11 +169,13 @@ impl Machine {
 
     pub(super) fn launch(&self, kernel: &str, work: Work, values: &[Value]) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(failed)?;
-        let mut functions = self.functions.lock().map_err(|_| Error::msg("a kernel could not be started"))?;
-        if !functions.contains_key(kernel) {
-            functions.insert(kernel.to_owned(), self.module.load_function(kernel).map_err(failed)?);
+        let mut kernels = self.kernels.lock().map_err(|_| Error::msg("a kernel could not be started"))?;
+        if !kernels.functions.contains_key(kernel) {
+            let module = kernels.module.take().map_or_else(|| self.module(), Ok)?;
+            kernels.functions.insert(kernel.to_owned(), module.load_function(kernel).map_err(failed)?);
+            kernels.module = Some(module);
         }
-        let function = &functions[kernel];
+        let function = &kernels.functions[kernel];
         let blocks = match work {
             Work::Each(count) => count.div_ceil(THREADS).min(MOST_BLOCKS),
             Work::Blocks(count) => count.min(1 << 20),
@@ -108,47 +192,58 @@ impl Machine {
     pub(super) fn products(
         &self,
         [batch, m, k, n]: [usize; 4],
+        number: Number,
         (a, a_turned): (&Memory, bool),
         (b, b_turned): (&Memory, bool),
         c: &Memory,
     ) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(failed)?;
-        let blas = self.blas.lock().map_err(|_| Error::msg("cuBLAS broke off"))?;
-        let way = |turned| if turned { cublasOperation_t::CUBLAS_OP_T } else { cublasOperation_t::CUBLAS_OP_N };
+        let handle = self.blas.lock().map_err(|_| Error::msg("cuBLAS broke off"))?;
+        let way =
+            |turned| if turned { blas::cublasOperation_t::CUBLAS_OP_T } else { blas::cublasOperation_t::CUBLAS_OP_N };
+        let float = blas::cudaDataType_t::CUDA_R_32F;
+        let (factors, compute) = match number {
+            Number::F32 => (float, blas::cublasComputeType_t::CUBLAS_COMPUTE_32F),
+            Number::Tf32 => (float, blas::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32),
+            Number::Bf16 => (blas::cudaDataType_t::CUDA_R_16BF, blas::cublasComputeType_t::CUBLAS_COMPUTE_32F),
+        };
         let (a_row, b_row) = (if a_turned { m } else { k }, if b_turned { k } else { n });
         let (one, zero) = (1f32, 0f32);
         // SAFETY: the matrices are as large as the sizes say; factors are read before this returns.
         let done = unsafe {
-            sgemm_strided_batched(
-                *blas.handle(),
+            gemm_strided_batched_ex(
+                *handle.handle(),
                 way(b_turned),
                 way(a_turned),
                 n as i32,
                 m as i32,
                 k as i32,
-                &one,
-                b.pointer as *const f32,
+                (&raw const one).cast(),
+                b.pointer as *const c_void,
+                factors,
                 b_row as i32,
                 (k * n) as i64,
-                a.pointer as *const f32,
+                a.pointer as *const c_void,
+                factors,
                 a_row as i32,
                 (m * k) as i64,
-                &zero,
-                c.pointer as *mut f32,
+                (&raw const zero).cast(),
+                c.pointer as *mut c_void,
+                float,
                 n as i32,
                 (m * n) as i64,
                 batch as i32,
+                compute,
+                blas::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
             )
         };
         done.map_err(|e| Error::msg(format!("cuBLAS: {e:?}")))
     }
 
-    pub(super) fn conv(&self, way: Way, conv: &Conv, memories: [&Memory; 3]) -> Result<()> {
+    pub(super) fn conv(&self, way: Way, conv: &Conv, number: Number, memories: [&Memory; 3]) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(failed)?;
         let mut dnn = self.dnn.lock().map_err(|_| Error::msg("cuDNN broke off"))?;
-        let space = dnn.workspace(way, conv).map_err(|e| Error::msg(format!("cuDNN: {e}")))?;
-        let space = self.alloc(space.div_ceil(4))?;
-        dnn.run(way, conv, memories.map(|memory| memory.pointer), (space.pointer, space.len * 4))
-            .map_err(|e| Error::msg(format!("cuDNN: {e}")))
+        let pointers = memories.map(|memory| memory.pointer);
+        dnn.run((way, *conv, number), pointers, |len| self.alloc(len)).map_err(|e| Error::msg(format!("cuDNN: {e}")))
     }
 }

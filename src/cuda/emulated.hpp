@@ -40,6 +40,12 @@ static float __int_as_float(int bits) {
     return value;
 }
 
+static int __float_as_int(float value) {
+    int bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 static void together() {
     for (int t = 0; t < THREADS; t++) {
         getcontext(&fibers[t]);

@@ -1,17 +1,21 @@
 //! For tests, where there is no GPU: the same kernels, compiled as C++ (`emulated.hpp`) and run on the processor one
 //! thread after another; products and convolutions by the kernels of the CPU.
 
+use super::conv::Way;
 use super::source::{SOURCE, names};
 use super::{Memory, Value, Work};
 use crate::kernels::conv::{self, Conv};
+use crate::kernels::precision::Number;
 use crate::kernels::{Activation, linear};
 use candle_core::{Error, Result};
+use half::bf16;
 use libloading::Library;
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::fs;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 pub(super) struct Machine;
 
@@ -51,12 +55,47 @@ unsafe fn slice_mut<'a>(pointer: u64, len: usize) -> &'a mut [f32] {
     unsafe { std::slice::from_raw_parts_mut(pointer as *mut f32, len) }
 }
 
+/// A moment.
+pub(super) struct Mark(Instant);
+
+impl Mark {
+    pub(super) fn since(&self, earlier: &Mark) -> Result<f64> {
+        Ok(self.0.duration_since(earlier.0).as_secs_f64())
+    }
+}
+
+/// Values as a device would multiply them.
+///
+/// # Safety
+/// As of [`slice`]; the memory must hold so many values of the number.
+unsafe fn factors(memory: &Memory, len: usize, number: Number) -> Vec<f32> {
+    let tf32 = |value: f32| f32::from_bits(value.to_bits().wrapping_add(1 << 12) & !0x1fff);
+    unsafe {
+        match number {
+            Number::F32 => slice(memory.pointer, len).to_vec(),
+            Number::Tf32 => slice(memory.pointer, len).iter().map(|&value| tf32(value)).collect(),
+            Number::Bf16 => {
+                let halves = std::slice::from_raw_parts(memory.pointer as *const bf16, len);
+                halves.iter().map(|half| half.to_f32()).collect()
+            }
+        }
+    }
+}
+
 impl Machine {
     pub(super) fn open(ordinal: usize) -> std::result::Result<Machine, String> {
         if ordinal > 0 {
             return Err(format!("there is no device {ordinal}, only 1 (emulated)"));
         }
         kernels().map(|_| Machine)
+    }
+
+    pub(super) fn mark(&self) -> Result<Mark> {
+        Ok(Mark(Instant::now()))
+    }
+
+    pub(super) fn memory(&self) -> [u64; 2] {
+        [0; 2]
     }
 
     pub(super) fn alloc(&self, len: usize) -> Result<Memory> {
@@ -100,28 +139,39 @@ impl Machine {
 
     pub(super) fn products(
         &self,
-        counts: [usize; 4],
+        [batch, m, k, n]: [usize; 4],
+        number: Number,
         a: (&Memory, bool),
         b: (&Memory, bool),
         c: &Memory,
     ) -> Result<()> {
-        // SAFETY: the output was just made.
-        let (x, y, z) =
-            unsafe { (slice(a.0.pointer, a.0.len), slice(b.0.pointer, b.0.len), slice_mut(c.pointer, c.len)) };
-        linear::products(counts, (x, a.1), (y, b.1), z);
+        // SAFETY: the factors are as large as the sizes say; the output was just made.
+        let (x, y, z) = unsafe {
+            let (x, y) = (factors(a.0, batch * m * k, number), factors(b.0, batch * k * n, number));
+            (x, y, slice_mut(c.pointer, c.len))
+        };
+        linear::products([batch, m, k, n], (&x, a.1), (&y, b.1), z);
         Ok(())
     }
 
-    pub(super) fn conv(&self, way: super::conv::Way, conv: &Conv, [x, k, y]: [&Memory; 3]) -> Result<()> {
-        use super::conv::Way;
-        // SAFETY: the output was just made, and it is another than the inputs.
+    pub(super) fn conv(&self, way: Way, conv: &Conv, number: Number, memories: [&Memory; 3]) -> Result<()> {
+        let lens = [conv.x_len(), conv.k_len(), conv.y_len()];
+        // SAFETY: the memories are as large as the convolution says, and the output is another than the inputs.
+        let read = |place: usize| unsafe { factors(memories[place], lens[place], number) };
+        let made = way.made();
+        let mut values = vec![0.; lens[made]];
+        match way {
+            Way::Forward => conv::forward(conv, &read(0), &read(1), None, Activation::None, &mut values),
+            Way::ByInput => conv::by_input(conv, &read(1), &read(2), &mut values),
+            Way::ByKernel => conv::by_kernel(conv, &read(0), &read(2), &mut values),
+        }
+        // SAFETY: the same.
         unsafe {
-            let read = |memory: &Memory| slice(memory.pointer, memory.len);
-            let write = |memory: &Memory| slice_mut(memory.pointer, memory.len);
-            match way {
-                Way::Forward => conv::forward(conv, read(x), read(k), None, Activation::None, write(y)),
-                Way::ByInput => conv::by_input(conv, read(k), read(y), write(x)),
-                Way::ByKernel => conv::by_kernel(conv, read(x), read(y), write(k)),
+            if number == Number::Bf16 {
+                let halves = std::slice::from_raw_parts_mut(memories[made].pointer as *mut bf16, values.len());
+                halves.iter_mut().zip(values).for_each(|(half, value)| *half = bf16::from_f32(value));
+            } else {
+                slice_mut(memories[made].pointer, values.len()).copy_from_slice(&values);
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Arrays and operations on an NVIDIA GPU: cuBLAS for products, cuDNN for convolutions, own kernels for the rest.
 //!
-//! The kernels lie in `source/` as CUDA C and are compiled by NVIDIA's run-time compiler when a device is first used. Every
-//! library is loaded then, too: a program built with the feature `cuda` starts where there is none. In one built with
+//! The kernels lie in `source/` as CUDA C and are compiled by NVIDIA's run-time compiler when a device first computes (the
+//! machine code is kept for later runs). Every library is loaded when a device is opened: a program built with the feature `cuda` starts where there is none. In one built with
 //! `cuda-emulated` the same kernels run on this machine's processor (`emulated.rs`), for tests.
 //!
 //! All work of a device runs in order on one stream. Sums have a fixed order, so that the same run gives the same bits.
@@ -15,18 +15,25 @@ mod dnn;
 mod driver;
 #[cfg(feature = "cuda-emulated")]
 mod emulated;
+#[cfg(any(test, not(feature = "cuda-emulated")))]
+mod kept;
+mod loss;
 mod pointwise;
 mod reduce;
 mod source;
+#[cfg(not(feature = "cuda-emulated"))]
+mod staging;
 mod status;
+mod update;
 mod window;
 
 pub use array::Array;
 use candle_core::{Result, bail};
 #[cfg(not(feature = "cuda-emulated"))]
-use driver::Machine;
+use driver as machine;
 #[cfg(feature = "cuda-emulated")]
-use emulated::Machine;
+use emulated as machine;
+use machine::Machine;
 pub use source::cubin;
 pub use status::{Library, Status, libraries, status};
 use std::any::Any;
@@ -63,6 +70,19 @@ struct Memory {
     pointer: u64,
     len: usize,
     _keep: Box<dyn Any + Send + Sync>,
+}
+
+/// A moment in a device's work.
+pub struct Mark(machine::Mark);
+
+impl Mark {
+    /// Seconds from an earlier one, once the device has come so far.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn since(&self, earlier: &Mark) -> Result<f64> {
+        self.0.since(&earlier.0)
+    }
 }
 
 /// How often values were copied between the host and a device.
@@ -128,7 +148,7 @@ enum Work {
 }
 
 impl Gpu {
-    /// The device of this number, as CUDA counts them; with its libraries loaded and its kernels compiled.
+    /// The device of this number, as CUDA counts them; with its libraries loaded.
     ///
     /// # Errors
     /// What is missing, in one line: no such device, a driver or library that is not there or too old.
@@ -151,6 +171,19 @@ impl Gpu {
     /// Whether the two are one device, opened once.
     pub fn same(&self, other: &Gpu) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// A moment in the device's work: when all that was asked of it before is done.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn mark(&self) -> Result<Mark> {
+        self.0.machine.mark().map(Mark)
+    }
+
+    /// Bytes that were in use at most, and those of the device that are taken now, other programs' too.
+    pub fn memory(&self) -> [u64; 2] {
+        self.0.machine.memory()
     }
 
     fn alloc(&self, len: usize) -> Result<Memory> {

@@ -1,8 +1,10 @@
 //! Sums and extremes over axes, rows, and products of matrices.
 
 use super::array::steps;
-use super::{Array, Axes, Work};
+use super::{Array, Axes, Memory, Work};
+use crate::kernels::precision::{Number, Precision};
 use candle_core::{Result, bail};
+use std::sync::Arc;
 
 /// From so many values on, a block of threads makes an output together.
 const TOGETHER: usize = 32;
@@ -116,8 +118,19 @@ impl Array {
         if batch * m * n == 0 || k == 0 {
             return Array::full(&a.0.gpu, 0., (batch, m, n));
         }
-        let made = Array::unset(&a.0.gpu, (batch, m, n))?;
-        a.0.gpu.0.machine.products(counts, (&a.0.memory, a.1), (&b.0.memory, b.1), &made.memory)?;
+        let (made, number) = (Array::unset(&a.0.gpu, (batch, m, n))?, Precision::current().product);
+        let [x, y] = [a.0.as_factor(number)?, b.0.as_factor(number)?];
+        a.0.gpu.0.machine.products(counts, number, (&x, a.1), (&y, b.1), &made.memory)?;
         Ok(made)
+    }
+
+    /// These values as they are multiplied.
+    pub(super) fn as_factor(&self, number: Number) -> Result<Arc<Memory>> {
+        if number != Number::Bf16 {
+            return Ok(self.memory.clone());
+        }
+        let (made, n) = (self.gpu.alloc(self.len().div_ceil(2))?, self.len());
+        self.gpu.launch("to_bf16_values", Work::Each(n), [self.memory(), (&made).into(), n.into()])?;
+        Ok(Arc::new(made))
     }
 }

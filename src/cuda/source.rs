@@ -7,10 +7,12 @@ pub(super) const SOURCE: &str = concat!(
     include_str!("source/arrange.cu"),
     include_str!("source/reduce.cu"),
     include_str!("source/window.cu"),
+    include_str!("source/loss.cu"),
+    include_str!("source/update.cu"),
 );
 
 /// The names of all kernels.
-#[cfg(any(test, feature = "cuda-emulated"))]
+#[cfg(feature = "cuda-emulated")]
 pub(super) fn names() -> Vec<String> {
     let name = |line: &str| {
         let (kind, rest) = line.split_once(['(', ' '])?;
@@ -20,11 +22,35 @@ pub(super) fn names() -> Vec<String> {
             "UNARY" => vec![format!("unary_{name}")],
             "BINARY" => vec![format!("binary_{name}")],
             "REDUCE" => vec![format!("reduce_{name}"), format!("fold_{name}")],
+            "LOSS" => vec![format!("loss_{name}")],
             "PLACE" => vec![format!("place_{name}")],
             _ => return None,
         })
     };
     SOURCE.lines().filter_map(name).flatten().collect()
+}
+
+/// The compiler's version, if it knows devices of this compute capability.
+#[cfg(not(feature = "cuda-emulated"))]
+pub(super) fn compiler(capability: (i32, i32)) -> std::result::Result<String, String> {
+    use cudarc::nvrtc::sys;
+    let said = |e| format!("NVRTC: {e:?}");
+    let (mut major, mut minor, mut count) = (0, 0, 0);
+    // SAFETY: there is room for the answers, and for as many numbers as it says there are.
+    let known = unsafe {
+        sys::nvrtcVersion(&mut major, &mut minor).result().map_err(said)?;
+        sys::nvrtcGetNumSupportedArchs(&mut count).result().map_err(said)?;
+        let mut known = vec![0; count.max(0) as usize];
+        sys::nvrtcGetSupportedArchs(known.as_mut_ptr()).result().map_err(said)?;
+        known
+    };
+    let (a, b) = capability;
+    if !known.contains(&(a * 10 + b)) {
+        return Err(format!(
+            "NVRTC {major}.{minor} knows no devices of compute capability {a}.{b}: install another CUDA"
+        ));
+    }
+    Ok(format!("{major}.{minor}"))
 }
 
 /// The kernels as machine code for devices of this architecture, such as `sm_90`: unlike PTX it loads into drivers that are

@@ -40,8 +40,10 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn max_pool_back(&self, w: &Window, grad: &Array) -> Result<Array> {
-        let made = Array::unset(&self.gpu, self.dims())?;
-        let values = [self.memory(), grad.memory(), made.memory(), self.len().into(), w.into()];
+        let (made, places) = (Array::unset(&self.gpu, self.dims())?, self.gpu.alloc(grad.len())?);
+        let values = [self.memory(), (&places).into(), grad.len().into(), w.into()];
+        self.gpu.launch("max_pool_places", Work::Each(grad.len()), values)?;
+        let values = [(&places).into(), grad.memory(), made.memory(), self.len().into(), w.into()];
         self.gpu.launch("max_pool_back", Work::Each(self.len()), values)?;
         Ok(made)
     }

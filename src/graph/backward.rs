@@ -54,7 +54,8 @@ impl Program {
             *sum = Some(more);
             return Ok(());
         };
-        let both = self.profile.timed("sums of gradients", Way::Backward, || ops::plus(run, &first, &more))?;
+        let both =
+            self.profile.timed(&self.device, "sums of gradients", Way::Backward, || ops::plus(run, &first, &more))?;
         holders.hold(&both);
         *sum = Some(both);
         holders.release(Some(first))?;
@@ -83,7 +84,9 @@ impl Program {
                     shapes: step.inputs.iter().map(|&input| shapes[input].as_slice()).collect(),
                     wanted: step.inputs.iter().map(|&input| wanted[input]).collect(),
                 };
-                let found = self.profile.timed(&step.operator, Way::Backward, || step.op.backward(&run, &kept, &grad));
+                let found = self
+                    .profile
+                    .timed(&self.device, &step.operator, Way::Backward, || step.op.backward(&run, &kept, &grad));
                 let found = found.map_err(at(step))?;
                 for (&input, found) in step.inputs.iter().zip(found).filter(|(input, _)| wanted[**input]) {
                     self.accumulate(&run, &mut holders, &mut grads[input], found).map_err(at(step))?;

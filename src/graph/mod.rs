@@ -137,8 +137,11 @@ impl Program {
     }
 
     /// Seconds by operator since this was last asked; of [profiled](Program::profiled) programs only.
-    pub fn profile(&self) -> Seconds {
-        self.profile.take()
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn profile(&self) -> Result<Seconds> {
+        self.profile.take().map_err(run::failed)
     }
 
     /// The same program in another floating type or on another device.

@@ -179,7 +179,8 @@ impl Program {
         for (step, done) in self.steps.iter().zip(&self.done) {
             let inputs: Option<Vec<&Tensor>> = step.inputs.iter().map(|&input| values[input].as_ref()).collect();
             let inputs = inputs.ok_or_else(|| at(step)(candle_core::Error::msg("an input is missing")))?;
-            let made = self.profile.timed(&step.operator, Way::Forward, || step.op.forward(&run, &inputs));
+            let made =
+                self.profile.timed(&self.device, &step.operator, Way::Forward, || step.op.forward(&run, &inputs));
             let made = made.map_err(at(step))?;
             if saving {
                 shapes[step.output] = made.dims().to_vec();

@@ -16,6 +16,7 @@ pub mod linear;
 mod phases;
 pub mod pointwise;
 pub mod pool;
+pub mod precision;
 mod product;
 pub mod rows;
 mod scratch;

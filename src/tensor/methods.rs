@@ -206,6 +206,33 @@ impl Tensor {
         self.arrange(|own| own.argmin_keepdim(axis), |own| own.place("min", axis))
     }
 
+    /// On a GPU: a loss of these scores `[rows, classes]` by its kernel's name, as [`Array::loss`] has it. Its gradient, and
+    /// the sum over the rows with the number of those that are right.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit, and on the CPU.
+    pub fn loss(&self, name: &str, targets: &Tensor, share: f32) -> Result<[Tensor; 2]> {
+        Ok(array(self)?.loss(name, array(targets)?, share)?.map(on_gpu))
+    }
+
+    /// On a GPU, in place: a step of an optimizer by its kernel's name, as [`Array::update`] has it.
+    ///
+    /// # Errors
+    /// Where the sizes differ, and on the CPU.
+    pub fn update(&self, name: &str, grad: &Tensor, moments: &[Tensor], numbers: &[f32]) -> Result<()> {
+        let moments = moments.iter().map(array).collect::<Result<Vec<_>>>()?;
+        array(self)?.update(name, array(grad)?, &moments, numbers)
+    }
+
+    /// On a GPU: the sum of all squares of these tensors, of which there is one at least.
+    ///
+    /// # Errors
+    /// On the CPU.
+    pub fn squares(tensors: &[&Tensor]) -> Result<Tensor> {
+        let arrays = tensors.iter().map(|tensor| array(tensor)).collect::<Result<Vec<_>>>()?;
+        Array::squares(&arrays).map(on_gpu)
+    }
+
     /// candle's, on the CPU.
     ///
     /// # Errors

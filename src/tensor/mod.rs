@@ -10,11 +10,13 @@ mod choice;
 mod compare;
 #[cfg(feature = "cuda")]
 mod methods;
+mod moment;
 #[cfg(feature = "cuda")]
 mod shapes;
 #[cfg(feature = "cuda")]
 mod value;
 
+pub use crate::kernels::precision::{Number, Precision};
 #[cfg(not(feature = "cuda"))]
 pub use candle_core::safetensors::load;
 pub use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Storage, WithDType, bail};
@@ -23,6 +25,7 @@ pub use candle_core::{Device, Tensor};
 pub use choice::{Wanted, found, name};
 #[cfg(feature = "cuda")]
 pub(crate) use methods::{array, on_gpu};
+pub use moment::Moment;
 #[cfg(feature = "cuda")]
 pub use value::{Device, Tensor, load};
 

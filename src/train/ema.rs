@@ -77,10 +77,14 @@ impl Ema {
     }
 }
 
-/// a + share·(θ − a) in place: fused for float32 on the CPU, by tensor operations for all else.
+/// a + share·(θ − a) in place: fused for float32, by tensor operations for all else.
 fn towards(average: &Tensor, parameter: &Tensor, share: f64) -> candle_core::Result<()> {
     if average.device().is_cpu() && average.dtype() == DType::F32 {
         return average.inplace_op2(&parameter.contiguous()?, &Towards(share as f32));
+    }
+    #[cfg(feature = "cuda")]
+    if !average.device().is_cpu() {
+        return average.update("average", parameter, &[], &[share as f32]);
     }
     average.slice_set(&(average + (parameter - average)?.affine(share, 0.0)?)?, 0, 0)
 }

@@ -21,6 +21,17 @@ pub enum LossKind {
     Bce,
 }
 
+impl LossKind {
+    /// The name of a GPU's kernel for it.
+    pub fn kernel(self) -> &'static str {
+        match self {
+            LossKind::CrossEntropy => "cross_entropy",
+            LossKind::Mse => "mse",
+            LossKind::Bce => "bce",
+        }
+    }
+}
+
 /// A loss and what modifies it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loss {
@@ -49,9 +60,7 @@ impl Loss {
             let what = format!("logits of shape {:?} for targets of shape {:?}", logits.dim(), targets.dim());
             return Err(Error::Train(what));
         }
-        if let Some(weights) = self.class_weights.as_ref().filter(|w| w.len() != classes) {
-            return Err(Error::Train(format!("{} class weights for {classes} classes", weights.len())));
-        }
+        self.check_weights(classes)?;
         check(logits, "the network's output")?;
         check(targets, "the target")?;
         let mut gradient = Array2::<f32>::zeros((images, classes));
@@ -69,6 +78,25 @@ impl Loss {
             .collect();
         // One after the other: the sum does not depend on the number of threads.
         Ok((losses.iter().sum::<f64>() / images as f64, gradient))
+    }
+
+    /// Targets as a GPU takes them: smoothed, and behind the images' rows one of the classes' weights.
+    ///
+    /// # Errors
+    /// As [`Loss::evaluate`].
+    pub fn prepared(&self, targets: ArrayView2<f32>) -> Result<Array2<f32>> {
+        let (images, classes) = targets.dim();
+        self.check_weights(classes)?;
+        check(targets, "the target")?;
+        Ok(Array2::from_shape_fn((images + 1, classes), |(row, class)| match targets.get((row, class)) {
+            Some(&target) => self.smooth(target.into(), classes) as f32,
+            None => self.weight(class) as f32,
+        }))
+    }
+
+    fn check_weights(&self, classes: usize) -> Result<()> {
+        let wrong = self.class_weights.as_ref().filter(|weights| weights.len() != classes);
+        wrong.map_or(Ok(()), |w| Err(Error::Train(format!("{} class weights for {classes} classes", w.len()))))
     }
 
     fn smooth(&self, target: f64, classes: usize) -> f64 {

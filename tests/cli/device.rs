@@ -9,6 +9,10 @@ fn a_device_that_cannot_be_used_is_told() {
     place.main("--device cuda:99").fails(2, &["--device", "give --device cpu"]);
     place.main("--device cuda:-1").fails(2, &["'cuda:-1'", "cuda:N", "auto"]);
     assert_eq!(place.outputs(), [""; 0]);
+    place.main("--device cpu --train all --amp bf16").fails(2, &["--tf32 and --amp are for a GPU", "--device cuda"]);
+    place.main("--train all --tf32 on --amp bf16").fails(2, &["--tf32", "--amp"]);
+    place.main("--train head --tf32 off").fails(2, &["do nothing with --train head"]);
+    assert_eq!(place.outputs(), [""; 0]);
     if !cfg!(feature = "cuda") {
         place.main("--device cuda").fails(2, &["built without CUDA", "--features cuda"]);
         let ran = place.main("--device auto").succeeds();
@@ -49,13 +53,16 @@ fn a_gpu_trains_as_the_processor_does() {
     let inside = "--epochs 8 --lr 0.02 --probe off --augment none";
     for (part, more) in [("last:1", ""), ("all", "--ema 0.9 --clip-grad 1"), ("all", "--optimizer sgd --mixup 0.2")] {
         let arguments = format!("--train {part} {inside} {more}");
-        let on_gpu = run(&arguments, "cuda:0");
-        assert_eq!(on_gpu["plan"]["device"], "cuda:0");
-        let ours = column(&place, "train_loss");
         run(&arguments, "cpu");
         let theirs = column(&place, "train_loss");
-        assert!(ours.len() == 8 && ours[7] < ours[0], "{part} {more}: {ours:?}");
-        let far = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0., f64::max);
-        assert!(far < 1e-3, "{part} {more}: {ours:?} on the GPU, {theirs:?} on the processor");
+        for (rounding, least, most) in [("--tf32 off", 0., 1e-3), ("", 1e-9, 1e-2), ("--amp bf16", 1e-6, 1e-1)] {
+            let on_gpu = run(&format!("{arguments} {rounding}"), "cuda:0");
+            assert_eq!(on_gpu["plan"]["device"], "cuda:0");
+            let ours = column(&place, "train_loss");
+            assert!(ours.len() == 8 && ours[7] < ours[0], "{part} {more} {rounding}: {ours:?}");
+            let far = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0., f64::max);
+            let what = format!("{part} {more} {rounding}: {ours:?} on the GPU, {theirs:?} on the processor");
+            assert!((least..most).contains(&far), "{what}");
+        }
     }
 }

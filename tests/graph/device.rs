@@ -3,7 +3,7 @@
 //! In a build with `cuda-emulated` the kernels run on the processor; in one with `cuda` and without a GPU nothing is run, and
 //! that is said.
 
-use super::build::{Graph, Rng};
+use super::build::{Graph, Rng, ints};
 use super::cases::CASES;
 use super::check::tensor;
 use super::operators::runner;
@@ -11,9 +11,16 @@ use super::values::Case;
 use adapt::Model;
 use adapt::cuda::{Copies, Gpu};
 use adapt::graph::{Gradients, Program, Wanted};
-use adapt::tensor::{DType, Device, Tensor};
+use adapt::metrics::argmax;
+use adapt::tensor::{DType, Device, Number, Precision, Tensor};
+use adapt::train::ema::Ema;
+use adapt::train::loss::{Loss, LossKind, one_hot};
+use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting, clip_grad_norm};
+use adapt::train::tune::{Given, Network, Tally};
+use ndarray::Array2;
 use proptest::prelude::any;
 use proptest::test_runner::TestCaseError;
+use std::collections::HashMap;
 
 fn gpu() -> Option<Gpu> {
     Gpu::open(0).map_err(|why| eprintln!("SKIPPED, no GPU: {why}")).ok()
@@ -118,21 +125,139 @@ fn the_kernels_compile() {
     }
 }
 
-/// A batch goes up once, and nothing comes down before it is read.
+/// A batch and its targets go up once, and nothing comes down before what steps gave is read.
 #[test]
-fn a_step_makes_no_copies_but_the_images() {
+fn steps_copy_nothing_but_images_and_targets() {
     let Some(gpu) = gpu() else { return };
     let model = adapt::builtin().unwrap();
-    let program = Program::import(&model, &[]).unwrap().to(DType::F32, &Device::Cuda(gpu.clone())).unwrap();
-    let (shape, wanted) = ([2, 3, 224, 224], Wanted::parameters(&program));
-    let parameters = program.initial().unwrap();
-    let images = tensor(&Rng::new(1).numbers(shape.iter().product()), &shape);
-    let before = gpu.copies();
-    let (outputs, tape) = program.forward_saving(&images, &parameters, &wanted).unwrap();
-    let grads = program.backward(tape, &[Some(outputs[0].ones_like().unwrap())]).unwrap();
-    assert!(grads.parameters.iter().any(Option::is_some));
-    let after = gpu.copies();
-    assert_eq!(Copies { up: after.up - before.up, down: after.down - before.down }, Copies { up: 1, down: 0 });
+    let program = Program::import(&model, &[]).unwrap().to(DType::F32, &Device::Cuda(gpu.clone())).unwrap().profiled();
+    let network = Network::new(&program, &HashMap::new(), Wanted::parameters(&program)).unwrap();
+    let images = Rng::new(1).numbers(2 * 3 * 224 * 224);
+    let (targets, loss) = (one_hot(&[3, 7], 1000), Loss::new(LossKind::CrossEntropy));
+    let (before, mut all) = (gpu.copies(), Given::default());
+    for _ in 0..2 {
+        let input = network.input(images.clone(), 2, &[3, 224, 224]).unwrap();
+        let (given, grads) = network.gradients(&input, targets.view(), &loss).unwrap();
+        assert!(grads.iter().any(Option::is_some));
+        all.add(given);
+    }
+    let copies = |after: Copies| Copies { up: after.up - before.up, down: after.down - before.down };
+    assert_eq!(copies(gpu.copies()), Copies { up: 4, down: 0 });
+    let mut tally = Tally::default();
+    all.read(&mut tally).unwrap();
+    assert_eq!(copies(gpu.copies()), Copies { up: 4, down: 1 });
+    assert!(tally.images == 4 && (1. ..20.).contains(&tally.mean_loss()), "{tally:?}");
+    let seconds = program.profile().unwrap();
+    assert!(seconds["Conv"].iter().all(|&seconds| seconds > 0.), "{seconds:?}");
+    assert!(program.profile().unwrap().is_empty());
+}
+
+#[test]
+fn losses_are_the_same_on_a_gpu() {
+    let Some(gpu) = gpu() else { return };
+    let mut rng = Rng::new(11);
+    // More images and more classes than a block of the emulation has threads, and than few values are summed by one.
+    for (kind, images, classes) in [LossKind::CrossEntropy, LossKind::Bce, LossKind::Mse]
+        .into_iter()
+        .flat_map(|kind| [(1, 1), (3, 5), (40, 300)].map(|(images, classes)| (kind, images, classes)))
+    {
+        let numbers = rng.numbers(images * classes);
+        let logits = Array2::from_shape_fn((images, classes), |(i, j)| 8. * numbers[i * classes + j]);
+        let labels: Vec<usize> = (0..images).map(|i| i * 7 % classes).collect();
+        let others: Vec<usize> = labels.iter().map(|label| (label + 1) % classes).collect();
+        // As mixup gives them.
+        let targets = one_hot(&labels, classes) * 0.7 + one_hot(&others, classes) * 0.3;
+        let weights = (0..classes).map(|class| 0.5 + class as f64 / classes as f64).collect();
+        let loss = Loss { kind, label_smoothing: 0.1, class_weights: Some(weights) };
+        let (mean, slope) = loss.evaluate(logits.view(), targets.view()).unwrap();
+        let right = logits.rows().into_iter().zip(targets.rows()).filter(|(l, t)| argmax(*l) == argmax(*t)).count();
+        let there = |x: &Array2<f32>| {
+            Tensor::from_vec(x.iter().copied().collect::<Vec<f32>>(), x.dim(), &Device::Cuda(gpu.clone())).unwrap()
+        };
+        let prepared = there(&loss.prepared(targets.view()).unwrap());
+        let [ours, sums] = there(&logits).loss(kind.kernel(), &prepared, 1. / images as f32).unwrap();
+        let far = difference(&values(&ours), slope.as_slice().unwrap());
+        assert!(far < 1e-5, "{kind:?} {images} {classes}: the gradient differs by {far}");
+        let sums = values(&sums);
+        let far = (f64::from(sums[0]) / images as f64 - mean).abs() / (1. + mean);
+        assert!(far < 1e-5, "{kind:?} {images} {classes}: {sums:?}, a mean of {mean}");
+        assert_eq!(sums[1] as usize, right, "{kind:?} {images} {classes}");
+    }
+    let bad = Tensor::zeros((2, 3), DType::F32, &Device::Cuda(gpu)).unwrap();
+    assert!(bad.loss("mse", &bad, 1.).is_err());
+}
+
+#[test]
+fn optimizers_step_the_same_on_a_gpu() {
+    let Some(gpu) = gpu() else { return };
+    let mut rng = Rng::new(23);
+    let adam = |apart: bool| {
+        let (betas, eps) = ((0.9, 0.999), 1e-8);
+        if apart { OptimizerKind::AdamW { betas, eps } } else { OptimizerKind::Adam { betas, eps } }
+    };
+    let sgd = |momentum: f64, nesterov: bool| OptimizerKind::Sgd { momentum, nesterov };
+    for kind in [adam(true), adam(false), sgd(0., false), sgd(0.9, false), sgd(0.9, true)] {
+        let shapes = [vec![3, 70], vec![1], vec![2, 3, 5]];
+        let made: Vec<Vec<f32>> = shapes.iter().map(|shape| rng.numbers(shape.iter().product())).collect();
+        let on = |device: &Device, all: &[Vec<f32>]| -> Vec<Tensor> {
+            let tensor = |(v, shape): (&Vec<f32>, &Vec<usize>)| Tensor::from_slice(v, &shape[..], device).unwrap();
+            all.iter().zip(&shapes).map(tensor).collect()
+        };
+        let gradients: Vec<_> = (0..3).map(|_| made.iter().map(|v| rng.numbers(v.len())).collect::<Vec<_>>()).collect();
+        let run = |device: &Device| {
+            let parameters = on(device, &made);
+            let rules = parameters.iter().map(Setting::usual).collect();
+            let mut optimizer = Optimizer::new(kind, 0.05, &parameters, rules).unwrap();
+            let mut ema = Ema::new(&parameters, 0.9).unwrap();
+            for gradients in &gradients {
+                let mut grads: Vec<_> = on(device, gradients).into_iter().map(Some).collect();
+                let norm = clip_grad_norm(&mut grads, 2.).unwrap();
+                assert!((5. ..20.).contains(&norm), "{norm}");
+                optimizer.step(&parameters, &grads, 0.01).unwrap();
+                ema.update(&parameters).unwrap();
+            }
+            let all = parameters.iter().chain(ema.average());
+            all.flat_map(values).collect::<Vec<f32>>()
+        };
+        let far = difference(&run(&Device::Cuda(gpu.clone())), &run(&Device::Cpu));
+        assert!(far < 1e-6, "{kind:?}: {far}");
+    }
+}
+
+/// Rounded factors give nearly the same, and only while they are asked for.
+#[test]
+fn factors_are_rounded_where_that_is_asked_for() {
+    let Some(gpu) = gpu() else { return };
+    let mut graph = Graph::new(17);
+    let x = graph.input(&[2, 8, 9, 9]);
+    let k = graph.weight(&[16, 8, 3, 3]);
+    let y = graph.node("Conv", &[x, &k], &[ints("pads", &[1; 4])]);
+    let y = graph.node("GlobalAveragePool", &[&y], &[]);
+    let y = graph.node("Flatten", &[&y], &[]);
+    let w = graph.weight(&[16, 5]);
+    let y = graph.node("MatMul", &[&y, &w], &[]);
+    let model = graph.model(&y);
+    let program = Program::import(&model, &[]).unwrap();
+    let there = program.to(DType::F32, &Device::Cuda(gpu)).unwrap();
+    let images = Rng::new(5).numbers(graph.shape.iter().product());
+    let all = |program: &Program| {
+        let (outputs, grads) = run(program, &images, &graph.shape);
+        let grads = std::iter::once(grads.input).chain(grads.parameters).flatten();
+        outputs.into_iter().chain(grads).map(|tensor| values(&tensor)).collect::<Vec<_>>()
+    };
+    let exact = all(&program);
+    let (tf32, bf16) = (Number::Tf32, Number::Bf16);
+    for (conv, product, least, most) in [
+        (Number::F32, Number::F32, 0., 2e-5),
+        (tf32, Number::F32, 1e-6, 3e-3),
+        (Number::F32, tf32, 1e-6, 3e-3),
+        (bf16, bf16, 1e-4, 3e-2),
+        (Number::F32, Number::F32, 0., 2e-5),
+    ] {
+        let rounded = Precision { conv, product }.during(|| all(&there));
+        let far = exact.iter().zip(&rounded).map(|(a, b)| difference(b, a)).fold(0., f32::max);
+        assert!((least..most).contains(&far), "{conv:?} {product:?}: {far}");
+    }
 }
 
 #[test]

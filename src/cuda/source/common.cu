@@ -58,6 +58,13 @@ __device__ __forceinline__ int position(const Window &w, int axis, int pixel, in
     return at < w.output[axis] ? at : -1;
 }
 
+// The nearest value with 8 bits of mantissa (bfloat16), of two equally near the even one; what is not a number stays so.
+__device__ __forceinline__ unsigned short to_bf16(float x) {
+    unsigned bits = (unsigned)__float_as_int(x);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (unsigned short)(bits >> 16 | 0x40);
+    return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 
 // What is not a number stays so.

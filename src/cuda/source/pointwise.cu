@@ -145,3 +145,12 @@ KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *
         }
     }
 }
+
+// To and from half as many bits, two values a word: what cuDNN and cuBLAS multiply.
+KERNEL to_bf16_values(const float *x, unsigned short *y, int n) {
+    EACH(i, n) y[i] = to_bf16(x[i]);
+}
+
+KERNEL from_bf16_values(const unsigned short *x, float *y, int n) {
+    EACH(i, n) y[i] = __int_as_float((int)((unsigned)x[i] << 16));
+}

@@ -1,28 +1,10 @@
 // Pooling and depthwise convolution: what slides over each map by itself.
 
-// Each window's largest value; what is not a number is larger than all. Padding never is it.
-KERNEL max_pool(const float *x, float *y, int n, Window w) {
-    EACH(i, n) {
-        int ox = i % w.output[1], oy = i / w.output[1] % w.output[0];
-        const float *map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
-        float best = -infinity();
-        for (int ky = 0; ky < w.kernel[0]; ky++) {
-            int iy = pixel(w, 0, oy, ky);
-            if (iy < 0 || iy >= w.input[0]) continue;
-            for (int kx = 0; kx < w.kernel[1]; kx++) {
-                int ix = pixel(w, 1, ox, kx);
-                if (ix < 0 || ix >= w.input[1]) continue;
-                float value = map[iy * w.input[1] + ix];
-                if (value > best || value != value) best = value;
-            }
-        }
-        y[i] = best;
-    }
-}
-
-// The pixel of a map that the window at a position takes: the first that is largest, or that is not a number.
-__device__ int taken(const float *map, const Window &w, int oy, int ox) {
-    int best = -1;
+// The pixel of a map that the window at the i-th position takes: the first that is largest, or that is not a number;
+// padding never is it. -1 where there is no other.
+__device__ int taken(const float *x, const Window &w, int i) {
+    int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], best = -1;
+    const float *map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
     for (int ky = 0; ky < w.kernel[0]; ky++) {
         int iy = pixel(w, 0, oy, ky);
         if (iy < 0 || iy >= w.input[0]) continue;
@@ -37,18 +19,29 @@ __device__ int taken(const float *map, const Window &w, int oy, int ox) {
     return best;
 }
 
-// Its gradient: each pixel asks the windows over it whether they took it, so that sums have a fixed order.
-KERNEL max_pool_back(const float *x, const float *dy, float *dx, int n, Window w) {
+// Each window's largest value.
+KERNEL max_pool(const float *x, float *y, int n, Window w) {
     EACH(i, n) {
-        int pixels = w.input[0] * w.input[1], plane = i / pixels, at = i % pixels;
-        const float *map = x + plane * pixels, *grad = dy + plane * w.output[0] * w.output[1];
+        int at = taken(x, w, i);
+        y[i] = at < 0 ? -infinity() : x[i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1] + at];
+    }
+}
+
+KERNEL max_pool_places(const float *x, int *places, int n, Window w) {
+    EACH(i, n) places[i] = taken(x, w, i);
+}
+
+// Its gradient: each pixel asks the windows over it whether they took it, so that sums have a fixed order.
+KERNEL max_pool_back(const int *places, const float *dy, float *dx, int n, Window w) {
+    EACH(i, n) {
+        int pixels = w.input[0] * w.input[1], at = i % pixels, first = i / pixels * w.output[0] * w.output[1];
         float sum = 0.0f;
         for (int ky = w.kernel[0] - 1; ky >= 0; ky--) {
             int oy = position(w, 0, at / w.input[1], ky);
             if (oy < 0) continue;
             for (int kx = w.kernel[1] - 1; kx >= 0; kx--) {
-                int ox = position(w, 1, at % w.input[1], kx);
-                if (ox >= 0 && taken(map, w, oy, ox) == at) sum += grad[oy * w.output[1] + ox];
+                int ox = position(w, 1, at % w.input[1], kx), window = first + oy * w.output[1] + ox;
+                if (ox >= 0 && places[window] == at) sum += dy[window];
             }
         }
         dx[i] = sum;

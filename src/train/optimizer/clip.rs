@@ -25,21 +25,14 @@ pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
     Ok(norm)
 }
 
-/// The sum of all squares. Those of gradients that lie elsewhere than on the CPU are added up there, and copied once.
+/// The sum of all squares. A GPU adds them up there, and one number is copied.
 fn total(grads: &[Option<Tensor>]) -> candle_core::Result<f64> {
-    let (mut here, mut there) = (0.0, None);
-    for grad in grads.iter().flatten() {
-        if grad.device().is_cpu() {
-            here += squares(grad)?;
-            continue;
-        }
-        let own = grad.sqr()?.sum_all()?;
-        there = Some(match there {
-            Some(sum) => (own + sum)?,
-            None => own,
-        });
+    let grads: Vec<&Tensor> = grads.iter().flatten().collect();
+    #[cfg(feature = "cuda")]
+    if grads.first().is_some_and(|grad| !grad.device().is_cpu()) {
+        return Tensor::squares(&grads)?.to_dtype(DType::F64)?.to_scalar();
     }
-    Ok(here + there.map_or(Ok(0.0), |sum: Tensor| sum.to_dtype(DType::F64)?.to_scalar())?)
+    grads.into_iter().map(squares).sum()
 }
 
 fn squares(grad: &Tensor) -> candle_core::Result<f64> {

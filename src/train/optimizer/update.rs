@@ -1,4 +1,4 @@
-//! One parameter's update: its formula on numbers, fused, for float32 on the CPU, and as tensor operations for all else.
+//! One parameter's update: its formula on numbers, fused, for float32, and as tensor operations for all else.
 
 use crate::tensor::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
@@ -71,6 +71,20 @@ impl Rule {
                 }
             }
             _ => unreachable!("the moments are as many as the optimizer has slots"),
+        }
+    }
+
+    /// A GPU's kernel for it, with so many moments, and the kernel's numbers.
+    #[cfg(feature = "cuda")]
+    fn kernel(&self, moments: usize) -> (&'static str, Vec<f32>) {
+        match *self {
+            Rule::Sgd { lr, decay, .. } if moments == 0 => ("descent", vec![lr, decay]),
+            Rule::Sgd { lr, decay, momentum, nesterov } => {
+                ("sgd", vec![lr, decay, momentum, f32::from(u8::from(nesterov))])
+            }
+            Rule::Adam { keep, decay, betas: [a, b2, b], size, root, eps } => {
+                ("adam", vec![keep, decay, a, b2, b, size, root, eps])
+            }
         }
     }
 
@@ -168,6 +182,11 @@ impl Step<'_> {
         match self.moments {
             Moments::Host { values, .. } => {
                 parameter.inplace_op2(&grad.contiguous()?, &Fused { rule, moments: Mutex::new(values) })
+            }
+            #[cfg(feature = "cuda")]
+            Moments::Device { values, .. } if !parameter.device().is_cpu() => {
+                let (name, numbers) = rule.kernel(values.len());
+                parameter.update(name, grad, values, &numbers)
             }
             Moments::Device { values, .. } => {
                 let (new, moments) = rule.tensors(parameter, grad, values)?;

@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 use checkpoint::Store;
 pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT};
 pub use feed::{Change, Feed, readable};
-pub use network::{Network, Tally};
+pub use network::{Given, Network, Tally};
 pub use settings::{BatchNorms, BatchSize, Optimizer as OptimizerChoice, Settings, Task, Wishes};
 use standing::Best;
 pub use standing::{Epoch, Standing};
@@ -107,13 +107,14 @@ impl Tuning<'_> {
         let first = if stopped.is_some() { settings.steps } else { state.standing.step };
         emit(progress, Event::Stage { name: "training", total: settings.steps })?;
         emit(progress, Event::Advance(first))?;
+        let loading = state.network.clone();
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
                 let mut order = Order::default();
                 for step in first..settings.steps {
                     // Nobody waits for more where training failed or was stopped.
-                    if sender.send(self.load(step, &mut order)).is_err() {
+                    if sender.send(self.load(&loading, step, &mut order)).is_err() {
                         return;
                     }
                 }
@@ -168,6 +169,9 @@ impl Tuning<'_> {
                     return Ok(Some(stop));
                 }
             } else if let Some(store) = store.filter(|_| told.is_err() || saved.elapsed() > SAVED) {
+                if !state.read()? {
+                    return Ok(Some(Stop::Diverged(self.broken(state, step))));
+                }
                 state.standing.seconds += started.elapsed().as_secs_f64();
                 started = Instant::now();
                 store.save(state)?;
@@ -218,7 +222,12 @@ impl Tuning<'_> {
     fn exported(&self, state: &State) -> Network<'_> {
         let mut parameters = state.network.parameters.clone();
         state.places.iter().zip(state.current()).for_each(|(&place, current)| parameters[place] = current.clone());
-        Network { program: self.program, parameters, wanted: state.network.wanted.clone() }
+        Network {
+            program: self.program,
+            parameters,
+            wanted: state.network.wanted.clone(),
+            precision: state.network.precision,
+        }
     }
 
     /// Whether training images have scores that are numbers, by the weights that would be exported.
@@ -227,7 +236,8 @@ impl Tuning<'_> {
         let change = Change { augment: Level::None.into(), seed: 0, epoch: 0 };
         let places: Vec<usize> = (0..images).step_by(images.div_ceil(SAMPLE).max(1)).collect();
         for chunk in places.chunks(exported.at_once(self.train.shape)) {
-            if !exported.is_sound(&self.train.load(chunk, change)?, self.train.shape)? {
+            let input = exported.input(self.train.load(chunk, change)?, chunk.len(), self.train.shape)?;
+            if !exported.is_sound(&input)? {
                 return Ok(false);
             }
         }

@@ -7,7 +7,7 @@ use crate::engine::candle::tensor;
 use crate::error::{Error, Result};
 use crate::graph::{Program, Wanted, add_gradients};
 use crate::metrics::argmax;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Precision, Tensor};
 use crate::train::loss::Loss;
 use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ const MOST_VALUES: usize = 16 * 3 * 224 * 224;
 /// Images that run at once all the same where batch norms take their statistics.
 const WITH_STATISTICS: usize = 128;
 
-/// A program and what it is trained with.
+/// A program and what it is trained with. Clones share the values.
+#[derive(Clone)]
 pub struct Network<'a> {
     /// What is computed. Its first output is the logits.
     pub program: &'a Program,
@@ -26,6 +27,8 @@ pub struct Network<'a> {
     pub parameters: Vec<Tensor>,
     /// Which of them are trained.
     pub wanted: Wanted,
+    /// What a GPU computes gradients with. Scores that are told it always computes in `f32`.
+    pub precision: Precision,
 }
 
 /// What a step's images gave.
@@ -58,6 +61,39 @@ impl Tally {
     }
 }
 
+/// What a step's images gave, or those of several steps: known, or still on a GPU.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    known: Tally,
+    /// Sums of losses and numbers of right answers, `[2]` each; the images are among the known.
+    there: Vec<Tensor>,
+}
+
+impl Given {
+    /// Adds what later images gave.
+    pub fn add(&mut self, other: Given) {
+        self.known.add(other.known);
+        self.there.extend(other.there);
+    }
+
+    /// Adds all of it to a tally, one after another, so that it does not matter how often that is done. A GPU has then done
+    /// all that it was asked.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn read(self, tally: &mut Tally) -> Result<()> {
+        tally.add(self.known);
+        if self.there.is_empty() {
+            return Ok(());
+        }
+        let sums = Tensor::cat(&self.there, 0).and_then(|sums| sums.to_vec1::<f32>()).map_err(failed)?;
+        for sum in sums.chunks_exact(2) {
+            tally.add(Tally { loss: sum[0].into(), correct: sum[1] as usize, images: 0 });
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Network<'a> {
     /// A program with the file's values, but for these.
     pub fn new(program: &'a Program, values: &HashMap<String, Vec<f32>>, wanted: Wanted) -> Result<Network<'a>> {
@@ -67,7 +103,7 @@ impl<'a> Network<'a> {
                 *tensor = Tensor::from_slice(values, parameter.shape.as_slice(), tensor.device()).map_err(failed)?;
             }
         }
-        Ok(Network { program, parameters, wanted })
+        Ok(Network { program, parameters, wanted, precision: Precision::default() })
     }
 
     /// Images that run at once.
@@ -80,41 +116,45 @@ impl<'a> Network<'a> {
         (MOST_VALUES / shape.iter().product::<usize>().max(1)).clamp(least, 256).next_multiple_of(batch)
     }
 
-    /// The mean loss's gradients by the trained parameters for a batch, `targets` `[images, classes]`; and its tally.
+    /// The mean loss's gradients by the trained parameters for a batch of [images](Network::input), `targets` `[images, classes]`; and what it gave.
     /// Statistics that [follow](Program::followed) the images have their next values then.
+    ///
+    /// # Errors
+    /// [`Error::Train`] for logits that are not finite, on the CPU: a GPU's loss is not finite then. Those of the program.
     pub fn gradients(
         &self,
-        values: &[f32],
-        shape: &[usize],
+        input: &Tensor,
         targets: ArrayView2<f32>,
         loss: &Loss,
-    ) -> Result<(Tally, Vec<Option<Tensor>>)> {
-        let (images, size) = (targets.nrows(), shape.iter().product::<usize>());
-        let (mut tally, mut sum): (Tally, Vec<Option<Tensor>>) = (Tally::default(), Vec::new());
+    ) -> Result<(Given, Vec<Option<Tensor>>)> {
+        self.precision.during(|| self.gradients_within(input, targets, loss))
+    }
+
+    fn gradients_within(
+        &self,
+        input: &Tensor,
+        targets: ArrayView2<f32>,
+        loss: &Loss,
+    ) -> Result<(Given, Vec<Option<Tensor>>)> {
+        let images = targets.nrows();
+        let (mut given, mut sum): (Given, Vec<Option<Tensor>>) = (Given::default(), Vec::new());
         // Pieces of one size, or nearly: statistics of few images mean little.
-        let pieces = images.div_ceil(self.at_once(shape)).max(1);
+        let pieces = images.div_ceil(self.at_once(&input.dims()[1..])).max(1);
         for piece in 0..pieces {
             let [start, end] = [piece, piece + 1].map(|piece| piece * images / pieces);
-            let input = self.input(&values[start * size..end * size], end - start, shape)?;
+            let input = input.narrow(0, start, end - start).map_err(failed)?;
             let (outputs, tape) = self.program.forward_saving(&input, &self.parameters, &self.wanted)?;
-            let logits = logits(&outputs[0])?;
-            let targets = targets.slice(s![start..end, ..]);
-            let (mean, mut slope) = loss.evaluate(logits.view(), targets)?;
-            slope *= (end - start) as f32 / images as f32;
-            let correct =
-                logits.rows().into_iter().zip(targets.rows()).filter(|(l, t)| argmax(*l) == argmax(*t)).count();
-            tally.add(Tally { loss: mean * (end - start) as f64, correct, images: end - start });
+            let (own, slope) = evaluated(&outputs[0], targets.slice(s![start..end, ..]), loss, images)?;
+            given.add(own);
             for (output, parameter) in self.program.followed() {
                 self.parameters[parameter].slice_set(&outputs[output], 0, 0).map_err(failed)?;
             }
-            let slope = Tensor::from_iter(slope, outputs[0].device());
-            let slope = slope.and_then(|slope| slope.reshape(outputs[0].shape())).map_err(failed)?;
             let mut slopes = vec![None; outputs.len()];
             slopes[0] = Some(slope);
             let found = self.program.backward(tape, &slopes)?.parameters;
             if start == 0 { sum = found } else { add_gradients(&mut sum, found)? }
         }
-        Ok((tally, sum))
+        Ok((given, sum))
     }
 
     /// The logits `[images, classes]` of all of a feed's images.
@@ -123,7 +163,7 @@ impl<'a> Network<'a> {
         let places: Vec<usize> = (0..feed.images()).collect();
         let mut rows = Vec::new();
         for chunk in places.chunks(self.at_once(feed.shape)) {
-            let input = self.input(&feed.load(chunk, change)?, chunk.len(), feed.shape)?;
+            let input = self.input(feed.load(chunk, change)?, chunk.len(), feed.shape)?;
             rows.push(logits(&self.program.forward(&input, &self.parameters)?[0])?);
         }
         let views: Vec<_> = rows.iter().map(|rows| rows.view()).collect();
@@ -131,15 +171,16 @@ impl<'a> Network<'a> {
     }
 
     /// Whether the logits of the first of these images are numbers.
-    pub fn is_sound(&self, values: &[f32], shape: &[usize]) -> Result<bool> {
-        let size = shape.iter().product::<usize>().max(1);
-        let images = (values.len() / size).min(self.at_once(shape));
-        let input = self.input(&values[..images * size], images, shape)?;
+    pub fn is_sound(&self, input: &Tensor) -> Result<bool> {
+        let images = input.dims()[0].min(self.at_once(&input.dims()[1..]));
+        let input = input.narrow(0, 0, images).map_err(failed)?;
         Ok(logits(&self.program.forward(&input, &self.parameters)?[0])?.iter().all(|logit| logit.is_finite()))
     }
 
-    fn input(&self, values: &[f32], images: usize, shape: &[usize]) -> Result<Tensor> {
-        tensor(self.program.input().kind, values.to_vec(), &[&[images], shape].concat())
+    /// Images of this shape, one behind the other, as the program takes them: on its device, where so many run at once.
+    pub fn input(&self, values: Vec<f32>, images: usize, shape: &[usize]) -> Result<Tensor> {
+        let input = tensor(self.program.input().kind, values, &[&[images], shape].concat())?;
+        if images > self.at_once(shape) { Ok(input) } else { input.to_device(self.program.device()).map_err(failed) }
     }
 
     /// The first trained parameter that holds what is not a number.
@@ -151,6 +192,30 @@ impl<'a> Network<'a> {
         let mut named = self.program.parameters().iter().zip(&self.parameters);
         named.find(|(_, tensor)| !sound(tensor)).map(|(parameter, _)| parameter.name.as_str())
     }
+}
+
+/// The loss of a piece of a batch of so many images, where its logits lie; and the gradient of the batch's mean loss by them.
+fn evaluated(output: &Tensor, targets: ArrayView2<f32>, loss: &Loss, images: usize) -> Result<(Given, Tensor)> {
+    let piece = targets.nrows();
+    #[cfg(feature = "cuda")]
+    if !output.device().is_cpu() {
+        let targets = loss.prepared(targets)?;
+        let made = || {
+            let (dim, values) = (targets.dim(), targets.iter().copied().collect());
+            let targets = Tensor::from_vec::<_, f32>(values, dim, output.device())?;
+            let [slope, there] = output.flatten_from(1)?.loss(loss.kind.kernel(), &targets, 1. / images as f32)?;
+            let known = Tally { images: piece, ..Tally::default() };
+            Ok((Given { known, there: vec![there] }, slope.reshape(output.shape())?))
+        };
+        return made().map_err(failed);
+    }
+    let logits = logits(output)?;
+    let (mean, mut slope) = loss.evaluate(logits.view(), targets)?;
+    slope *= piece as f32 / images as f32;
+    let correct = logits.rows().into_iter().zip(targets.rows()).filter(|(l, t)| argmax(*l) == argmax(*t)).count();
+    let known = Tally { loss: mean * piece as f64, correct, images: piece };
+    let slope = Tensor::from_iter(slope, output.device()).and_then(|slope| slope.reshape(output.shape()));
+    Ok((Given { known, there: Vec::new() }, slope.map_err(failed)?))
 }
 
 /// The first output as rows.

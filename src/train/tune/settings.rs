@@ -1,6 +1,7 @@
 //! How a network is trained: what the user decides, and the defaults for the rest.
 
 use crate::data::augment::Level;
+use crate::tensor::Precision;
 use crate::train::loss::LossKind;
 use crate::train::optimizer::OptimizerKind;
 use crate::train::schedule::Schedule;
@@ -98,6 +99,8 @@ pub struct Wishes {
     pub loss: Option<LossKind>,
     /// Whether each class counts alike, however many images it has.
     pub balanced: bool,
+    /// What a GPU computes gradients with.
+    pub precision: Option<Precision>,
     /// Wall time for all of it.
     pub budget: Option<Duration>,
 }
@@ -145,6 +148,9 @@ pub struct Settings {
     pub loss: LossKind,
     /// Whether each class counts alike.
     pub balanced: bool,
+    /// What gradients are computed with.
+    #[serde(default, skip_serializing_if = "Precision::is_full")]
+    pub precision: Precision,
     /// Of everything that is drawn.
     pub seed: u64,
 }
@@ -162,6 +168,8 @@ pub struct Task {
     pub from_scratch: bool,
     /// Whether what is trained has batch norms that have seen nothing yet.
     pub initial_norms: bool,
+    /// Whether a GPU trains.
+    pub on_gpu: bool,
     /// The loss that fits what images are to give; labels are smoothed for classes alone.
     pub loss: LossKind,
     /// Decides what is drawn.
@@ -221,6 +229,7 @@ impl Settings {
             patience: wishes.patience.unwrap_or(0),
             loss: wishes.loss.unwrap_or(task.loss),
             balanced: wishes.balanced,
+            precision: wishes.precision.unwrap_or(if task.on_gpu { Precision::GPU } else { Precision::default() }),
             seed: task.seed,
         }
     }

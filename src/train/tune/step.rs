@@ -1,7 +1,7 @@
 //! One step of training: its batch, its gradients, and what it changes.
 
 use super::feed::{self, Change};
-use super::network::Network;
+use super::network::{Given, Network};
 use super::{Standing, Tuning, failed};
 use crate::data::Layout;
 use crate::data::augment::Augment;
@@ -14,9 +14,14 @@ use crate::train::mix::{BatchPlace, BatchShape, Mix};
 use crate::train::optimizer::{Optimizer, Setting, clip_grad_norm};
 use ndarray::Array2;
 
+/// After so many steps at most a GPU is asked what they gave.
+const READ: u64 = 32;
+
 /// All that changes while training goes on.
 pub(super) struct State<'a> {
     pub(super) standing: Standing,
+    /// What steps gave that the standing does not know yet: asking a GPU would keep it waiting.
+    pub(super) given: Given,
     pub(super) network: Network<'a>,
     /// The names of what changes: the trained parameters, behind them the statistics that follow the images.
     pub(super) names: Vec<String>,
@@ -40,9 +45,9 @@ pub(super) struct Order {
     places: Vec<usize>,
 }
 
-/// A loaded batch.
+/// A loaded batch: on the device already, so that a GPU has the next ones before it is done with one.
 pub(super) struct Batch {
-    pub(super) values: Vec<f32>,
+    pub(super) input: Tensor,
     pub(super) targets: Array2<f32>,
 }
 
@@ -51,7 +56,8 @@ impl Tuning<'_> {
         let (program, s) = (self.training.unwrap_or(self.program), self.settings);
         let depths = || program.parameters().iter().map(|parameter| self.depths.get(&parameter.name));
         let wanted = Wanted { parameters: depths().map(|depth| depth.is_some()).collect(), input: false };
-        let network = Network::new(program, &self.start, wanted)?;
+        let mut network = Network::new(program, &self.start, wanted)?;
+        network.precision = s.precision;
         let (mut places, mut rules) = (Vec::new(), Vec::new());
         for (place, (tensor, depth)) in network.parameters.iter().zip(depths()).enumerate() {
             if let Some(&depth) = depth {
@@ -74,13 +80,13 @@ impl Tuning<'_> {
         let own = &changing[..trained];
         let optimizer = Optimizer::new(s.optimizer.kind(s.momentum), s.weight_decay, own, rules)?;
         let ema = (s.ema > 0.).then(|| Ema::new(&changing, s.ema)).transpose()?;
-        let standing = Standing::default();
+        let (standing, given) = (Standing::default(), Given::default());
         let loss = self.loss();
-        Ok(State { standing, network, names, places, changing, trained, loss, optimizer, ema, best: None })
+        Ok(State { standing, given, network, names, places, changing, trained, loss, optimizer, ema, best: None })
     }
 
     /// The batch of a step.
-    pub(super) fn load(&self, step: u64, order: &mut Order) -> Result<Batch> {
+    pub(super) fn load(&self, network: &Network, step: u64, order: &mut Order) -> Result<Batch> {
         let settings = self.settings;
         let by_epoch = settings.by_epoch(self.train.images());
         let (epoch, batch) = (step / by_epoch, step % by_epoch);
@@ -101,7 +107,7 @@ impl Tuning<'_> {
         let mix = Mix { mixup: settings.mixup, cutmix: settings.cutmix };
         let shape = self.batch_shape(places.len());
         mix.apply(&mut values, shape, &mut targets, BatchPlace { seed: settings.seed, epoch, batch })?;
-        Ok(Batch { values, targets })
+        Ok(Batch { input: network.input(values, places.len(), self.train.shape)?, targets })
     }
 
     /// Features that are no maps are mixed as maps of one row.
@@ -129,6 +135,12 @@ impl Tuning<'_> {
         format!("step {step}: {what} not finite; lower --lr (it is {:e}){clip}", self.settings.lr)
     }
 
+    /// The same, where the loss is not: its weights may be the reason.
+    pub(super) fn broken(&self, state: &State, step: u64) -> String {
+        let what = state.network.broken().map_or("the logits are".into(), |name| format!("'{name}' is"));
+        self.diverged(step, &what)
+    }
+
     /// One step; why training cannot go on, where it cannot.
     pub(super) fn step(&self, state: &mut State, batch: &Batch) -> Result<Option<String>> {
         let settings = self.settings;
@@ -138,17 +150,21 @@ impl Tuning<'_> {
         if self.val.images() == 0 && begins && self.is_lowest(&state.standing) {
             state.keep()?;
         }
-        let network = &mut state.network;
-        let found = network.gradients(&batch.values, self.train.shape, batch.targets.view(), &state.loss);
-        let (tally, mut grads) = match found {
-            Ok(found) if found.0.loss.is_finite() => found,
-            Ok(_) | Err(Error::Train(_)) => {
-                let what = network.broken().map_or("the logits are".into(), |name| format!("'{name}' is"));
-                return Ok(Some(self.diverged(step, &what)));
-            }
+        let found = state.network.gradients(&batch.input, batch.targets.view(), &state.loss);
+        let (given, mut grads) = match found {
+            Ok(found) => found,
+            Err(Error::Train(_)) => return Ok(Some(self.broken(state, step))),
             Err(error) => return Err(error),
         };
-        let mut wanted = network.wanted.parameters.iter();
+        state.given.add(given);
+        let due = step.is_multiple_of(READ)
+            || step.is_multiple_of(settings.by_epoch(self.train.images()))
+            || step == settings.steps
+            || state.network.program.device().is_cpu();
+        if due && !state.read()? {
+            return Ok(Some(self.broken(state, step)));
+        }
+        let mut wanted = state.network.wanted.parameters.iter();
         grads.retain(|_| wanted.next() == Some(&true));
         if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
             let sound = |grad: &Option<Tensor>| grad.as_ref().is_none_or(is_finite);
@@ -163,7 +179,6 @@ impl Tuning<'_> {
         if let Some(ema) = &mut state.ema {
             ema.update(&state.changing)?;
         }
-        state.standing.tally.add(tally);
         state.standing.step = step;
         Ok(None)
     }
@@ -177,6 +192,12 @@ impl State<'_> {
     /// The weights that are validated and exported.
     pub(super) fn current(&self) -> impl Iterator<Item = &Tensor> {
         self.ema.as_ref().map_or(&self.changing[..], |ema| ema.average()).iter()
+    }
+
+    /// Tells the standing what steps gave; whether all of it is finite.
+    pub(super) fn read(&mut self) -> Result<bool> {
+        std::mem::take(&mut self.given).read(&mut self.standing.tally)?;
+        Ok(self.standing.tally.loss.is_finite())
     }
 
     /// Keeps them as the best.

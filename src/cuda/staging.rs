@@ -1,0 +1,72 @@
+//! Page-locked memory that copies to the device go through, so that nobody waits for them.
+
+use cudarc::driver::result::{free_host, malloc_host, memcpy_htod_async};
+use cudarc::driver::{CudaEvent, CudaStream, DriverError};
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
+
+/// Copies that may be on their way at once.
+const STAGES: usize = 3;
+/// Fewer values are as fast without.
+pub(super) const LEAST: usize = 1 << 14;
+
+/// Memory for one copy.
+struct Stage {
+    pointer: *mut c_void,
+    len: usize,
+    /// When the copy is done.
+    copied: Option<CudaEvent>,
+}
+
+// SAFETY: it is memory of the process.
+unsafe impl Send for Stage {}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // SAFETY: it was made by `malloc_host`, and no copy is on its way. Nobody could be told of a failure.
+        let _ = unsafe { free_host(self.pointer) };
+    }
+}
+
+impl Stage {
+    fn new(len: usize) -> Result<Stage, DriverError> {
+        // SAFETY: it is written before it is read.
+        let pointer = unsafe { malloc_host(len * size_of::<f32>(), 0) }?;
+        Ok(Stage { pointer, len, copied: None })
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Stages(Mutex<VecDeque<Stage>>);
+
+impl Stages {
+    /// Copies values to the device's memory at `to`, which is as long, in the stream's order. The context is this thread's.
+    pub(super) fn upload(&self, stream: &CudaStream, values: &[f32], to: u64) -> Result<(), DriverError> {
+        let mut stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = if stages.len() < STAGES { None } else { stages.pop_front() };
+        if let Some(copied) = oldest.as_ref().and_then(|stage| stage.copied.as_ref()) {
+            copied.synchronize()?;
+        }
+        let mut stage = match oldest.filter(|stage| stage.len >= values.len()) {
+            Some(stage) => stage,
+            None => Stage::new(values.len())?,
+        };
+        // SAFETY: there is room for the values, which nobody else reads or writes meanwhile.
+        let staged = unsafe {
+            std::ptr::copy_nonoverlapping(values.as_ptr(), stage.pointer.cast(), values.len());
+            std::slice::from_raw_parts(stage.pointer.cast::<f32>(), values.len())
+        };
+        // SAFETY: both memories are as long as the values, and the stage is kept until the copy is done.
+        let done = unsafe { memcpy_htod_async(to, staged, stream.cu_stream()) };
+        match done.and_then(|()| stream.record_event(None)) {
+            Ok(copied) => stage.copied = Some(copied),
+            Err(error) => {
+                let _ = stream.synchronize();
+                return Err(error);
+            }
+        }
+        stages.push_back(stage);
+        Ok(())
+    }
+}
