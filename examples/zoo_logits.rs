@@ -21,8 +21,10 @@ use std::process::ExitCode;
 
 /// What the proof of a run allows.
 const ALLOWED: f32 = 1e-3;
-/// Gradients are sums of many terms, and where an activation bends, rounding decides which way one goes.
-const ALLOWED_OF_GRADIENTS: f32 = 2e-2;
+/// Gradients are sums of many terms, and where an activation bends, rounding decides which way one goes: with random weights
+/// one of MobileNet-v2 differs by 0.03, one of EfficientNet-B0, which magnifies all rounding (docs/zoo.md), by 0.05. Wrong ones
+/// differ by their own size; what is sharp is the operators' tests.
+const ALLOWED_OF_GRADIENTS: f32 = 1e-1;
 
 #[derive(Parser)]
 struct Arguments {

@@ -4,14 +4,14 @@
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes of a digest.
 const DIGEST: usize = 32;
 
 /// Where it is kept, unless the system has no such place.
 #[cfg(not(feature = "cuda-emulated"))]
-pub(super) fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<std::path::PathBuf> {
     etcetera::choose_base_strategy().ok().map(|dirs| dirs.cache_dir().join("adapt-cuda"))
 }
 
