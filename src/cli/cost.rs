@@ -35,7 +35,7 @@ impl Cost {
         let items = (few.to_vec(), vec![0; few.len()]);
         let feed = job.feed(work, data, &items, None);
         let places: Vec<usize> = (0..few.len()).collect();
-        let augment = Augment { level: job.settings.augment, hflip: job.settings.hflip };
+        let augment = Augment { level: job.settings.augment, hflip: job.settings.hflip, vflip: job.settings.vflip };
         let mut load = 0.;
         // The second time nothing is set up any more.
         for _ in 0..2 {

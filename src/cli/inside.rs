@@ -75,10 +75,11 @@ impl Job {
                 format!("--cutmix: what is trained begins with {:?} values an image, which are no map", inside.shape);
             return Err(Error::Usage(format!("{what}; leave it out, or give --mixup")));
         }
-        if wishes.hflip.is_some() && settings.augment == Level::None {
-            let what =
-                "--hflip: images are not changed, so none is mirrored; give --augment light, say, or leave it out";
-            return Err(Error::Usage(what.into()));
+        let flips = [(wishes.hflip, "--hflip"), (wishes.vflip, "--vflip")];
+        if let Some((_, option)) = flips.iter().find(|(given, _)| given.is_some() && settings.augment == Level::None) {
+            return Err(Error::Usage(format!(
+                "{option}: images are not changed; give --augment light, or leave it out"
+            )));
         }
         if settings.bn == BatchNorms::Frozen {
             inside.depths.retain(|name, _| !inside.norms.contains(name));

@@ -102,6 +102,9 @@ pub struct TrainingOptions {
     /// letters]
     #[arg(long, value_name = "SHARE", value_parser = probability, help_heading = "Training inside")]
     pub hflip: Option<f64>,
+    /// The share of the images that is mirrored upside down, where they are changed, as suits pictures from above [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = probability, help_heading = "Training inside")]
+    pub vflip: Option<f64>,
     /// Blends pairs of images: the alpha of mixup's Beta distribution; 0 for none
     #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
     pub mixup: Option<f64>,
@@ -162,7 +165,7 @@ pub enum Augment {
     Light,
     /// Smaller crops, rotation and colours too
     Strong,
-    /// As fits the data set
+    /// Light where all of the network is trained, or its first layers; else none, so that what is frozen runs once
     Auto,
 }
 
@@ -189,6 +192,7 @@ impl TrainingOptions {
                 Some(Augment::Auto) | None => None,
             },
             hflip: self.hflip,
+            vflip: self.vflip,
             mixup: self.mixup,
             cutmix: self.cutmix,
             bn: self.bn,

@@ -29,12 +29,14 @@ pub struct Augment {
     pub level: Level,
     /// The share of them that is mirrored, left to right, at any level but none.
     pub hflip: f64,
+    /// The share of them that is turned upside down by a mirror.
+    pub vflip: f64,
 }
 
 impl From<Level> for Augment {
-    /// Half of the images are mirrored.
+    /// Half of the images are mirrored, left to right.
     fn from(level: Level) -> Augment {
-        Augment { level, hflip: 0.5 }
+        Augment { level, hflip: 0.5, vflip: 0. }
     }
 }
 
@@ -57,6 +59,8 @@ pub struct Variation {
     pub crop: [u32; 4],
     /// Whether left becomes right.
     pub flip: bool,
+    /// Whether top becomes bottom.
+    pub upside_down: bool,
     /// Degrees by which the result is turned counter-clockwise around its centre; its borders are drawn out into the
     /// corners.
     pub degrees: f64,
@@ -107,7 +111,9 @@ impl Variation {
             Level::Strong => (between(random, -15.0, 15.0), Jitter::draw(random)),
             _ => (0.0, Jitter::NONE),
         };
-        Variation { crop, flip, degrees, jitter }
+        // Drawn last, and only where it is wanted, so that the others are as they were without.
+        let upside_down = how.level != Level::None && how.vflip > 0. && uniform(random) < how.vflip;
+        Variation { crop, flip, upside_down, degrees, jitter }
     }
 
     /// Writes the model's input for `image`, so varied, into `out`.
@@ -122,6 +128,10 @@ impl Variation {
         let channels = image.channels();
         if self.flip {
             mirror(&mut values, width as usize, channels);
+        }
+        if self.upside_down {
+            let row = width as usize * channels;
+            values = values.chunks_exact(row.max(1)).rev().flatten().copied().collect();
         }
         if self.degrees != 0.0 {
             values = turned(&values, height as usize, width as usize, channels, self.degrees);

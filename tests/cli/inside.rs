@@ -236,6 +236,7 @@ fn each_option_does_what_it_says() {
         "--cutmix 0.5",
         "--augment light",
         "--augment light --hflip 1",
+        "--augment light --vflip 1",
         "--optimizer adam",
         "--optimizer sgd",
         "--label-smoothing 0.2",

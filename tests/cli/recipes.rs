@@ -93,6 +93,7 @@ fn what_would_do_nothing_is_refused() {
         ("--momentum 0.5", ["--momentum", "--optimizer sgd"]),
         ("--momentum 0.5 --optimizer adam", ["--momentum", "--optimizer sgd"]),
         ("--hflip 0.5 --augment none", ["--hflip", "--augment light"]),
+        ("--vflip 0.5 --augment none", ["--vflip", "--augment light"]),
     ] {
         place.refuses(&format!("--train all {option}"), 2, &words);
     }
@@ -136,4 +137,27 @@ fn without_held_out_images_the_folds_tell() {
     assert!(page.contains("in 4 folds of a cross-validation") && !page.contains("nothing was measured"));
     let told: Value = place.json("out/run.json")["head"]["cross_validation"].clone();
     assert!(ran.out.contains(&format!("{:.4}", told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
+}
+
+#[test]
+fn a_batch_in_pieces_has_the_gradient_of_the_whole() {
+    let place = classes();
+    let step = |out: &str| {
+        let job = "--train all --steps 1 --batch-size all --val 0 --augment none --probe off --optimizer sgd --lr 0.1";
+        let job = format!("--data data --onnx tiny.onnx --out {out} {job} --clip-grad 0 --label-smoothing 0");
+        place.adapt(&job).succeeds();
+        let model = Model::open(place.path(format!("{out}/model.onnx"))).unwrap();
+        ["adapt.head.weight", "w"].map(|name| floats(&model, name))
+    };
+    ["a", "b", "c"].iter().enumerate().for_each(|(class, name)| place.images(&format!("data/{name}"), class, 60));
+    let whole = step("whole");
+    // Each image twice, which is more than run at once: the mean gradient is the same.
+    for name in ["a", "b", "c"] {
+        let copy = |i: u32| (place.path(format!("data/{name}/{i}.png")), place.path(format!("data/{name}/{i}x.png")));
+        (0..60).map(copy).for_each(|(from, to)| assert!(std::fs::copy(from, to).is_ok()));
+    }
+    for (one, other) in whole.iter().zip(&step("pieces")) {
+        let scale = one.iter().fold(0f32, |most, value| most.max(value.abs()));
+        assert!(one.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-5 * scale));
+    }
 }

@@ -24,7 +24,8 @@ fn numbers(row: &[String]) -> Vec<f64> {
 }
 
 fn whole(image: &Pixels) -> Variation {
-    Variation { crop: [0, 0, image.height(), image.width()], flip: false, degrees: 0.0, jitter: Jitter::NONE }
+    let crop = [0, 0, image.height(), image.width()];
+    Variation { crop, flip: false, upside_down: false, degrees: 0.0, jitter: Jitter::NONE }
 }
 
 fn applied(variation: &Variation, image: &Pixels, p: &Preprocessing, layout: Layout) -> Vec<f32> {
@@ -167,12 +168,29 @@ fn levels_are_what_they_say() {
         let Jitter { brightness, contrast, saturation, hue, order } = strong.jitter;
         assert!([brightness, contrast, saturation].iter().all(|v| (0.6..=1.4).contains(v)) && hue.abs() <= 0.05);
         flips += usize::from(light.flip);
-        let mirrored = |hflip| draw(Augment { level: Level::Light, hflip }, epoch).flip;
+        let mirrored = |hflip| draw(Augment { level: Level::Light, hflip, vflip: 0. }, epoch).flip;
         assert!(mirrored(1.0) && !mirrored(0.0));
         orders.insert(order);
     }
     assert!((900..1100).contains(&flips) && orders.len() == 24, "{flips} {}", orders.len());
     assert_eq!(draw(Level::None.into(), 0), Variation { crop: [0, 0, 28, 28], ..whole(&load("source.png")) });
+}
+
+#[test]
+fn upside_down_is_the_rows_from_the_last_on() {
+    let (image, p) = (load("source.png"), resolve("imagenet,resize=32,crop=28"));
+    let values = |upside_down| {
+        let mut out = vec![f32::NAN; 3 * 28 * 28];
+        Variation { upside_down, ..whole(&image) }.apply(&image, &p, Layout::Nchw, &mut out).unwrap();
+        out
+    };
+    let turned: Vec<f32> =
+        values(false).chunks(28 * 28).flat_map(|map| map.chunks(28).rev()).flatten().copied().collect();
+    assert!(values(true) == turned && values(false) != turned);
+    let key = Key { seed: 0, epoch: 0, path: "x" };
+    let draw = |vflip| Variation::draw(Augment { level: Level::Light, hflip: 0.5, vflip }, (28, 28), &p, key);
+    // All else is drawn as without it.
+    assert_eq!(draw(1.), Variation { upside_down: true, ..draw(0.) });
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub struct Wishes {
     pub augment: Option<Level>,
     /// The share of them that is mirrored.
     pub hflip: Option<f64>,
+    /// The share of them that is mirrored upside down.
+    pub vflip: Option<f64>,
     /// Of mixup's Beta distribution; 0 for none.
     pub mixup: Option<f64>,
     /// Of CutMix's Beta distribution; 0 for none.
@@ -136,6 +138,9 @@ pub struct Settings {
     pub augment: Level,
     /// The share of them that is mirrored where they are changed.
     pub hflip: f64,
+    /// The share of them that is mirrored upside down.
+    #[serde(default)]
+    pub vflip: f64,
     /// 0 for none.
     pub mixup: f64,
     /// 0 for none.
@@ -223,6 +228,7 @@ impl Settings {
             augment: wishes.augment.unwrap_or(if task.from_images { Level::Light } else { Level::None }),
             // A letter mirrored is another, or none.
             hflip: wishes.hflip.unwrap_or(if task.characters { 0. } else { 0.5 }),
+            vflip: wishes.vflip.unwrap_or(0.),
             mixup: wishes.mixup.unwrap_or(0.),
             cutmix: wishes.cutmix.unwrap_or(0.),
             bn: wishes.bn.unwrap_or(if task.initial_norms { BatchNorms::Train } else { BatchNorms::Affine }),

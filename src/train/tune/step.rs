@@ -100,7 +100,7 @@ impl Tuning<'_> {
         } else {
             order.places.chunks(settings.batch_size).nth(batch as usize).unwrap_or_default()
         };
-        let augment = Augment { level: settings.augment, hflip: settings.hflip };
+        let augment = Augment { level: settings.augment, hflip: settings.hflip, vflip: settings.vflip };
         let mut values = self.train.load(places, Change { augment, seed: settings.seed, epoch })?;
         let labels: Vec<usize> = places.iter().map(|&place| self.train.labels[place]).collect();
         let mut targets = self.targets.of(&labels);
