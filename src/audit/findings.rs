@@ -25,7 +25,7 @@ pub(super) fn finding(classes: &[String], item: &Item, kind: Kind, score: f32, s
 
 /// What copies mean: a leak where one image is there to train and the other is not, a conflict where labels differ, else a
 /// duplicate (of two splits that do not train, the one of `val`). One finding of each kind an image, of its nearest copy. Of
-/// images that are copies of each other many are no pairs: they are all copies of all.
+/// images with the same pixels many are no pairs: they are all copies of all.
 pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Finding> {
     // The copy of each image and kind, and how far it is.
     let mut nearest: BTreeMap<(usize, Kind), (f32, usize)> = BTreeMap::new();
@@ -59,37 +59,29 @@ pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Findin
     nearest.into_iter().map(named).collect()
 }
 
-/// Of images that are joined by pairs that are sure, each with the first that trains, the first that does not, and the first of
-/// another label.
+/// Of images with the same pixels, each with the first that trains, the first that does not, and the first of another label: all are
+/// what one is.
 fn between(items: &[&Item], pairs: &[Pair]) -> Vec<([usize; 2], f32)> {
-    fn root(parents: &mut [usize], mut place: usize) -> usize {
-        while parents[place] != place {
-            parents[place] = parents[parents[place]];
-            place = parents[place];
-        }
-        place
-    }
-    let mut parents: Vec<usize> = (0..items.len()).collect();
-    let mut farthest = BTreeMap::<usize, f32>::new();
-    for pair in pairs.iter().filter(|pair| pair.is_sure()) {
-        let [a, b] = pair.places.map(|place| root(&mut parents, place));
-        let [one, other] = [a, b].map(|root| farthest.get(&root).copied().unwrap_or(0.));
-        parents[a.max(b)] = a.min(b);
-        farthest.insert(a.min(b), one.max(other).max(pair.distance()));
-    }
+    // The first of those with the same pixels, of each that is not it: such pairs all name it, or one that names it.
+    let mut first: Vec<usize> = (0..items.len()).collect();
+    let mut exact: Vec<[usize; 2]> = pairs.iter().filter(|pair| pair.exact).map(|pair| pair.places).collect();
+    exact.sort_unstable_by_key(|[a, b]| (*b, *a));
+    exact.iter().for_each(|&[a, b]| first[b] = first[b].min(first[a]));
     let mut groups = BTreeMap::<usize, Vec<usize>>::new();
-    for place in 0..items.len() {
-        groups.entry(root(&mut parents, place)).or_default().push(place);
-    }
+    (0..items.len()).for_each(|place| groups.entry(first[place]).or_default().push(place));
     let mut found = Vec::new();
-    for (root, group) in groups.into_iter().filter(|(_, group)| group.len() > 2) {
-        let first = |is: &dyn Fn(&Item) -> bool| group.iter().copied().find(|&place| is(items[place]));
-        let (trains, tests) = (|item: &Item| item.split == Split::Train, |item: &Item| item.split != Split::Train);
-        let ends = [first(&trains), first(&tests)];
+    for group in groups.into_values().filter(|group| group.len() > 2) {
+        let of = |is: &dyn Fn(&Item) -> bool| group.iter().copied().find(|&place| is(items[place]));
+        let one = items[group[0]].label;
+        let ends = [
+            of(&|item| item.split == Split::Train),
+            of(&|item| item.split != Split::Train),
+            Some(group[0]),
+            of(&|item| item.label != one),
+        ];
         for &place in &group {
-            let other = first(&|item| item.label != items[place].label);
-            let others = ends.iter().copied().chain([other]).flatten().filter(|other| *other != place);
-            found.extend(others.map(|other| ([place.min(other), place.max(other)], farthest[&root])));
+            let others = ends.iter().copied().flatten().filter(|other| *other != place);
+            found.extend(others.map(|other| ([place.min(other), place.max(other)], 0.)));
         }
     }
     found

@@ -82,12 +82,7 @@ impl Pair {
     /// Whether one is a copy of the other.
     pub fn is_copy(&self) -> bool {
         let relative = self.residual < LIKE && self.residual < RELATIVE * self.reference.max(0.).sqrt();
-        self.is_sure() || relative
-    }
-
-    /// Whether it is without others to judge it by.
-    pub fn is_sure(&self) -> bool {
-        self.exact || self.hash < SAME_HASH || self.residual < SAME
+        self.exact || self.hash < SAME_HASH || self.residual < SAME || relative
     }
 
     /// How far they differ: 0 for the same pixels.

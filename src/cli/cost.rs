@@ -46,11 +46,17 @@ impl Cost {
         let [train, val] = [Split::Train, Split::Val].map(|split| data.split(split).count() as f64);
         let (kept, own) = if job.keeps() { (load * (train + val), 0.) } else { (0., load) };
         let batch = job.settings.batch_size as f64;
-        let probe = if job.probes(work) { train * whole } else { 0. };
+        let (all, decode) = (data.items.len() as f64, load.min(whole));
+        // Every image is decoded once before the training, if not for features.
+        let looked_at = match (work.options.drop.is_empty(), job.probes(work)) {
+            (false, _) => all * (whole + decode),
+            (true, true) => train * whole + (all - train) * decode,
+            (true, false) => all * decode,
+        };
         Ok(Cost {
             step: step + batch * own,
             validation: val * (own + FORWARDS * step / batch),
-            once: kept + probe + data.items.len() as f64 * whole,
+            once: kept + looked_at + all * whole,
         })
     }
 
@@ -87,4 +93,19 @@ pub fn step_seconds(inside: &Inside, settings: &Settings, classes: usize, most: 
         }
     }
     Ok(seconds * settings.batch_size as f64 / images as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_has_room_for_what_is_done_once() {
+        let cost = Cost { step: 0.5, validation: 2., once: 30. };
+        assert_eq!((cost.total(20, 10), cost.total(21, 10)), (30. + 10. + 4., 30. + 10.5 + 6.));
+        // Of 100 seconds 80 are planned with; 10 are spent. An epoch of ten steps takes 7.
+        let steps = |budget| cost.within(Duration::from_secs(budget), Duration::from_secs(10), 10);
+        assert_eq!((steps(110), steps(50), steps(20)), (10 * 7, 10, 10));
+        assert_eq!(Cost { once: 0., ..cost }.within(Duration::from_secs(110), Duration::from_secs(10), 10), 10 * 11);
+    }
 }

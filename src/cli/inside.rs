@@ -76,7 +76,9 @@ impl Job {
             return Err(Error::Usage(format!("{what}; leave it out, or give --mixup")));
         }
         let flips = [(wishes.hflip, "--hflip"), (wishes.vflip, "--vflip")];
-        if let Some((_, option)) = flips.iter().find(|(given, _)| given.is_some() && settings.augment == Level::None) {
+        if let Some((_, option)) =
+            flips.iter().find(|(given, _)| given.is_some_and(|share| share > 0.) && settings.augment == Level::None)
+        {
             return Err(Error::Usage(format!(
                 "{option}: images are not changed; give --augment light, or leave it out"
             )));

@@ -63,7 +63,9 @@ pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
 pub(super) fn beginning(path: &Path) -> Vec<u8> {
     const LOOKED_AT: u64 = 4096;
     let mut found = Vec::new();
-    if path.is_file() {
+    // What calls itself an image is one, or a broken one.
+    let image = path.to_str().is_some_and(is_image_name);
+    if !image && path.is_file() {
         // What cannot be read is told by who reads it.
         let _ = File::open(path).and_then(|file| file.take(LOOKED_AT).read_to_end(&mut found));
     }

@@ -201,11 +201,15 @@ fn places(first: &[String], rows: &[Row], columns: &Columns) -> std::result::Res
     let sample = body.first();
     let title = |names: &[&str]| first.iter().position(|title| names.contains(&title.to_lowercase().as_str()));
     let called = |names: &[&str]| title(names).filter(|_| headed);
-    let path = asked[0].or(sample.and_then(image)).or(called(&PATHS));
+    // A row may have more values than the first.
+    let within = |place: &usize| *place < first.len();
+    let path = asked[0].or(sample.and_then(image).filter(within)).or(called(&PATHS));
     let holds = |place: usize| are_splits(body.iter().filter(|row| row.columns() > place).map(|row| row.get(place)));
     let guess = called(&SPLITS).filter(|_| asked[1].is_none());
     let split = asked[1].or(guess.filter(|&place| holds(place)));
-    let shows = |row: &Row| (0..row.columns()).find(|&place| split_of(row.get(place)).is_some() && holds(place));
+    let shows = |row: &Row| {
+        (0..row.columns().min(first.len())).find(|&place| split_of(row.get(place)).is_some() && holds(place))
+    };
     let split = split.or_else(|| shows(sample?));
     // Of several the first of these names.
     let labels = labels.or_else(|| LABELS.iter().find_map(|name| called(&[name])).map(|place| vec![place]));

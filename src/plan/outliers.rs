@@ -47,7 +47,7 @@ pub fn text(tensor: &str, outlier: &Outlier) -> Option<String> {
     serde_json::to_string(&stored).ok()
 }
 
-/// What a model's metadata tell, and the tensor of the features; nothing where they tell nothing.
+/// What a model's metadata tell, and the tensor of the features; nothing where they tell nothing, or of a tensor that is not there.
 ///
 /// # Errors
 /// [`Error::Model`] where that is damaged.
@@ -58,10 +58,11 @@ pub fn of(model: &Model) -> Result<Option<(String, Outlier)>> {
         let bytes = BASE64_STANDARD.decode(&stored.means).ok()?;
         let means = bytes.as_chunks().0.iter().map(|value| f16::from_le_bytes(*value).to_f32()).collect();
         let means = Array2::from_shape_vec(stored.shape, means).ok()?;
-        let known = model.graph().node.iter().any(|node| node.output.contains(&stored.tensor));
-        let sound = known && !means.is_empty() && means.iter().all(|value| value.is_finite());
+        let sound = !means.is_empty() && means.iter().all(|value| value.is_finite());
         sound.then_some((stored.tensor, Outlier { means, threshold: stored.threshold }))
     };
-    let damaged = || Error::model(&model.path, format!("metadata {KEY} are damaged"));
-    read().map(Some).ok_or_else(damaged)
+    let found = read().ok_or_else(|| Error::model(&model.path, format!("metadata {KEY} are damaged")))?;
+    // Who cut the graph off before it, or renamed what is in it, has no features to score.
+    let known = model.graph().node.iter().any(|node| node.output.contains(&found.0));
+    Ok(Some(found).filter(|_| known))
 }

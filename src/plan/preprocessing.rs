@@ -157,15 +157,21 @@ pub(super) fn parsed(spec: &str) -> Result<Spec> {
 type Reader = fn(&Value, Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String>;
 
 fn hugging_face(json: &Value, size: Option<(u32, u32)>) -> std::result::Result<Option<Preprocessing>, String> {
-    const TELLING: [&str; 8] = [
-        "image_mean",
-        "image_std",
+    const TELLING: [&str; 14] = [
+        "image_processor_type",
+        "feature_extractor_type",
         "do_rescale",
         "rescale_factor",
         "do_normalize",
+        "image_mean",
+        "image_std",
+        "do_resize",
         "size",
-        "image_processor_type",
-        "feature_extractor_type",
+        "resample",
+        "do_center_crop",
+        "crop_size",
+        "do_flip_channel_order",
+        "do_grayscale",
     ];
     // An object that says nothing of it decides nothing.
     if json.as_object().is_some_and(|map| !TELLING.iter().any(|key| map.contains_key(*key))) {

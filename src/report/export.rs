@@ -183,6 +183,8 @@ impl Adapted {
         // Windows ML's keys told the original's preprocessing: the contract has its own.
         proto.metadata_props.retain(|entry| !entry.key().starts_with("Image."));
         metadata::set(proto, "adapt.contract", contract.to_string());
+        // What the original may have is of other features.
+        metadata::remove(proto, outliers::KEY);
         match plan.task {
             Task::Regression => metadata::remove(proto, "names"),
             _ => metadata::set(proto, "names", python_dict(classes)),

@@ -215,6 +215,14 @@ fn zip_files_and_lists() {
         let summary: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
         assert_eq!((&summary["formats"]["png"], &summary["classes"][1]["train"]), (&18.into(), &6.into()), "{data}");
     }
+    // What calls itself an image is one, or broken.
+    place.write("gone.png", "{\"error\":\"not found\",\"code\":404}");
+    let ran = place.adapt("predict out/model.onnx gone.png data/a/0.png --csv").succeeds();
+    assert!(ran.err.contains("warning: gone.png") && ran.out.lines().count() == 2, "{}", ran.err);
+    for rows in ["id,label\n1,cat,a/0.png\n2,dog\n", "path,label\na/0.png,cat,train\na/1.png,dog\n"] {
+        place.write("data/wide.csv", rows);
+        assert!(matches!(place.adapt("data data/wide.csv").code, Some(0 | 1 | 2)));
+    }
     let ran = place.adapt("data all.zip --extract files").succeeds();
     assert!(ran.out == "files: 18 images\n" && place.path("files/photos/b/3.png").is_file(), "{}", ran.out);
     place.adapt("data all.zip --extract files").fails(2, &["files: exists already"]);
@@ -222,7 +230,7 @@ fn zip_files_and_lists() {
     fs::copy(place.path("all.zip"), place.path("download")).unwrap();
     fs::copy(place.path("all.zip"), place.path("odd.csv")).unwrap();
     fs::copy(place.path("data/list.csv"), place.path("data/list.txt")).unwrap();
-    fs::copy(golden("parquet/lists.parquet"), place.path("rows")).unwrap();
+    fs::copy(golden("parquet/multi.parquet"), place.path("rows")).unwrap();
     for (data, format) in [("download", "png"), ("odd.csv", "png"), ("data/list.txt", "png"), ("rows", "png")] {
         let told = place.adapt(&format!("data {data} --val 0 --json")).succeeds().out;
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();

@@ -135,6 +135,9 @@ fn images_that_are_unlike_the_others_are_marked() {
     // What the network was trained for has its own classes' directions no more.
     into(&place, "inside", "--train all --epochs 1");
     assert!(!place.adapt("predict inside/model.onnx data --csv").succeeds().out.contains("outlier"));
+    // Nor does it keep what was of other features.
+    place.adapt("--data data --onnx lda/model.onnx --out again --train all --epochs 1").succeeds();
+    assert!(!place.adapt("predict again/model.onnx data --csv").succeeds().out.contains("outlier"));
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn damaged_metadata_are_told() {
     let model = Model::open(place.path("out/model.onnx")).unwrap();
     let own = adapt::onnx::metadata::get(&model.proto, "adapt.outlier").unwrap().to_string();
     for other in
-        ["{}", "x", &own.replace("\"shape\":[3,", "\"shape\":[9,"), &own.replace("\"tensor\":\"", "\"tensor\":\"no")]
+        ["{}", "x", &own.replace("\"shape\":[3,", "\"shape\":[9,"), &own.replace("\"means\":\"", "\"means\":\"!")]
     {
         let mut model = model.clone();
         adapt::onnx::metadata::set(&mut model.proto, "adapt.outlier", other);

@@ -183,7 +183,7 @@ fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
     while let Some(first) = small.last().copied() {
         let (alike, others): (Vec<&RowFile>, Vec<_>) = small.into_iter().partition(|file| file.is_alike(first));
         small = others;
-        let (mut rows, mut bytes, mut seen) = (Vec::new(), 0, HashSet::new());
+        let (mut rows, mut bytes, mut seen, mut written) = (Vec::new(), 0, HashSet::new(), Vec::new());
         // What was written last is sound where something before it was not.
         for (file, row) in alike.iter().rev().flat_map(|file| (0..file.digests.len()).map(move |row| (file, row))) {
             let digest = file.digests[row];
@@ -191,15 +191,17 @@ fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
             bytes += values.len() * size_of::<f32>();
             rows.push((digest, values));
             if bytes >= FULL {
-                first.write_alike(folder, &std::mem::take(&mut rows))?;
+                written.push(first.write_alike(folder, &std::mem::take(&mut rows))?);
                 bytes = 0;
             }
         }
         if !rows.is_empty() {
-            first.write_alike(folder, &rows)?;
+            written.push(first.write_alike(folder, &rows)?);
         }
-        for file in alike {
-            fs::remove_file(&file.path)?;
+        if let Some(why) = alike.iter().filter_map(|file| fs::remove_file(&file.path).err()).last() {
+            // They are another user's: the same rows are not to pile up with each run.
+            written.iter().try_for_each(fs::remove_file)?;
+            return Err(why);
         }
     }
     Ok(())
@@ -276,7 +278,7 @@ impl Shelf {
         let new = std::mem::take(&mut self.new);
         if !new.is_empty() && self.failed.is_none() {
             match write(&self.folder, &self.parts, &new) {
-                Ok(()) => self.wrote = true,
+                Ok(_) => self.wrote = true,
                 Err(e) => {
                     self.failed = Some(format!("features are not kept for later runs: {}: {e}", self.folder.display()))
                 }

@@ -119,7 +119,7 @@ impl RowFile {
     }
 
     /// Writes rows whose parts are as this one's.
-    pub fn write_alike(&self, folder: &Path, rows: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
+    pub fn write_alike(&self, folder: &Path, rows: &[(ContentHash, Vec<f32>)]) -> io::Result<PathBuf> {
         write_parts(folder, &self.parts, rows)
     }
 }
@@ -144,14 +144,14 @@ fn check(parts: &[&[u8]]) -> [u8; CHECK] {
 }
 
 /// Writes rows, all of these parts in this order, as a file of their own.
-pub(super) fn write(folder: &Path, parts: &[Part], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
+pub(super) fn write(folder: &Path, parts: &[Part], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<PathBuf> {
     let width = |own: usize| if own == 0 { rows[0].1.len() } else { own };
     let parts: Vec<_> = parts.iter().map(|(name, own)| (id_of(name), width(*own))).collect();
     write_parts(folder, &parts, rows)
 }
 
 /// Magic, the numbers of parts and images; the parts; the images' hashes and a checksum of all this; the rows, each with its own.
-fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<()> {
+fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let mut head = MAGIC.to_vec();
     [parts.len(), rows.len()].iter().for_each(|number| head.extend((*number as u32).to_le_bytes()));
@@ -175,5 +175,6 @@ fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash,
     // In the order of their names files are in that of time.
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
     let target = folder.join(format!("{now:020}-{}", random.unwrap_or_default())).with_extension(EXTENSION);
-    file.persist_noclobber(target).map(|_| ()).map_err(|e| e.error)
+    file.persist_noclobber(&target).map_err(|e| e.error)?;
+    Ok(target)
 }

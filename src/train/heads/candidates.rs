@@ -20,8 +20,8 @@ const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
 pub(super) const USUAL_SHRINKAGE: usize = 2;
 /// Values of all folds' covariances that are kept: 1 GiB.
 const MOST_VALUES: usize = 1 << 27;
-/// The cubes of all folds' covariances' sizes, which their factors take time for: a minute or two.
-const MOST_WORK: f64 = 2e12;
+/// The cubes of all folds' covariances' sizes, which their factors take time for, at each of several shrinkages: minutes.
+const MOST_WORK: f64 = 6e11;
 
 /// What a head gives for images that it did not learn from.
 pub(super) struct Candidate {
@@ -73,7 +73,9 @@ impl Judge<'_> {
         let mut found = Vec::new();
         // Deeper features need to be weighed against each other.
         let means = kinds.contains(&Kind::Ncm) && taps == 0;
-        let discriminants = kinds.contains(&Kind::Lda) && self.vary() && self.in_time(basis, kinds, progress)?;
+        let discriminants = kinds.contains(&Kind::Lda)
+            && self.vary()
+            && self.in_time(basis, taps == 0 && kinds == [Kind::Lda], progress)?;
         if !means && !discriminants {
             return Ok(found);
         }
@@ -103,8 +105,9 @@ impl Judge<'_> {
         self.deals.iter().map(|fold| count(fold)).sum()
     }
 
-    /// Whether the covariances are of a size that time allows; says where there are too many of them.
-    fn in_time(&self, basis: &Basis, kinds: &[Kind], progress: Progress) -> Result<bool> {
+    /// Whether the covariances are of a size that time allows; says where there are too many of them. Where they are all that is
+    /// asked for, that is an error.
+    fn in_time(&self, basis: &Basis, alone: bool, progress: Progress) -> Result<bool> {
         let (folds, size) = (self.dealt(), basis.rows.ncols());
         if size > MOST_COORDINATES {
             return Ok(false);
@@ -112,7 +115,7 @@ impl Judge<'_> {
         let fits = folds as f64 * (size as f64).powi(3) <= MOST_WORK;
         let what = format!("discriminant analysis on {} features in {folds} folds would take long", basis.features);
         match fits {
-            false if kinds == [Kind::Lda] => Err(Error::Train(format!("{what}; give a lower --cv"))),
+            false if alone => Err(Error::Train(format!("{what}; give a lower --cv"))),
             false => {
                 emit(progress, Event::Warning(&format!("{what} and is left out; a lower --cv has it")))?;
                 Ok(false)

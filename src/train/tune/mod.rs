@@ -32,7 +32,7 @@ pub use targets::Targets;
 /// Batches that are loaded ahead.
 const AHEAD: usize = 2;
 /// Images that tell whether weights are sound, where there are none to validate.
-const SAMPLE: usize = 256;
+const SAMPLE: usize = 32;
 /// How often a long epoch is saved on its way.
 const SAVED: Duration = Duration::from_secs(300);
 
