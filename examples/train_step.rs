@@ -57,7 +57,7 @@ struct Arguments {
     threads: usize,
     #[arg(long, default_value = "cpu")]
     device: WantedDevice,
-    /// What a GPU multiplies in training steps.
+    /// What a GPU multiplies, in training steps and forward passes.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Factors,
     /// Seconds by operator, forward and backward, of the timed steps' mean.
@@ -161,7 +161,7 @@ fn measure(path: &Path, arguments: &Arguments, device: &Device) -> Result<()> {
     let forward = || -> Result<()> {
         let mut outputs = Vec::new();
         ahead(arguments.together, input, |input| {
-            outputs.push(program.forward(&input, &network.parameters)?);
+            outputs.push(network.precision.during(|| program.forward(&input, &network.parameters))?);
             Ok(())
         })?;
         outputs.iter().try_for_each(|outputs| outputs[0].flatten_all()?.to_vec1::<f32>().map(|_| ())).map_err(failed)

@@ -1,49 +1,84 @@
 #!/usr/bin/env bash
-# Checks adapt on a machine with an NVIDIA GPU: gpu-check.sh [--smoke] [PART...], of the parts
-#   operators  operators and the embedded model forwards and backwards, losses and optimizers, against the CPU
+# Checks adapt on a machine with an NVIDIA GPU: gpu-check.sh [--smoke] [FOLDER/ | ARCHIVE.tar.xz] [PART...], of the parts
+#   operators  operators and EfficientNet-Lite0 forwards and backwards, losses and optimizers, against the CPU
 #   zoo        logits of the zoo's models against ONNX Runtime's, which travelled along, and gradients against the CPU's
 #   train      --train head, last:1 and all, end to end, and in TF32 and bfloat16
 #   speed      images a second and memory of training steps and forward passes, beside PyTorch's where there is PyTorch
 #   profile    the time of a training step by operator
-# all of them where none is named. It needs what build-cuda.sh made, beside itself, and NVIDIA's libraries: those that
-# PyTorch brings are found where its Python is. Prints a table, and ends with 0 when all of it holds. With --smoke each part
-# does little, and speed is not judged: to see without a GPU, with FEATURE=cuda-emulated, that this script works.
+# all of them where none is named. It needs what build-cuda.sh made (the folder or the archive; else what lies beside itself),
+# models/efficientnet_lite0 there or in a folder around it or this script, and NVIDIA's libraries: those that PyTorch brings are
+# found where its Python is. Each command ends after LIMIT seconds (180), and what it prints is also in the folder OUT, where
+# one is given. Ends with a table, and with 0 when all of it holds. With --smoke each part does little, and speed is not
+# judged: to see without a GPU, with FEATURE=cuda-emulated, that this script works.
 set -uo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+script=$(cd "$(dirname "$0")" && pwd)
+here=$script
 smoke=""
-[ "${1:-}" = --smoke ] && { smoke=1; shift; }
-[ $# -gt 0 ] || set -- operators zoo train speed profile
 python=${PYTHON:-python3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+while [ $# -gt 0 ]; do
+    case $1 in
+        --smoke) smoke=1 ;;
+        *.tar.xz)
+            [ -f "$1" ] || { echo "there is no $1" >&2 && exit 2; }
+            "$python" -W ignore -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' \
+                "$1" "$work/unpacked" || exit 2
+            here=$(echo "$work"/unpacked/*)
+            ;;
+        */*) here=$(cd "$1" && pwd) || exit 2 ;;
+        *) break ;;
+    esac
+    shift
+done
+[ -x "$here/graph-tests" ] || { echo "name what build-cuda.sh made: a folder/ or an archive.tar.xz" >&2 && exit 2; }
+[ $# -gt 0 ] || set -- operators zoo train speed profile
 libraries=$("$python" -c '
 import glob, os, sys
 print(":".join(lib for path in sys.path for lib in sorted(glob.glob(os.path.join(path, "nvidia", "*", "lib")))))' 2> /dev/null)
 export LD_LIBRARY_PATH="${libraries}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export ADAPT_CACHE=off
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+mkdir -p "${OUT:-$work/logs}" || exit 2
+logs=$(cd "${OUT:-$work/logs}" && pwd)
 threads=$(nproc)
 models=(tv_resnet18_script tv_resnet50_static tv_mobilenet_v2_script timm_efficientnet_lite0_script)
-[ -z "$smoke" ] || models=(tv_mobilenet_v2_script)
+precisions=(f32 tf32 bf16)
+[ -z "$smoke" ] || models=(tv_mobilenet_v2_script) precisions=(bf16)
 wrong=0
 table=""
 
+# Tests and runs name the model from here.
+model=models/efficientnet_lite0/model.onnx
+for root in "$here" "$script"; do
+    until [ -f "$root/$model" ] || [ "$root" = / ]; do root=$(dirname "$root"); done
+    [ "$root" = / ] || break
+done
+[ -f "$root/$model" ] || { echo "there is no $model in $here or $script, nor around them" >&2 && exit 2; }
+cd "$root" || exit 2
+
+# note NAME OUTCOME SECONDS
 note() {
-    table+=$(printf '%-28s %-8s %5s s' "$@")$'\n'
+    local line
+    printf -v line '%-48s %-8s %5s s' "$@"
+    printf '%s\n' "$line" | tee -a "$logs/table.log"
+    table+=$line$'\n'
+    case $2 in ok | absent) ;; *) wrong=1 ;; esac
 }
 
-# check NAME COMMAND...: what it printed is shown where it failed, and where SHOW is set.
+# check NAME COMMAND...: what it prints is shown and kept at once, so that nothing is lost where it has to end.
 check() {
-    local name=$1 start=$SECONDS outcome=ok
+    local name=$1 start=$SECONDS outcome=ok log="$logs/${1//[^a-zA-Z0-9.]/_}.log"
     shift
-    "$@" > "$work/log" 2>&1 || outcome=FAILED
+    printf -- '--- %s\n' "$name"
+    timeout --kill-after 10 "${LIMIT:-180}" "$@" 2>&1 | tee "$log"
+    case ${PIPESTATUS[0]} in
+        0) ;;
+        124 | 137) outcome=TIMEOUT ;;
+        *) outcome=FAILED ;;
+    esac
     # Without a GPU the tests do nothing, and say so.
-    grep -q "SKIPPED" "$work/log" && outcome=SKIPPED
-    [ "$outcome" = ok ] || wrong=1
-    if [ "$outcome" != ok ] || [ -n "${SHOW:-}" ]; then
-        printf -- '--- %s\n' "$name"
-        cat "$work/log"
-    fi
-    note "$name" "$outcome" $((SECONDS - start))
+    [ $outcome = ok ] && grep -q SKIPPED "$log" && outcome=SKIPPED
+    note "$name" $outcome $((SECONDS - start))
 }
 
 operators() {
@@ -51,7 +86,7 @@ operators() {
 }
 
 zoo() {
-    SHOW=1 check "zoo" "$here/zoo_logits" "$here/zoo" "$here/goldens.safetensors" --device cuda --gradients \
+    check zoo "$here/zoo_logits" "$here/zoo" "$here/goldens.safetensors" --device cuda --gradients \
         ${smoke:+--only tv_squeezenet}
 }
 
@@ -60,9 +95,9 @@ run() {
     local name=$1 out="$work/run"
     shift
     rm -rf "$out"
-    check "$name" "$here/adapt" --data "$work/data" --device cuda --offline --out "$out" "$@"
+    check "$name" "$here/adapt" --data "$work/data" --onnx "$model" --device cuda --offline --out "$out" "$@"
     [ -f "$out/run.json" ] || return
-    grep -q '"device": "cuda:0"' "$out/run.json" || { wrong=1; table+="$name did not run on the GPU"$'\n'; }
+    grep -q '"device": "cuda:0"' "$out/run.json" || note "$name: not on the GPU" FAILED 0
 }
 
 train() {
@@ -86,37 +121,41 @@ train() {
 
 speed() {
     local few=()
-    [ -z "$smoke" ] || few=(--smoke --batch 1 --steps 1 --together 1 --models "${models[0]}" --precisions bf16)
-    if ! "$python" -c 'import torch' 2> /dev/null; then
-        note "speed: there is no PyTorch" SKIPPED 0
-        for precision in f32 tf32 bf16; do
-            [ -z "$smoke" ] || [ $precision = bf16 ] || continue
-            SHOW=1 check "speed in $precision" step "$precision" "${models[@]}"
+    [ -z "$smoke" ] || few=(--smoke --batch 1 --steps 1 --together 1)
+    local beside="" model precision
+    "$python" -c 'import torch' 2> /dev/null && beside=1
+    [ -n "$beside" ] || note "PyTorch, to compare speed with" absent 0
+    for model in "${models[@]}"; do
+        if [ -n "$beside" ]; then
+            check "speed $model" "$python" "$here/gpu_speed.py" "$here" --models "$model" \
+                --precisions "$(IFS=, && echo "${precisions[*]}")" "${few[@]}"
+            continue
+        fi
+        for precision in "${precisions[@]}"; do
+            step "speed $model $precision" "$model" "$precision"
         done
-        return
-    fi
-    SHOW=1 check "speed" "$python" "$here/gpu_speed.py" "$here" "${few[@]}"
+    done
 }
 
-# step PRECISION MODEL...
+# step NAME MODEL PRECISION ARGUMENTS...
 step() {
-    local precision=$1 size=(--batch 64 --together 10) model
-    shift
+    local name=$1 model=$2 precision=$3 size=(--batch 64 --together 10)
+    shift 3
     [ -z "$smoke" ] || size=(--batch 1 --steps 1)
-    for model; do
-        "$here/train_step" "$here/zoo/$model.onnx" --device cuda --threads "$threads" --precision "$precision" \
-            "${size[@]}" ${PROFILE:+--profile} || return
-    done
+    check "$name" "$here/train_step" "$here/zoo/$model.onnx" --device cuda --threads "$threads" \
+        --precision "$precision" "${size[@]}" "$@"
 }
 
 profile() {
-    for precision in tf32 bf16; do
-        PROFILE=1 SHOW=1 check "profile in $precision" step "$precision" "${models[@]}"
-        [ -z "$smoke" ] || return 0
+    local model precision
+    for model in "${models[@]}"; do
+        for precision in "${precisions[@]}"; do
+            [ "$precision" = f32 ] || step "profile $model $precision" "$model" "$precision" --profile
+        done
     done
 }
 
-"$here/adapt" runtime status
+timeout 60 "$here/adapt" runtime status
 for part; do
     case $part in
         operators | zoo | train | speed | profile) "$part" ;;

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Images a second and memory of adapt beside PyTorch's, for the same networks (batch norms folded, as exporters write them).
 
-gpu_speed.py FOLDER [--batch 64] [--steps 5] [--together 10] [--models NAME,...] [--smoke], with FOLDER as build-cuda.sh made it. Each step has
-its images on the host, copies them, and is by AdamW on all parameters. Ends with 1 where a training step is slower than
-PyTorch eager's of the same precision (in its usual order of axes), or a forward pass in f32 below 0.9 of it. With --smoke
-nothing is judged, and without a GPU PyTorch takes the processor: to see that the script works.
+gpu_speed.py FOLDER [--batch 64] [--steps 5] [--together 10] [--models NAME,...] [--precisions f32,tf32,bf16] [--smoke],
+with FOLDER as build-cuda.sh made it. Each step has its images on the host, copies them, and is by AdamW on all parameters.
+What fails is told, and the rest goes on. Ends with 1 where something failed, a training step is slower than PyTorch eager's
+of the same precision (in its usual order of axes), or a forward pass in f32 below 0.9 of it. With --smoke speed is not judged,
+and without a GPU PyTorch takes the processor: to see that the script works.
 """
 import argparse
 import json
@@ -133,8 +134,28 @@ def ours(name, precision, options):
     command += ["--precision", precision, "--batch", options.batch, "--steps", options.steps, "--together", options.together]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{name}: {done.stderr.strip()}")
+        raise RuntimeError(done.stderr.strip() or f"it ended with {done.returncode}")
     return json.loads(done.stdout)
+
+
+def tried(what, work, *arguments):
+    """What the work gives, or nothing where it fails: that says nothing of the rest."""
+    try:
+        return work(*arguments)
+    except Exception as error:
+        print(f"FAILED: {what}: {error}", flush=True)
+        return None
+
+
+def row(own, usual, last):
+    """A line's cells, with what is not known left open, and the ratios."""
+    known = [own, usual, last]
+    cells, ratios = "", {}
+    for what in ("train", "forward"):
+        cells += "".join(f"{rates[what]:9.1f}" if rates else f"{'-':>9}" for rates in known)
+        ratios[what] = own[what] / usual[what] if own and usual else None
+        cells += f"{'-':>9}" if ratios[what] is None else f"{ratios[what]:9.2f}"
+    return cells + "".join(f"{rates['peak'] if rates else '-':>9}" for rates in known), ratios
 
 
 def main():
@@ -151,20 +172,23 @@ def main():
     print(f"PyTorch {torch.__version__} on {where}, batch {options.batch}; images a second, MiB; last: channels last")
     titles = ["train", "PyTorch", "last", "ratio", "forward", "PyTorch", "last", "ratio", "MiB", "PyTorch", "last"]
     print(f"{'model':32}{'':5}" + "".join(f"{title:>9}" for title in titles))
-    slow = []
+    slow, failed = [], False
     for name in options.models.split(","):
         for precision in options.precisions.split(","):
-            own = ours(name, precision, options)
-            usual, last = (theirs(name, precision, last, options) for last in (False, True))
-            cells = []
+            torch.cuda.empty_cache()
+            own = tried(f"{name} {precision}, adapt", ours, name, precision, options)
+            usual, last = (
+                tried(f"{name} {precision}, PyTorch{order}", theirs, name, precision, bool(order), options)
+                for order in ("", ", channels last")
+            )
+            failed |= None in (own, usual, last)
+            cells, ratios = row(own, usual, last)
+            print(f"{name:32}{precision:5}{cells}", flush=True)
             for what, least in (("train", 1.0), ("forward", 0.9 if precision == "f32" else 0.0)):
-                ratio = own[what] / usual[what]
-                cells += [f"{own[what]:9.1f}{usual[what]:9.1f}{last[what]:9.1f}{ratio:9.2f}"]
-                slow += [f"{name} {precision} {what}: {ratio:.2f} of PyTorch's, {least} is wanted"] if ratio < least else []
-            memory = f"{own['peak']:9}{usual['peak']:9}{last['peak']:9}"
-            print(f"{name:32}{precision:5}" + "".join(cells) + memory, flush=True)
+                if ratios[what] is not None and ratios[what] < least:
+                    slow.append(f"{name} {precision} {what}: {ratios[what]:.2f} of PyTorch's, {least} is wanted")
     print("\n".join(slow))
-    sys.exit(1 if slow and not options.smoke else 0)
+    sys.exit(1 if failed or slow and not options.smoke else 0)
 
 
 main()

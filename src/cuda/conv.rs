@@ -143,7 +143,16 @@ impl Array {
 
     /// The one of map, kernel and output that is not there yet, by the library.
     fn multiplied(way: Way, conv: &Conv, arrays: [&Array; 3]) -> Result<()> {
-        let (number, gpu, made) = (Precision::current().conv, &arrays[0].gpu, way.made());
+        let number = Precision::current().conv;
+        match Array::multiplied_as(number, way, conv, arrays) {
+            // It may know no algorithm for these that always gives the same bits; TF32 rounds less, and takes float32's.
+            Err(_) if number == Number::Bf16 => Array::multiplied_as(Number::Tf32, way, conv, arrays),
+            done => done,
+        }
+    }
+
+    fn multiplied_as(number: Number, way: Way, conv: &Conv, arrays: [&Array; 3]) -> Result<()> {
+        let (gpu, made) = (&arrays[0].gpu, way.made());
         let memory = |place: usize| match number {
             Number::Bf16 if place == made => gpu.alloc(arrays[place].len().div_ceil(2)).map(Arc::new),
             number => arrays[place].as_factor(number),

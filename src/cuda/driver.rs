@@ -3,7 +3,7 @@
 use super::conv::Way;
 use super::dnn::Dnn;
 use super::source::{SOURCE, compiler, cubin};
-use super::staging::{LEAST, Stages};
+use super::staging::{STAGED, Stages};
 use super::{Memory, THREADS, Value, Work, kept, said, status};
 use crate::guard::quietly;
 use crate::kernels::conv::Conv;
@@ -148,7 +148,7 @@ impl Machine {
 
     pub(super) fn upload(&self, values: &[f32], to: &Memory) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(failed)?;
-        if values.len() >= LEAST && self.stages.upload(&self.stream, values, to.pointer).is_ok() {
+        if STAGED.contains(&values.len()) && self.stages.upload(&self.stream, values, to.pointer).is_ok() {
             return Ok(());
         }
         // SAFETY: the memory is as long as the values. From memory that is not page-locked the values are taken before

@@ -4,12 +4,13 @@ use cudarc::driver::result::{free_host, malloc_host, memcpy_htod_async};
 use cudarc::driver::{CudaEvent, CudaStream, DriverError};
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
 /// Copies that may be on their way at once.
 const STAGES: usize = 3;
-/// Fewer values are as fast without.
-pub(super) const LEAST: usize = 1 << 14;
+/// Of fewer values a copy is as fast without; of more (128 MiB) it would lock too much of the host's memory.
+pub(super) const STAGED: RangeInclusive<usize> = 1 << 14..=1 << 25;
 
 /// Memory for one copy.
 struct Stage {
