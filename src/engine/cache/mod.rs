@@ -198,7 +198,8 @@ fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
         if !rows.is_empty() {
             written.push(first.write_alike(folder, &rows)?);
         }
-        if let Some(why) = alike.iter().filter_map(|file| fs::remove_file(&file.path).err()).last() {
+        let failed: Vec<io::Error> = alike.iter().filter_map(|file| fs::remove_file(&file.path).err()).collect();
+        if let Some(why) = failed.into_iter().next() {
             // They are another user's: the same rows are not to pile up with each run.
             written.iter().try_for_each(fs::remove_file)?;
             return Err(why);
