@@ -72,11 +72,11 @@ fn between(items: &[&Item], pairs: &[Pair]) -> Vec<([usize; 2], f32)> {
     let mut found = Vec::new();
     for group in groups.into_values().filter(|group| group.len() > 2) {
         let of = |is: &dyn Fn(&Item) -> bool| group.iter().copied().find(|&place| is(items[place]));
+        // One of the first two is the first of all, which has this label.
         let one = items[group[0]].label;
         let ends = [
             of(&|item| item.split == Split::Train),
             of(&|item| item.split != Split::Train),
-            Some(group[0]),
             of(&|item| item.label != one),
         ];
         for &place in &group {

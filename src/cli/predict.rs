@@ -38,15 +38,12 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     trained.labels()?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
     let images = images_below(&options.paths, &progress)?;
-    let classes = trained.task == Task::Multiclass;
-    let backend = options.run.engine.resolve(&progress)?;
-    let mut extractor =
-        if classes { trained.extractor_with_features(&backend)? } else { trained.extractor(&backend)? };
+    let mut extractor = trained.extractor_with_features(&options.run.engine.resolve(&progress)?)?;
     let (paths, mut rows) = rows(images, &mut extractor, "predicting", &reporter)?;
-    let outliers = if classes { outliers(&trained, &mut rows)? } else { None };
+    let outliers = outliers(&trained, &mut rows)?;
     let names = trained.names(rows.ncols())?;
     let probabilities = trained.probabilities(rows.view());
-    if !classes {
+    if trained.task != Task::Multiclass {
         return several(options, &trained, &names, paths, &probabilities);
     }
     let rows = probabilities.rows().into_iter().zip(paths).enumerate().map(|(image, (row, path))| {

@@ -88,7 +88,7 @@ impl Trained {
             return Err(bad(format!("metadata adapt.contract has {} thresholds for {count} labels", thresholds.len())));
         }
         let threshold = contract["abstain"]["threshold"].as_f64().map(|threshold| threshold as f32);
-        let outlier = outliers::of(&model)?;
+        let outlier = if task == Task::Multiclass { outliers::of(&model)? } else { None };
         let baked = preprocessing::is_baked(&model);
         let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();
         let other = match none {

@@ -61,7 +61,9 @@ impl Sums {
         Sums { squares, by_class, counts }
     }
 
-    fn negate(&mut self) {
+    /// The sums over all images but these, in their place: the matrices are large.
+    fn turn(&mut self, all: &Sums) {
+        self.add(-1., all);
         self.squares *= faer::Scale(-1.);
         self.by_class *= -1.;
         self.counts.iter_mut().for_each(|count| *count *= -1.);
@@ -120,7 +122,7 @@ pub(super) struct Parted<'a> {
     classes: usize,
     /// Of all images.
     all: Sums,
-    /// Without the sums where those of all folds are too much for memory: they are made again for each head.
+    /// With the sums over all others, but where those of all folds are too much for memory: they are made again for each head.
     folds: Vec<(Vec<usize>, Option<Sums>)>,
 }
 
@@ -134,25 +136,24 @@ impl<'a> Parted<'a> {
         products: bool,
         keep: bool,
     ) -> Parted<'a> {
-        let all = Sums::new(basis.rows.view(), labels, classes, products);
+        let all = Sums::new(basis.rows.select(Axis(0), &[]).view(), &[], classes, products);
         let mut parted = Parted { basis, labels, classes, all, folds: Vec::new() };
         for f in 0..count(fold) {
             let places: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
-            let others = keep.then(|| parted.others(&places));
-            parted.folds.push((places, others));
+            let own = parted.sums(&places);
+            parted.all.add(1., &own);
+            parted.folds.push((places, keep.then_some(own)));
+        }
+        for own in parted.folds.iter_mut().filter_map(|(_, own)| own.as_mut()) {
+            own.turn(&parted.all);
         }
         parted
     }
 
-    /// The sums over all images but these.
-    fn others(&self, places: &[usize]) -> Sums {
+    fn sums(&self, places: &[usize]) -> Sums {
         let labels: Vec<usize> = places.iter().map(|&i| self.labels[i]).collect();
         let products = self.all.squares.ncols() > 0;
-        let mut sums = Sums::new(self.basis.rows.select(Axis(0), places).view(), &labels, self.classes, products);
-        // In its place: these matrices are large.
-        sums.add(-1., &self.all);
-        sums.negate();
-        sums
+        Sums::new(self.basis.rows.select(Axis(0), places).view(), &labels, self.classes, products)
     }
 
     /// Every image's logits by discriminants that did not learn from it: \[images, classes\].
@@ -169,9 +170,15 @@ impl<'a> Parted<'a> {
     fn out_of_fold(&self, fit: impl Fn(&Sums) -> Result<Linear>) -> Result<Array2<f32>> {
         let mut logits = Array2::zeros((self.basis.rows.nrows(), self.classes));
         for (places, others) in &self.folds {
-            let made = others.is_none().then(|| self.others(places));
-            let Some(others) = others.as_ref().or(made.as_ref()) else { continue };
-            let found = fit(others)?.logits(self.basis.rows.select(Axis(0), places).view());
+            let linear = match others {
+                Some(others) => fit(others)?,
+                None => {
+                    let mut others = self.sums(places);
+                    others.turn(&self.all);
+                    fit(&others)?
+                }
+            };
+            let found = linear.logits(self.basis.rows.select(Axis(0), places).view());
             places.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
         }
         Ok(logits)

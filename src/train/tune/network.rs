@@ -159,8 +159,12 @@ impl<'a> Network<'a> {
 
     /// The logits `[images, classes]` of all of a feed's images.
     pub fn logits(&self, feed: &Feed) -> Result<Array2<f32>> {
+        self.logits_at(feed, &(0..feed.images()).collect::<Vec<usize>>())
+    }
+
+    /// Those of the images at these places, unchanged.
+    pub fn logits_at(&self, feed: &Feed, places: &[usize]) -> Result<Array2<f32>> {
         let change = Change { augment: Level::None.into(), seed: 0, epoch: 0 };
-        let places: Vec<usize> = (0..feed.images()).collect();
         let mut rows = Vec::new();
         for chunk in places.chunks(self.at_once(feed.shape)) {
             let input = self.input(feed.load(chunk, change)?, chunk.len(), feed.shape)?;
@@ -168,13 +172,6 @@ impl<'a> Network<'a> {
         }
         let views: Vec<_> = rows.iter().map(|rows| rows.view()).collect();
         ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Engine(e.to_string()))
-    }
-
-    /// Whether the logits of the first of these images are numbers.
-    pub fn is_sound(&self, input: &Tensor) -> Result<bool> {
-        let images = input.dims()[0].min(self.at_once(&input.dims()[1..]));
-        let input = input.narrow(0, 0, images).map_err(failed)?;
-        Ok(logits(&self.program.forward(&input, &self.parameters)?[0])?.iter().all(|logit| logit.is_finite()))
     }
 
     /// Images of this shape, one behind the other, as the program takes them: on its device, where so many run at once.

@@ -70,16 +70,14 @@ impl Tuning<'_> {
     /// Whether the last epoch is far worse than guessing, and no better than the first unless there are no more: its values are
     /// finite, and mean nothing.
     pub(super) fn blown_up(&self, standing: &Standing) -> Option<String> {
-        let mut losses = standing.epochs.iter().filter_map(|epoch| epoch.train_loss);
-        let first = losses.next()?;
-        let last = losses.next_back().unwrap_or(first);
+        let losses: Vec<f64> = standing.epochs.iter().filter_map(|epoch| epoch.train_loss).collect();
+        let (first, last) = (*losses.first()?, *losses.last()?);
         let over = standing.step == self.settings.steps;
         let (step, lr) = (standing.step, self.settings.lr);
         let why = format!(
             "step {step}: the epoch's mean loss is {last:.1e}, far worse than guessing; lower --lr (it is {lr:e})"
         );
-        let judged = over || standing.epochs.iter().filter(|epoch| epoch.train_loss.is_some()).count() > 1;
-        (judged && last > self.most() && (over || last >= first)).then_some(why)
+        (last > self.most() && (over || losses.len() > 1 && last >= first)).then_some(why)
     }
 
     /// Whether the epochs so far were enough.
