@@ -112,7 +112,9 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
     }
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
     let columns = Columns { groups: options.groups.clone(), ..options.columns.columns() };
-    let read = ReadOptions { val: options.val, seed: options.seed, columns };
+    // Folds hold out themselves, and the final head learns from all.
+    let val = options.val.unwrap_or(if options.heads.cv.is_some() { 0. } else { ReadOptions::default().val });
+    let read = ReadOptions { val, seed: options.seed, columns };
     let mut data = Dataset::read(folder, &read, progress)?;
     suits(options, &data)?;
     data.notes.extend(imbalance(&data).filter(|_| data.task.is_multiclass()));

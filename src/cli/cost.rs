@@ -60,15 +60,23 @@ impl Cost {
         })
     }
 
+    /// Of a step, with the images for it.
+    pub fn step(&self) -> f64 {
+        self.step
+    }
+
     /// Of all that is left to do.
     pub fn total(&self, steps: u64, by_epoch: u64) -> f64 {
         self.once + steps as f64 * self.step + steps.div_ceil(by_epoch) as f64 * self.validation
     }
 
-    /// The steps of as many epochs as fit into what is left of a budget; of one at least.
+    /// The steps of as many epochs as fit into what is left of a budget; of a part of one where none does, but one step.
     pub fn within(&self, budget: Duration, spent: Duration, by_epoch: u64) -> u64 {
         let left = SHARE_OF_BUDGET * budget.saturating_sub(spent).as_secs_f64() - self.once;
-        by_epoch * ((left / (by_epoch as f64 * self.step + self.validation)) as u64).max(1)
+        match (left / (by_epoch as f64 * self.step + self.validation)) as u64 {
+            0 => (((left - self.validation) / self.step) as u64).max(1),
+            epochs => by_epoch * epochs,
+        }
     }
 }
 
@@ -105,7 +113,10 @@ mod tests {
         assert_eq!((cost.total(20, 10), cost.total(21, 10)), (30. + 10. + 4., 30. + 10.5 + 6.));
         // Of 100 seconds 80 are planned with; 10 are spent. An epoch of ten steps takes 7.
         let steps = |budget| cost.within(Duration::from_secs(budget), Duration::from_secs(10), 10);
-        assert_eq!((steps(110), steps(50), steps(20)), (10 * 7, 10, 10));
+        assert_eq!((steps(110), steps(60), steps(50), steps(20)), (10 * 7, 10, 1, 1));
+        // Six seconds are too few for an epoch of seven; two are for what validates.
+        let just = Cost { once: 26., ..cost };
+        assert_eq!(just.within(Duration::from_secs(50), Duration::from_secs(10), 10), 8);
         assert_eq!(Cost { once: 0., ..cost }.within(Duration::from_secs(110), Duration::from_secs(10), 10), 10 * 11);
     }
 }

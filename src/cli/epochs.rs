@@ -24,11 +24,15 @@ pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
         ("average", s.ema, 0.),
         ("mixup", s.mixup, 0.),
         ("CutMix", s.cutmix, 0.),
+        ("gradients clipped at", s.clip_grad, 0.),
+        ("steps of warm-up", s.warmup as f64, 0.),
+        ("patience", s.patience as f64, 0.),
     ] {
         if value != none {
             let _ = write!(how, ", {name} {value}");
         }
     }
+    let _ = write!(how, ", {}{}", named(&s.loss), if s.balanced { ", classes weigh alike" } else { "" });
     match s.bn {
         BatchNorms::Frozen => how.push_str(", batch norms frozen"),
         BatchNorms::Affine => {}
@@ -36,10 +40,11 @@ pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
     }
     if s.augment != Level::None {
         let mirrored = if s.hflip == 0. { " without mirroring" } else { "" };
-        let _ = write!(how, ", {} augmentation{mirrored}", named(&s.augment));
+        let turned = if s.vflip > 0. { ", some upside down" } else { "" };
+        let _ = write!(how, ", {} augmentation{mirrored}{turned}", named(&s.augment));
     }
     let mut rows = vec![("train", format!("{tensors} tensors, {values} weights; {frozen}")), ("", how)];
-    rows.extend(job.estimate().map(|seconds| ("", format!("about {}", time(seconds)))));
+    rows.extend(job.estimate().map(|[step, all]| ("", format!("a step takes {step:.2} s, all about {}", time(all)))));
     rows
 }
 

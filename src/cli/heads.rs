@@ -46,7 +46,8 @@ pub struct HeadOptions {
     /// What the best head is best at, in cross-validation [default: macro-f1]
     #[arg(long, value_enum, value_name = "METRIC", help_heading = "Head")]
     pub metric: Option<By>,
-    /// Folds of the cross-validation [default: 5]
+    /// Folds of the cross-validation that chooses the head, whose figures are told; it then learns from all training images
+    /// [default: 5, beside the images held out by --val]
     #[arg(long, value_name = "K", value_parser = folds, help_heading = "Head")]
     pub cv: Option<usize>,
     /// The share of answers that are to be right, as 0.95: the model's metadata then tell from which probability on they are,

@@ -1,6 +1,7 @@
 //! Training inside the network: what is decided before the work, and the work.
 
 use super::cost::Cost;
+use super::idle;
 use super::made::Work;
 use super::resume::Recipe;
 use super::training::Switch;
@@ -10,7 +11,8 @@ use adapt::engine::{BATCH, Extractor, KeptRows};
 use adapt::graph::{Extent, Program, Wanted};
 use adapt::onnx::statistics;
 use adapt::plan::{self, Inside, available_threads};
-use adapt::report::Adapted;
+use adapt::progress::{Event, emit};
+use adapt::report::{Adapted, time};
 use adapt::train::LinearHead;
 use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Targets, Task, Tuned, Tuning};
 use adapt::verify::{difference, tolerance};
@@ -64,25 +66,9 @@ impl Job {
         }
         let images = data.split(Split::Train).count();
         let (task, wishes) = (facts(work, data, &targets, &inside), work.options.training.wishes());
-        if wishes.patience.is_some_and(|epochs| epochs > 0) && data.split(Split::Val).next().is_none() {
-            let what = "--patience: there are no validation images that could tell when to stop";
-            return Err(Error::Usage(format!("{what}; give --val 0.2, say, or --patience 0")));
-        }
         work.options.training.check_device(task.on_gpu)?;
         let settings = recipe.map_or_else(|| Settings::decide(&wishes, task), |recipe| recipe.settings.clone());
-        if settings.cutmix > 0. && inside.shape.len() != 3 {
-            let what =
-                format!("--cutmix: what is trained begins with {:?} values an image, which are no map", inside.shape);
-            return Err(Error::Usage(format!("{what}; leave it out, or give --mixup")));
-        }
-        let flips = [(wishes.hflip, "--hflip"), (wishes.vflip, "--vflip")];
-        if let Some((_, option)) =
-            flips.iter().find(|(given, _)| given.is_some_and(|share| share > 0.) && settings.augment == Level::None)
-        {
-            return Err(Error::Usage(format!(
-                "{option}: images are not changed; give --augment light, or leave it out"
-            )));
-        }
+        idle::refuse(&work.options.training, &settings, &inside, data.split(Split::Val).next().is_some())?;
         if settings.bn == BatchNorms::Frozen {
             inside.depths.retain(|name, _| !inside.norms.contains(name));
         }
@@ -107,6 +93,14 @@ impl Job {
                 job.settings.steps = cost.within(budget, spent, job.settings.by_epoch(images));
             }
             job.cost = Some(cost);
+            let needed = job.estimate().map_or(0., |[_, all]| all) + spent.as_secs_f64();
+            if let Some(budget) = wishes.budget.map(|budget| budget.as_secs_f64()).filter(|budget| needed > *budget) {
+                let (needed, budget) = (time(needed), time(budget));
+                let what = format!(
+                    "--budget: {budget} are too few; with as little training as there can be it takes about {needed}"
+                );
+                emit(work.progress, Event::Warning(&what))?;
+            }
         }
         recipe.settings = job.settings.clone();
         recipe.write(work.out)?;
@@ -162,16 +156,16 @@ impl Job {
         let images = data.split(Split::Train).count();
         let [before, now] = [self.images, images].map(|images| self.settings.by_epoch(images));
         // A run that goes on has settings that were counted so.
-        if self.recipe.is_some() && work.options.training.steps.is_none() {
+        if self.recipe.is_some() && work.options.training.steps.is_none() && self.settings.steps >= before {
             self.settings.steps = self.settings.steps / before * now;
             self.settings.warmup = self.settings.warmup * now / before;
         }
         self.images = images;
     }
 
-    /// Seconds that it will take.
-    pub fn estimate(&self) -> Option<f64> {
-        self.cost.map(|cost| cost.total(self.settings.steps, self.settings.by_epoch(self.images)))
+    /// Seconds that a step takes, and all that is left to do.
+    pub fn estimate(&self) -> Option<[f64; 2]> {
+        self.cost.map(|cost| [cost.step(), cost.total(self.settings.steps, self.settings.by_epoch(self.images))])
     }
 
     /// Scores an image.

@@ -16,7 +16,8 @@ pub mod explain;
 pub mod figures;
 mod finish;
 pub mod heads;
-pub mod inside;
+mod idle;
+mod inside;
 pub mod inspect;
 pub mod made;
 pub mod measure;
@@ -127,9 +128,9 @@ pub struct AdaptOptions {
     /// What is trained: head; last:N, the head and the last N blocks; all; or what comes behind a TENSOR
     #[arg(long, value_name = "PART", value_parser = training::train, default_value = "head", help_heading = "Training")]
     pub train: Train,
-    /// Share of the training images held out for validation, where there is no val folder
-    #[arg(long, value_name = "SHARE", default_value = "0.2", allow_negative_numbers = true, help_heading = "Training")]
-    pub val: f64,
+    /// Share of the training images held out for validation, where there is no val folder [default: 0.2; 0 with --cv]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Training")]
+    pub val: Option<f64>,
     /// Decides the split and the folds
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Training")]
     pub seed: u64,

@@ -108,10 +108,13 @@ impl Work<'_> {
     /// Leaves training images out; answers how many.
     fn leave_out(&self, found: &[Finding], data: &mut Dataset, train: &mut Features) -> Result<usize> {
         let mut seen = HashSet::new();
+        let own: HashSet<&str> = train.paths.iter().map(String::as_str).collect();
         let skipped: Vec<Skipped> = found
             .iter()
             .filter(|finding| finding.split == Split::Train)
             .filter(|finding| self.options.drop.iter().any(|drop| drop.takes(finding.kind)))
+            // A copy of an image that does not train is a leak, whatever its label.
+            .filter(|finding| finding.kind != Kind::Conflict || own.contains(&*finding.suggestion))
             .filter(|finding| seen.insert(finding.path.clone()))
             .map(|finding| Skipped { path: finding.path.clone(), reason: reason(finding) })
             .collect();

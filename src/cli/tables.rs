@@ -128,25 +128,41 @@ pub fn several(chosen: &Several) -> String {
     }
 }
 
-/// What is known where no images were held out: the head's figures over the folds.
+/// What is known where no images were held out.
 fn unmeasured(head: Option<&AnyHead>) -> String {
-    let folds = match head {
-        Some(AnyHead::Classes(head)) => head.cross_validation.as_ref().map(|figures| (head.folds, figures)),
-        _ => None,
-    };
-    let Some((folds, figures)) = folds else { return "no figures: no images were held out (see --val)\n".into() };
-    let told = figures.iter().map(|(name, [mean, deviation])| format!("{name} {mean:.4} ± {deviation:.4}"));
-    let told = told.collect::<Vec<_>>().join(", ");
-    format!("no images were held out (see --val); the head in {folds} folds, mean and deviation: {told}\n")
+    match head.and_then(folds) {
+        Some(told) => format!("no images were held out (see --val); {told}\n"),
+        None => "no figures: no images were held out (see --val)\n".into(),
+    }
+}
+
+/// What the head reaches on images that it did not learn from, where cross-validation judged it.
+fn folds(head: &AnyHead) -> Option<String> {
+    match head {
+        AnyHead::Classes(head) => {
+            let figures = head.cross_validation.as_ref()?.iter();
+            let told = figures.map(|(name, [mean, deviation])| format!("{name} {mean:.4} ± {deviation:.4}"));
+            let told = told.collect::<Vec<_>>().join(", ");
+            Some(format!("the head in {} folds, mean and deviation: {told}", head.folds))
+        }
+        AnyHead::Several(head) => {
+            let figures = head.cross_validation.as_object()?.iter();
+            let told: Vec<String> =
+                figures.filter_map(|(name, value)| Some(format!("{name} {:.4}", value.as_f64()?))).collect();
+            let how = if head.folds > 0 { format!("in {} folds", head.folds) } else { "on each image left out".into() };
+            Some(format!("the head {how}: {}", told.join(", ")))
+        }
+    }
 }
 
 /// What came out, where it is, and what to type next.
 pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     // The last is shown class by class: the test set where there is one.
+    let own = run.head.as_ref().filter(|_| run.training.is_none());
     let splits = ["val", "test"].into_iter().filter_map(|name| Some((name, run.metrics.get(name)?)));
     let mut text = match run.metrics.is_empty() {
-        true => unmeasured(run.head.as_ref()),
-        false => figures(splits),
+        true => unmeasured(own),
+        false => figures(splits) + &own.and_then(folds).map(|told| format!("{told}\n")).unwrap_or_default(),
     };
     let p = &run.parity;
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };

@@ -69,7 +69,7 @@ pub struct TrainingOptions {
     #[arg(long, value_name = "RATE", value_parser = positive, help_heading = "Training inside")]
     pub lr: Option<f64>,
     /// The optimiser
-    #[arg(long, alias = "opt", value_enum, help_heading = "Training inside")]
+    #[arg(long, visible_alias = "opt", value_enum, help_heading = "Training inside")]
     pub optimizer: Option<Optimizer>,
     /// SGD's momentum
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Training inside")]
@@ -78,16 +78,16 @@ pub struct TrainingOptions {
     #[arg(long, value_name = "RATE", value_parser = not_negative, help_heading = "Training inside")]
     pub weight_decay: Option<f64>,
     /// How the learning rate goes
-    #[arg(long, alias = "sched", value_enum, help_heading = "Training inside")]
+    #[arg(long, visible_alias = "sched", value_enum, help_heading = "Training inside")]
     pub schedule: Option<Schedule>,
     /// Epochs in which the learning rate rises at first
-    #[arg(long, alias = "warmup-epochs", value_name = "EPOCHS", value_parser = rising, help_heading = "Training inside")]
+    #[arg(long, visible_alias = "warmup-epochs", value_name = "EPOCHS", value_parser = rising, help_heading = "Training inside")]
     pub warmup: Option<f64>,
     /// The share of each target that is spread over all classes
-    #[arg(long, alias = "smoothing", value_name = "SHARE", value_parser = share, help_heading = "Training inside")]
+    #[arg(long, visible_alias = "smoothing", value_name = "SHARE", value_parser = share, help_heading = "Training inside")]
     pub label_smoothing: Option<f64>,
     /// Decay of a moving average of the weights, which is then exported; 0 for none
-    #[arg(long, alias = "model-ema-decay", value_name = "DECAY", value_parser = share, help_heading = "Training inside")]
+    #[arg(long, visible_alias = "model-ema-decay", value_name = "DECAY", value_parser = share, help_heading = "Training inside")]
     pub ema: Option<f64>,
     /// The largest norm of a step's gradient; 0 for any
     #[arg(long, value_name = "NORM", value_parser = not_negative, help_heading = "Training inside")]
@@ -105,10 +105,10 @@ pub struct TrainingOptions {
     /// The share of the images that is mirrored upside down, where they are changed, as suits pictures from above [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = probability, help_heading = "Training inside")]
     pub vflip: Option<f64>,
-    /// Blends pairs of images: the alpha of mixup's Beta distribution; 0 for none
+    /// Blends pairs of images, or of what the frozen part gives for them: the alpha of mixup's Beta distribution; 0 for none
     #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
     pub mixup: Option<f64>,
-    /// Pastes pieces of images into others: the alpha of CutMix's Beta distribution; 0 for none
+    /// Pastes pieces of images, or of the frozen part's maps, into others: the alpha of CutMix's Beta distribution; 0 for none
     #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
     pub cutmix: Option<f64>,
     /// Whether the head is trained alone first, which keeps features from being spoilt (LP-FT) [default: on, off for new

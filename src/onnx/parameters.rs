@@ -3,8 +3,8 @@
 //! An importer folds stored weights into whatever it likes; an input it must keep, with its name. So a trained value
 //! belongs to the tensor of the same name in the file.
 
-use super::graph::Index;
-use super::schema::{NodeProto, TensorProto, data_type};
+use super::graph::{Index, readers, reads};
+use super::schema::{GraphProto, NodeProto, TensorProto, data_type};
 use super::surgery::{list_stored, listed};
 use super::tensor::{floats, raw_bytes};
 use super::{Model, normalize};
@@ -154,13 +154,29 @@ fn untie_those(model: &Model, wanted: impl Fn(&str) -> bool, statistics: impl Fn
         .map(|(value, tensor)| (value.to_owned(), TensorProto { name: Some(value.into()), ..copy(tensor) }))
         .collect();
     if let Some(graph) = model.proto.graph.as_mut() {
-        graph.node.retain(|node| !node.output.iter().any(|output| untied.contains_key(output)));
+        let replaced = |node: &NodeProto| node.output.iter().any(|output| untied.contains_key(output));
+        let (gone, kept): (Vec<_>, _) = std::mem::take(&mut graph.node).into_iter().partition(replaced);
+        graph.node = kept;
+        drop_unread(graph, &gone);
         let mut tensors: Vec<TensorProto> = untied.into_values().collect();
         tensors.sort_by(|a, b| a.name().cmp(b.name()));
         graph.initializer.extend(tensors);
     }
     list_stored(&mut model.proto);
     model
+}
+
+/// Drops the initializers that the nodes which are `gone` read, and nothing else does.
+fn drop_unread(graph: &mut GraphProto, gone: &[NodeProto]) {
+    let mut unread: HashSet<&str> = gone.iter().flat_map(reads).collect();
+    readers(graph).into_keys().chain(graph.output.iter().map(|o| o.name())).for_each(|name| {
+        unread.remove(name);
+    });
+    let stored = graph.initializer.iter().map(|tensor| tensor.name());
+    let unread: HashSet<String> = stored.filter(|name| unread.contains(name)).map(str::to_owned).collect();
+    graph.initializer.retain(|tensor| !unread.contains(tensor.name()));
+    // Old files list weights as inputs too.
+    graph.input.retain(|input| !unread.contains(input.name()));
 }
 
 fn as_raw(tensor: &TensorProto) -> TensorProto {

@@ -104,7 +104,13 @@ impl HeadInfo {
             figures.push(Classification::from_probabilities(&own, rows.view(), classes)?);
         }
         for m in &figures {
-            let of = [("accuracy", m.accuracy), ("macro_f1", m.macro_f1), ("log_loss", m.log_loss)];
+            // As scikit-learn's where it is told no labels: over the classes that the fold has, or is said to have.
+            let is_there = |&class: &usize| {
+                m.confusion[class].iter().chain(m.confusion.iter().map(|row| &row[class])).any(|&n| n > 0)
+            };
+            let there: Vec<f64> = (0..classes.len()).filter(is_there).map(|class| m.per_class[class].f1).collect();
+            let macro_f1 = there.iter().sum::<f64>() / there.len().max(1) as f64;
+            let of = [("accuracy", m.accuracy), ("macro_f1", macro_f1), ("log_loss", m.log_loss)];
             of.into_iter().for_each(|(name, value)| folds.entry(name).or_default().push(value));
         }
         let calibration_error = (chosen.folds > 0).then(|| {

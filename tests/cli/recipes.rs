@@ -94,6 +94,13 @@ fn what_would_do_nothing_is_refused() {
         ("--momentum 0.5 --optimizer adam", ["--momentum", "--optimizer sgd"]),
         ("--hflip 0.5 --augment none", ["--hflip", "--augment light"]),
         ("--vflip 0.5 --augment none", ["--vflip", "--augment light"]),
+        ("--mixup 0.5 --batch-size 1", ["--mixup", "one image"]),
+        ("--cutmix 0.5 --batch-size 1", ["--cutmix", "one image"]),
+        ("--bn frozen", ["--bn", "no batch norms"]),
+        ("--bn affine", ["--bn", "no batch norms"]),
+        ("--bn train", ["batch norms", "--bn"]),
+        ("--epochs 2 --schedule cosine --warmup 100", ["--warmup", "more --epochs"]),
+        ("--cache-limit 1M", ["--cache-limit", "nothing is kept"]),
     ] {
         place.refuses(&format!("--train all {option}"), 2, &words);
     }
@@ -110,6 +117,17 @@ fn what_was_best_is_kept_without_validation() {
     let model = Model::open(place.path("out/model.onnx")).unwrap();
     let largest = floats(&model, "adapt.head.weight").into_iter().fold(0f32, |most, w| most.max(w.abs()));
     assert!(largest < 1e3, "{largest}");
+    // One step an epoch: what an epoch begins with was never judged by the loss of the one before.
+    for options in ["--lr 1e3 --steps 3", "--lr 1e30 --steps 4"] {
+        let recipe =
+            "--train all --val 0 --batch-size all --schedule constant --augment none --probe off --clip-grad 0";
+        let ran = place.main(&format!("{recipe} {options} --optimizer sgd --force"));
+        assert!(ran.code == Some(1) && ran.err.contains("lower --lr"), "{options}: {}", ran.err);
+        let trained = Model::open(place.path("out/model.onnx")).unwrap();
+        place.main(&format!("{recipe} --steps 0 --out start --force")).succeeds();
+        let start = Model::open(place.path("start/model.onnx")).unwrap();
+        assert!(floats(&trained, "adapt.head.weight") == floats(&start, "adapt.head.weight"), "{options}");
+    }
     let ran = place.main("--train all --lr 1e6 --clip-grad 0 --val 0 --epochs 2 --augment none --force");
     assert!(ran.code == Some(1) && ran.err.contains("lower --lr"), "{}", ran.err);
 }
@@ -123,6 +141,21 @@ fn without_held_out_images_the_folds_tell() {
     assert!(page.contains("in 4 folds of a cross-validation") && !page.contains("nothing was measured"));
     let told: Value = place.json("out/run.json")["head"]["cross_validation"].clone();
     assert!(ran.out.contains(&format!("{:.4}", told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
+    // --cv alone holds nothing out besides.
+    place.main("--cv 4 --head lda --force").succeeds();
+    assert!(place.json("out/metrics.json").as_object().unwrap().is_empty());
+    assert_eq!(place.json("out/run.json")["head"]["cross_validation"], told);
+    // Beside what is held out.
+    let ran = place.main("--cv 4 --val 0.3 --head lda --force").succeeds();
+    assert!(ran.out.contains("val ") && ran.out.contains("the head in 4 folds"), "{}", ran.out);
+    assert!(place.read("out/report.html").contains("By cross-validation in 4 folds"));
+    // Numbers, each of which is left out by itself.
+    let row = |i: usize| format!("data/{}/{}.png,{}.5\n", ["a", "b", "c"][i % 3], i / 3, i % 3);
+    place.write("numbers.csv", "path,label\n".to_string() + &(0..36).map(row).collect::<String>());
+    let ran = place.adapt("--data numbers.csv --onnx tiny.onnx --out out --val 0 --force").succeeds();
+    let r2 = place.json("out/run.json")["head"]["cross_validation"]["r2"].as_f64().unwrap();
+    assert!(ran.out.contains("on each image left out: ") && ran.out.contains(&format!("r2 {r2:.4}")), "{}", ran.out);
+    assert!(place.read("out/report.html").contains("each left out by itself"));
 }
 
 #[test]

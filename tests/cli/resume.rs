@@ -142,6 +142,23 @@ fn a_run_that_was_patient_enough_does_not_train_on() {
     assert!(one == other && rows("whole") == rows("out"));
 }
 
+/// Its last checkpoint is there, and what it says of the end.
+#[test]
+fn a_run_that_blew_up_does_not_recover_by_going_on() {
+    let place = classes();
+    let job = "--data data --onnx tiny.onnx --train all --val 0 --batch-size 12 --epochs 1 --optimizer sgd --momentum 0 \
+               --schedule constant --lr 300 --clip-grad 0 --augment none --probe off --preprocess imagenet --threads 1";
+    let whole = place.adapt(&format!("{job} --out whole"));
+    assert!(whole.code == Some(1) && whole.err.contains("far worse than guessing"), "{}", whole.err);
+    let mut running = start(&place, &format!("{job} --out out"));
+    wait_for(&mut running, &place.path("out.partial/checkpoint.safetensors"), None);
+    kill(running);
+    let resumed = place.adapt("--resume out");
+    assert!(resumed.code == Some(1) && resumed.err.contains("far worse than guessing"), "{}", resumed.err);
+    let [one, other] = ["whole", "out"].map(|out| fs::read(place.path(out).join("model.onnx")).unwrap());
+    assert!(one == other);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn folders_whose_names_are_no_text() {

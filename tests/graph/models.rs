@@ -5,7 +5,8 @@ use super::check::{self, Scalar, difference, flat, tensor};
 use crate::common::golden;
 use adapt::graph::{Extent, tail};
 use adapt::graph::{Program, Wanted};
-use adapt::onnx::parameters::{untie, with_values};
+use adapt::onnx::parameters::{untie, untie_only, with_values};
+use adapt::onnx::schema::ValueInfoProto;
 use adapt::tensor::Tensor;
 use adapt::{Backend, Choice, Model};
 use ndarray::{ArrayD, IxDyn};
@@ -174,6 +175,34 @@ fn weights_merged_by_the_exporter_come_apart() {
     let ours = program.forward(&tensor(&values, &shape), &parameters).unwrap();
     let file = with_values(&untie(&model), &copy, &[9., 8., 7., 6.]).unwrap();
     assert!(difference(&flat(&ours[0]), ort(&file, &values, &shape).into_iter()) < 1e-5);
+}
+
+#[test]
+fn what_weights_were_copied_from_goes_when_nothing_reads_it_any_more() {
+    let mut g = Graph::new(9);
+    g.input(&[1, 4, 3, 3]);
+    let (weight, source) = (g.weight(&[4, 4, 1, 1]), g.weight(&[4]));
+    let copies = [0, 1].map(|_| g.node("Identity", &[&source], &[]));
+    let first = g.node("Conv", &["x", &weight, &copies[0]], &[]);
+    let second = g.node("Conv", &[&first, &weight, &copies[1]], &[]);
+    let model = g.model(&second);
+    let stored = |model: &Model| -> Vec<String> {
+        model.graph().initializer.iter().map(|tensor| tensor.name().to_string()).collect()
+    };
+    let mut names = vec![weight, copies[0].clone(), copies[1].clone()];
+    names.sort();
+    let mut left = stored(&untie(&model));
+    left.sort();
+    assert_eq!(left, names);
+    // One of the two stays as it is: so does what it reads.
+    let one = untie_only(&model, |name| name == copies[0]);
+    assert!(stored(&one).contains(&source));
+    // Listed as an input, as files of IR 3 do, it goes there too.
+    let mut aged = model.clone();
+    let graph = aged.proto.graph.as_mut().unwrap();
+    let listed = ValueInfoProto { name: Some(source.clone()), ..graph.input[0].clone() };
+    graph.input.push(listed);
+    assert!(untie(&aged).graph().input.iter().all(|input| input.name() != source));
 }
 
 #[test]

@@ -177,11 +177,13 @@ fn heads(head: &Value) -> Option<Flat> {
 /// The head's figures over the folds of its cross-validation.
 pub(super) fn folds(run: &Value) -> Option<Value> {
     let head = &run["head"];
-    let figures = head["cross_validation"].as_object()?.iter();
+    // Of a network that was trained inside, they are the probe's.
+    let figures = head["cross_validation"].as_object().filter(|_| run["training"].is_null())?.iter();
     let told: Vec<Value> = figures
         .filter_map(|(name, value)| {
-            let [mean, deviation] = [0, 1].map(|place| value[place].as_f64());
-            Some(json!({ "name": name.replace('_', " "), "mean": mean?, "deviation": deviation? }))
+            // Of labels and numbers there is one figure over all folds.
+            let mean = value.as_f64().or(value[0].as_f64())?;
+            Some(json!({ "name": name.replace('_', " "), "mean": mean, "deviation": value[1].as_f64() }))
         })
         .collect();
     (!told.is_empty()).then(|| json!({ "count": head["folds"].as_u64(), "figures": told }))

@@ -61,7 +61,9 @@ pub(super) fn curve(
     let least = parts.iter().flat_map(|part| &part.counts).copied().min().unwrap_or(0);
     let point = |images: usize, hits: usize| {
         let accuracy = hits as f64 / labels.len() as f64;
-        let std_err = (accuracy * (1. - accuracy) / labels.len() as f64).sqrt();
+        // Of none wrong, too, some error is left (Agresti and Coull, one half of each).
+        let (n, shrunk) = (labels.len() as f64, (hits as f64 + 0.5) / (labels.len() as f64 + 1.));
+        let std_err = (shrunk * (1. - shrunk) / n).sqrt();
         Point { images, accuracy, std_err }
     };
     let mut points = Vec::new();

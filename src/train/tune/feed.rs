@@ -57,23 +57,30 @@ impl Feed<'_> {
             places.iter().for_each(|&place| kept.read(place, &mut values));
             return Ok(values);
         }
+        let Some(frozen) = self.frozen else { return self.images_at(places, change).map(|(images, _)| images) };
+        let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at_once, mut values) = (frozen.engine().at_once(), Vec::new());
+        for piece in places.chunks(at_once) {
+            let (images, shape) = self.images_at(piece, change)?;
+            let images = ArrayD::from_shape_vec(shape.to_vec(), images).map_err(|e| Error::Engine(e.to_string()))?;
+            let found = frozen.engine().run_outputs(images.view(), &[0])?.swap_remove(0);
+            if found.ndim() == 0 || found.len_of(Axis(0)) != piece.len() || found.shape()[1..] != *self.shape {
+                let what = format!("the frozen part gives {:?} for {} images", found.shape(), piece.len());
+                return Err(Error::Engine(what));
+            }
+            values.extend(found);
+        }
+        Ok(values)
+    }
+
+    /// The preprocessed images, one behind the other, and their shape.
+    fn images_at(&self, places: &[usize], change: Change) -> Result<(Vec<f32>, [usize; 4])> {
         let shape = self.preprocessing.shape(places.len(), self.layout);
         let size = shape[1..].iter().product::<usize>();
         let mut images = vec![0.; places.len() * size];
         let slots = images.par_chunks_exact_mut(size.max(1)).zip(places);
         slots.try_for_each(|(slot, &place)| self.image(&self.paths[place], change, slot))?;
-        let Some(frozen) = self.frozen else { return Ok(images) };
-        let images = ArrayD::from_shape_vec(shape.to_vec(), images).map_err(|e| Error::Engine(e.to_string()))?;
-        let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = frozen.engine().run_outputs(images.view(), &[0])?.swap_remove(0);
-        if found.ndim() == 0 || found.len_of(Axis(0)) != places.len() || found.shape()[1..] != *self.shape {
-            return Err(Error::Engine(format!(
-                "the frozen part gives {:?} for {} images",
-                found.shape(),
-                places.len()
-            )));
-        }
-        Ok(found.into_iter().collect())
+        Ok((images, shape))
     }
 
     fn image(&self, path: &str, change: Change, slot: &mut [f32]) -> Result<()> {

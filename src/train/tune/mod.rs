@@ -30,6 +30,8 @@ pub use targets::Targets;
 
 /// Batches that are loaded ahead.
 const AHEAD: usize = 2;
+/// Values of a batch from which on one alone is loaded ahead.
+const LARGE: usize = 16 << 20;
 /// Images that tell whether weights are sound, where there are none to validate.
 const SAMPLE: usize = 32;
 /// How often a long epoch is saved on its way.
@@ -102,13 +104,14 @@ impl Tuning<'_> {
         if state.standing.step == 0 && state.standing.epochs.is_empty() {
             self.close_epoch(&mut state, 0, row)?;
         }
-        let mut stopped = self.patience(&state.standing);
+        let mut stopped = self.over(&state);
         let first = if stopped.is_some() { settings.steps } else { state.standing.step };
         emit(progress, Event::Stage { name: "training", total: settings.steps })?;
         emit(progress, Event::Advance(first))?;
         let loading = state.network.clone();
         std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(AHEAD);
+            let values = settings.batch_size * self.train.shape.iter().product::<usize>();
+            let (sender, receiver) = sync_channel(if values < LARGE { AHEAD } else { 0 });
             scope.spawn(move || {
                 let mut order = Order::default();
                 for step in first..settings.steps {
@@ -158,13 +161,7 @@ impl Tuning<'_> {
                     store.save(state)?;
                 }
                 saved = Instant::now();
-                if state.standing.epochs.last().and_then(|last| last.val_loss).is_some_and(|loss| !loss.is_finite()) {
-                    return Ok(Some(Stop::Diverged(self.diverged(step, "the validation images' loss is"))));
-                }
-                if let Some(why) = self.blown_up(&state.standing) {
-                    return Ok(Some(Stop::Diverged(why)));
-                }
-                if let Some(stop) = self.patience(&state.standing) {
+                if let Some(stop) = self.over(state) {
                     return Ok(Some(stop));
                 }
             } else if let Some(store) = store.filter(|_| told.is_err() || saved.elapsed() > SAVED) {
@@ -188,6 +185,7 @@ impl Tuning<'_> {
         if self.val.images() > 0 {
             let tally = self.validate(state)?;
             let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
+            state.standing.unsound = epoch > 0 && !best.loss.is_finite();
             if best.loss.is_finite() && best.better_than(&state.standing.best) {
                 state.standing.best = Some(best);
                 state.keep()?;

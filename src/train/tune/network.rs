@@ -109,7 +109,7 @@ impl<'a> Network<'a> {
     /// Images that run at once.
     pub fn at_once(&self, shape: &[usize]) -> usize {
         let batch = self.program.batch().unwrap_or(1);
-        let least = if self.program.followed().next().is_some() { WITH_STATISTICS } else { 8 };
+        let least = if self.program.followed().next().is_some() { WITH_STATISTICS } else { 1 };
         if !self.program.device().is_cpu() {
             return WITH_STATISTICS.next_multiple_of(batch);
         }

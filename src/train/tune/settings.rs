@@ -218,7 +218,7 @@ impl Settings {
                 _ => Schedule::OneCycle,
             }),
             warmup: (wishes.warmup.unwrap_or(0.) * by_epoch as f64).round() as u64,
-            label_smoothing: wishes.label_smoothing.unwrap_or(match task.loss {
+            label_smoothing: wishes.label_smoothing.unwrap_or(match wishes.loss.unwrap_or(task.loss) {
                 LossKind::CrossEntropy if !task.from_scratch => 0.1,
                 _ => 0.,
             }),

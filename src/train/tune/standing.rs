@@ -1,6 +1,7 @@
 //! Where training stands, and whether it ends there.
 
 use super::network::Tally;
+use super::step::State;
 use super::{Stop, Tuning};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,9 @@ pub struct Standing {
     pub(super) seconds: f64,
     pub(super) epochs: Vec<Epoch>,
     pub(super) best: Option<Best>,
+    /// Whether the last validation's loss was no number, which JSON cannot say.
+    #[serde(default)]
+    pub(super) unsound: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -57,19 +61,31 @@ impl Best {
 const TIMES: f64 = 20.;
 
 impl Tuning<'_> {
+    /// Why training ends with the epoch that was closed last, if it does: the same whether it was closed now, or by a run
+    /// that goes on.
+    pub(super) fn over(&self, state: &State) -> Option<Stop> {
+        let standing = &state.standing;
+        match self.blown_up(standing) {
+            _ if standing.unsound => Some(Stop::Diverged(self.broken(state, standing.step))),
+            Some(why) => Some(Stop::Diverged(why)),
+            None => self.patience(standing),
+        }
+    }
+
     /// Whether no epoch had a lower loss than the last one, and that means something.
     pub(super) fn is_lowest(&self, standing: &Standing) -> bool {
         let losses = || standing.epochs.iter().filter_map(|epoch| epoch.train_loss);
         losses().next_back().is_none_or(|last| last <= self.most() && losses().all(|loss| last <= loss))
     }
 
-    fn most(&self) -> f64 {
+    /// Losses above this mean nothing.
+    pub(super) fn most(&self) -> f64 {
         TIMES * (self.targets.count() as f64).ln().max(1.)
     }
 
     /// Whether the last epoch is far worse than guessing, and no better than the first unless there are no more: its values are
     /// finite, and mean nothing.
-    pub(super) fn blown_up(&self, standing: &Standing) -> Option<String> {
+    fn blown_up(&self, standing: &Standing) -> Option<String> {
         let losses: Vec<f64> = standing.epochs.iter().filter_map(|epoch| epoch.train_loss).collect();
         let (first, last) = (*losses.first()?, *losses.last()?);
         let over = standing.step == self.settings.steps;
@@ -81,7 +97,7 @@ impl Tuning<'_> {
     }
 
     /// Whether the epochs so far were enough.
-    pub(super) fn patience(&self, standing: &Standing) -> Option<Stop> {
+    fn patience(&self, standing: &Standing) -> Option<Stop> {
         let epoch = standing.epochs.last().map_or(0, |epoch| epoch.epoch);
         let idle = epoch - standing.best.map_or(epoch, |best| best.epoch);
         let most = self.settings.patience as u64;

@@ -34,7 +34,7 @@ pub(super) struct State<'a> {
     pub(super) loss: Loss,
     pub(super) optimizer: Optimizer,
     pub(super) ema: Option<Ema>,
-    /// The weights of the best epoch; without validation, of the start of this one.
+    /// The weights of the best epoch; without validation, the last that an epoch began with and that were seen to work.
     pub(super) best: Option<Vec<Tensor>>,
 }
 
@@ -145,11 +145,6 @@ impl Tuning<'_> {
     pub(super) fn step(&self, state: &mut State, batch: &Batch) -> Result<Option<String>> {
         let settings = self.settings;
         let step = state.standing.step + 1;
-        // Without validation: the last weights that are known to work, should a later step fail.
-        let begins = state.standing.step.is_multiple_of(settings.by_epoch(self.train.images()));
-        if self.val.images() == 0 && begins && self.is_lowest(&state.standing) {
-            state.keep()?;
-        }
         let found = state.network.gradients(&batch.input, batch.targets.view(), &state.loss);
         let (given, mut grads) = match found {
             Ok(found) => found,
@@ -157,12 +152,20 @@ impl Tuning<'_> {
             Err(error) => return Err(error),
         };
         state.given.add(given);
-        let due = step.is_multiple_of(READ)
+        // Without validation: the weights that work so far, should a later step fail.
+        let begins = state.standing.step.is_multiple_of(settings.by_epoch(self.train.images()));
+        let may_keep = self.val.images() == 0 && begins && self.is_lowest(&state.standing);
+        let due = may_keep
+            || step.is_multiple_of(READ)
             || step.is_multiple_of(settings.by_epoch(self.train.images()))
             || step == settings.steps
             || state.network.program.device().is_cpu();
         if due && !state.read()? {
             return Ok(Some(self.broken(state, step)));
+        }
+        // The epoch's mean was of the steps before, the last of which may have spoilt what it left.
+        if may_keep && state.standing.tally.mean_loss() <= self.most() {
+            state.keep()?;
         }
         let mut wanted = state.network.wanted.parameters.iter();
         grads.retain(|_| wanted.next() == Some(&true));

@@ -1,0 +1,48 @@
+//! Options that would do nothing, or not what they say, to the network and the images at hand.
+
+use super::training::TrainingOptions;
+use adapt::data::augment::Level;
+use adapt::plan::Inside;
+use adapt::train::tune::{BatchNorms, Settings};
+use adapt::{Error, Result};
+
+/// Refuses them, with what to do instead. `validates`: whether there are validation images.
+pub fn refuse(options: &TrainingOptions, settings: &Settings, inside: &Inside, validates: bool) -> Result<()> {
+    let refused = |what: &str, instead: &str| Err(Error::Usage(format!("{what}; {instead}")));
+    let given = |share: Option<f64>| share.is_some_and(|share| share > 0.);
+    let changed = settings.augment != Level::None;
+    if options.patience.is_some_and(|epochs| epochs > 0) && !validates {
+        let what = "--patience: there are no validation images that could tell when to stop";
+        return refused(what, "give --val 0.2, say, or --patience 0");
+    }
+    if settings.cutmix > 0. && inside.shape.len() != 3 {
+        let what =
+            format!("--cutmix: what is trained begins with {:?} values an image, which are no map", inside.shape);
+        return refused(&what, "leave it out, or give --mixup");
+    }
+    for (option, alpha) in [("--mixup", settings.mixup), ("--cutmix", settings.cutmix)] {
+        if alpha > 0. && settings.batch_size < 2 {
+            return refused(
+                &format!("{option}: a step has one image, which there is nothing to mix with"),
+                "leave it out",
+            );
+        }
+    }
+    for (option, share) in [("--hflip", options.hflip), ("--vflip", options.vflip)] {
+        if given(share) && !changed {
+            return refused(&format!("{option}: images are not changed"), "give --augment light, or leave it out");
+        }
+    }
+    if matches!(options.bn, Some(BatchNorms::Frozen | BatchNorms::Affine)) && inside.norms.is_empty() {
+        return refused("--bn: what is trained has no batch norms", "leave it out");
+    }
+    if given(options.warmup) && options.budget.is_none() && settings.warmup >= settings.steps {
+        let what = format!("--warmup: the learning rate would rise for all of the {} steps", settings.steps);
+        return refused(&what, "give less of it, or more --epochs");
+    }
+    if options.cache_limit.is_some() && (changed || inside.frozen.is_none()) {
+        let why = if changed { "images are changed each time" } else { "nothing is frozen before it" };
+        return refused(&format!("--cache-limit: nothing is kept, since {why}"), "leave it out");
+    }
+    Ok(())
+}
