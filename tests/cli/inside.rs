@@ -264,7 +264,6 @@ fn each_option_does_what_it_says() {
     assert_eq!((&whole["settings"]["batch_size"], whole["epochs"].as_array().unwrap().len()), (&36.into(), 6));
     let short = run("--budget 1s");
     assert!(short["settings"]["steps"].as_u64().unwrap() >= 1, "{short}");
-    assert!(!place.main("--train all --budget 1h --force").succeeds().err.contains("--budget:"));
 }
 
 /// The losses of training.
