@@ -3,9 +3,9 @@
 //! `cargo run --release --example audit -- [DATA] [SEED]`; DATA is any data set with images to test, as Fashion-MNIST's
 //! files.
 
-use adapt::audit::{Finding, Kind, copies, facts, near, neighbours, suspects};
+use adapt::audit::{Finding, Kind, copies, near, neighbours, suspects};
 use adapt::data::{Dataset, Item, Pixels, ReadOptions, Split};
-use adapt::engine::Extractor;
+use adapt::engine::{Extractor, Rows};
 use adapt::progress::silent;
 use adapt::random::{ChaCha8Rng, below, stream};
 use adapt::{Backend, Choice, Error, Plan, Result};
@@ -95,9 +95,9 @@ fn planted_copies(data: &Dataset, extractor: &mut Extractor, seed: u64) -> Resul
     }
     let data = Dataset::read(folder.path(), &ReadOptions::new(0., 0), &silent)?;
     let items: Vec<&Item> = data.items.iter().collect();
-    let facts: Vec<_> = facts::look(&data, data.items.iter(), &silent)?.into_iter().flatten().collect();
     let paths: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
-    let rows = extractor.run(&data.source, &paths, "", &silent)?.rows;
+    extractor.look(true);
+    let Rows { rows, facts, .. } = extractor.run(&data.source, &paths, "", &silent)?;
     assert_eq!((facts.len(), rows.nrows()), (items.len(), items.len()), "all images can be read");
     let start = Instant::now();
     let close = neighbours::nearest(rows.view(), near::CANDIDATES, "", &silent)?;

@@ -2,9 +2,9 @@
 
 mod common;
 
-use adapt::audit::facts::{AREA, Facts, SIDE};
 use adapt::audit::{Audit, Finding, Kind, align, imbalance, neighbours, outliers, shortcut, showing_nothing, suspects};
-use adapt::data::{Dataset, Item, Pixels, ReadOptions, Split};
+use adapt::data::facts::{AREA, Facts, SIDE, VALUES};
+use adapt::data::{Dataset, Item, Pixels, ReadOptions, Reduced, Split};
 use adapt::progress::silent;
 use adapt::{Plan, builtin};
 use image::codecs::jpeg::JpegEncoder;
@@ -116,6 +116,17 @@ fn what_is_planted_is_found() {
 }
 
 #[test]
+fn what_pixels_tell_can_be_kept_as_values() {
+    let image = RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 6) as u8, (y * 8) as u8, (x * y) as u8]));
+    let facts = Facts::of(&Reduced::from(Pixels::Rgb(image)), "jpg".into()).unwrap();
+    let values = facts.values();
+    assert_eq!((values.len(), facts.size, facts.border[0]), (VALUES, [30, 40], 117.));
+    assert!(values.iter().all(|value| value.fract() == 0. && (0. ..16_777_216.).contains(value)));
+    assert_eq!(Facts::from_values(&values).as_ref(), Some(&facts));
+    assert_eq!(Facts::from_values(&values[1..]), None);
+}
+
+#[test]
 fn alignment_undoes_crops_and_nothing_else() {
     let draw = |shift: f32, scale: f32, contrast: f32| -> [u8; AREA] {
         std::array::from_fn(|i| {
@@ -197,11 +208,11 @@ fn shortcuts_are_told() {
         Facts::of(&Pixels::Rgb(image).into(), "png".into()).unwrap()
     };
     let (facts, labels): (Vec<_>, Vec<_>) = (0..60).map(|i| (facts(i), i as usize % 2)).unzip();
-    let found = shortcut::probe(&facts, &labels, 2, 0, &silent).unwrap();
+    let found = shortcut::probe(&facts, &labels, 2, 1000, 0, &silent).unwrap();
     let much: Vec<_> = found.iter().filter(|shortcut| shortcut.is_much()).map(|shortcut| shortcut.property).collect();
     assert!(much.contains(&"size") && !found.iter().any(|shortcut| shortcut.property == "format"), "{found:?}");
     let labels: Vec<usize> = (0..60).map(|i| i / 3 % 2).collect();
-    let found = shortcut::probe(&facts, &labels, 2, 0, &silent).unwrap();
+    let found = shortcut::probe(&facts, &labels, 2, 1000, 0, &silent).unwrap();
     assert!(found.iter().all(|shortcut| shortcut.property != "size" || !shortcut.is_much()), "{found:?}");
 }
 

@@ -38,6 +38,7 @@ mod cli {
     mod recipes;
     mod report;
     mod resume;
+    mod skipped;
     mod tasks;
     mod terminal;
 }

@@ -1,6 +1,6 @@
 //! How much of one thumbnail is left when another, shifted and stretched as a crop would, is taken from it.
 
-use super::facts::{AREA, SIDE};
+use crate::data::facts::{AREA, SIDE};
 
 /// Gauss-Newton steps; the first two do most.
 const STEPS: usize = 4;

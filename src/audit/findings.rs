@@ -1,11 +1,10 @@
 //! From what was measured to what may be wrong with which image.
 
-use super::facts::Facts;
 use super::near::{BLANK, Pair};
 use super::neighbours::Neighbour;
 use super::suspects::Judgement;
 use super::{Finding, Kind};
-use crate::data::{Item, Split};
+use crate::data::{Facts, Item, Split};
 use std::collections::BTreeMap;
 
 /// Images with a shorter side below this show next to nothing, …

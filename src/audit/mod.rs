@@ -2,7 +2,6 @@
 //! nothing, and labels that can be told without looking.
 
 pub mod align;
-pub mod facts;
 mod findings;
 pub mod near;
 pub mod neighbours;
@@ -16,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 pub use findings::{copies, mislabelled, outliers, showing_nothing};
 use ndarray::Array2;
-pub use screen::{all_problems, quick_copies};
+pub use screen::Screen;
 use serde::Serialize;
 use shortcut::Shortcut;
 use std::collections::BTreeMap;
@@ -112,6 +111,8 @@ pub struct Audit {
     pub skipped: Vec<Skipped>,
 }
 
+/// Probabilities that a probe for shortcuts may make.
+const PROBED: usize = 4_000_000;
 /// The largest class may have so many times the training images of the smallest.
 const BALANCED: usize = 10;
 
@@ -123,33 +124,23 @@ impl Audit {
     /// [`fit_softmax`](crate::train::fit_softmax).
     pub fn of(data: &Dataset, extractor: &mut Extractor, seed: u64, progress: Progress) -> Result<Audit> {
         let classes = &data.classes;
-        let mut findings = Vec::new();
-        let (mut items, mut facts): (Vec<&Item>, Vec<_>) = (Vec::new(), Vec::new());
-        let unreadable = |item: &Item, reason: String| findings::finding(classes, item, Kind::Unreadable, 1., reason);
-        for (item, looked) in data.items.iter().zip(facts::look(data, data.items.iter(), progress)?) {
-            match looked {
-                Ok(looked) => {
-                    items.push(item);
-                    facts.push(looked);
-                }
-                Err(reason) => findings.push(unreadable(item, reason)),
-            }
-        }
-        let paths: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
+        let paths: Vec<&str> = data.items.iter().map(|item| item.path.as_str()).collect();
+        extractor.look(true);
         let found = extractor.run(&data.source, &paths, "extracting features", progress)?;
         if found.places.is_empty() {
             return Err(Error::data(data.source.place(), "none of the images could be read"));
         }
-        // What could be decoded but not be resized.
+        if found.facts.len() != found.places.len() {
+            return Err(Error::Engine("a model that preprocesses in its graph cannot audit images".into()));
+        }
         let reasons: BTreeMap<&str, &str> = found.skipped.iter().map(|s| (&*s.path, &*s.reason)).collect();
-        findings.extend(
-            items
-                .iter()
-                .filter_map(|item| reasons.get(item.path.as_str()).map(|reason| unreadable(item, reason.to_string()))),
-        );
-        let items: Vec<&Item> = found.places.iter().map(|&place| items[place]).collect();
-        let mut facts = facts.into_iter().map(Some).collect::<Vec<_>>();
-        let facts: Vec<_> = found.places.iter().filter_map(|&place| facts[place].take()).collect();
+        let unreadable = |item: &Item| {
+            let reason = reasons.get(item.path.as_str())?.to_string();
+            Some(findings::finding(classes, item, Kind::Unreadable, 1., reason))
+        };
+        let mut findings: Vec<Finding> = data.items.iter().filter_map(unreadable).collect();
+        let items: Vec<&Item> = found.places.iter().map(|&place| &data.items[place]).collect();
+        let facts = found.facts;
         let labels: Vec<usize> = items.iter().map(|item| item.label).collect();
 
         let near = neighbours::nearest(found.rows.view(), near::CANDIDATES, "comparing features", progress)?;
@@ -161,7 +152,7 @@ impl Audit {
         let told = told.unwrap_or_else(|| Array2::ones((labels.len(), classes.len())));
         let judgement = suspects::judge(told.view(), &labels);
         findings.extend(mislabelled(classes, &items, &judgement));
-        let shortcuts = shortcut::probe(&facts, &labels, classes.len(), seed, progress)?;
+        let shortcuts = shortcut::probe(&facts, &labels, classes.len(), PROBED / classes.len().max(1), seed, progress)?;
 
         // Within a kind from the worst on; what is equal stays in the order of the data set.
         findings.sort_by(|a, b| a.kind.cmp(&b.kind).then(b.score.total_cmp(&a.score)));
@@ -169,7 +160,7 @@ impl Audit {
         findings.iter().for_each(|finding| *counts.entry(finding.kind).or_default() += 1);
         let mut notes = data.notes.clone();
         notes.extend(imbalance(data));
-        notes.extend(shortcuts.iter().filter(|shortcut| shortcut.is_much()).map(remark));
+        notes.extend(shortcuts.iter().filter(|shortcut| shortcut.is_much()).map(Shortcut::remark));
         let quality = items.iter().map(|item| item.path.clone()).zip(judgement.quality).collect();
         let (images, wrong_labels, skipped) = (data.items.len(), judgement.wrong, data.skipped.clone());
         Ok(Audit { images, counts, wrong_labels, shortcuts, notes, findings, quality, skipped })
@@ -240,13 +231,4 @@ pub fn imbalance(data: &Dataset) -> Option<String> {
         let (rare, common) = (name(least.0), name(most.0));
         format!("the classes are unequal: '{common}' has {} training images, '{rare}' {}", most.1, least.1)
     })
-}
-
-fn remark(shortcut: &Shortcut) -> String {
-    let Shortcut { property, accuracy, majority } = shortcut;
-    format!(
-        "the {property} alone tells {:.0} % of the labels (always the commonest class: {:.0} %): a model may learn that",
-        100. * accuracy,
-        100. * majority
-    )
 }

@@ -5,8 +5,8 @@
 //! other neighbours: where all trousers look alike, copies look more alike than that.
 
 use super::align::residual;
-use super::facts::{AREA, Facts, SIDE};
 use super::neighbours::{Neighbour, nearest};
+use crate::data::facts::{AREA, Facts, SIDE};
 use crate::error::Result;
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array1, Array2};

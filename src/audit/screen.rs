@@ -1,83 +1,121 @@
-//! Copies among the images of a job whose features are there already.
+//! What is wrong with the images of a job whose features are there already.
 
-use super::facts::{Facts, look};
 use super::near::{self, Pair};
 use super::neighbours::{nearest, nearest_in};
-use super::{Finding, copies, showing_nothing};
-use crate::data::{Dataset, Item, Split};
+use super::shortcut::{self, Shortcut};
+use super::{Finding, copies, outliers, showing_nothing};
+use crate::data::{Dataset, Facts, Item, Split};
 use crate::error::Result;
 use crate::progress::{Event, Progress};
 use crate::train::Features;
-use ndarray::{ArrayView1, Axis, concatenate};
+use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Multiplications that a quick look may take: a few seconds.
+/// Multiplications that a quick look for copies may take: a few seconds.
 const QUICK: f64 = 5e11;
+/// The same of one for outliers: 8,800 images of 1,280 features.
+const OUTLIERS: f64 = 1e11;
+/// Probabilities that a quick probe for shortcuts may make, and images that it takes however many classes there are.
+const PROBED: usize = 50_000;
+const PROBED_IMAGES: usize = 2_000;
 /// Features of copies are at least this near to each other …
 const NEAR: f32 = 0.95;
-/// … and so many pairs of images are decoded again to be sure.
+/// … and so many pairs of images are compared to be sure.
 const MOST: usize = 1000;
 
 /// The images of all splits, one behind the other.
-fn items<'a>(data: &'a Dataset, parts: &[&Features]) -> Vec<&'a Item> {
-    let by_path: HashMap<&str, &Item> = data.items.iter().map(|item| (item.path.as_str(), item)).collect();
-    parts.iter().flat_map(|part| &part.paths).map(|path| by_path[path.as_str()]).collect()
+pub struct Screen<'a> {
+    data: &'a Dataset,
+    parts: [&'a Features; 3],
+    items: Vec<&'a Item>,
+    facts: &'a [Facts],
 }
 
-/// All copies among the images, and those that show nothing: decodes every image once more, and compares as
-/// [`super::Audit::of`] does.
-///
-/// # Errors
-/// [`crate::error::Error::Interrupted`].
-pub fn all_problems(data: &Dataset, parts: &[&Features], progress: Progress) -> Result<Vec<Finding>> {
-    let items = items(data, parts);
-    let looked = look(data, items.iter().copied(), progress)?;
-    // Nothing is unreadable that has features, unless it has just changed.
-    let readable: Vec<usize> = (0..items.len()).filter(|&place| looked[place].is_ok()).collect();
-    let facts: Vec<Facts> = looked.into_iter().flatten().collect();
-    let rows: Vec<_> = parts.iter().filter(|part| !part.paths.is_empty()).map(|part| part.rows.view()).collect();
-    let Ok(mut rows) = concatenate(Axis(0), &rows) else { return Ok(Vec::new()) };
-    if readable.len() < items.len() {
-        rows = rows.select(Axis(0), &readable);
+impl<'a> Screen<'a> {
+    /// `facts` are those of all images of `parts`, in order.
+    ///
+    /// # Panics
+    /// Where they are not as many.
+    pub fn new(data: &'a Dataset, parts: &'a [Features; 3], facts: &'a [Facts]) -> Screen<'a> {
+        let by_path: HashMap<&str, &Item> = data.items.iter().map(|item| (item.path.as_str(), item)).collect();
+        let items: Vec<&Item> = parts.iter().flat_map(|part| &part.paths).map(|path| by_path[path.as_str()]).collect();
+        assert_eq!(items.len(), facts.len(), "facts of each image");
+        Screen { data, parts: parts.each_ref(), items, facts }
     }
-    let items: Vec<&Item> = readable.iter().map(|&place| items[place]).collect();
-    let near = nearest(rows.view(), near::CANDIDATES, "comparing features", progress)?;
-    drop(rows);
-    let mut found = copies(data.texts(), &items, &near::compare(&facts, &near, progress)?);
-    found.extend(showing_nothing(data.texts(), &items, &facts));
-    Ok(found)
-}
 
-/// Copies that the features show: images with the same features, and, where that is quickly done, training images whose
-/// features are very near to those of one that is not there to train. Only these are decoded again, to be sure.
-///
-/// # Errors
-/// [`crate::error::Error::Interrupted`].
-pub fn quick_copies(data: &Dataset, parts: &[&Features], progress: Progress) -> Result<Vec<Finding>> {
-    // Too short to be told of, but not to be stopped.
-    let progress: Progress = &|_| progress(Event::Advance(0));
-    let items = items(data, parts);
-    let mut candidates = same_features(parts);
-    candidates.extend(near_features(parts, progress)?);
-    candidates.sort_unstable();
-    candidates.dedup();
-    let mut involved: Vec<usize> = candidates.iter().flatten().copied().collect();
-    involved.sort_unstable();
-    involved.dedup();
-    if involved.is_empty() {
-        return Ok(Vec::new());
+    /// The first `columns` features of all images.
+    fn rows(&self, columns: usize) -> Array2<f32> {
+        let parts = self.parts.iter().filter(|part| !part.paths.is_empty());
+        let rows: Vec<_> = parts.map(|part| part.rows.slice(s![.., ..columns])).collect();
+        concatenate(Axis(0), &rows).unwrap_or_default()
     }
-    let looked = look(data, involved.iter().map(|&place| items[place]), progress)?;
-    let facts: HashMap<usize, Facts> =
-        involved.into_iter().zip(looked).filter_map(|(place, facts)| Some((place, facts.ok()?))).collect();
-    let pair = |&[a, b]: &[usize; 2]| Some(Pair::of([a, b], [facts.get(&a)?, facts.get(&b)?]));
-    let pairs: Vec<Pair> = candidates.iter().filter_map(pair).collect();
-    Ok(copies(data.texts(), &items, &pairs))
+
+    fn columns(&self) -> usize {
+        self.parts.iter().map(|part| part.rows.ncols()).max().unwrap_or(0)
+    }
+
+    /// All copies among the images, found as [`super::Audit::of`] does.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Interrupted`].
+    pub fn all_copies(&self, progress: Progress) -> Result<Vec<Finding>> {
+        let rows = self.rows(self.columns());
+        let near = nearest(rows.view(), near::CANDIDATES, "comparing features", progress)?;
+        drop(rows);
+        Ok(copies(self.data.texts(), &self.items, &near::compare(self.facts, &near, progress)?))
+    }
+
+    /// Copies that the features show: images with the same features, and, where that is quickly done, training images whose
+    /// features are very near to those of one that is not there to train.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Interrupted`].
+    pub fn quick_copies(&self, progress: Progress) -> Result<Vec<Finding>> {
+        // Too short to be told of, but not to be stopped.
+        let progress: Progress = &|_| progress(Event::Advance(0));
+        let mut candidates = same_features(&self.parts);
+        candidates.extend(near_features(&self.parts, progress)?);
+        candidates.sort_unstable();
+        candidates.dedup();
+        let pair = |[a, b]: [usize; 2]| Pair::of([a, b], [&self.facts[a], &self.facts[b]]);
+        let pairs: Vec<Pair> = candidates.into_iter().map(pair).collect();
+        Ok(copies(self.data.texts(), &self.items, &pairs))
+    }
+
+    /// Images that are one colour all over, or too small to show anything.
+    pub fn showing_nothing(&self) -> Vec<Finding> {
+        showing_nothing(self.data.texts(), &self.items, self.facts)
+    }
+
+    /// Images that are far from all others by their first `features`; `None` where there are so many that it would take long.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Interrupted`].
+    pub fn quick_outliers(&self, features: usize, progress: Progress) -> Result<Option<Vec<Finding>>> {
+        if (self.items.len() as f64).powi(2) * features as f64 > OUTLIERS {
+            return Ok(None);
+        }
+        let progress: Progress = &|_| progress(Event::Advance(0));
+        let near = nearest(self.rows(features).view(), near::CANDIDATES, "", progress)?;
+        Ok(Some(outliers(self.data.texts(), &self.items, &near)))
+    }
+
+    /// What size, format and colours alone tell of the classes, by a part of the images where there are many.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Interrupted`].
+    pub fn quick_shortcuts(&self, seed: u64, progress: Progress) -> Result<Vec<Shortcut>> {
+        let progress: Progress = &|_| progress(Event::Advance(0));
+        let labels: Vec<usize> = self.items.iter().map(|item| item.label).collect();
+        let classes = self.data.classes.len();
+        let most = PROBED_IMAGES.max(PROBED / classes.max(1));
+        shortcut::probe(self.facts, &labels, classes, most, seed, progress)
+    }
 }
 
 /// Each image with the first that has the same features, bit by bit.
-fn same_features(parts: &[&Features]) -> Vec<[usize; 2]> {
+fn same_features(parts: &[&Features; 3]) -> Vec<[usize; 2]> {
     let key = |row: ArrayView1<f32>| {
         let mut hash = DefaultHasher::new();
         row.iter().for_each(|value| value.to_bits().hash(&mut hash));
@@ -93,7 +131,7 @@ fn same_features(parts: &[&Features]) -> Vec<[usize; 2]> {
 }
 
 /// Each image that is not there to train with the nearest that is, where they are very near: the nearest of these pairs.
-fn near_features(parts: &[&Features], progress: Progress) -> Result<Vec<[usize; 2]>> {
+fn near_features(parts: &[&Features; 3], progress: Progress) -> Result<Vec<[usize; 2]>> {
     let starts = parts.iter().scan(0, |start, part| Some(std::mem::replace(start, *start + part.paths.len())));
     let parts: Vec<(usize, &&Features)> = starts.zip(parts).filter(|(_, part)| !part.paths.is_empty()).collect();
     let (train, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(|(_, part)| part.split == Split::Train);

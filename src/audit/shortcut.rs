@@ -1,8 +1,8 @@
 //! Whether labels can be told without looking at what an image shows: from its size, format, border or mean colour. A model
 //! that is trained on such images may learn that instead.
 
-use super::facts::Facts;
 use super::suspects::out_of_fold;
+use crate::data::Facts;
 use crate::error::Result;
 use crate::metrics::argmax;
 use crate::progress::Progress;
@@ -10,8 +10,6 @@ use ndarray::Array2;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Probabilities that a probe may make: of more images a sample is taken.
-const MOST: usize = 4_000_000;
 /// The share of what the commonest class leaves open from which on there is a warning.
 const MUCH: f64 = 0.5;
 
@@ -35,13 +33,22 @@ impl Shortcut {
         (self.accuracy - self.majority) / (1. - self.majority).max(1e-9)
     }
 
+    /// What the user should know of it.
+    pub fn remark(&self) -> String {
+        let (told, majority) = (100. * self.accuracy, 100. * self.majority);
+        format!(
+            "the {} alone tells {told:.0} % of the labels (always the commonest class: {majority:.0} %): a model may learn that",
+            self.property
+        )
+    }
+
     /// Whether the user should know.
     pub fn is_much(&self) -> bool {
         self.explained() >= MUCH
     }
 }
 
-/// Tries each property that differs between the images.
+/// Tries each property that differs between the images; of more than `most` of these a sample is taken.
 ///
 /// # Errors
 /// [`crate::error::Error::Interrupted`].
@@ -49,11 +56,12 @@ pub fn probe(
     facts: &[Facts],
     labels: &[usize],
     classes: usize,
+    most: usize,
     seed: u64,
     progress: Progress,
 ) -> Result<Vec<Shortcut>> {
     // Images lie by class: evenly spread ones have all of them in proportion.
-    let count = facts.len().min(MOST / classes.max(1));
+    let count = facts.len().min(most);
     let places: Vec<usize> = (0..count).map(|i| i * facts.len() / count).collect();
     let labels: Vec<usize> = places.iter().map(|&place| labels[place]).collect();
     let mut counts = vec![0usize; classes];

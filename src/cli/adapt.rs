@@ -96,7 +96,8 @@ fn settle(
         Train::Head => options.heads.ready(&mut plan, (model, &backend), data, extractor),
         Train::Inside(_) => extractor,
     };
-    let extractor = plan.cached(extractor.strict(options.strict), model, cache);
+    let mut extractor = plan.cached(extractor.strict(options.strict), model, cache);
+    extractor.look(options.train == Train::Head || !options.drop.is_empty());
     Ok((backend, plan, extractor))
 }
 

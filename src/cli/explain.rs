@@ -111,7 +111,7 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
                 let (path, probability) = (path.clone(), explained.probability);
                 rows.push(Row { path, class, probability, predicted, agreement, overlay: file });
             }
-            Err(reason) => skipped.push(Skipped { path: path.clone(), reason }),
+            Err(reason) => skipped.push(source.skipped(path, reason)),
         }
         emit(&progress, Event::Advance(1))?;
     }

@@ -3,8 +3,9 @@
 use super::made::Work;
 use super::tables::quoted;
 use adapt::Result;
-use adapt::audit::{Finding, Kind, all_problems, mislabelled, quick_copies, suspects};
-use adapt::data::{Dataset, Item, Skipped, Split};
+use adapt::audit::shortcut::Shortcut;
+use adapt::audit::{Finding, Kind, Screen, mislabelled, suspects};
+use adapt::data::{Dataset, Facts, Item, Skipped, Split};
 use adapt::error::printable;
 use adapt::progress::{Event, emit};
 use adapt::report::Problems;
@@ -37,17 +38,41 @@ impl Drop {
 }
 
 impl Work<'_> {
-    /// Looks for copies, and leaves out those that are not wanted.
+    /// Looks for copies, and for images that are of no use, and leaves out the copies that are not wanted.
     pub fn without_copies(&self, parts: &mut [Features; 3], data: &mut Dataset) -> Result<Problems> {
         let drop = &self.options.drop;
         let all = [Drop::Duplicates, Drop::Leaks].iter().any(|kind| drop.contains(kind));
-        let views = parts.each_ref();
-        let found = if all { all_problems } else { quick_copies }(data, &views, self.progress)?;
-        self.warn(&found, if all { "" } else { "at least " })?;
+        // Nothing else reads them.
+        let facts: Vec<Facts> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.facts)).collect();
+        let screen = Screen::new(data, parts, &facts);
+        let mut found = if all { screen.all_copies(self.progress) } else { screen.quick_copies(self.progress) }?;
+        found.extend(screen.showing_nothing());
+        let far = screen.quick_outliers(self.plan.features, self.progress)?;
+        let looked_for_outliers = far.is_some();
+        found.extend(far.into_iter().flatten());
+        let shortcuts = match data.task.is_multiclass() {
+            true => screen.quick_shortcuts(self.options.seed, self.progress)?,
+            false => Vec::new(),
+        };
+        self.warn(&found, data, if all { "" } else { "at least " })?;
+        if !looked_for_outliers {
+            let hint = self.hint(data, "looks for them");
+            self.reporter.say(&format!("audit    among so many images outliers are not looked for: {hint}"));
+        }
+        for remark in shortcuts.iter().filter(|shortcut| shortcut.is_much()).map(Shortcut::remark) {
+            emit(self.progress, Event::Warning(&remark))?;
+            data.notes.push(remark);
+        }
         let mut problems = Problems { complete: all, ..Problems::default() };
         problems.add(found.iter().filter(|finding| finding.split == Split::Train));
         problems.left_out = self.leave_out(&found, data, &mut parts[0])?;
         Ok(problems)
+    }
+
+    /// `adapt audit --data photos lists them`
+    fn hint(&self, data: &Dataset, does: &str) -> String {
+        let place = quoted(&data.source.place().display().to_string());
+        format!("adapt audit --data {} {does}", printable(&place))
     }
 
     /// The same; then trains a head, leaves out what it shows to be labelled wrongly where that is wanted, and trains it again
@@ -66,8 +91,7 @@ impl Work<'_> {
             let what = format!(
                 "training images that look like another class, wrongly labelled or hard: {count} ({share:.1} %)"
             );
-            let data = quoted(&data.source.place().display().to_string());
-            self.reporter.say(&format!("audit    {what}: adapt audit --data {} lists them", printable(&data)));
+            self.reporter.say(&format!("audit    {what}: {}", self.hint(data, "lists them")));
         }
         problems.add(&found);
         let left_out = self.leave_out(&found, data, &mut parts[0])?;
@@ -76,8 +100,8 @@ impl Work<'_> {
         Ok((chosen, problems))
     }
 
-    /// Tells what copies there are, and what shows nothing.
-    fn warn(&self, found: &[Finding], least: &str) -> Result<()> {
+    /// Tells what copies there are, what shows nothing, and what is like no other.
+    fn warn(&self, found: &[Finding], data: &Dataset, least: &str) -> Result<()> {
         let of = |kind: Kind| found.iter().filter(move |finding| finding.kind == kind && finding.split == Split::Train);
         if let Some(first) = of(Kind::Leak).next() {
             let (count, path, other) = (of(Kind::Leak).count(), &first.path, &first.suggestion);
@@ -101,6 +125,11 @@ impl Work<'_> {
             let what =
                 format!("training images of one colour all over: {blank}; of far fewer pixels than usual: {tiny}");
             self.reporter.say(&format!("audit    {what}"));
+        }
+        let far = of(Kind::Outlier).count();
+        if far > 0 {
+            let hint = self.hint(data, "lists them");
+            self.reporter.say(&format!("audit    training images that are far from all others: {far}: {hint}"));
         }
         Ok(())
     }

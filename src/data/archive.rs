@@ -10,6 +10,22 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use zip::ZipArchive;
+use zip::result::ZipError;
+
+/// Methods of compression by their numbers, as PKWARE's APPNOTE.TXT (4.4.5) has them.
+const METHODS: [(u16, &str); 8] = [
+    (1, "Shrink"),
+    (6, "Implode"),
+    (9, "Deflate64"),
+    (12, "bzip2"),
+    (14, "LZMA"),
+    (93, "Zstandard"),
+    (95, "XZ"),
+    (98, "PPMd"),
+];
+
+/// The same of what says that a member is encrypted.
+const AES: u16 = 99;
 
 /// A zip file and its members.
 #[derive(Debug)]
@@ -25,6 +41,26 @@ pub(super) fn is_archive(path: &Path) -> bool {
     has_extension(path, &["zip"]) && path.is_file() || beginning(path).starts_with(b"PK\x03\x04")
 }
 
+/// Why a member cannot be read, and what to do.
+fn reason(error: ZipError) -> String {
+    let again = "unpack the zip file and give the folder, or pack it with deflate";
+    match error {
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::CompressionMethodNotSupported(AES) => {
+            "encrypted; unpack the zip file with its password and give the folder".into()
+        }
+        ZipError::CompressionMethodNotSupported(number) => match METHODS.iter().find(|(own, _)| *own == number) {
+            Some((_, name)) => format!("compressed with {name}, which is not read; {again}"),
+            None => format!("compressed by the method {number}, which is not read; {again}"),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// A member's name with `/` between its parts, as some programs of Windows do not write it, and without a root.
+fn usual(name: &str) -> String {
+    name.replace('\\', "/").trim_start_matches('/').into()
+}
+
 impl Archive {
     /// Reads the table of members.
     ///
@@ -37,7 +73,7 @@ impl Archive {
         let zip = zip.map_err(|e| Error::data(path, format!("not a zip file, or cut short ({e}); make it again")))?;
         let mut places = HashMap::new();
         for place in 0..zip.len() {
-            places.extend(zip.name_for_index(place).and_then(|name| Some((name.ok()?.into_owned(), place))));
+            places.extend(zip.name_for_index(place).and_then(|name| Some((usual(&name.ok()?), place))));
             if (place as u64 + 1).is_multiple_of(BATCH) {
                 emit(progress, Event::Advance(BATCH))?;
             }
@@ -67,10 +103,11 @@ impl Archive {
     pub(super) fn read(&self, path: &str) -> std::result::Result<Vec<u8>, String> {
         let place = path.strip_prefix(&self.prefix).and_then(|member| self.places.get(member));
         let mut zip = self.zip.lock().unwrap_or_else(PoisonError::into_inner);
-        let member = zip.by_index(*place.ok_or("not in the zip file")?).map_err(|e| e.to_string())?;
+        let member = zip.by_index(*place.ok_or("not in the zip file")?).map_err(reason)?;
         // What a member says of its size may be a lie.
         let mut bytes = Vec::new();
-        member.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_reason)?;
+        let read = member.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(|error| error.downcast::<ZipError>().map_or_else(io_reason, reason))?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(format!("unpacks to more than {} MiB", MAX_BYTES >> 20));
         }

@@ -29,8 +29,10 @@ impl Preprocessing {
         match self.resize {
             Resize::None => {}
             Resize::Shortest(edge) => drop(map.insert("size".into(), json!({ "shortest_edge": edge }))),
-            // What the crop adds around it is black.
-            Resize::Longest(edge) => drop(map.insert("size".into(), json!({ "longest_edge": edge }))),
+            // What the crop adds around it is black. `longest_edge` alone is refused by the processor.
+            Resize::Longest(edge) => {
+                drop(map.insert("size".into(), json!({ "max_height": edge, "max_width": edge })));
+            }
             Resize::Exact { height, width } => {
                 drop(map.insert("size".into(), json!({ "height": height, "width": width })));
             }
@@ -139,6 +141,9 @@ fn size(map: &Map<String, Value>, key: &str) -> Result<Option<Size>, String> {
             (None, None, Some(edge)) => Ok(Some(Size::Shortest(pixels(key, edge)?))),
             (None, None, None) if value.get("longest_edge").is_some() => {
                 Ok(Some(Size::Longest(pixels(key, &value["longest_edge"])?)))
+            }
+            (None, None, None) if value.get("max_height").is_some() && value["max_height"] == value["max_width"] => {
+                Ok(Some(Size::Longest(pixels(key, &value["max_height"])?)))
             }
             _ => Err(format!("{key} must have height and width, or shortest_edge; it is {}", brief(value))),
         };

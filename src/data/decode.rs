@@ -1,7 +1,7 @@
 //! Image files to 8-bit pixels. The files are untrusted: sizes are bounded before anything is decoded.
 
 use super::jpeg;
-use super::preprocess::Resize;
+use super::preprocess::{Layout, Preprocessing, Resize, preprocess_reduced};
 use crate::guard::quietly;
 use image::codecs::png::PngEncoder;
 use image::{
@@ -188,6 +188,16 @@ impl Frame {
     /// Of an image that is not reduced.
     pub fn of(pixels: &Pixels) -> Frame {
         Frame { size: [pixels.height(), pixels.width()], by: 1, over: [0; 2] }
+    }
+}
+
+impl Reduced {
+    /// Writes the model's input for the image into `out`, as [`super::preprocess()`] does.
+    ///
+    /// # Errors
+    /// Those of [`super::preprocess()`].
+    pub fn values(&self, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
+        preprocess_reduced(&self.pixels, self.frame, p, layout, out)
     }
 }
 

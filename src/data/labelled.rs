@@ -9,6 +9,7 @@ use super::source::Source;
 use super::table::{self, Columns, is_table};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -21,6 +22,7 @@ use walkdir::WalkDir;
 /// [`Error::Data`] for a damaged file of many images, [`Error::Interrupted`].
 pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Vec<String>)> {
     let (mut images, mut records, mut archives, mut tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut lines = HashMap::new();
     for path in paths {
         let text = || path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())));
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
@@ -37,8 +39,11 @@ pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Ve
         }
         if is_table(path) {
             let folder = path.parent().unwrap_or(Path::new(""));
-            let below = |row: String| folder.join(row).to_string_lossy().into_owned();
-            images.extend(table::paths(path, progress)?.into_iter().map(below));
+            for (row, line) in table::paths(path, progress)? {
+                let below = folder.join(row).to_string_lossy().into_owned();
+                lines.insert(below.clone(), line);
+                images.push(below);
+            }
             continue;
         }
         if let Some(parts) = records::images(path)? {
@@ -58,7 +63,7 @@ pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Ve
     }
     match images.is_empty() {
         true => Err(Error::Usage("there are no images in what was named".into())),
-        false => Ok((Source::files("", records, archives, tables), images)),
+        false => Ok((Source::files("", records, archives, tables).with_lines(lines), images)),
     }
 }
 
@@ -70,7 +75,7 @@ pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Ve
 /// [`Error::Interrupted`].
 pub fn reopen(place: &Path, progress: Progress) -> Result<Source> {
     if is_table(place) && place.is_file() {
-        return Ok(Source::listed(place));
+        return Ok(Source::listed(place, HashMap::new()));
     }
     match one_file(place, &Columns::GUESSED, progress)? {
         Some((source, _)) => Ok(source),

@@ -8,6 +8,7 @@ mod cifar;
 mod config;
 pub mod dataset;
 pub mod decode;
+pub mod facts;
 mod groups;
 mod idx;
 mod jitter;
@@ -30,6 +31,7 @@ mod values;
 
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
 pub use decode::{Frame, Pixels, Reduced, decode, decode_bytes, decode_with_alpha};
+pub use facts::Facts;
 pub use groups::Groups;
 pub use jitter::Jitter;
 pub use labelled::{images_below, labelled, reopen};

@@ -37,6 +37,8 @@ pub(super) struct Listing {
     pub targets: Vec<String>,
     /// The group of each image, by its path; empty where a table tells none.
     pub groups: HashMap<String, String>,
+    /// The line of each image in a list, by its path.
+    pub lines: HashMap<String, u64>,
     pub skipped: Vec<Skipped>,
     /// Files that are not images by their names.
     pub others: u64,
@@ -237,7 +239,8 @@ pub(super) fn one_file(root: &Path, columns: &Columns, progress: Progress) -> Re
         return Ok(Some((Source::files(root, Vec::new(), vec![archive], Vec::new()), listing)));
     }
     if table::is_table(root) {
-        return Ok(Some((Source::listed(root), table::read(root, columns, progress)?)));
+        let mut listing = table::read(root, columns, progress)?;
+        return Ok(Some((Source::listed(root, std::mem::take(&mut listing.lines)), listing)));
     }
     if let Some((rows, listing)) = parquet::read(root, columns, progress)? {
         return Ok(Some((Source::files(root, Vec::new(), Vec::new(), vec![rows]), listing)));

@@ -2,11 +2,14 @@
 //! many images.
 
 use super::archive::Archive;
+use super::dataset::Skipped;
 use super::decode::{Pixels, Reduced, guarded, guarded_for, look, open, read};
+use super::facts::Facts;
 use super::parquet::Rows;
-use super::preprocess::{Filter, Layout, Preprocessing, Resize, preprocess_reduced};
+use super::preprocess::{Filter, Layout, Preprocessing, Resize};
 use super::records::Part;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +25,8 @@ pub struct Source {
     rows: Arc<[Rows]>,
     /// Classes are no folders: a list names them.
     listed: bool,
+    /// The line of a list that names an image, by its path.
+    lines: Arc<HashMap<String, u64>>,
 }
 
 impl Source {
@@ -41,10 +46,21 @@ impl Source {
         Source { parts: parts.into(), archives: archives.into(), rows: rows.into(), ..Source::folder(place) }
     }
 
-    /// Files below the folder of a list.
-    pub(super) fn listed(table: &Path) -> Source {
+    /// Files below the folder of a list, with the lines that name them.
+    pub(super) fn listed(table: &Path, lines: HashMap<String, u64>) -> Source {
         let root = table.parent().unwrap_or(Path::new("")).into();
-        Source { place: table.into(), root, listed: true, ..Source::default() }
+        Source { place: table.into(), root, listed: true, lines: lines.into(), ..Source::default() }
+    }
+
+    /// With the lines of lists that name images.
+    pub(super) fn with_lines(self, lines: HashMap<String, u64>) -> Source {
+        Source { lines: lines.into(), ..self }
+    }
+
+    /// The image at `path` as one that is not used, and why; with its line where a list names it.
+    pub fn skipped(&self, path: &str, reason: String) -> Skipped {
+        let line = self.lines.get(path).map_or(String::new(), |line| format!(" (line {line} of the list)"));
+        Skipped { path: path.into(), reason: reason + &line }
     }
 
     /// The folder or file that was named.
@@ -186,10 +202,33 @@ impl Content<'_> {
     /// # Errors
     /// A short reason when it does not decode, or those of [`super::preprocess()`].
     pub fn values(self, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<(), String> {
+        self.decode_as(p)?.values(p, layout, out)
+    }
+
+    /// The same, and what the pixels tell.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn values_and_facts(self, p: &Preprocessing, layout: Layout, out: &mut [f32]) -> Result<Facts, String> {
+        let format = self.format();
+        let image = self.decode_as(p)?;
+        image.values(p, layout, out)?;
+        Facts::of(&image, format?)
+    }
+
+    /// What the pixels tell, as they are decoded for a model.
+    ///
+    /// # Errors
+    /// A short reason when it does not decode.
+    pub fn facts(self, p: &Preprocessing) -> Result<Facts, String> {
+        let format = self.format();
+        Facts::of(&self.decode_as(p)?, format?)
+    }
+
+    fn decode_as(self, p: &Preprocessing) -> Result<Reduced, String> {
         // One nearest pixel of fewer would be another pixel.
         let resize = if p.filter == Filter::Nearest { Resize::None } else { p.resize };
-        let image = self.decode_for(p.color.has_alpha(), resize)?;
-        preprocess_reduced(&image.pixels, image.frame, p, layout, out)
+        self.decode_for(p.color.has_alpha(), resize)
     }
 
     /// The pixels for one who will resize them so with an antialiasing filter: a JPEG file that becomes far smaller is decoded

@@ -6,12 +6,22 @@ use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 /// Images between two words to the caller.
 const BATCH: usize = 256;
+/// What is wrong with a name, and not with the disk: it is too long, has letters that the system does not take, or names a folder
+/// where another image is a file.
+const NAMES: [ErrorKind; 5] = [
+    ErrorKind::InvalidFilename,
+    ErrorKind::InvalidInput,
+    ErrorKind::NotADirectory,
+    ErrorKind::IsADirectory,
+    ErrorKind::AlreadyExists,
+];
 
 /// A class and how many images it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,7 +102,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Interrupted`].
     pub fn summary(&self, progress: Progress) -> Result<Summary> {
-        let (mut formats, mut sizes, mut skipped) = (BTreeMap::new(), Vec::new(), self.skipped.clone());
+        let (mut formats, mut sizes, mut unreadable) = (BTreeMap::new(), Vec::new(), Vec::new());
         let look = |item: &Item| self.source.look(&item.path);
         each_image(self.items.iter(), "looking at the images", progress, look, |item, found| {
             match found {
@@ -100,13 +110,15 @@ impl Dataset {
                     *formats.entry(format).or_default() += 1;
                     sizes.push(size);
                 }
-                Err(reason) => skipped.push(Skipped { path: item.path.clone(), reason }),
+                Err(reason) => unreadable.push(self.source.skipped(&item.path, reason)),
             }
             Ok(())
         })?;
         sizes.sort_by_key(|[height, width]| (u64::from(*height) * u64::from(*width), *height));
         let sizes = sizes.first().into_iter().chain(sizes.get(sizes.len() / 2)).chain(sizes.last()).copied().collect();
-        let [train, val, test] = Split::ALL.map(|split| self.counts(split));
+        let mut usable = self.clone();
+        usable.remove_unreadable(unreadable);
+        let [train, val, test] = Split::ALL.map(|split| usable.counts(split));
         let counts = |(place, class): (usize, &String)| {
             let (train, val, test) = (train[place], val[place], test[place]);
             ClassCounts { class: class.clone(), train, val, test }
@@ -115,12 +127,12 @@ impl Dataset {
         Ok(Summary {
             kind: self.source.kind(),
             task: self.task,
-            images: self.images(),
-            targets: self.ranges(),
+            images: usable.images(),
+            targets: usable.ranges(),
             classes,
             formats,
             sizes,
-            skipped,
+            skipped: usable.skipped,
             notes: self.notes.clone(),
         })
     }
@@ -146,12 +158,13 @@ impl Dataset {
         self.classes.iter().zip(truth.columns()).map(range).collect()
     }
 
-    /// Writes every image into `folder`, which must not exist, at its path as results call it: files as they are, records
-    /// of files that hold many images as PNG. Gives how many were written, and which could not be. Where the labels are no
-    /// folders' names, `labels.csv` in it lists them: it is the same data set.
+    /// Writes every image into `folder`, which must not exist, at its path as results call it, without what leads out of a folder:
+    /// files as they are, records of files that hold many images as PNG. Gives how many were written, and which could not be. Where
+    /// the labels are no folders' names, `labels.csv` in it lists them: it is the same data set.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the folder exists, [`Error::Io`], [`Error::Interrupted`]; nothing is left behind then.
+    /// [`Error::Usage`] where the folder exists, [`Error::Data`] where no image can be written, [`Error::Io`],
+    /// [`Error::Interrupted`]; nothing is left behind then.
     pub fn extract(&self, folder: &Path, progress: Progress) -> Result<(usize, Vec<Skipped>)> {
         if folder.symlink_metadata().is_ok() {
             let what = "exists already; give the name of a folder that is to be made";
@@ -159,15 +172,25 @@ impl Dataset {
         }
         let beside = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let partial = tempfile::Builder::new().prefix(".extract").tempdir_in(beside).map_err(Error::io(beside))?;
-        let mut skipped = Vec::new();
-        let write = |item: &Item| self.write(&item.path, partial.path());
+        let (mut taken, mut skipped) = (HashSet::new(), Vec::new());
+        let own = |item: &Item| (item.path.clone(), inside(&item.path));
+        let places: HashMap<String, String> =
+            self.items.iter().map(own).filter(|(_, place)| taken.insert(place.clone())).collect();
+        let write = |item: &Item| match places.get(&item.path) {
+            Some(place) => self.write(&item.path, &partial.path().join(place)),
+            None => Ok(Some("another image has its place".into())),
+        };
         each_image(self.items.iter(), "extracting", progress, write, |item, written| {
-            skipped.extend(written?.map(|reason| Skipped { path: item.path.clone(), reason }));
+            skipped.extend(written?.map(|reason| self.source.skipped(&item.path, reason)));
             Ok(())
         })?;
+        if let Some(first) = skipped.first().filter(|_| skipped.len() == self.items.len()) {
+            let what = format!("none of the images could be written; first: {}: {}", first.path, first.reason);
+            return Err(Error::data(self.source.place(), what));
+        }
         if !(self.task.is_multiclass() && self.source.has_folders()) {
             let list = partial.path().join("labels.csv");
-            fs::write(&list, self.list(&skipped)).map_err(Error::io(&list))?;
+            fs::write(&list, self.list(&skipped, &places)).map_err(Error::io(&list))?;
         }
         let partial = partial.keep();
         if let Err(error) = fs::rename(&partial, folder) {
@@ -177,8 +200,8 @@ impl Dataset {
         Ok((self.items.len() - skipped.len(), skipped))
     }
 
-    /// The images but those skipped as a list: path, the labels in one column or the targets in one each, split.
-    fn list(&self, skipped: &[Skipped]) -> Vec<u8> {
+    /// The images but those skipped as a list: place, the labels in one column or the targets in one each, split.
+    fn list(&self, skipped: &[Skipped], places: &HashMap<String, String>) -> Vec<u8> {
         let gone: HashSet<&str> = skipped.iter().map(|skipped| skipped.path.as_str()).collect();
         let mut writer = csv::Writer::from_writer(Vec::new());
         let mut write = |path: &str, labels: Vec<&str>, split: &str| {
@@ -190,24 +213,31 @@ impl Dataset {
         for item in self.items.iter().filter(|item| !gone.contains(item.path.as_str())) {
             let text = self.texts()[item.label].as_str();
             let labels = if numbers { text.split(';').collect() } else { vec![text] };
-            write(&item.path, labels, &item.split.to_string());
+            write(&places[&item.path], labels, &item.split.to_string());
         }
         writer.into_inner().unwrap_or_default()
     }
 
     /// Writes one image; answers why it cannot be, where that is the image's own fault.
-    fn write(&self, path: &str, folder: &Path) -> Result<Option<String>> {
-        if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
-            return Ok(Some("leads out of the folder".into()));
-        }
+    fn write(&self, path: &str, place: &Path) -> Result<Option<String>> {
         let bytes = match self.source.bytes(path) {
             Ok(bytes) => bytes,
             Err(reason) => return Ok(Some(reason)),
         };
-        let place = folder.join(path);
-        let parent = place.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        fs::write(&place, bytes).map_err(Error::io(&place))?;
-        Ok(None)
+        let written = fs::create_dir_all(place.parent().unwrap_or(place)).and_then(|()| fs::write(place, bytes));
+        match written {
+            Ok(()) => Ok(None),
+            Err(e) if NAMES.contains(&e.kind()) => Ok(Some(format!("no file can be called so: {e}"))),
+            Err(e) => Err(Error::io(place)(e)),
+        }
     }
+}
+
+/// A path without what leads out of a folder: a root, a drive, `..`.
+fn inside(path: &str) -> String {
+    let name = |part: Component| match part {
+        Component::Normal(name) => name.to_str().map(String::from),
+        _ => None,
+    };
+    Path::new(path).components().filter_map(name).collect::<Vec<_>>().join("/")
 }

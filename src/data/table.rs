@@ -94,9 +94,10 @@ pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Resul
                     )));
                 }
                 Ok((split, label)) => {
-                    let path = row.get(places.path).to_owned();
+                    let path = usual(row.get(places.path), folder);
                     listing.split_form |= split != Split::Train;
                     listing.groups.extend(places.group.map(|group| (path.clone(), row.get(group).into())));
+                    listing.lines.insert(path.clone(), row.line);
                     listing.splits.entry(split).or_default().entry(label).or_default().push(path);
                 }
                 Err(reason) => {
@@ -108,6 +109,12 @@ pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Resul
     }
     listing.order = in_order(listing.splits.values().flat_map(|classes| classes.keys()));
     Ok(listing)
+}
+
+/// A path as it is written, or with `/` for what Windows has between names where only that names a file.
+fn usual(path: &str, folder: &Path) -> String {
+    let other = path.replace('\\', "/");
+    if other != path && !folder.join(path).is_file() && folder.join(&other).is_file() { other } else { path.into() }
 }
 
 /// The split and the label of a row's image, or why there is none.
@@ -135,18 +142,18 @@ fn image<'a>(
         Err("no group".into())
     } else if let Some(before) = seen.insert(path, row.line) {
         Err(format!("'{}' stands in line {before} already", path.escape_debug()))
-    } else if !folder.join(path).is_file() {
+    } else if !folder.join(usual(path, folder)).is_file() {
         Err(format!("there is no file '{}'", path.escape_debug()))
     } else {
         label.map(|label| (known, label))
     }
 }
 
-/// The images' paths in a list, whatever else is in it, as they are written.
+/// The images' paths in a list, whatever else is in it, as they are written, and their lines.
 ///
 /// # Errors
 /// [`Error::Data`] where it cannot be told which column holds them; [`Error::Interrupted`].
-pub(super) fn paths(table: &Path, progress: Progress) -> Result<Vec<String>> {
+pub(super) fn paths(table: &Path, progress: Progress) -> Result<Vec<(String, u64)>> {
     let rows = rows::read(table, progress)?;
     let image = |row: &Row| row.values().position(is_image_name);
     let Some(first) = rows.first() else { return Err(Error::data(table, "is empty")) };
@@ -157,7 +164,9 @@ pub(super) fn paths(table: &Path, progress: Progress) -> Result<Vec<String>> {
         Error::data(table, format!("it cannot be told which column holds the paths; call it path (it has: {shown})"))
     })?;
     let rows = rows.iter().skip(usize::from(headed)).filter(|row| row.columns() > place);
-    Ok(rows.map(|row| row.get(place)).filter(|path| !path.is_empty()).map(String::from).collect())
+    let folder = table.parent().unwrap_or(Path::new(""));
+    let rows = rows.map(|row| (usual(row.get(place), folder), row.line));
+    Ok(rows.filter(|(path, _)| !path.is_empty()).collect())
 }
 
 /// Whether a column that nobody named holds splits: at least every second value is one, or none.

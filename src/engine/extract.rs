@@ -3,9 +3,9 @@
 use super::Engine;
 use super::cache::Shelf;
 use super::kept::{Keeper, KeptRows};
-use super::load::{Batch, load, load_pixels};
+use super::load::{Batch, Beside, load, load_pixels};
 use super::table::{Table, recall};
-use crate::data::{Layout, Preprocessing, Skipped, Source};
+use crate::data::{Facts, Layout, Preprocessing, Skipped, Source};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, concatenate};
@@ -32,6 +32,7 @@ pub struct Extractor {
     layout: Layout,
     strict: bool,
     pixels: bool,
+    looks: bool,
     shelf: Option<Shelf>,
 }
 
@@ -42,6 +43,8 @@ pub struct Rows {
     pub rows: Array2<f32>,
     /// For each row, the image's place in the list.
     pub places: Vec<usize>,
+    /// For each row what the image's pixels tell; nothing where the extractor does not look.
+    pub facts: Vec<Facts>,
     /// Images that could not be read, and why.
     pub skipped: Vec<Skipped>,
 }
@@ -50,7 +53,8 @@ impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
         let outputs = vec![output];
-        Extractor { engine, outputs, preprocessing, layout, strict: false, pixels: false, shelf: None }
+        let (strict, pixels, looks) = (false, false, false);
+        Extractor { engine, outputs, preprocessing, layout, strict, pixels, looks, shelf: None }
     }
 
     /// With the values of another output behind those of the first.
@@ -72,6 +76,12 @@ impl Extractor {
     /// Whose rows [`Extractor::run`] takes from the cache where they are there, and puts there where not.
     pub fn cached(self, shelf: Option<Shelf>) -> Self {
         Extractor { shelf, ..self }
+    }
+
+    /// Whether [`Extractor::run`] tells of each image what its pixels do, too: from the same decoding, or the cache. Not of models
+    /// that take images as they are decoded.
+    pub fn look(&mut self, looks: bool) {
+        self.looks = looks;
     }
 
     /// Whether the first image that cannot be read ends the work, instead of being skipped and listed.
@@ -99,22 +109,25 @@ impl Extractor {
     ) -> Result<Rows> {
         let mut table = Table::new(paths.len());
         let mut shelf = self.shelf.take();
-        let left = match &shelf {
-            Some(shelf) if !shelf.is_empty() => recall(shelf, source, paths, &mut table, progress)?,
+        let look = Some(&self.preprocessing).filter(|_| self.looks);
+        let left = match &mut shelf {
+            Some(shelf) if !shelf.is_empty() => recall(shelf, source, paths, look, &mut table, progress)?,
             _ => (0..paths.len()).collect(),
         };
         let mut skipped = Vec::new();
         if !left.is_empty() || paths.is_empty() {
             let paths: Vec<&str> = left.iter().map(|&place| paths[place].as_ref()).collect();
-            skipped = self.each(source, &paths, stage, shelf.is_some(), progress, &mut |batch, rows| {
+            let beside = Beside { hashes: shelf.is_some(), facts: self.looks };
+            skipped = self.each(source, &paths, stage, beside, progress, &mut |batch, rows| {
                 let width = rows.len() / batch.places.len();
+                let mut facts = std::mem::take(&mut batch.facts).into_iter();
                 for (i, row) in rows.chunks_exact(width.max(1)).enumerate() {
-                    table.put(left[batch.places[i]], row)?;
-                    if let Some(why) =
-                        shelf.as_mut().zip(batch.hashes.get(i)).and_then(|(shelf, hash)| shelf.add(*hash, row))
-                    {
+                    let facts = facts.next();
+                    let kept = shelf.as_mut().zip(batch.hashes.get(i));
+                    if let Some(why) = kept.and_then(|(shelf, hash)| shelf.add(*hash, row, facts.as_ref())) {
                         emit(progress, Event::Warning(&why))?;
                     }
+                    table.put(left[batch.places[i]], row, facts)?;
                 }
                 Ok(())
             })?;
@@ -151,7 +164,8 @@ impl Extractor {
         progress: Progress,
     ) -> Result<KeptRows> {
         let (mut keeper, mut values) = (Keeper::new(width, folder)?, 0);
-        let skipped = self.each(source, paths, stage, false, progress, &mut |_, rows| {
+        let beside = Beside { hashes: false, facts: false };
+        let skipped = self.each(source, paths, stage, beside, progress, &mut |_, rows| {
             values += rows.len();
             keeper.add(rows)
         })?;
@@ -164,16 +178,15 @@ impl Extractor {
         keeper.done()
     }
 
-    /// Hands each batch, with the images' hashes where `hashed`, and its values to `take`; answers the images that could not be
-    /// read.
+    /// Hands each batch, with what is wanted `beside` it, and its values to `take`; answers the images that could not be read.
     fn each<S: AsRef<str> + Sync>(
         &mut self,
         source: &Source,
         paths: &[S],
         stage: &str,
-        hashed: bool,
+        beside: Beside,
         progress: Progress,
-        take: &mut dyn FnMut(&Batch, &[f32]) -> Result<()>,
+        take: &mut dyn FnMut(&mut Batch, &[f32]) -> Result<()>,
     ) -> Result<Vec<Skipped>> {
         emit(progress, Event::Stage { name: stage, total: paths.len() as u64 })?;
         let mut skipped = Vec::new();
@@ -201,7 +214,7 @@ impl Extractor {
                     true => load_pixels(source, paths[start].as_ref(), start),
                     false => {
                         let chunk = &paths[start..(start + batch).min(paths.len())];
-                        load(source, chunk, start, &preprocessing, layout, hashed)
+                        load(source, chunk, start, &preprocessing, layout, beside)
                     }
                 };
                 for starts in starts.chunks(at_once) {
@@ -214,13 +227,13 @@ impl Extractor {
                     }
                 }
             });
-            for batch in receiver {
+            for mut batch in receiver {
                 if let Some(first) = batch.skipped.first().filter(|_| self.strict) {
                     return Err(Error::data(source.locate(&first.path), format!("{} (--strict)", first.reason)));
                 }
                 let done = (batch.places.len() + batch.skipped.len()) as u64;
                 if let Some(rows) = self.run_batch(&batch, paths)? {
-                    take(&batch, rows.as_slice().expect("it is in the standard layout"))?;
+                    take(&mut batch, rows.as_slice().expect("it is in the standard layout"))?;
                 }
                 skipped.extend(batch.skipped);
                 emit(progress, Event::Advance(done))?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Findings of a kind that `run.json` names.
 const NAMED: usize = 50;
 
-/// Copies, labels that look wrong and, where all images were looked at, those that show nothing, among the training images.
+/// Copies, labels that look wrong, and images that show nothing or are like no other, among the training images.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Problems {
     /// Whether all images were compared with all others: if not, there may be more copies.

@@ -1,7 +1,7 @@
 //! Features of a split, and what a head makes of them.
 
 use super::LinearHead;
-use crate::data::{Dataset, Split, Task};
+use crate::data::{Dataset, Facts, Split, Task};
 use crate::engine::Extractor;
 use crate::error::Result;
 use crate::metrics::{Classification, Figures, MultiLabel, Regression, argmax, sigmoid, softmax};
@@ -20,6 +20,8 @@ pub struct Features {
     pub labels: Vec<usize>,
     /// Each image's path, in the data set's source.
     pub paths: Vec<String>,
+    /// What each image's pixels tell; nothing where the extractor does not [look](Extractor::look).
+    pub facts: Vec<Facts>,
 }
 
 /// A row of `predictions.csv`.
@@ -57,7 +59,7 @@ impl Features {
         }
         let labels = found.places.iter().map(|&i| items[i].label).collect();
         let paths = found.places.iter().map(|&i| items[i].path.clone()).collect();
-        Ok(Features { split, rows: found.rows, labels, paths })
+        Ok(Features { split, rows: found.rows, labels, paths, facts: found.facts })
     }
 
     /// Keeps the images whose paths `keep` takes.
@@ -65,6 +67,7 @@ impl Features {
         let places: Vec<usize> = (0..self.paths.len()).filter(|&place| keep(&self.paths[place])).collect();
         self.rows = self.rows.select(Axis(0), &places);
         self.labels = places.iter().map(|&place| self.labels[place]).collect();
+        self.facts = places.iter().filter_map(|&place| self.facts.get(place).cloned()).collect();
         self.paths = places.iter().map(|&place| std::mem::take(&mut self.paths[place])).collect();
     }
 
@@ -81,7 +84,8 @@ impl Features {
     /// [`crate::error::Error::Train`] when the head takes another number of features.
     pub fn scored(&self, head: &LinearHead) -> Result<Features> {
         let rows = if self.paths.is_empty() { Array2::zeros((0, 0)) } else { head.logits(self.rows.view())? };
-        Ok(Features { split: self.split, rows, labels: self.labels.clone(), paths: self.paths.clone() })
+        let (split, labels, paths) = (self.split, self.labels.clone(), self.paths.clone());
+        Ok(Features { split, rows, labels, paths, facts: Vec::new() })
     }
 
     /// Figures and predictions, where the rows are scores `[images, classes]`; no figures where there are no images.

@@ -127,6 +127,47 @@ fn the_main_job_tells_of_unequal_classes_and_of_images_that_show_nothing() {
 }
 
 #[test]
+fn images_are_decoded_once_and_what_they_tell_is_kept() {
+    let place = place();
+    let audit =
+        |more: &str| place.adapt(&format!("audit --data set --onnx tiny.onnx --val 0 --json {more}")).succeeds();
+    let plain = audit("");
+    assert!(plain.err.contains("extracting features: 35") && !plain.err.contains("looking"), "{}", plain.err);
+    let (first, second) = (audit("--cache kept"), audit("--cache kept"));
+    assert!(second.err.contains("features from the cache: 35") && !second.err.contains("extracting"), "{}", second.err);
+    assert!(first.out == plain.out && second.out == plain.out);
+    // Where features were kept by who did not look.
+    place.adapt("embed tiny.onnx set --preprocess raw01 --cache other -o rows.npy").succeeds();
+    for _ in 0..2 {
+        let after = audit("--cache other");
+        assert!(after.out == plain.out && !after.err.contains("extracting"), "{}", after.err);
+    }
+}
+
+#[test]
+fn the_main_job_counts_outliers_and_warns_of_shortcuts() {
+    let place = place();
+    let odd = RgbImage::from_fn(24, 24, |x, y| Rgb([255 * ((x / 3 + y / 3) % 2) as u8, 250, 0]));
+    odd.save(place.path("set/train/a/odd.png")).unwrap();
+    let found = place.adapt("audit --data set --onnx tiny.onnx --val 0 --json").succeeds().out;
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let far: Vec<_> = found["findings"].as_array().unwrap().iter().filter(|f| f["kind"] == "outlier").collect();
+    assert!(far.iter().any(|f| f["path"] == "train/a/odd.png"), "{found}");
+    let trained = far.iter().filter(|f| f["split"] == "train").count();
+    for more in ["", "--drop leaks", "--train all --epochs 1 --drop leaks"] {
+        let ran = place.adapt(&format!("--data set --onnx tiny.onnx --val 0 --out out --force {more}")).succeeds();
+        let line = format!("audit    training images that are far from all others: {trained}: adapt audit --data set");
+        assert!(ran.err.contains(&line), "{more}: {}", ran.err);
+        assert!(ran.err.contains("warning: the mean colour alone tells 9"), "{more}: {}", ran.err);
+        let run = place.json("out/run.json");
+        assert_eq!(run["problems"]["counts"]["outlier"], trained, "{more}");
+        assert!(run["data"]["notes"].to_string().contains("mean colour alone"), "{}", run["data"]["notes"]);
+    }
+    let page = place.read("out/report.html");
+    assert!(page.contains("training images that are far from all others") && page.contains("mean colour alone"));
+}
+
+#[test]
 fn odd_data_is_refused_or_listed() {
     let place = Place::usual();
     place.adapt("audit --data missing --onnx tiny.onnx").fails(2, &["missing"]);

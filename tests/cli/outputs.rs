@@ -118,7 +118,7 @@ fn results_that_cannot_be_printed_are_a_failure() {
 fn a_full_disk_leaves_nothing_behind() {
     // A limit on the size of files fails writes in the middle as a full disk does, and needs no rights.
     let place = Place::usual();
-    let limited = |run: &str| place.shell(&format!("trap '' XFSZ; ulimit -f 1; exec $ADAPT {run}"));
+    let limited = |run: &str| place.shell(&format!("trap '' XFSZ; ulimit -f 2; exec $ADAPT {run}"));
     limited("--data data --onnx tiny.onnx --out out -q").fails(1, &["out/model.onnx"]);
     assert_eq!(place.outputs(), [""; 0]);
     place.main("").succeeds();

@@ -110,6 +110,73 @@ fn damaged_zip_files_are_told() {
 }
 
 #[test]
+fn members_that_are_packed_in_another_way_say_how() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.zip");
+    archive(&path, &[("a/0.png", png(0)), ("a/1.png", png(1)), ("b/0.png", png(2)), ("b/1.png", png(3))]);
+    let whole = fs::read(&path).unwrap();
+    // The first member's entry in the table at the end: flags and method lie behind its mark and two versions.
+    let entry = whole.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    for (flags, method, words) in [
+        (0, 9, "compressed with Deflate64, which is not read; unpack"),
+        (0, 12, "compressed with bzip2"),
+        (0, 14, "compressed with LZMA"),
+        (0, 93, "compressed with Zstandard"),
+        (0, 77, "compressed by the method 77"),
+        (1, 8, "encrypted; unpack the zip file with its password"),
+        (1, 99, "encrypted"),
+    ] {
+        let mut bytes = whole.clone();
+        for at in [6, entry + 8] {
+            (bytes[at], bytes[at + 2]) = (flags, method);
+        }
+        fs::write(&path, bytes).unwrap();
+        let data = read(&path).unwrap();
+        let why = data.source.decode("a/0.png", false).unwrap_err();
+        assert!(why.contains(words), "{method}: {why}");
+        let (written, skipped) = data.extract(&place.path().join(format!("out{method}")), &silent).unwrap();
+        assert_eq!((written, &skipped[0].reason), (3, &why));
+        // The table counts what can be used.
+        let told = data.summary(&silent).unwrap();
+        assert_eq!((told.classes[0].train, told.classes[1].train, told.skipped.len()), (1, 2, 1));
+    }
+}
+
+#[test]
+fn names_as_windows_writes_them_and_roots() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.zip");
+    let names = ["train\\a\\0.png", "train\\a\\1.png", "/train/b/0.png", "train/b/1.png", "..\\test\\b\\2.png"];
+    archive(&path, &(0..).zip(names).map(|(i, name)| (name, png(i))).collect::<Vec<_>>());
+    let data = read(&path).unwrap();
+    let paths: Vec<&str> = data.items.iter().map(|item| item.path.as_str()).collect();
+    assert_eq!(paths, ["train/a/0.png", "train/a/1.png", "train/b/0.png", "train/b/1.png"]);
+    assert!(paths.iter().all(|path| data.source.decode(path, false).is_ok()));
+    assert_eq!(data.extract(&place.path().join("out"), &silent).unwrap(), (4, Vec::new()));
+    // Where none can be written, nothing is.
+    let mut data = data;
+    data.items.iter_mut().for_each(|item| item.path.push('x'));
+    let why = data.extract(&place.path().join("none"), &silent).unwrap_err().to_string();
+    assert!(why.contains("none of the images could be written; first: train/a/0.pngx"), "{why}");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn names_that_no_file_can_have_cost_that_image_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.zip");
+    let long = format!("a/{}.png", "x".repeat(300));
+    archive(
+        &path,
+        &[("a/0.png", png(0)), (&long, png(1)), ("b/0.png", png(2)), ("b/0.png/1.png", png(3)), ("b/2.png", png(4))],
+    );
+    let (written, skipped) = read(&path).unwrap().extract(&place.path().join("out"), &silent).unwrap();
+    // Which of a file and a folder of one name comes first is chance.
+    assert_eq!((written, skipped.len()), (3, 2), "{skipped:?}");
+    assert!(skipped.iter().all(|s| s.reason.starts_with("no file can be called so")), "{skipped:?}");
+}
+
+#[test]
 fn folders_of_a_zip_file_that_are_called_as_images_are_none() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("x.zip");

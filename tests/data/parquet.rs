@@ -48,6 +48,61 @@ fn the_layout_of_the_hub() {
 }
 
 #[test]
+fn folders_of_configurations_and_splits() {
+    let place = tempfile::tempdir().unwrap();
+    let shard = |from: &str, to: &str| {
+        let to = place.path().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(
+            golden(&format!("parquet/hub/data/{from}-of-0000{}.parquet", if from.starts_with("test") { 1 } else { 2 })),
+            to,
+        )
+        .unwrap();
+    };
+    let counts = |folder: &str| {
+        let data = read(&place.path().join(folder), Columns::GUESSED).unwrap();
+        [Split::Train, Split::Val, Split::Test].map(|split| data.split(split).count())
+    };
+    // As the hub converts data sets.
+    shard("train-00000", "one/default/partial-train/0000.parquet");
+    shard("train-00001", "one/default/partial-train/0001.parquet");
+    shard("test-00000", "one/default/validation/0000.parquet");
+    assert_eq!(counts("one"), [18, 6, 0]);
+    assert_eq!(counts("one/default"), [18, 6, 0]);
+    // What one folder holds is for training.
+    assert_eq!(counts("one/default/validation"), [6, 0, 0]);
+    // As they are pushed with a name.
+    shard("train-00000", "two/plain_text/train-00000-of-00001-0a1b2c3d.parquet");
+    shard("test-00000", "two/plain_text/test-00000-of-00001-0a1b2c3d.parquet");
+    fs::write(place.path().join("two/cover.png"), "").unwrap();
+    assert_eq!(counts("two"), [12, 0, 6]);
+    shard("test-00000", "two/other/train/0000.parquet");
+    let why = read(&place.path().join("two"), Columns::GUESSED).unwrap_err().to_string();
+    assert!(
+        why.contains("several configurations of a data set (other, plain_text); give one of these folders"),
+        "{why}"
+    );
+    // Folders of images are no configurations.
+    for (name, class) in [("0.png", "a"), ("1.png", "a"), ("0.png", "b"), ("1.png", "b")] {
+        let path = place.path().join("images").join(class);
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(name), "").unwrap();
+        fs::write(path.join("index.parquet"), "").unwrap();
+    }
+    shard("test-00000", "images/index/train/0000.parquet");
+    assert_eq!(counts("images"), [4, 0, 0]);
+}
+
+#[test]
+fn whole_numbers_without_a_sign() {
+    for (column, largest) in [("large", "18446744073709551615"), ("small", "4294967295")] {
+        let columns = Columns { label: Some(column.into()), ..Columns::GUESSED };
+        let data = read(&golden("parquet/unsigned.parquet"), columns).unwrap();
+        assert_eq!(data.classes, if column == "small" { ["7", largest] } else { [largest, "7"] }, "{column}");
+    }
+}
+
+#[test]
 fn columns_nulls_and_what_is_no_image() {
     for file in ["columns", "brotli"] {
         let data = read(&golden(&format!("parquet/{file}.parquet")), columns()).unwrap();

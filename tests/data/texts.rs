@@ -78,8 +78,16 @@ fn configs_of_old_and_new_processors_are_read() {
     let raw = r#"{"do_resize":false,"do_rescale":false,"do_normalize":false,"image_mean":[9,9,9],"image_std":[9,9,9]}"#;
     let raw = read(raw, Some((10, 20))).unwrap();
     assert_eq!((raw.size(), raw.scale, raw.mean, raw.std), ((10, 20), 1.0, vec![0.0; 3], vec![1.0; 3]));
+    // Only the last of these two is what the processor itself takes.
+    for size in [r#"{"longest_edge":224}"#, r#"{"max_height":224,"max_width":224}"#] {
+        let text = format!(r#"{{"size":{size},"do_center_crop":true,"crop_size":224}}"#);
+        let padded = read(&text, None).unwrap();
+        assert_eq!((padded.resize, padded.crop), (Resize::Longest(224), Some((224, 224))));
+        assert_eq!(padded.to_json()["size"], serde_json::json!({ "max_height": 224, "max_width": 224 }));
+    }
     for (text, part) in [
         ("[]", "JSON object"),
+        (r#"{"size":{"max_height":3,"max_width":4}}"#, "height and width"),
         ("{}", "no size"),
         (r#"{"size":0}"#, "outside 1 to 8192"),
         (r#"{"size":-3}"#, "size must be a number of pixels"),

@@ -58,3 +58,8 @@ pq.write_table(table.replace_schema_metadata(info), os.path.join(here, "multi.pa
 
 # Lists are no columns of one image each.
 pq.write_table(pa.table({"image.bytes": [[b"x"]], "label": [1]}), os.path.join(here, "lists.parquet"))
+
+# Numbers without a sign, stored as those with one.
+numbers = {"large": pa.array([2**64 - 1, 7] * 2, pa.uint64()), "small": pa.array([2**32 - 1, 7] * 2, pa.uint32())}
+columns = {"image": [image(i % 2, i) for i in range(4)], **numbers}
+pq.write_table(pa.table(columns), os.path.join(here, "unsigned.parquet"))

@@ -7,7 +7,8 @@ mod lists;
 mod table;
 
 use super::decode::{MAX_BYTES, io_reason};
-use super::scan::{Listing, beginning, has_extension, split_of};
+use super::rows::named;
+use super::scan::{Listing, beginning, has_extension, is_image_name, split_of};
 use super::table::{Columns, are_splits, in_order, passed_over};
 use super::task::Task;
 use super::{Skipped, Split};
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::guard::quietly;
 use crate::progress::{Event, Progress, emit};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -42,19 +44,79 @@ struct Cells {
     group: Option<String>,
 }
 
-/// The Parquet files that `place` is, or holds (or its folder `data`), in order of their names.
+/// Folders above a data set's files: a configuration and a split, as Hugging Face converts data sets.
+const DEPTH: usize = 2;
+
+/// The Parquet files that `place` is, or holds (or its folder `data`), in order of their names; else those in folders of
+/// configurations and splits, where no such folder holds images.
 pub(super) fn find(place: &Path) -> Vec<PathBuf> {
-    let is = |path: &Path| has_extension(path, &["parquet"]) && path.is_file();
-    if is(place) || beginning(place).starts_with(b"PAR1") {
+    if is_parquet(place) || beginning(place).starts_with(b"PAR1") {
         return vec![place.into()];
     }
-    let within = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut files: Vec<PathBuf> = entries.filter(|path| is(path)).collect();
-        files.sort();
-        files
+    let mut found = [place.to_path_buf(), place.join("data")].into_iter().filter_map(|folder| within(&folder, false));
+    let own = found.find(|(files, _)| !files.is_empty()).map(|(files, _)| files);
+    own.or_else(|| below(place, DEPTH)).unwrap_or_default()
+}
+
+fn is_parquet(path: &Path) -> bool {
+    has_extension(path, &["parquet"]) && path.is_file()
+}
+
+/// The Parquet files in a folder, and the folders; `None` for one that is a class's, which may hold many images, where `classes`
+/// are looked for.
+fn within(folder: &Path, classes: bool) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        match name.starts_with('.') {
+            true => {}
+            false if classes && is_image_name(&name) => return None,
+            false if is_parquet(&path) => files.push(path),
+            false if entry.file_type().is_ok_and(|kind| !kind.is_file()) && path.is_dir() => folders.push(path),
+            false => {}
+        }
+    }
+    files.sort();
+    folders.sort();
+    Some((files, folders))
+}
+
+/// Those in a folder, or in folders so far below it; `None` where one of these holds images.
+fn below(folder: &Path, depth: usize) -> Option<Vec<PathBuf>> {
+    let (files, folders) = within(folder, depth < DEPTH)?;
+    if !files.is_empty() || depth == 0 {
+        return Some(files);
+    }
+    let found = folders.iter().map(|folder| below(folder, depth - 1)).collect::<Option<Vec<_>>>()?;
+    Some(found.concat())
+}
+
+/// The split that a file's name tells, or its folder's, as `partial-train/0000.parquet` below `place`; `None` for neither.
+fn split_of_file(place: &Path, file: &Path) -> Option<Split> {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let own = name(file);
+    let folder = file.parent().filter(|folder| *folder != place).map(name).unwrap_or_default();
+    let first = |name: &str| split_of(name.split(['-', '_', '.']).next().unwrap_or_default());
+    first(&own).or_else(|| first(folder.strip_prefix("partial-").unwrap_or(&folder)))
+}
+
+/// Refuses files of several configurations, which are different data sets.
+fn one_configuration(place: &Path, files: &[PathBuf]) -> Result<()> {
+    let configuration = |file: &PathBuf| {
+        let mut folder = file.parent().unwrap_or(place);
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let split = split_of(name.strip_prefix("partial-").unwrap_or(name)).is_some();
+        if split && folder != place {
+            folder = folder.parent().unwrap_or(place);
+        }
+        folder.strip_prefix(place).unwrap_or(folder).display().to_string()
     };
-    Some(within(place)).filter(|files| !files.is_empty()).unwrap_or_else(|| within(&place.join("data")))
+    let names: BTreeSet<String> = files.iter().map(configuration).collect();
+    if names.len() < 2 {
+        return Ok(());
+    }
+    let shown = named(names.iter().map(String::as_str).collect::<Vec<_>>().into_iter());
+    Err(Error::data(place, format!("holds several configurations of a data set ({shown}); give one of these folders")))
 }
 
 impl Rows {
@@ -185,6 +247,7 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
     if files.is_empty() {
         return Ok(None);
     }
+    one_configuration(place, &files)?;
     let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
     let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
     let (mut cells, mut known, mut end) = (Vec::new(), Found::default(), 0);
@@ -198,10 +261,8 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
         }
     };
     for path in &files {
-        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         // Of one file alone everything is for training, whatever it is called.
-        let split = split_of(name.split(['-', '_', '.']).next().unwrap_or_default());
-        let split = split.filter(|_| !place.is_file()).unwrap_or(Split::Train);
+        let split = split_of_file(place, path).filter(|_| !place.is_file()).unwrap_or(Split::Train);
         let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end, &copied));
         // A reader that fails on what strangers wrote is no bug of ours.
         let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));

@@ -7,7 +7,7 @@ use crate::data::records::MOST_IMAGES;
 use crate::data::rows::named;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
 use crate::data::task;
-use parquet::basic::Type;
+use parquet::basic::{ConvertedType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
@@ -182,7 +182,13 @@ fn texts(
     ) -> std::result::Result<Vec<Option<String>>, String> {
         Ok(values(&mut reader, count)?.iter().map(|value| value.as_ref().map(&show)).collect())
     }
+    let unsigned = matches!(
+        group.metadata().column(column).column_descr().converted_type(),
+        ConvertedType::UINT_32 | ConvertedType::UINT_64
+    );
     match group.get_column_reader(column).map_err(damaged)? {
+        ColumnReader::Int32ColumnReader(reader) if unsigned => shown(reader, count, |v| v.cast_unsigned().to_string()),
+        ColumnReader::Int64ColumnReader(reader) if unsigned => shown(reader, count, |v| v.cast_unsigned().to_string()),
         ColumnReader::Int32ColumnReader(reader) => shown(reader, count, i32::to_string),
         ColumnReader::Int64ColumnReader(reader) => shown(reader, count, i64::to_string),
         ColumnReader::FloatColumnReader(reader) => shown(reader, count, f32::to_string),

@@ -6,18 +6,20 @@
 //! whole under another name and renamed: a killed run leaves at most an unfinished file, which nobody reads, and runs at the
 //! same time do not meet. Every row has a checksum; what is damaged is computed again. A row has the features of the cut, and
 //! behind them those of other tensors, each a part with a name: who wants some of them need not have wanted the same before.
+//! The last part is what the image's pixels tell, where somebody looked.
 
 mod rows;
 
 use super::Engine;
+use crate::data::facts::{self, Facts};
 use crate::data::{Layout, Preprocessing};
 use crate::error::{Error, Result};
 use crate::onnx::hex;
 use etcetera::BaseStrategy;
 pub use rows::{ContentHash, Part};
-use rows::{RowFile, write};
+use rows::{RowFile, merge, row_files, write};
 use sha2::{Digest, Sha256};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -30,6 +32,9 @@ pub const LIMIT: u64 = 10 << 30;
 const WIDEST: usize = 1 << 14;
 /// To be raised when the same preprocessing, or the same engine as it is set up here, comes to give other values.
 const CODE: u32 = 4;
+
+/// The part that holds [`Facts`]; another name when the same pixels come to tell something else.
+const FACTS: &str = "facts";
 
 /// More small files than these are merged.
 const MANY: usize = 32;
@@ -161,51 +166,11 @@ fn is_rows(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
-/// The files of a folder, the oldest first. What was read and is damaged goes; what cannot be read may be another's.
-fn row_files(folder: &Path) -> Vec<RowFile> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| is_rows(path));
-    paths.sort();
-    let open = |path: PathBuf| match RowFile::open(&path) {
-        Ok(None) => {
-            let _ = fs::remove_file(&path);
-            None
-        }
-        other => other.ok().flatten(),
-    };
-    paths.into_iter().filter_map(open).collect()
-}
-
-/// Writes the rows of many small files into few, and removes those.
-fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
-    let mut small: Vec<&RowFile> = files.iter().filter(|file| file.bytes() < FULL / 2).collect();
-    while let Some(first) = small.last().copied() {
-        let (alike, others): (Vec<&RowFile>, Vec<_>) = small.into_iter().partition(|file| file.is_alike(first));
-        small = others;
-        let (mut rows, mut bytes, mut seen, mut written) = (Vec::new(), 0, HashSet::new(), Vec::new());
-        // What was written last is sound where something before it was not.
-        for (file, row) in alike.iter().rev().flat_map(|file| (0..file.digests.len()).map(move |row| (file, row))) {
-            let digest = file.digests[row];
-            let Some(values) = file.read(row)?.filter(|_| seen.insert(digest)) else { continue };
-            bytes += values.len() * size_of::<f32>();
-            rows.push((digest, values));
-            if bytes >= FULL {
-                written.push(first.write_alike(folder, &std::mem::take(&mut rows))?);
-                bytes = 0;
-            }
-        }
-        if !rows.is_empty() {
-            written.push(first.write_alike(folder, &rows)?);
-        }
-        let failed: Vec<io::Error> = alike.iter().filter_map(|file| fs::remove_file(&file.path).err()).collect();
-        if let Some(why) = failed.into_iter().next() {
-            // They are another user's: the same rows are not to pile up with each run.
-            written.iter().try_for_each(fs::remove_file)?;
-            return Err(why);
-        }
-    }
-    Ok(())
+/// A file, with the places of the parts in its rows, and of the facts.
+struct Known {
+    file: RowFile,
+    columns: Vec<Range<usize>>,
+    facts: Option<Range<usize>>,
 }
 
 /// Rows of one frozen part. What cannot be read or written counts as not there: no run fails for its cache.
@@ -213,11 +178,12 @@ pub struct Shelf {
     cache: Cache,
     folder: PathBuf,
     parts: Vec<Part>,
-    /// With the places of the parts in their rows.
-    files: Vec<(RowFile, Vec<Range<usize>>)>,
+    files: Vec<Known>,
     /// File and row of an image.
     places: HashMap<ContentHash, (usize, usize)>,
     new: Vec<(ContentHash, Vec<f32>)>,
+    /// Whether these have facts behind their parts.
+    looked: bool,
     since: Instant,
     wrote: bool,
     failed: Option<String>,
@@ -235,14 +201,15 @@ impl Shelf {
         let width = |columns: &[Range<usize>]| columns.iter().map(Range::len).sum::<usize>();
         for file in found {
             let Some(columns) = file.columns(&parts) else { continue };
-            if files.first().is_some_and(|(_, first): &(_, Vec<_>)| width(first) != width(&columns)) {
+            if files.first().is_some_and(|first: &Known| width(&first.columns) != width(&columns)) {
                 continue;
             }
             places.extend(file.digests.iter().enumerate().map(|(row, digest)| (*digest, (files.len(), row))));
-            files.push((file, columns));
+            let facts = file.columns(&[facts_part()]).and_then(|mut columns| columns.pop());
+            files.push(Known { file, columns, facts });
         }
-        let (new, since, wrote, failed) = (Vec::new(), Instant::now(), false, None);
-        Shelf { cache, folder, parts, files, places, new, since, wrote, failed }
+        let (new, looked, since, wrote, failed) = (Vec::new(), false, Instant::now(), false, None);
+        Shelf { cache, folder, parts, files, places, new, looked, since, wrote, failed }
     }
 
     /// Whether nothing is known.
@@ -250,35 +217,40 @@ impl Shelf {
         self.places.is_empty()
     }
 
-    /// The row of an image.
-    pub fn get(&self, digest: &ContentHash) -> Option<Vec<f32>> {
+    /// The row of an image, and what its pixels tell where somebody looked.
+    pub fn get(&self, digest: &ContentHash) -> Option<(Vec<f32>, Option<Facts>)> {
         let (file, row) = self.places.get(digest)?;
-        let (file, columns) = &self.files[*file];
+        let Known { file, columns, facts } = &self.files[*file];
         let row = file.read(*row).ok().flatten()?;
-        Some(columns.iter().flat_map(|columns| &row[columns.clone()]).copied().collect())
+        let facts = facts.clone().and_then(|columns| Facts::from_values(&row[columns]));
+        Some((columns.iter().flat_map(|columns| &row[columns.clone()]).copied().collect(), facts))
     }
 
-    /// Keeps an image's row, for later runs; now and then those that are new are written. Gives the reason where that does not
-    /// work, the first time.
-    pub fn add(&mut self, digest: ContentHash, row: &[f32]) -> Option<String> {
-        if row.len() > WIDEST || row.is_empty() {
+    /// Keeps an image's row, and what its pixels tell, for later runs; now and then those that are new are written. Gives the
+    /// reason where that does not work, the first time.
+    pub fn add(&mut self, digest: ContentHash, row: &[f32], facts: Option<&Facts>) -> Option<String> {
+        if row.is_empty() || row.len() + facts.map_or(0, |_| facts::VALUES) > WIDEST {
             return None;
         }
+        let failed = if self.looked != facts.is_some() { self.flush() } else { None };
+        self.looked = facts.is_some();
         if self.new.is_empty() {
             self.since = Instant::now();
         }
-        self.new.push((digest, row.to_vec()));
+        self.new.push((digest, [row, &facts.map_or(Vec::new(), Facts::values)].concat()));
         if self.new.len() * row.len() * size_of::<f32>() >= FULL || self.since.elapsed() >= OLD {
-            return self.flush();
+            return failed.or(self.flush());
         }
-        None
+        failed
     }
 
     /// Writes what is new. Gives the reason where that does not work, the first time.
     pub(super) fn flush(&mut self) -> Option<String> {
         let new = std::mem::take(&mut self.new);
         if !new.is_empty() && self.failed.is_none() {
-            match write(&self.folder, &self.parts, &new) {
+            let facts = self.looked.then(facts_part);
+            let parts: Vec<Part> = self.parts.iter().cloned().chain(facts).collect();
+            match write(&self.folder, &parts, &new) {
                 Ok(_) => self.wrote = true,
                 Err(e) => {
                     self.failed = Some(format!("features are not kept for later runs: {}: {e}", self.folder.display()))
@@ -288,6 +260,10 @@ impl Shelf {
         }
         None
     }
+}
+
+fn facts_part() -> Part {
+    (FACTS.into(), facts::VALUES)
 }
 
 impl Drop for Shelf {

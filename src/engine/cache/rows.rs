@@ -1,7 +1,8 @@
 //! A file of rows of features: what parts they have, who they are of, and a checksum of each.
 
-use super::{EXTENSION, WIDEST};
+use super::{EXTENSION, FACTS, FULL, WIDEST, is_rows};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -75,10 +76,11 @@ impl RowFile {
 
     /// Where these parts are in a row; `None` where it lacks one.
     pub fn columns(&self, wanted: &[Part]) -> Option<Vec<Range<usize>>> {
+        let alone = self.parts.iter().filter(|(id, _)| *id != id_of(FACTS)).count() == 1;
         let one = |(name, width): &Part| {
             let mut start = 0;
             for (id, own) in &self.parts {
-                if *id == id_of(name) && (*own == *width || *width == 0 && self.parts.len() == 1) {
+                if *id == id_of(name) && (*own == *width || *width == 0 && alone) {
                     return Some(start..start + own);
                 }
                 start += own;
@@ -145,7 +147,8 @@ fn check(parts: &[&[u8]]) -> [u8; CHECK] {
 
 /// Writes rows, all of these parts in this order, as a file of their own.
 pub(super) fn write(folder: &Path, parts: &[Part], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<PathBuf> {
-    let width = |own: usize| if own == 0 { rows[0].1.len() } else { own };
+    let known: usize = parts.iter().map(|(_, own)| own).sum();
+    let width = |own: usize| if own == 0 { rows[0].1.len() - known } else { own };
     let parts: Vec<_> = parts.iter().map(|(name, own)| (id_of(name), width(*own))).collect();
     write_parts(folder, &parts, rows)
 }
@@ -177,4 +180,51 @@ fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash,
     let target = folder.join(format!("{now:020}-{}", random.unwrap_or_default())).with_extension(EXTENSION);
     file.persist_noclobber(&target).map_err(|e| e.error)?;
     Ok(target)
+}
+
+/// The files of a folder, the oldest first. What was read and is damaged goes; what cannot be read may be another's.
+pub(super) fn row_files(folder: &Path) -> Vec<RowFile> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| is_rows(path));
+    paths.sort();
+    let open = |path: PathBuf| match RowFile::open(&path) {
+        Ok(None) => {
+            let _ = fs::remove_file(&path);
+            None
+        }
+        other => other.ok().flatten(),
+    };
+    paths.into_iter().filter_map(open).collect()
+}
+
+/// Writes the rows of many small files into few, and removes those.
+pub(super) fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
+    let mut small: Vec<&RowFile> = files.iter().filter(|file| file.bytes() < FULL / 2).collect();
+    while let Some(first) = small.last().copied() {
+        let (alike, others): (Vec<&RowFile>, Vec<_>) = small.into_iter().partition(|file| file.is_alike(first));
+        small = others;
+        let (mut rows, mut bytes, mut seen, mut written) = (Vec::new(), 0, HashSet::new(), Vec::new());
+        // What was written last is sound where something before it was not.
+        for (file, row) in alike.iter().rev().flat_map(|file| (0..file.digests.len()).map(move |row| (file, row))) {
+            let digest = file.digests[row];
+            let Some(values) = file.read(row)?.filter(|_| seen.insert(digest)) else { continue };
+            bytes += values.len() * size_of::<f32>();
+            rows.push((digest, values));
+            if bytes >= FULL {
+                written.push(first.write_alike(folder, &std::mem::take(&mut rows))?);
+                bytes = 0;
+            }
+        }
+        if !rows.is_empty() {
+            written.push(first.write_alike(folder, &rows)?);
+        }
+        let failed: Vec<io::Error> = alike.iter().filter_map(|file| fs::remove_file(&file.path).err()).collect();
+        if let Some(why) = failed.into_iter().next() {
+            // They are another user's: the same rows are not to pile up with each run.
+            written.iter().try_for_each(fs::remove_file)?;
+            return Err(why);
+        }
+    }
+    Ok(())
 }

@@ -164,7 +164,7 @@ impl Chunk<'_> {
     /// The trial's rows: of earlier runs, or computed now. None of images that cannot be read.
     fn rows(&mut self, trial: &mut Trial, runner: &mut Runner) -> Result<Vec<Option<Vec<f32>>>> {
         let p = &trial.preprocessing;
-        let known = |hash: &Option<ContentHash>| trial.shelf.as_ref()?.get(hash.as_ref()?);
+        let known = |hash: &Option<ContentHash>| Some(trial.shelf.as_ref()?.get(hash.as_ref()?)?.0);
         let mut rows: Vec<Option<Vec<f32>>> = self.hashes.iter().map(known).collect();
         let missing: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].is_none()).collect();
         let kept = self.pixels(&missing, plain(p));
@@ -181,7 +181,7 @@ impl Chunk<'_> {
                     row.iter_mut().filter(|value| !value.is_finite()).for_each(|value| *value = 0.);
                 } else if let Some((shelf, hash)) = trial.shelf.as_mut().zip(self.hashes[*place]) {
                     // Whether the cache can be written is told where the features of all images are.
-                    let _ = shelf.add(hash, &row);
+                    let _ = shelf.add(hash, &row, None);
                 }
                 rows[*place] = Some(row);
             }

@@ -8,13 +8,14 @@ use serde_json::Value;
 const MOST: usize = 20;
 
 /// A kind as `run.json` has it, what it means, and how its findings go on: the image, then the other copy or label.
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 7] = [
     ("leak", "training images that are copies of validation or test images: figures flatter", "is a copy of"),
     ("conflict", "training images that have a copy with another label", "is a copy of"),
     ("duplicate", "training images that are copies of others", "is a copy of"),
     ("suspect", "training images that look like another class: wrongly labelled, or hard", "looks like"),
     ("blank", "training images that show nothing", "is"),
     ("tiny", "training images of far fewer pixels than usual", "has"),
+    ("outlier", "training images that are far from all others", "is"),
 ];
 
 /// What was found.

@@ -1,7 +1,7 @@
 //! Images for training: what the trained part of a network takes, batch by batch.
 
 use crate::data::augment::{self, Augment, Level};
-use crate::data::{Dataset, Item, Layout, Preprocessing, Skipped, Source, Split, each_image};
+use crate::data::{Dataset, Item, Layout, Preprocessing, Source, Split, each_image};
 use crate::engine::{Extractor, KeptRows};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -114,7 +114,7 @@ pub fn readable(data: &mut Dataset, splits: &[Split], alpha: bool, strict: bool,
     let mut skipped = Vec::new();
     let reason = |item: &Item| data.source.decode(&item.path, alpha).err();
     each_image(asked, "looking through the images", progress, reason, |item, reason| {
-        skipped.extend(reason.map(|reason| Skipped { path: item.path.clone(), reason }));
+        skipped.extend(reason.map(|reason| data.source.skipped(&item.path, reason)));
         Ok(())
     })?;
     match skipped.first() {

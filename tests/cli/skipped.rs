@@ -1,0 +1,87 @@
+//! What cannot be used of a data set is told where it stands, and costs nothing else.
+
+use super::support::Place;
+
+/// Eighteen images in a list; that of line 4 is cut short, that of line 9 is not there.
+fn listed() -> Place {
+    let place = Place::usual();
+    let rows = (0..18).map(|i| format!("data/{class}/{}.png,{class}\n", i % 6, class = ["a", "b", "c"][i / 6]));
+    place.write("list.csv", format!("path,label\n{}", rows.collect::<String>()));
+    let whole = place.read_bytes("data/a/2.png");
+    place.write("data/a/2.png", &whole[..whole.len() / 2]);
+    std::fs::remove_file(place.path("data/b/1.png")).unwrap();
+    place
+}
+
+#[test]
+fn images_of_a_list_are_told_with_their_lines() {
+    let place = listed();
+    let skipped = |run: &str| -> Vec<(String, String)> {
+        let list = place.json(&format!("{run}/run.json"))["data"]["skipped"].as_array().unwrap().clone();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        list.iter().map(|s| (text(&s["path"]), text(&s["reason"]))).collect()
+    };
+    let missing = ("line 9".to_string(), "there is no file 'data/b/1.png'".to_string());
+    for (out, more) in [("head", ""), ("inside", "--train all --epochs 1")] {
+        place.adapt(&format!("--data list.csv --onnx tiny.onnx --out {out} {more}")).succeeds();
+        let told = skipped(out);
+        assert_eq!((told.len(), &told[0], told[1].0.as_str()), (2, &missing, "data/a/2.png"), "{told:?}");
+        assert!(told[1].1.ends_with("(line 4 of the list)"), "{told:?}");
+    }
+    let strict = place.adapt("--data list.csv --onnx tiny.onnx --out strict --strict").code;
+    assert_eq!(strict, Some(1));
+    let ran = place.adapt("audit --data list.csv --onnx tiny.onnx --val 0 --json").succeeds();
+    assert!(ran.out.contains("(line 4 of the list)"), "{}", ran.out);
+    for command in
+        ["predict head/model.onnx list.csv --csv", "embed tiny.onnx list.csv", "data list.csv --val 0 --extract out"]
+    {
+        let ran = place.adapt(command).succeeds();
+        assert!(ran.err.contains("data/a/2.png") == !command.starts_with("data"), "{command}: {}", ran.err);
+        assert!(ran.err.contains("(line 4 of the list)") == !command.starts_with("data"), "{command}: {}", ran.err);
+    }
+    let list = place.read("out/labels.csv");
+    assert!(list.starts_with("path,label,split\ndata/a/0.png,a,train\n") && list.lines().count() == 18, "{list}");
+}
+
+#[test]
+fn the_table_of_classes_counts_what_can_be_used() {
+    let place = listed();
+    place.write("data/a/2.png", "no image");
+    place.write("data/a/3.png", "");
+    for data in ["data", "list.csv"] {
+        let told = place.adapt(&format!("data {data} --val 0 --json")).succeeds().out;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let counts: Vec<u64> = (0..3).map(|class| told["classes"][class]["train"].as_u64().unwrap()).collect();
+        assert_eq!((counts, told["formats"]["png"].as_u64()), (vec![4, 5, 6], Some(15)), "{data}");
+    }
+}
+
+#[test]
+fn lists_of_windows_and_paths_that_lead_out() {
+    let place = Place::usual();
+    let rows = |begin: &str, between: &str| -> String {
+        let row = |i: usize| {
+            let class = ["a", "b", "c"][i / 6];
+            format!("{begin}data/{class}/{}.png", i % 6).replace('/', between) + &format!(",{class}\n")
+        };
+        (0..18).map(row).collect()
+    };
+    place.write("windows.csv", format!("path,label\n{}", rows("", "\\")));
+    let place_of_all = place.path("").display().to_string();
+    place.write("rooted.csv", format!("path,label\n{}{}", rows(&place_of_all, "/"), rows("./", "/")));
+    let ran = place.adapt("data windows.csv --val 0 --extract from_windows").succeeds();
+    assert_eq!(ran.out, "from_windows: 18 images\n");
+    assert!(place.read("from_windows/labels.csv").contains("\ndata/b/0.png,b,train\n"));
+    place.adapt("embed tiny.onnx windows.csv -o rows.csv").succeeds();
+    assert_eq!(place.read("rows.csv").lines().count(), 19);
+    // What has a root loses it, and the list of them is the same data set.
+    let ran = place.adapt("data rooted.csv --val 0 --extract from_root").succeeds();
+    assert_eq!(ran.out, "from_root: 36 images\n");
+    let list = place.read("from_root/labels.csv");
+    assert!(list.lines().skip(1).all(|line| !line.starts_with(['/', '.'])), "{list}");
+    place.adapt("--data from_root/labels.csv --onnx tiny.onnx --out out").succeeds();
+    // Two for one place.
+    place.write("twice.csv", format!("path,label\n{}./data/a/0.png,a\n", rows("", "/")));
+    let ran = place.adapt("data twice.csv --val 0 --extract once").succeeds();
+    assert!(ran.out == "once: 18 images\n" && ran.err.contains("another image has its place"), "{}", ran.err);
+}
