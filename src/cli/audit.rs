@@ -11,7 +11,7 @@ use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
-use adapt::progress::Event;
+use adapt::progress::{Event, emit};
 use adapt::report::{csv, json};
 use clap::Args;
 use std::fmt::Write;
@@ -80,6 +80,10 @@ pub fn run(options: &AuditOptions) -> Result<()> {
         return print(&json(&audit)?);
     }
     tell_skipped(&audit.skipped);
+    if let Some(other) = data.task.mistaken(&data.classes).filter(|_| options.csv) {
+        let what = format!("these classes look like {other}: read the list with --task multiclass");
+        emit(&progress, Event::Warning(&what))?;
+    }
     match options.csv {
         true => print(&String::from_utf8_lossy(&csv(&audit.rows(&data))?)),
         false => print(&text(&audit, options)),

@@ -3,7 +3,7 @@
 use super::options::{ColumnOptions, Verbosity};
 use super::progress::Reporter;
 use super::tables::table;
-use super::{print, tell_skipped};
+use super::{print, tell, tell_skipped};
 use adapt::Result;
 use adapt::data::{Dataset, ReadOptions, Summary, Task};
 use adapt::error::printable;
@@ -44,6 +44,9 @@ pub fn run(options: &DataOptions) -> Result<()> {
         let (written, skipped) = data.extract(folder, &progress)?;
         reporter.finish();
         tell_skipped(&skipped);
+        if let Some(other) = data.task.mistaken(&data.classes).filter(|_| folder.join("labels.csv").is_file()) {
+            tell(&format!("labels.csv: the classes look like {other}: read it with --task multiclass"));
+        }
         return print(&format!("{}: {written} images\n", printable(&folder.display().to_string())));
     }
     let summary = data.summary(&progress)?;

@@ -91,7 +91,8 @@ impl Work<'_> {
             let what = format!(
                 "training images that look like another class, wrongly labelled or hard: {count} ({share:.1} %)"
             );
-            self.reporter.say(&format!("audit    {what}: {}", self.hint(data, "lists them")));
+            let hint = self.hint(data, "judges all images");
+            self.reporter.say(&format!("audit    {what}: see report.html; {hint}"));
         }
         problems.add(&found);
         let left_out = self.leave_out(&found, data, &mut parts[0])?;

@@ -58,6 +58,16 @@ impl Task {
         }
     }
 
+    /// What a list of these classes would be taken for, where that is no classes: its reader must be told.
+    pub fn mistaken(self, classes: &[String]) -> Option<&'static str> {
+        match Task::of(1, classes.iter().map(String::as_str)) {
+            _ if !self.is_multiclass() => None,
+            Task::Multiclass => None,
+            Task::Multilabel => Some("several labels"),
+            Task::Regression => Some("numbers"),
+        }
+    }
+
     /// An image's label as one text, from its values in the label columns of these names.
     ///
     /// # Errors
