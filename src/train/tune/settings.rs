@@ -118,11 +118,6 @@ pub struct Settings {
     pub lr: f64,
     /// The optimiser.
     pub optimizer: Optimizer,
-    /// Whether the rate of each weight but the head's is for values of a root mean square of 0.05, and larger or smaller as they
-    /// are, as in Adafactor (arXiv 1804.04235, section 8): Adam's steps have one size whatever the gradient's, and exporters that
-    /// fold batch norms leave weights whose sizes differ a hundredfold.
-    #[serde(default)]
-    pub relative: bool,
     /// Of SGD.
     pub momentum: f64,
     /// Not on biases and scales.
@@ -213,7 +208,6 @@ impl Settings {
             batch_size,
             lr: wishes.lr.unwrap_or(usual_lr),
             optimizer,
-            relative: optimizer != Optimizer::Sgd && !task.from_scratch,
             momentum: wishes.momentum.unwrap_or(0.9),
             weight_decay: wishes.weight_decay.unwrap_or(if optimizer == Optimizer::AdamW { 0.01 } else { 1e-4 }),
             // One-cycle is its own warm-up.

@@ -14,8 +14,6 @@ use crate::train::mix::{BatchPlace, BatchShape, Mix};
 use crate::train::optimizer::{Optimizer, Setting, clip_grad_norm};
 use ndarray::Array2;
 
-/// The root mean square of weights for which a [relative](super::Settings::relative) rate is what it says.
-const USUAL: f64 = 0.05;
 /// After so many steps at most a GPU is asked what they gave.
 const READ: u64 = 32;
 
@@ -64,12 +62,10 @@ impl Tuning<'_> {
         for (place, (tensor, depth)) in network.parameters.iter().zip(depths()).enumerate() {
             if let Some(&depth) = depth {
                 let usual = Setting::usual(tensor);
-                let own = &program.parameters()[place];
                 // A head of one target has one row, and is no bias.
-                let matrix = tensor.rank() == 2 && self.start.contains_key(&own.name);
+                let matrix = tensor.rank() == 2 && self.start.contains_key(&program.parameters()[place].name);
                 let lr_scale = s.layer_decay.powi(depth as i32);
-                let size = if s.relative && usual.decays && !matrix { size(&own.values) / USUAL } else { 1. };
-                rules.push(Setting { lr_scale: lr_scale * size, decays: usual.decays || matrix });
+                rules.push(Setting { lr_scale, decays: usual.decays || matrix });
                 places.push(place);
             }
         }
@@ -189,11 +185,6 @@ impl Tuning<'_> {
         state.standing.step = step;
         Ok(None)
     }
-}
-
-/// The root mean square of a weight's values.
-fn size(values: &[f32]) -> f64 {
-    (values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / values.len().max(1) as f64).sqrt()
 }
 
 fn is_finite(tensor: &Tensor) -> bool {
