@@ -31,7 +31,7 @@ fn a_head_of_the_old_ones_numbers_computes_the_same() {
         let place = model.graph().output.iter().position(|output| output.name() == plan.output);
         // Scores of several labels become those of classes that exclude each other.
         let kept = Activation::of(model.graph(), &plan.surgery) == adapted.activation && !plan.surgery.decided;
-        let Some(place) = place.filter(|_| kept && plan.input.data_type.to_string() == "float32") else { continue };
+        let Some(place) = place.filter(|_| kept && plan.input.data_type == "float32") else { continue };
         let shape = plan.input.shape(plan.input.batch.unwrap_or(1));
         let [was, is] = [&model, &adapted.model].map(|model| run(&RUNTIME, model, &shape));
         if was[place].len() != is[0].len() {
