@@ -65,7 +65,12 @@ fn without_a_probe_classes_that_the_original_has_begin_as_its_own() {
     place.main("--val 0").succeeds();
     let weights = |file: &str| {
         let model = Model::open(place.path(file)).unwrap();
-        let [weight, bias] = ["weight", "bias"].map(|part| floats(&model, &format!("adapt.head.{part}")));
+        // A name that the original has is not given again.
+        let name = |part: &str| {
+            let mut names = model.graph().initializer.iter().map(|t| t.name()).filter(|name| name.contains(part));
+            names.next().unwrap().to_owned()
+        };
+        let [weight, bias] = ["adapt.head.weight", "adapt.head.bias"].map(|part| floats(&model, &name(part)));
         let rows: Vec<_> = weight.chunks(weight.len() / bias.len()).map(<[f32]>::to_vec).zip(bias).collect();
         rows
     };

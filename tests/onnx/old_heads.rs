@@ -18,7 +18,7 @@ fn a_head_of_the_old_ones_numbers_computes_the_same() {
         .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".onnx")?.to_owned()))
         .collect();
     names.sort();
-    let mut same = Vec::new();
+    let (mut same, mut others) = (Vec::new(), Vec::new());
     for name in &names {
         let mut model = open(name);
         let Ok((plan, _)) = Plan::make(&mut model, &onnx_runtime(), &PlanOptions::default(), &silent) else { continue };
@@ -39,9 +39,10 @@ fn a_head_of_the_old_ones_numbers_computes_the_same() {
             continue;
         }
         let far = difference(&was[place..=place], &is[..1]);
-        assert!(far < 1e-5, "{name}: {far}");
-        same.push(name.as_str());
+        if far < 1e-5 { &mut same } else { &mut others }.push(name.as_str());
     }
+    // A norm behind the layer goes with it, and is not in its numbers.
+    assert_eq!(others, ["scores_normed"]);
     for name in ["gemm_transb0", "gemm_transb1", "matmul_add", "bias_first", "conv_flatten", "conv_rank4", "softmax"] {
         assert!(same.contains(&name), "{name} is not among {same:?}");
     }
