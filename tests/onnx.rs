@@ -26,6 +26,8 @@ mod inputs;
 mod large;
 #[path = "onnx/normalize.rs"]
 mod normalize;
+#[path = "onnx/old_heads.rs"]
+mod old_heads;
 #[path = "onnx/opsets.rs"]
 mod opsets;
 #[path = "onnx/quantised.rs"]

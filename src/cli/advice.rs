@@ -1,17 +1,16 @@
 //! Whether to train inside the network, too: what that would take, and what is known of what it would gain.
 
 use super::cost::step_seconds;
-use super::inside::facts;
 use super::made::Work;
 use super::training::Train;
 use adapt::data::{Dataset, Split};
 use adapt::graph::Extent;
-use adapt::onnx::Model;
-use adapt::plan::Inside;
+use adapt::onnx::{Model, statistics};
+use adapt::plan::{self, Inside};
 use adapt::progress::{Event, emit};
 use adapt::report::{Adapted, AnyHead, FineTuning, Measured};
 use adapt::train::LinearHead;
-use adapt::train::tune::{Settings, Targets, Wishes};
+use adapt::train::tune::{Settings, Targets, Task, Wishes};
 use adapt::{Error, Result};
 use prost::Message;
 
@@ -75,4 +74,18 @@ impl Work<'_> {
 /// Bytes of a model's stored tensors.
 fn size(model: &Model) -> usize {
     model.graph().initializer.iter().map(Message::encoded_len).sum()
+}
+
+/// What decides how a part of the network is trained by default.
+pub fn facts(work: &Work, data: &Dataset, targets: &Targets, inside: &Inside) -> Task {
+    Task {
+        images: data.split(Split::Train).count(),
+        from_images: inside.start.is_none(),
+        characters: targets.are_classes() && data.classes.iter().all(|class| class.chars().count() == 1),
+        from_scratch: plan::is_initial(work.model),
+        initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
+        on_gpu: !inside.program.device().is_cpu(),
+        loss: targets.loss(),
+        seed: work.options.seed,
+    }
 }

@@ -27,13 +27,15 @@ pub fn run(options: &CompareOptions) -> Result<()> {
 }
 
 /// The differences that are shown, as far as there are any.
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 13] = [
     "accuracy",
     "balanced_accuracy",
     "subset_accuracy",
     "hamming_loss",
     "micro_f1",
     "macro_f1",
+    "roc_auc",
+    "average_precision",
     "log_loss",
     "brier",
     "r2",

@@ -44,6 +44,14 @@ pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
         let _ = write!(how, ", {} augmentation{mirrored}{turned}", named(&s.augment));
     }
     let mut rows = vec![("train", format!("{tensors} tensors, {values} weights; {frozen}")), ("", how)];
+    let taken = job.taken();
+    if taken > 0 {
+        let others = if taken < job.classes() { "; the others by chance" } else { "" };
+        rows.push((
+            "",
+            format!("{taken} of {} classes begin with the original's weights for them{others}", job.classes()),
+        ));
+    }
     rows.extend(job.estimate().map(|[step, all]| ("", format!("a step takes {step:.2} s, all about {}", time(all)))));
     rows
 }

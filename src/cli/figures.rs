@@ -62,7 +62,7 @@ pub fn figures<'a>(splits: impl IntoIterator<Item = (&'a str, &'a Figures)>) -> 
 fn of_labels(splits: &[(&str, &MultiLabel)]) -> String {
     let row = |&(name, m): &(&str, &MultiLabel)| {
         let with = |name: &str, value: f64| with_interval(value, m.intervals.get(name));
-        let precision = m.average_precision.map_or("-".into(), |value| format!("{value:.4}"));
+        let precision = m.average_precision.map_or("-".into(), |value| with("average_precision", value));
         let figures = [with("micro_f1", m.micro_f1), with("macro_f1", m.macro_f1), precision];
         let others = [m.subset_accuracy, m.hamming_loss, m.log_loss].map(|value| format!("{value:.4}"));
         [vec![name.to_string(), m.n.to_string()], figures.to_vec(), others.to_vec()].concat()

@@ -1,5 +1,6 @@
 //! Training inside the network: what is decided before the work, and the work.
 
+use super::advice::facts;
 use super::cost::Cost;
 use super::idle;
 use super::made::Work;
@@ -9,12 +10,11 @@ use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
 use adapt::engine::{BATCH, Extractor, KeptRows};
 use adapt::graph::{Extent, Program, Wanted};
-use adapt::onnx::statistics;
 use adapt::plan::{self, Inside, available_threads};
 use adapt::progress::{Event, emit};
 use adapt::report::{Adapted, time};
 use adapt::train::LinearHead;
-use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Targets, Task, Tuned, Tuning};
+use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Targets, Tuned, Tuning};
 use adapt::verify::{difference, tolerance};
 use adapt::{Error, Result};
 use ndarray::Array2;
@@ -44,6 +44,8 @@ pub struct Job {
     recipe: Option<Recipe>,
     /// Whether the network knows nothing yet: a head trained on its features would, too.
     pub from_scratch: bool,
+    /// Where no head is trained first: what the original's last layer has for each class.
+    pub(super) known: Vec<Option<(Vec<f32>, f32)>>,
 }
 
 impl Job {
@@ -78,8 +80,12 @@ impl Job {
         let extractor = |engine| Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(true);
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
         let from_scratch = task.from_scratch;
+        let (cost, known) = (None, Vec::new());
         let mut job =
-            Job { adapted, inside, targets, frozen, settings, cost: None, images, recipe: None, from_scratch };
+            Job { adapted, inside, targets, frozen, settings, cost, images, recipe: None, from_scratch, known };
+        if !job.probes(work) && job.targets.are_classes() {
+            job.known = plan::known(work.model, plan, &data.classes);
+        }
         if let Some(recipe) = recipe {
             recipe.check(work.model, plan, data)?;
             job.recipe = (!recipe.counted).then(|| recipe.clone());
@@ -184,15 +190,14 @@ impl Job {
         self.settings.steps.div_ceil(self.settings.by_epoch(self.images))
     }
 
-    /// Trains, beginning with a probe's head, or with one drawn by chance.
+    /// Trains, beginning with a probe's head, or else with what the original knows of the classes and with chance.
     pub fn train(&self, work: &Work, data: &Dataset, probe: Option<&LinearHead>, row: Row) -> Result<Tuned> {
         if let Some(recipe) = &self.recipe {
             let mut recipe = recipe.clone();
             (recipe.settings, recipe.counted) = (self.settings.clone(), true);
             recipe.write(work.out)?;
         }
-        let drawn = || LinearHead::by_chance(self.targets.count(), work.plan.features, work.options.seed);
-        let head = probe.cloned().map_or_else(drawn, |head| self.targets.within(head));
+        let head = probe.cloned().map_or_else(|| self.drawn(work), |head| self.targets.within(head));
         let [weight, bias] = self.adapted.names.clone();
         let start = [(weight, head.weight.into_iter().collect()), (bias, head.bias.to_vec())];
         let splits = [Split::Train, Split::Val].map(|split| items(data, split));
@@ -272,20 +277,6 @@ type Items = (Vec<String>, Vec<usize>);
 
 fn items(data: &Dataset, split: Split) -> Items {
     data.split(split).map(|item| (item.path.clone(), item.label)).unzip()
-}
-
-/// What decides how a part of the network is trained by default.
-pub fn facts(work: &Work, data: &Dataset, targets: &Targets, inside: &Inside) -> Task {
-    Task {
-        images: data.split(Split::Train).count(),
-        from_images: inside.start.is_none(),
-        characters: targets.are_classes() && data.classes.iter().all(|class| class.chars().count() == 1),
-        from_scratch: plan::is_initial(work.model),
-        initial_norms: !inside.statistics.is_empty() && statistics::are_initial(work.model.graph()),
-        on_gpu: !inside.program.device().is_cpu(),
-        loss: targets.loss(),
-        seed: work.options.seed,
-    }
 }
 
 /// A program with the file's values, but for these.

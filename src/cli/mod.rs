@@ -3,6 +3,7 @@
 pub mod adapt;
 mod advice;
 pub mod audit;
+mod beginning;
 pub mod cache;
 pub mod compare;
 mod cost;

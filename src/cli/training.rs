@@ -111,8 +111,8 @@ pub struct TrainingOptions {
     /// Pastes pieces of images, or of the frozen part's maps, into others: the alpha of CutMix's Beta distribution; 0 for none
     #[arg(long, value_name = "ALPHA", value_parser = not_negative, help_heading = "Training inside")]
     pub cutmix: Option<f64>,
-    /// Whether the head is trained alone first, which keeps features from being spoilt (LP-FT) [default: on, off for new
-    /// networks]
+    /// Whether the head is trained alone first, which keeps features from being spoilt (LP-FT); without it classes that the
+    /// original has by name begin with its weights [default: on, off for new networks]
     #[arg(long, value_enum, help_heading = "Training inside")]
     pub probe: Option<Switch>,
     /// What becomes of batch norms

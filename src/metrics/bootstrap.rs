@@ -1,11 +1,12 @@
 //! How far figures would be elsewhere on other images of the same kind: percentile intervals of the bootstrap (Efron and
 //! Tibshirani 1993, chapter 13).
 //!
-//! Images are drawn with replacement. What an image contributes is computed once, so that a resample costs no more than a
-//! look at each image that it draws.
+//! Images are drawn with replacement. What an image contributes is computed once, and scores are ranked once, so that a resample
+//! costs no more than a look at each image that it draws, and, for the areas under curves, at each of its scores.
 
 use super::calibration::brier_of_each;
 use super::counts::{self, Count};
+use super::ranking::Rankings;
 use super::{argmax, mean};
 use crate::random;
 use ndarray::ArrayView2;
@@ -39,6 +40,7 @@ pub struct Difference {
 pub struct Outcomes {
     classes: usize,
     images: Vec<Outcome>,
+    rankings: Rankings,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,12 +80,13 @@ impl Outcomes {
             let (predicted, top) = (argmax(row) as u32, is_in_top(label, row));
             Outcome { label: label as u32, predicted, log_loss: log_loss(row[label]), brier, top }
         });
-        Outcomes { classes: probabilities.ncols(), images: images.collect() }
+        let rankings = Rankings::new(|i, k| labels[i] == k, probabilities);
+        Outcomes { classes: probabilities.ncols(), images: images.collect(), rankings }
     }
 
-    fn sums(&self, drawn: impl Iterator<Item = usize>) -> Sums {
+    fn sums(&self, drawn: &[usize]) -> Sums {
         let mut sums = Sums { counts: vec![Count::default(); self.classes], log_loss: 0., brier: 0., top: 0 };
-        for image in drawn.map(|i| &self.images[i]) {
+        for image in drawn.iter().map(|&i| &self.images[i]) {
             sums.counts[image.label as usize].support += 1;
             sums.counts[image.predicted as usize].predicted += 1;
             sums.counts[image.label as usize].hits += u64::from(image.label == image.predicted);
@@ -96,7 +99,8 @@ impl Outcomes {
 
     /// By name. A class that the images have and this resample has not is left out of its macro averages: that it was not
     /// drawn is no mistake.
-    fn figures(&self, sums: &Sums, present: usize) -> Vec<(&'static str, f64)> {
+    fn figures(&self, drawn: &[usize], present: usize) -> Figures {
+        let sums = self.sums(drawn);
         let counts = &sums.counts;
         let n = self.images.len() as f64;
         let missing = present - counts.iter().filter(|count| !count.is_absent()).count();
@@ -108,6 +112,7 @@ impl Outcomes {
             ("macro_precision", macro_mean(Count::precision)),
             ("macro_recall", macro_mean(Count::recall)),
             ("macro_f1", macro_mean(Count::f1)),
+            ("weighted_precision", counts::weighted(counts, Count::precision)),
             ("weighted_f1", counts::weighted(counts, Count::f1)),
             ("cohen_kappa", counts::cohen_kappa(counts)),
             ("mcc", counts::mcc(counts)),
@@ -117,14 +122,14 @@ impl Outcomes {
         if self.classes > TOP {
             figures.push(("top5_accuracy", sums.top as f64 / n));
         }
+        figures.extend(self.rankings.figures(drawn, self.images.len()));
         figures
     }
 
-    /// The figures on all images.
-    fn whole(&self) -> (Vec<(&'static str, f64)>, usize) {
-        let sums = self.sums(0..self.images.len());
-        let present = sums.counts.iter().filter(|count| !count.is_absent()).count();
-        (self.figures(&sums, present), present)
+    /// Classes that images have, or are taken for.
+    fn present(&self) -> usize {
+        let all: Vec<usize> = (0..self.images.len()).collect();
+        self.sums(&all).counts.iter().filter(|count| !count.is_absent()).count()
     }
 
     /// The share of images with their class among the five most probable.
@@ -132,11 +137,11 @@ impl Outcomes {
         mean(self.images.iter().map(|image| f64::from(u8::from(image.top))))
     }
 
-    /// The interval of each figure that is a sum over images or counts: all but areas under curves and the calibration error.
+    /// The interval of each figure but the calibration error, which resampling makes larger; of the areas under curves only
+    /// where images times classes are half a million at most.
     pub fn intervals(&self) -> BTreeMap<String, Interval> {
-        let (names, present) = self.whole();
-        let drawn = resamples(self.images.len(), |drawn| self.figures(&self.sums(drawn.iter().copied()), present));
-        collect(&names, &drawn, |figures, i| figures[i].1)
+        let present = self.present();
+        intervals(self.images.len(), |drawn| self.figures(drawn, present))
     }
 
     /// The figures of `self` less those of `other`, which has to judge the same images in the same order, with as many
@@ -146,22 +151,16 @@ impl Outcomes {
         if self.images.is_empty() || self.classes != other.classes || labels(self) != labels(other) {
             return None;
         }
-        let ((own, present), (its, its_present)) = (self.whole(), other.whole());
-        let drawn = resamples(self.images.len(), |drawn| {
-            let its = other.figures(&other.sums(drawn.iter().copied()), its_present);
-            let own = self.figures(&self.sums(drawn.iter().copied()), present);
-            own.iter().zip(&its).map(|(a, b)| a.1 - b.1).collect::<Vec<_>>()
-        });
-        let intervals = collect(&own, &drawn, |figures, i| figures[i]);
-        let whole = own.iter().zip(&its).map(|(a, b)| (a.0, a.1 - b.1));
-        Some(whole.map(|(name, d)| (name.into(), Difference { difference: d, interval: intervals[name] })).collect())
+        let (own, its) = (self.present(), other.present());
+        let judge_other = |drawn: &[usize]| other.figures(drawn, its);
+        Some(differences(self.images.len(), |drawn| self.figures(drawn, own), judge_other))
     }
 }
 
 /// The intervals of the figures that `judge` gives for images at any places: the same ones in the same order each time.
 pub(super) fn intervals(images: usize, judge: impl Fn(&[usize]) -> Figures + Sync) -> BTreeMap<String, Interval> {
     let all: Vec<usize> = (0..images).collect();
-    collect(&judge(&all), &resamples(images, &judge), |figures, i| figures[i].1)
+    collect(&judge(&all), &resamples(images, &judge))
 }
 
 /// The figures of one model less another's, of which each judges images at the same places.
@@ -174,18 +173,18 @@ pub(super) fn differences(
         own(drawn).into_iter().zip(other(drawn)).map(|((name, a), (_, b))| (name, a - b)).collect()
     };
     let whole = less(&(0..images).collect::<Vec<_>>());
-    let intervals = collect(&whole, &resamples(images, less), |figures, i| figures[i].1);
+    let intervals = collect(&whole, &resamples(images, less));
     let named = |(name, difference): (&'static str, f64)| {
-        (name.to_string(), Difference { difference, interval: intervals[name] })
+        Some((name.to_string(), Difference { difference, interval: *intervals.get(name)? }))
     };
-    whole.into_iter().map(named).collect()
+    whole.into_iter().filter_map(named).collect()
 }
 
 /// Figures by name.
 pub(super) type Figures = Vec<(&'static str, f64)>;
 
 /// What `judge` makes of each resample: places of images, as many as there are.
-fn resamples<T: Send>(images: usize, judge: impl Fn(&[usize]) -> T + Sync) -> Vec<T> {
+fn resamples(images: usize, judge: impl Fn(&[usize]) -> Figures + Sync) -> Vec<Figures> {
     let resample = |number| {
         let mut stream = random::stream(SEED, "bootstrap", 0, number);
         let drawn: Vec<usize> = (0..images).map(|_| random::below(&mut stream, images)).collect();
@@ -194,15 +193,14 @@ fn resamples<T: Send>(images: usize, judge: impl Fn(&[usize]) -> T + Sync) -> Ve
     (0..RESAMPLES).into_par_iter().map(resample).collect()
 }
 
-fn collect<T>(
-    names: &[(&'static str, f64)],
-    drawn: &[T],
-    figure: impl Fn(&T, usize) -> f64,
-) -> BTreeMap<String, Interval> {
+/// Figures that are defined on all images have one, by the resamples on which they are.
+fn collect(names: &[(&'static str, f64)], drawn: &[Figures]) -> BTreeMap<String, Interval> {
+    let defined = names.iter().enumerate().filter(|(_, (_, whole))| !whole.is_nan());
     let interval = |(i, (name, _)): (usize, &(&'static str, f64))| {
-        ((*name).to_string(), interval(drawn.iter().map(|figures| figure(figures, i)).collect()))
+        let values: Vec<f64> = drawn.iter().map(|figures| figures[i].1).filter(|value| !value.is_nan()).collect();
+        (!values.is_empty()).then(|| ((*name).to_string(), interval(values)))
     };
-    names.iter().enumerate().map(interval).collect()
+    defined.filter_map(interval).collect()
 }
 
 /// The values between which [`LEVEL`] of all lie, by numpy's linear interpolation. There has to be one.

@@ -2,6 +2,7 @@
 
 use super::bootstrap::{self, Difference, Figures, Interval, log_loss};
 use super::counts::Count;
+use super::ranking::Rankings;
 use super::{average_precision, mean, mean_defined, roc_auc};
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView2};
@@ -124,6 +125,7 @@ pub struct LabelOutcomes {
     own: Array2<bool>,
     given: Array2<bool>,
     log_losses: Vec<f64>,
+    rankings: Rankings,
 }
 
 struct Sums {
@@ -151,7 +153,8 @@ impl LabelOutcomes {
         let loss = |(&own, &p): (&bool, &f32)| log_loss(if own { p } else { 1. - p });
         let rows = truth.rows().into_iter().zip(probabilities.rows());
         let log_losses = rows.map(|(own, row)| mean(own.iter().zip(row).map(loss))).collect();
-        LabelOutcomes { own: truth.to_owned(), given, log_losses }
+        let rankings = Rankings::new(|i, j| truth[[i, j]], probabilities);
+        LabelOutcomes { own: truth.to_owned(), given, log_losses, rankings }
     }
 
     fn sums(&self, drawn: &[usize]) -> Sums {
@@ -180,13 +183,15 @@ impl LabelOutcomes {
         let (sums, n, k) = (self.sums(drawn), drawn.len() as f64, self.own.ncols());
         let missing = present - sums.counts.iter().filter(|count| !count.is_absent()).count();
         let f1: f64 = sums.counts.iter().map(|count| count.f1()).sum();
-        vec![
+        let mut figures = vec![
             ("subset_accuracy", sums.exact as f64 / n),
             ("hamming_loss", sums.wrong as f64 / (n * k as f64)),
             ("micro_f1", sums.micro().f1()),
             ("macro_f1", super::ratio(f1, (k - missing) as f64)),
             ("log_loss", sums.log_loss / n),
-        ]
+        ];
+        figures.extend(self.rankings.figures(drawn, self.own.nrows()));
+        figures
     }
 
     /// The figures of `self` less those of `other`, which has to judge the same images in the same order; `None` where it does

@@ -14,6 +14,7 @@ pub mod hollow;
 pub mod metadata;
 pub mod new;
 pub mod normalize;
+pub mod old_head;
 pub mod parameters;
 pub mod pooling;
 pub mod port;

@@ -67,6 +67,29 @@ fn the_table_names_the_best_and_the_best_within_limits() {
 }
 
 #[test]
+fn time_limits_leave_out_what_takes_longer() {
+    let place = place();
+    let found = ranked(&place, "tiny.onnx pooled.onnx --max-ms 0.000001");
+    assert!(found["best_within_limits"].is_null() && found.get("best_within_limits").is_some());
+    let ran = place.adapt("rank --data data --no-builtin tiny.onnx --max-ms 0.000001 --max-mb 5").succeeds();
+    assert!(ran.out.contains("best within 0.000001 ms an image and 5 MB: none"), "{}", ran.out);
+    // The embedded model takes a thousand times the work.
+    let ran = place.adapt("rank --data data --json tiny.onnx").succeeds();
+    let models = serde_json::from_str::<Value>(&ran.out).unwrap()["models"].clone();
+    let ms: Vec<f64> = models.as_array().unwrap().iter().map(|model| model["ms"].as_f64().unwrap()).collect();
+    let between = (ms[0] * ms[1]).sqrt();
+    let arguments = format!("rank --data data --json tiny.onnx --max-ms {between}");
+    let found: Value = serde_json::from_str(&place.adapt(&arguments).succeeds().out).unwrap();
+    assert_eq!(found["best_within_limits"], "tiny.onnx", "{ms:?} {found}");
+    // The main job holds to them, too, and each model may have its own `--onnx`.
+    let several = "--onnx tiny.onnx --onnx pooled.onnx --data data --val 0 --out out";
+    let refused = place.adapt(&format!("{several} --max-ms 0.000001"));
+    refused.fails(2, &["none of the models of --onnx takes at most 0.000001 ms an image"]);
+    place.adapt(&format!("{several} --max-ms 10000 --max-mb 0.002")).succeeds();
+    assert_eq!(place.json("out/run.json")["model"]["path"], "tiny.onnx");
+}
+
+#[test]
 fn what_cannot_be_ranked_is_refused() {
     let place = place();
     place.adapt("rank --data data --no-builtin").fails(2, &["no model to rank"]);

@@ -1,6 +1,7 @@
 //! Recipes of training inside the network: that each part of them does what is said of it.
 
 use super::inside::{classes, column};
+use super::support::Place;
 use adapt::onnx::{Model, tensor};
 use serde_json::Value;
 
@@ -56,6 +57,50 @@ fn without_a_probe_the_head_is_drawn() {
     assert!((0.005..0.02).contains(&square.sqrt()) && floats(&model, "adapt.head.bias").iter().all(|b| *b == 0.));
     place.main("--train all --steps 0 --probe off --seed 1 --force").succeeds();
     assert_ne!(weight, floats(&Model::open(place.path("out/model.onnx")).unwrap(), "adapt.head.weight"));
+}
+
+#[test]
+fn without_a_probe_classes_that_the_original_has_begin_as_its_own() {
+    let place = Place::with_classes(&["ant", "big cat", "dog"]);
+    place.main("--val 0").succeeds();
+    let weights = |file: &str| {
+        let model = Model::open(place.path(file)).unwrap();
+        // A name that the original has is not given again.
+        let name = |part: &str| {
+            let mut names = model.graph().initializer.iter().map(|t| t.name()).filter(|name| name.contains(part));
+            names.next().unwrap().to_owned()
+        };
+        let [weight, bias] = ["adapt.head.weight", "adapt.head.bias"].map(|part| floats(&model, &name(part)));
+        let rows: Vec<_> = weight.chunks(weight.len() / bias.len()).map(<[f32]>::to_vec).zip(bias).collect();
+        rows
+    };
+    let before = weights("out/model.onnx");
+    let predicted = |model: &str, class: &str| {
+        let ran = place.adapt(&format!("predict {model} --json data/{class}")).succeeds();
+        let label = |line: &str| serde_json::from_str::<Value>(line).unwrap()["label"].as_str().unwrap().to_owned();
+        ran.out.lines().map(label).collect::<Vec<_>>()
+    };
+    let was = predicted("out/model.onnx", "dog");
+    // Names differ in case and spaces, and so the order.
+    for (name, other) in [("big cat", "Big_Cat"), ("dog", "DOG")] {
+        std::fs::rename(place.path(format!("data/{name}")), place.path(format!("data/{other}"))).unwrap();
+    }
+    let job = "--onnx out/model.onnx --data data --train all --probe off --steps 0 --val 0";
+    let ran = place.adapt(&format!("{job} --out again")).succeeds();
+    assert!(ran.err.contains("3 of 3 classes begin with the original's weights"), "{}", ran.err);
+    assert_eq!(place.json("again/run.json")["data"]["classes"], serde_json::json!(["Big_Cat", "DOG", "ant"]));
+    assert_eq!(weights("again/model.onnx"), [1, 2, 0].map(|k| before[k].clone()));
+    let is: Vec<String> = predicted("again/model.onnx", "DOG").iter().map(|name| name.to_lowercase()).collect();
+    assert_eq!(is, was.iter().map(|name| name.replace(' ', "_")).collect::<Vec<_>>());
+    // Another class begins by chance, and the probe knows better than the original.
+    std::fs::rename(place.path("data/ant"), place.path("data/bee")).unwrap();
+    let ran = place.adapt(&format!("{job} --out other")).succeeds();
+    assert!(ran.err.contains("2 of 3 classes begin with the original's weights for them; the others by chance"));
+    let other = weights("other/model.onnx");
+    assert_eq!(other[..2], [1, 2].map(|k| before[k].clone()));
+    assert!(other[2].0.iter().all(|w| w.abs() < 0.1) && other[2].1 == 0.);
+    let ran = place.adapt(&format!("{} --out probed", job.replace("off", "on"))).succeeds();
+    assert!(!ran.err.contains("begin with the original's"), "{}", ran.err);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn intervals_are_those_of_numpy() {
     let (case, labels, [a, _]) = case();
     let got = Classification::from_probabilities(&labels, a.view(), &names(4)).unwrap();
     let want = case["intervals"].as_object().unwrap();
-    assert_eq!(want.len(), 4);
+    assert_eq!(want.len(), 7);
     want.iter().for_each(|(key, want)| near(key, got.intervals[key], want));
     let again = Classification::from_probabilities(&labels, a.view(), &names(4)).unwrap();
     assert_eq!(got.intervals, again.intervals);
@@ -76,4 +76,28 @@ fn many_images_of_many_classes_take_a_second_or_so() {
     Classification::from_probabilities(&labels, p.view(), &names(100)).unwrap();
     // On two idle cores it takes 0.3 s.
     assert!(start.elapsed().as_secs_f64() < 5., "{:?}", start.elapsed());
+    // Of so many scores areas have no intervals; of a tenth they have, in as little time.
+    let areas = |k: usize| {
+        let labels: Vec<usize> = labels.iter().map(|label| label % k).collect();
+        let p = p.slice(ndarray::s![.., ..k]);
+        let got = Classification::from_probabilities(&labels, p, &names(k)).unwrap();
+        assert!(got.roc_auc.is_some() && got.average_precision.is_some());
+        ["roc_auc", "average_precision"].map(|key| got.intervals.contains_key(key))
+    };
+    let start = Instant::now();
+    assert_eq!((areas(10), areas(60)), ([true; 2], [false; 2]));
+    assert!(start.elapsed().as_secs_f64() < 20., "{:?}", start.elapsed());
+}
+
+#[test]
+fn areas_that_are_not_defined_have_no_interval() {
+    // All images are of one class: there is no ROC curve, and nothing is ranked before it.
+    let p = ndarray::array![[0.9f32, 0.1], [0.6, 0.4], [0.2, 0.8]];
+    let got = Classification::from_probabilities(&[0, 0, 0], p.view(), &names(2)).unwrap();
+    assert!(got.roc_auc.is_none() && !got.intervals.contains_key("roc_auc"));
+    assert_eq!((got.average_precision, got.intervals["average_precision"]), (Some(1.), [1.; 2]));
+    // A resample may lack a class; those that have both count.
+    let got = Classification::from_probabilities(&[0, 1, 1], p.view(), &names(2)).unwrap();
+    let [low, high] = got.intervals["roc_auc"];
+    assert_eq!((got.roc_auc, low, high), (Some(1.), 1., 1.));
 }

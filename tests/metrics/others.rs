@@ -49,6 +49,10 @@ fn several_labels_as_scikit_learn() {
         for key in ["subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "average_precision", "roc_auc"] {
             same(key, &json[key], &case[key]);
         }
+        for key in ["average_precision", "roc_auc"] {
+            let ([low, high], own) = (got.intervals[key], json[key].as_f64().unwrap());
+            assert!(low < own && own < high && high - low < 0.5, "{key}: {own}, {low} to {high}");
+        }
         // A probability that is 0 or 1 and wrong costs what float32's rounding of its complement says.
         let (own, want) = (got.log_loss, case["log_loss"].as_f64().unwrap());
         assert!((own - want).abs() < 1e-6 * want, "log-loss is {own}, not {want}");

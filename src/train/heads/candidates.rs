@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use candle_core::Device;
 use ndarray::{Array1, Array2, ArrayView2};
+use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 /// Of discriminants.
@@ -42,6 +43,12 @@ pub(super) struct Candidate {
 impl Candidate {
     pub(super) fn form(&self) -> Form {
         Form { kind: self.kind, strength: self.strength, weighted: self.weighted }
+    }
+
+    /// The same for a part of all images: a penalty stands against the sum of the losses.
+    pub(super) fn form_of(&self, part: usize, all: usize) -> Form {
+        let weaker = if self.kind == Kind::Softmax { all as f64 / part as f64 } else { 1. };
+        Form { strength: self.strength.map(|strength| strength * weaker), ..self.form() }
     }
 }
 
@@ -221,8 +228,9 @@ impl Judge<'_> {
         candidates.iter().max_by(|a, b| score(a).total_cmp(&score(b))).map(|candidate| candidate.taps)
     }
 
-    /// The place of the one to take: the simplest of those that are not worse than the best by more than one standard error
-    /// of the difference. And all of them for people.
+    /// The place of the one to take: of those that are not worse than the best by more than one standard error of the
+    /// difference the one with the lowest log-loss, which is less subject to chance than counts of hits; a perceptron only where none
+    /// that is linear is among them. And all of them for people.
     pub(super) fn choose(&self, candidates: &[Candidate]) -> (usize, Vec<Compared>) {
         let scores: Vec<f64> = candidates.iter().map(|candidate| mean(&candidate.parts).0).collect();
         let best = scores.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(place, _)| place);
@@ -254,8 +262,10 @@ impl Judge<'_> {
                 }
             })
             .collect();
-        let place = compared.iter().position(|c| c.behind[0] <= c.behind[1]).unwrap_or(best);
-        (place, compared)
+        let as_good = compared.iter().enumerate().filter(|(_, c)| c.behind[0] <= c.behind[1]);
+        let order = |c: &Compared| (c.kind == Kind::Mlp, c.log_loss);
+        let place = as_good.min_by(|a, b| order(a.1).partial_cmp(&order(b.1)).unwrap_or(Ordering::Equal));
+        (place.map_or(best, |(place, _)| place), compared)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::softmax::Truth;
 use super::super::{LIMIT, LinearHead, TOLERANCE, check, folds, path, whole};
 use super::basis::{Bases, Basis};
+use super::calibrate::{calibrated, unseen};
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::judge::sharpness;
@@ -35,7 +36,8 @@ const FEW_STEP: i32 = 4;
 ///
 /// `columns` says how many of the features, from the first on, each depth takes: the cut's alone, then those of one tensor
 /// before it more, and so on. Candidates whose `metric` is within one standard error of the best one's (over the images, of
-/// the difference) are as good as it; the simplest of them is taken. The same call gives the same bits, but for a budget.
+/// the difference) are as good as it; of them the one with the lowest log-loss is taken, a perceptron where none else is among
+/// them. The same call gives the same bits, but for a budget.
 ///
 /// # Errors
 /// Those of [`fit_softmax`](crate::train::fit_softmax).
@@ -50,17 +52,11 @@ pub fn choose(
     check(features, labels, classes, &super::super::Options::default())?;
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
-    let mut counts = folds::separate(labels, &wishes.groups, classes);
-    if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
-        return uncompared(&Bases::new(features, columns).first(columns[0])?, labels, classes, wishes, progress);
+    let first = || Bases::new(features, columns).first(columns[0]);
+    let deals = deals(labels, classes, wishes);
+    if deals.is_empty() {
+        return uncompared(&first()?, labels, classes, wishes, progress);
     }
-    // A class with fewer images is missing in some folds' training, which costs it, and not all others.
-    counts.sort_unstable();
-    let folds = wishes.folds.min(counts[classes / 2]).max(2);
-    let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
-    let deals: Vec<Vec<usize>> = (0..repeats as u64)
-        .map(|repeat| folds::deal(labels, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32)))
-        .collect();
     let judge = Judge {
         labels,
         classes,
@@ -72,7 +68,7 @@ pub fn choose(
     };
     let mut candidates = tried(features, columns, &judge, wishes, &in_time, progress)?;
     if candidates.is_empty() {
-        return uncompared(&Bases::new(features, columns).first(columns[0])?, labels, classes, wishes, progress);
+        return uncompared(&first()?, labels, classes, wishes, progress);
     }
     // Whatever depths a head takes that is linear in them, it is simpler than one that is not.
     candidates.sort_by_key(|candidate| (candidate.kind == Kind::Mlp, candidate.taps, candidate.kind));
@@ -85,8 +81,11 @@ pub fn choose(
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
-    linear.weight *= candidate.sharpness;
-    linear.bias *= candidate.sharpness;
+    let unseen = unseen((features, columns), &judge, candidate, progress)?;
+    let logits = unseen.as_ref().unwrap_or(&candidate.logits[0]);
+    let sharpness = sharpness(logits, labels);
+    linear.weight *= sharpness;
+    linear.bias *= sharpness;
     let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
         true => curve::curve(&basis, &judge, candidate, wishes, &in_time, progress)?,
         false => None,
@@ -98,13 +97,27 @@ pub fn choose(
         place,
         compared,
         folds: folds::count(&deals[0]),
-        repeats,
-        temperature: 1. / candidate.sharpness,
-        out_of_fold: calibrated(&candidate.logits[0], labels, &deals[0]),
-        uncalibrated: softmax(candidate.logits[0].view()),
+        repeats: deals.len(),
+        temperature: 1. / sharpness,
+        out_of_fold: calibrated(logits, labels, &deals[0]),
+        uncalibrated: softmax(logits.view()),
         fold: deals[0].clone(),
         curve,
     })
+}
+
+/// Each image's fold, for each deal; none where most classes have one image only.
+fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Vec<usize>> {
+    let mut counts = folds::separate(labels, &wishes.groups, classes);
+    if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
+        return Vec::new();
+    }
+    // A class with fewer images is missing in some folds' training, which costs it, and not all others.
+    counts.sort_unstable();
+    let folds = wishes.folds.min(counts[classes / 2]).max(2);
+    let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
+    let deal = |repeat: u64| folds::deal(labels, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32));
+    (0..repeats as u64).map(deal).collect()
 }
 
 /// The heads that are worth a comparison, on the depths that are.
@@ -153,18 +166,6 @@ fn tried(
     }
     emit(progress, Event::Advance(1))?;
     Ok(candidates)
-}
-
-/// Probabilities of each fold at the temperature of all others: that of a fold's own would flatter it.
-fn calibrated(logits: &Array2<f32>, labels: &[usize], fold: &[usize]) -> Array2<f32> {
-    let mut sharp = logits.clone();
-    for f in 0..folds::count(fold) {
-        let others: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] != f).collect();
-        let own: Vec<usize> = others.iter().map(|&i| labels[i]).collect();
-        let factor = sharpness(&logits.select(Axis(0), &others), &own) as f32;
-        (0..fold.len()).filter(|&i| fold[i] == f).for_each(|i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
-    }
-    softmax(sharp.view())
 }
 
 /// How many taps are worth a try. Deep ones differ little from their neighbours; of many images a part tells which are best.
@@ -228,7 +229,7 @@ fn trained(
 }
 
 /// A last layer as it is stored: for raw features, where none is before it.
-fn head(basis: &Basis, last: &Linear, behind_hidden: bool) -> Result<LinearHead> {
+pub(super) fn head(basis: &Basis, last: &Linear, behind_hidden: bool) -> Result<LinearHead> {
     whole(match behind_hidden {
         true => last.stored(),
         false => basis.head(&last.weight, &last.bias),

@@ -3,7 +3,7 @@
 use super::super::folds::count;
 use super::basis::Basis;
 use super::candidates::{Candidate, Judge};
-use super::choice::{Form, fit};
+use super::choice::fit;
 use super::mlp::Mlp;
 use super::{Kind, Wishes};
 use crate::error::{Error, Result};
@@ -140,15 +140,9 @@ fn hits_of(
         return Ok(hits(&found.logits(held)?, judge, held));
     }
     let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
-    // A penalty stands against the sum of the losses.
-    let weaker = match candidate.kind {
-        Kind::Softmax => judge.labels.len() as f64 / own.len() as f64,
-        Kind::Ncm | Kind::Lda | Kind::Mlp => 1.,
-    };
-    let strength = candidate.strength.map(|strength| strength * weaker);
     let rows = basis.rows.select(Axis(0), places);
     let view = (rows.view(), basis.features);
-    let form = Form { strength, ..candidate.form() };
+    let form = candidate.form_of(own.len(), judge.labels.len());
     let mut linear = fit(view, &own, judge.classes, form, TOLERANCE, progress)?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);

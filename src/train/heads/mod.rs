@@ -1,6 +1,7 @@
 //! The head that suits the data: several kinds on features of growing depth, compared by cross-validation.
 
 mod basis;
+mod calibrate;
 mod candidates;
 mod choice;
 mod closed;
