@@ -129,8 +129,8 @@ fn the_main_job_tells_of_unequal_classes_and_of_images_that_show_nothing() {
 #[test]
 fn images_are_decoded_once_and_what_they_tell_is_kept() {
     let place = place();
-    let audit =
-        |more: &str| place.adapt(&format!("audit --data set --onnx tiny.onnx --val 0 --json {more}")).succeeds();
+    let job = "audit --data set --onnx tiny.onnx --preprocess raw01 --val 0 --json";
+    let audit = |more: &str| place.adapt(&format!("{job} {more}")).succeeds();
     let plain = audit("");
     assert!(plain.err.contains("extracting features: 35") && !plain.err.contains("looking"), "{}", plain.err);
     let (first, second) = (audit("--cache kept"), audit("--cache kept"));
