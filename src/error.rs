@@ -87,7 +87,19 @@ impl Error {
     }
 }
 
-/// Names in messages come from strangers' files: line breaks and terminal controls are shown, not obeyed.
+/// Names in messages come from strangers' files: line breaks, terminal controls and what turns the direction of text are shown,
+/// not obeyed.
 pub fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().flat_map(|c| if obeyed(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\nb\u{202e}c\u{2066}é 猫"), "a\\u{1b}[31m\\nb\\u{202e}c\\u{2066}é 猫");
+    }
 }
