@@ -24,6 +24,8 @@ fn main() -> adapt::Result<()> {
     let data = Dataset::read(Path::new(folder), &Default::default(), progress)?;
     let backend = Backend::resolve(Choice::Auto, None, false, progress)?;
     let (plan, mut backbone) = Plan::make(&mut model, &backend, &Default::default(), progress)?;
+    // As the main job does, which tells blank, tiny and equal images from the same decoding.
+    backbone.look(true);
     let paths: Vec<&str> = data.split(Split::Train).map(|i| i.path.as_str()).collect();
     let tensor = ArrayD::from_shape_fn(plan.input.shape(BATCH).to_vec(), |i| (i[1] + i[2] + i[3]) as f32 % 7.0 - 3.0);
     let (mut whole, mut alone, mut ratios) = (Vec::new(), Vec::new(), Vec::new());

@@ -36,7 +36,7 @@ pub fn refuse(options: &TrainingOptions, settings: &Settings, inside: &Inside, v
     if matches!(options.bn, Some(BatchNorms::Frozen | BatchNorms::Affine)) && inside.norms.is_empty() {
         return refused("--bn: what is trained has no batch norms", "leave it out");
     }
-    if given(options.warmup) && options.budget.is_none() && settings.warmup >= settings.steps {
+    if given(options.warmup) && options.budget.is_none() && (1..=settings.warmup).contains(&settings.steps) {
         let what = format!("--warmup: the learning rate would rise for all of the {} steps", settings.steps);
         return refused(&what, "give less of it, or more --epochs");
     }

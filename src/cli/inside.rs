@@ -83,7 +83,8 @@ impl Job {
         let (cost, known) = (None, Vec::new());
         let mut job =
             Job { adapted, inside, targets, frozen, settings, cost, images, recipe: None, from_scratch, known };
-        if !job.probes(work) && job.targets.are_classes() {
+        // New weights know nothing, whatever their classes are called.
+        if !job.probes(work) && !from_scratch && job.targets.are_classes() {
             job.known = plan::known(work.model, plan, &data.classes);
         }
         if let Some(recipe) = recipe {

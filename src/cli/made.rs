@@ -80,18 +80,18 @@ impl Fitted {
     ) -> Result<Fitted> {
         if data.task.is_multiclass() {
             let (chosen, problems) = work.screened(parts, data, fit)?;
-            let fitted = Fitted::of_classes(work, chosen, &parts[0], data)?;
+            let fitted = Fitted::of_classes(work, chosen, &parts[0]);
             return Ok(Fitted { problems: Some(problems), ..fitted });
         }
         let problems = Some(work.without_copies(parts, data)?);
         Ok(Fitted { problems, ..Fitted::several(work, &parts[0], data)? })
     }
 
-    fn of_classes(work: &Work, chosen: Chosen, train: &Features, data: &Dataset) -> Result<Fitted> {
-        let told = HeadInfo::new(&chosen, &train.labels, &data.classes, work.options.heads.abstain)?;
+    fn of_classes(work: &Work, chosen: Chosen, train: &Features) -> Fitted {
+        let told = HeadInfo::new(&chosen, &train.labels, work.options.heads.abstain);
         let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Classes(told.into()));
         let (thresholds, problems) = (Vec::new(), None);
-        Ok(Fitted { head: chosen.head, hidden: chosen.hidden, taps, name, told, thresholds, problems })
+        Fitted { head: chosen.head, hidden: chosen.hidden, taps, name, told, thresholds, problems }
     }
 
     fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
@@ -166,7 +166,7 @@ pub fn inside(
         let features = work.features(data, Split::Train, &mut extractor)?;
         clock.lap(|seconds| &mut seconds.extract_train);
         probe = Some(match data.task.is_multiclass() {
-            true => Fitted::of_classes(work, work.probe(&features, data)?, &features, data)?,
+            true => Fitted::of_classes(work, work.probe(&features, data)?, &features),
             false => Fitted::several(work, &features, data)?,
         });
         unseen = &[Split::Val, Split::Test];

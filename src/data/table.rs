@@ -77,7 +77,7 @@ pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Resul
     let targets: Vec<String> = places.labels.iter().map(name).collect();
     let mut listing = Listing::of(columns.task, targets, labels).map_err(bad)?;
     listing.notes.extend(places.passed.map(|place| passed_over(&names[place])));
-    let mut seen: HashMap<&str, u64> = HashMap::new();
+    let mut seen: HashMap<String, u64> = HashMap::new();
     let folder = table.parent().unwrap_or(Path::new(""));
     emit(progress, Event::Stage { name: "looking for the images", total: 0 })?;
     for rows in body.chunks(BATCH) {
@@ -118,11 +118,11 @@ fn usual(path: &str, folder: &Path) -> String {
 }
 
 /// The split and the label of a row's image, or why there is none.
-fn image<'a>(
-    row: &'a Row,
+fn image(
+    row: &Row,
     places: &Places,
     listing: &Listing,
-    seen: &mut HashMap<&'a str, u64>,
+    seen: &mut HashMap<String, u64>,
     folder: &Path,
 ) -> std::result::Result<(Split, String), String> {
     let labels: Vec<&str> = places.labels.iter().map(|&place| row.get(place)).collect();
@@ -140,7 +140,7 @@ fn image<'a>(
         Err(what)
     } else if places.group.is_some_and(|group| row.get(group).is_empty()) {
         Err("no group".into())
-    } else if let Some(before) = seen.insert(path, row.line) {
+    } else if let Some(before) = seen.insert(usual(path, folder), row.line) {
         Err(format!("'{}' stands in line {before} already", path.escape_debug()))
     } else if !folder.join(usual(path, folder)).is_file() {
         Err(format!("there is no file '{}'", path.escape_debug()))

@@ -70,6 +70,15 @@ impl Answers {
     }
 }
 
+/// Accuracy, macro-F1 and log-loss of a fold's probabilities `[images, classes]`, as in [`Classification`]; but of the F1 the mean over
+/// the classes that the fold has, or is said to have, as `f1_score` has it where it is told no labels.
+pub fn of_fold(labels: &[usize], probabilities: ArrayView2<f32>) -> [f64; 3] {
+    let counts = counts(&confusion(labels, probabilities));
+    let there = counts.iter().filter(|count| !count.is_absent());
+    let losses = labels.iter().zip(probabilities.rows()).map(|(&label, row)| log_loss(row[label]));
+    [counts::accuracy(&counts), mean(there.map(|count| count.f1())), mean(losses)]
+}
+
 /// How well probabilities match labels. Definitions are scikit-learn's, with `labels` all classes and `zero_division=0`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Classification {

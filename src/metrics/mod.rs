@@ -15,7 +15,7 @@ pub mod separation;
 mod spectrum;
 pub mod transfer;
 
-pub use classification::{Answers, Baseline, Classification, PerClass};
+pub use classification::{Answers, Baseline, Classification, PerClass, of_fold};
 pub use figures::Figures;
 pub use multilabel::{LabelBaseline, LabelOutcomes, MultiLabel, PerLabel};
 use ndarray::{Array2, ArrayView1, ArrayView2};

@@ -18,7 +18,9 @@ pub fn known(model: &Model, plan: &Plan, classes: &[String]) -> Vec<Option<(Vec<
     let row = |k: usize| (weight[k * plan.features..][..plan.features].to_vec(), bias[k]);
     let places = places(&names);
     let place = |class: &String| {
-        let exact = names.iter().position(|name| name == class);
+        let mut exact = (0..names.len()).filter(|&place| names[place] == *class);
+        // One name of two is neither's.
+        let exact = exact.next().filter(|_| exact.next().is_none());
         exact.or_else(|| places.get(&plain(class)).copied().flatten())
     };
     classes.iter().map(|class| place(class).map(row)).collect()

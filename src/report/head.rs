@@ -3,7 +3,7 @@
 use crate::data::{Split, Task};
 use crate::error::Result;
 use crate::metrics::calibration::{expected_calibration_error, reliability};
-use crate::metrics::{Classification, Figures, MultiLabel, Regression, softmax};
+use crate::metrics::{Figures, MultiLabel, Regression, of_fold, softmax};
 use crate::train::Features;
 use crate::train::heads::{Abstention, Chosen, Compared, Curve, Several, Tried};
 use ndarray::{ArrayView2, Axis};
@@ -92,26 +92,14 @@ pub struct HeadInfo {
 
 impl HeadInfo {
     /// Of a head that learnt from images of these classes. `precision` is the share of answers that are to be right.
-    ///
-    /// # Errors
-    /// Those of [`Classification::from_probabilities`].
-    pub fn new(chosen: &Chosen, labels: &[usize], classes: &[String], precision: Option<f64>) -> Result<HeadInfo> {
-        let (mut folds, mut figures) = (BTreeMap::<_, Vec<f64>>::new(), Vec::new());
+    pub fn new(chosen: &Chosen, labels: &[usize], precision: Option<f64>) -> HeadInfo {
+        let mut folds = BTreeMap::<_, Vec<f64>>::new();
         for fold in 0..chosen.folds {
             let places: Vec<usize> = (0..labels.len()).filter(|&place| chosen.fold[place] == fold).collect();
             let own: Vec<usize> = places.iter().map(|&place| labels[place]).collect();
             let rows = chosen.out_of_fold.select(Axis(0), &places);
-            figures.push(Classification::from_probabilities(&own, rows.view(), classes)?);
-        }
-        for m in &figures {
-            // As scikit-learn's where it is told no labels: over the classes that the fold has, or is said to have.
-            let is_there = |&class: &usize| {
-                m.confusion[class].iter().chain(m.confusion.iter().map(|row| &row[class])).any(|&n| n > 0)
-            };
-            let there: Vec<f64> = (0..classes.len()).filter(is_there).map(|class| m.per_class[class].f1).collect();
-            let macro_f1 = there.iter().sum::<f64>() / there.len().max(1) as f64;
-            let of = [("accuracy", m.accuracy), ("macro_f1", macro_f1), ("log_loss", m.log_loss)];
-            of.into_iter().for_each(|(name, value)| folds.entry(name).or_default().push(value));
+            let of = ["accuracy", "macro_f1", "log_loss"].into_iter().zip(of_fold(&own, rows.view()));
+            of.for_each(|(name, value)| folds.entry(name).or_default().push(value));
         }
         let calibration_error = (chosen.folds > 0).then(|| {
             [&chosen.uncalibrated, &chosen.out_of_fold]
@@ -122,7 +110,7 @@ impl HeadInfo {
             let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
             [mean, (squares / (values.len() - 1).max(1) as f64).sqrt()]
         };
-        Ok(HeadInfo {
+        HeadInfo {
             folds: chosen.folds,
             repeats: chosen.repeats,
             compared: chosen.compared.clone(),
@@ -134,7 +122,7 @@ impl HeadInfo {
             learning_curve: chosen.curve.clone(),
             cross_validation: (chosen.folds > 0)
                 .then(|| folds.into_iter().map(|(name, values)| (name, spread(values))).collect()),
-        })
+        }
     }
 
     /// Adds the calibration errors of splits that did not train, from the scores that the head gives for them.

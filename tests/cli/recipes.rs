@@ -101,6 +101,10 @@ fn without_a_probe_classes_that_the_original_has_begin_as_its_own() {
     assert!(other[2].0.iter().all(|w| w.abs() < 0.1) && other[2].1 == 0.);
     let ran = place.adapt(&format!("{} --out probed", job.replace("off", "on"))).succeeds();
     assert!(!ran.err.contains("begin with the original's"), "{}", ran.err);
+    // New weights know nothing, whatever their classes are called.
+    place.adapt("new cnn --data data --input 3x16x16 -o new.onnx").succeeds();
+    let ran = place.adapt("--onnx new.onnx --data data --train all --steps 0 --val 0 --out new").succeeds();
+    assert!(!ran.err.contains("begin with the original's"), "{}", ran.err);
 }
 
 #[test]

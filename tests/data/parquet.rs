@@ -84,13 +84,18 @@ fn folders_of_configurations_and_splits() {
     );
     // Folders of images are no configurations.
     for (name, class) in [("0.png", "a"), ("1.png", "a"), ("0.png", "b"), ("1.png", "b")] {
-        let path = place.path().join("images").join(class);
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join(name), "").unwrap();
-        fs::write(path.join("index.parquet"), "").unwrap();
+        for folder in ["images", "told/train"] {
+            let path = place.path().join(folder).join(class);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join(name), "").unwrap();
+            fs::write(path.join("index.parquet"), "").unwrap();
+        }
     }
     shard("test-00000", "images/index/train/0000.parquet");
     assert_eq!(counts("images"), [4, 0, 0]);
+    // Nor is what tells of them, as it stands beside the hub's folders of images.
+    shard("test-00000", "told/train/metadata.parquet");
+    assert_eq!(counts("told"), [4, 0, 0]);
 }
 
 #[test]

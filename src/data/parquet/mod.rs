@@ -81,14 +81,15 @@ fn within(folder: &Path, classes: bool) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> 
     Some((files, folders))
 }
 
-/// Those in a folder, or in folders so far below it; `None` where one of these holds images.
+/// Those in a folder, or in folders so far below it; `None` where one of these holds images: then Parquet beside them is what
+/// describes them, as `metadata.parquet`.
 fn below(folder: &Path, depth: usize) -> Option<Vec<PathBuf>> {
     let (files, folders) = within(folder, depth < DEPTH)?;
-    if !files.is_empty() || depth == 0 {
+    if depth == 0 {
         return Some(files);
     }
     let found = folders.iter().map(|folder| below(folder, depth - 1)).collect::<Option<Vec<_>>>()?;
-    Some(found.concat())
+    Some(if files.is_empty() { found.concat() } else { files })
 }
 
 /// The split that a file's name tells, or its folder's, as `partial-train/0000.parquet` below `place`; `None` for neither.

@@ -1,5 +1,6 @@
 //! The images that are looked at, and their values under a convention.
 
+use super::LEAST;
 use crate::data::{Color, Dataset, Item, Layout, Preprocessing, Split};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -9,8 +10,8 @@ pub(super) const MOST: usize = 600;
 /// Classes among them.
 const CLASSES: usize = 40;
 
-/// Training images, spread over the classes, one of each group where there are groups: its other images would vouch for it.
-/// Which ones depends on their paths alone.
+/// Training images, spread over the classes; which ones depends on their paths alone. Of each group there is one, whose other
+/// images would vouch for it, where there are groups enough.
 pub(super) fn sample(data: &Dataset) -> Vec<&Item> {
     let hash = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
     let mut classes: Vec<Vec<&Item>> = data.classes.iter().map(|_| Vec::new()).collect();
@@ -20,9 +21,11 @@ pub(super) fn sample(data: &Dataset) -> Vec<&Item> {
     classes.iter_mut().for_each(|items| items.sort_by_cached_key(|item| hash(&item.path)));
     let rounds = classes.iter().map(Vec::len).max().unwrap_or(0);
     let turns = (0..rounds).flat_map(|round| classes.iter().filter_map(move |items| items.get(round).copied()));
+    let all: Vec<&Item> = turns.collect();
     let mut seen = HashSet::new();
-    let is_new = |item: &&Item| data.groups.as_ref().is_none_or(|groups| seen.insert(groups.of.get(&item.path)));
-    turns.filter(is_new).take(MOST).collect()
+    let is_new = |item: &&&Item| data.groups.as_ref().is_none_or(|groups| seen.insert(groups.of.get(&item.path)));
+    let single: Vec<&Item> = all.iter().filter(is_new).copied().take(MOST).collect();
+    if single.len() < LEAST { all.into_iter().take(MOST).collect() } else { single }
 }
 
 /// The same geometry, with pixels left as they are.

@@ -164,7 +164,7 @@ impl Tuning<'_> {
             return Ok(Some(self.broken(state, step)));
         }
         // The epoch's mean was of the steps before, the last of which may have spoilt what it left.
-        if may_keep && state.standing.tally.mean_loss() <= self.most() {
+        if may_keep && (step == 1 || state.standing.tally.mean_loss() <= self.most()) {
             state.keep()?;
         }
         let mut wanted = state.network.wanted.parameters.iter();
