@@ -227,9 +227,13 @@ fn fine_tuning(told: &FineTuning) -> String {
     let images = told.gain_of_images.map(|[gain, error]| format!("twice the images may gain {gain:+.3} ± {error:.3}"));
     let hints: Vec<String> = depth.into_iter().chain(images).collect();
     let hints = if hints.is_empty() { String::new() } else { format!("; {}", hints.join(", ")) };
+    let elsewhere = told.measured.iter().filter_map(|m| Some((&m.train, m.gained_elsewhere?)));
+    let elsewhere: Vec<_> =
+        elsewhere.map(|(train, [least, most])| format!("--train {train} gained {least:+.3} to {most:+.3}")).collect();
     let gain = match told.measured.iter().any(|m| m.seconds.is_some()) {
-        true => "what that gains is not known until it is tried",
-        false => "the head is what can be trained",
+        true if elsewhere.is_empty() => "what that gains is not known until it is tried".into(),
+        true => format!("on other images {} accuracy, here that is not known until it is tried", elsewhere.join(", ")),
+        false => String::from("the head is what can be trained"),
     };
     format!("inside   {measured}\n         {gain}{hints}\n")
 }

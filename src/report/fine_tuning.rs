@@ -3,6 +3,10 @@
 use super::HeadInfo;
 use serde::Serialize;
 
+/// The least and the most accuracy that training inside gained over the head that `auto` chose, in trials on four sets of images
+/// (`docs/performance.md`). Neither the head's figures nor its learning curve foretold it.
+const TRIALS: [(&str, [f64; 2]); 2] = [("last:2", [-0.084, -0.015]), ("all", [0.008, 0.031])];
+
 /// What training inside would take, and what is known of what it would gain. What it does gain is not known until it is tried.
 #[derive(Debug, Clone, Serialize)]
 pub struct FineTuning {
@@ -26,6 +30,9 @@ pub struct Measured {
     pub epochs: Option<u64>,
     /// Seconds of their steps, from one that was measured.
     pub seconds: Option<f64>,
+    /// The least and the most accuracy that it gained elsewhere, where the images have one class each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gained_elsewhere: Option<[f64; 2]>,
     /// Why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -34,16 +41,20 @@ pub struct Measured {
 impl Measured {
     /// Of epochs and seconds, or the reason why it cannot be trained.
     pub fn new(train: String, found: Result<(u64, f64), String>) -> Measured {
-        match found {
-            Ok((epochs, seconds)) => Measured { train, epochs: Some(epochs), seconds: Some(seconds), reason: None },
-            Err(reason) => Measured { train, epochs: None, seconds: None, reason: Some(reason) },
-        }
+        let (epochs, seconds, reason) = match found {
+            Ok((epochs, seconds)) => (Some(epochs), Some(seconds), None),
+            Err(reason) => (None, None, Some(reason)),
+        };
+        Measured { train, epochs, seconds, gained_elsewhere: None, reason }
     }
 }
 
 impl FineTuning {
     /// With what a head's choice tells.
-    pub fn new(measured: Vec<Measured>, head: Option<&HeadInfo>) -> FineTuning {
+    pub fn new(mut measured: Vec<Measured>, head: Option<&HeadInfo>) -> FineTuning {
+        for one in measured.iter_mut().filter(|one| head.is_some() && one.seconds.is_some()) {
+            one.gained_elsewhere = TRIALS.iter().find(|(train, _)| *train == one.train).map(|(_, gained)| *gained);
+        }
         let deep = head.and_then(|head| head.compared.get(head.chosen)).filter(|one| one.taps > 0);
         let cut = head.into_iter().flat_map(|head| &head.compared).filter(|one| one.taps == 0);
         let cut = cut.map(|one| one.accuracy).max_by(f64::total_cmp);

@@ -215,8 +215,8 @@ fn of_many_copies_all_are_copies() {
 fn a_list_that_would_be_taken_for_something_else_is_told() {
     let place = Place::usual();
     for (class, name) in ["0.5", "1.5"].iter().enumerate() {
-        place.images(&format!("data/{name}"), class, 6);
+        place.images(&format!("numbers/{name}"), class, 6);
     }
-    let ran = place.adapt("audit --data data --onnx tiny.onnx --val 0 --csv").succeeds();
+    let ran = place.adapt("audit --data numbers --onnx tiny.onnx --val 0 --csv").succeeds();
     assert!(ran.err.contains("look like numbers: read the list with --task multiclass"), "{}", ran.err);
 }

@@ -15,8 +15,11 @@ fn divergence_in_the_last_step_is_told() {
 #[test]
 fn what_is_kept_in_a_file_trains_alike() {
     let place = classes();
+    place.adapt("new cnn --data data --input 3x16x16 -o net.onnx").succeeds();
     let run = |arguments: &str| {
-        place.main(&format!("--train last:1 --epochs 2 --augment none --force {arguments}")).succeeds();
+        let job = "--data data --onnx net.onnx --out out --train last:1 --epochs 2 --augment none --force";
+        let ran = place.adapt(&format!("{job} {arguments}")).succeeds();
+        assert!(ran.err.contains("frozen before"), "{}", ran.err);
         fs::read(place.path("out/model.onnx")).unwrap()
     };
     assert!(run("--cache-limit 1K") == run("--cache-limit 1G"));
