@@ -119,10 +119,12 @@ fn two_classes_and_a_class_of_two() {
     assert!(accuracy(&fit(&x, &labels, 2).head, &x, &labels) > 0.9);
     let (x, labels) = blobs(&[30, 30, 2], 20, 1.0);
     let small = fit(&x, &labels, 3);
-    assert_eq!(small.folds, 2);
+    // The rare class is missing in some folds, and costs the others none.
+    assert_eq!(small.folds, 5);
     assert!(small.candidates.iter().all(|c| c.log_loss.is_finite()));
     let (x, labels) = blobs(&[5, 1], 4, 1.0);
-    assert_eq!(fit(&x, &labels, 2).folds, 2);
+    let few = fit(&x, &labels, 2);
+    assert!(few.folds == 5 && few.candidates.iter().all(|c| c.log_loss.is_finite()));
 }
 
 #[test]
