@@ -145,6 +145,11 @@ impl Work<'_> {
         for (_, option) in idle.into_iter().filter(|(given, _)| *given && chosen.compared.len() < 2) {
             self.reporter.say_beside(&format!("note: {option}: there was one head, and nothing to choose"));
         }
+        if options.cv.is_some_and(|folds| folds > chosen.folds) {
+            let few = if wishes.groups.is_empty() { "images" } else { "groups" };
+            let what = format!("note: --cv: in {} folds, since half of the classes have no more {few}", chosen.folds);
+            self.reporter.say_beside(&what);
+        }
         Ok(chosen)
     }
 

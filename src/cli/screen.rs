@@ -97,6 +97,9 @@ impl Work<'_> {
         problems.add(&found);
         let left_out = self.leave_out(&found, data, &mut parts[0])?;
         problems.left_out += left_out;
+        if left_out > 0 {
+            self.reporter.say("audit    figures of cross-validation are of the images that are left, and flatter");
+        }
         let chosen = if left_out == 0 { chosen } else { fit(self, &parts[0], data)? };
         Ok((chosen, problems))
     }

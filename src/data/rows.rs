@@ -64,7 +64,9 @@ pub(super) fn read(table: &Path, progress: Progress) -> Result<Vec<Row>> {
     let head = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let delimiter = [b'\t', b',', b';'].into_iter().find(|d| head.contains(d)).unwrap_or(b',');
     let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
-    let (mut rows, mut values, mut line) = (Vec::new(), 0, 1);
+    let (mut rows, mut values, mut line) = (Vec::<Row>::new(), 0, 1);
+    // Whether the last row has a value over several lines, and an odd number of quotation marks.
+    let mut open = false;
     let (mut text, mut ends) = (vec![0; LONGEST], vec![0; MOST_COLUMNS + 1]);
     let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
     loop {
@@ -74,15 +76,22 @@ pub(super) fn read(table: &Path, progress: Progress) -> Result<Vec<Row>> {
         let Some([length, columns]) =
             record(&mut reader, &mut rest, &mut text, &mut ends).map_err(|what| bad(format!("line {line} {what}")))?
         else {
-            return Ok(rows);
+            return match rows.last() {
+                Some(last) if open => {
+                    Err(bad(format!("line {}: a quotation mark begins a value that does not end", last.line)))
+                }
+                _ => Ok(rows),
+            };
         };
+        let raw = &before[empty..before.len() - rest.len()];
+        open = text[..length].contains(&b'\n') && raw.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
         let row = row(line, &text[..length], &ends[..columns]);
         rows.push(row.ok_or_else(|| bad(format!("line {line} is not UTF-8; save the list as UTF-8")))?);
         values += columns;
         if rows.len() as u64 > MOST_IMAGES || values > MOST_VALUES {
             return Err(bad(format!("has more than {MOST_IMAGES} lines or {MOST_VALUES} values; split it")));
         }
-        line += lines(&before[empty..before.len() - rest.len()]);
+        line += lines(raw);
         if rows.len().is_multiple_of(BATCH) {
             emit(progress, Event::Advance(BATCH as u64))?;
         }

@@ -166,6 +166,7 @@ fn what_was_best_is_kept_without_validation() {
     let model = Model::open(place.path("out/model.onnx")).unwrap();
     let largest = floats(&model, "adapt.head.weight").into_iter().fold(0f32, |most, w| most.max(w.abs()));
     assert!(largest < 1e3, "{largest}");
+    assert!(place.read("out/report.html").contains("Training could not go on: step"));
     // One step an epoch: what an epoch begins with was never judged by the loss of the one before.
     for options in ["--lr 1e3 --steps 3", "--lr 1e30 --steps 4"] {
         let recipe =
@@ -189,6 +190,8 @@ fn without_held_out_images_the_folds_tell() {
     let page = place.read("out/report.html");
     assert!(page.contains("in 4 folds of a cross-validation") && !page.contains("nothing was measured"));
     let told: Value = place.json("out/run.json")["head"]["cross_validation"].clone();
+    let ran = place.main("--cv 30 --head lda --force").succeeds();
+    assert!(ran.err.contains("note: --cv: in 12 folds"), "{}", ran.err);
     assert!(ran.out.contains(&format!("{:.4}", told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
     // --cv alone holds nothing out besides.
     place.main("--cv 4 --head lda --force").succeeds();

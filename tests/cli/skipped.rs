@@ -85,3 +85,11 @@ fn lists_of_windows_and_paths_that_lead_out() {
     let ran = place.adapt("data twice.csv --val 0 --extract once").succeeds();
     assert!(ran.out == "once: 18 images\n" && ran.err.contains("another image has its place"), "{}", ran.err);
 }
+
+#[test]
+fn a_quotation_mark_that_does_not_end_is_told() {
+    let place = Place::usual();
+    let row = |i: usize| format!("data/a/{i}.png,{}\n", if i == 3 { "\"a" } else { "a" });
+    place.write("list.csv", "path,label\n".to_string() + &(0..6).map(row).collect::<String>());
+    place.adapt("data list.csv").fails(1, &["list.csv", "line 5: a quotation mark begins a value that does not end"]);
+}

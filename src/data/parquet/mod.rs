@@ -71,6 +71,8 @@ fn within(folder: &Path, classes: bool) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> 
         match name.starts_with('.') {
             true => {}
             false if classes && is_image_name(&name) => return None,
+            // What tells of images that lie beside it has none.
+            false if name == "metadata.parquet" => {}
             false if is_parquet(&path) => files.push(path),
             false if entry.file_type().is_ok_and(|kind| !kind.is_file()) && path.is_dir() => folders.push(path),
             false => {}
@@ -276,6 +278,8 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
             return Err(Error::data(path, "it has one label where other files have lists, or the other way round"));
         } else if known.classes.is_empty() {
             known.classes = found.classes;
+        } else if !found.classes.is_empty() && known.classes != found.classes {
+            return Err(Error::data(path, "its numbers stand for other classes than those of the files before it"));
         }
     }
     Ok(Some((rows, cells, known)))
