@@ -11,9 +11,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-import onnx
-import onnxruntime as ort
-from PIL import Image
+import peer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -21,22 +19,9 @@ from sklearn.preprocessing import StandardScaler
 
 adapt, data = sys.argv[1], pathlib.Path(sys.argv[2])
 rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 2
-model = pathlib.Path(__file__).resolve().parent.parent / "models" / "efficientnet_lite0" / "model.onnx"
-network = onnx.load(model)
-network.graph.output.append(onnx.helper.make_tensor_value_info("/Reshape_output_0", 1, None))
-options = ort.SessionOptions()
-options.intra_op_num_threads = os.cpu_count()
-session = ort.InferenceSession(network.SerializeToString(), options, providers=["CPUExecutionProvider"])
+FEATURES = "/Reshape_output_0"
+session = peer.session(FEATURES)
 strengths = [1e-4, 1e-3, 1e-2, 1e-1]
-
-
-def load(path):
-    image = Image.open(path).convert("RGB")
-    w, h = image.size
-    w, h = (256, 256 * h // w) if w <= h else (256 * w // h, 256)
-    image = image.resize((w, h), Image.BICUBIC)
-    left, top = (w - 224) // 2, (h - 224) // 2
-    return ((np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32) - 127) / 128).transpose(2, 0, 1)
 
 
 def features(split):
@@ -45,8 +30,8 @@ def features(split):
     rows = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for at in range(0, len(items), 32):
-            batch = np.stack(list(pool.map(load, [path for path, _ in items[at : at + 32]])))
-            rows.append(session.run(["/Reshape_output_0"], {session.get_inputs()[0].name: batch})[0])
+            batch = np.stack(list(pool.map(peer.load, [path for path, _ in items[at : at + 32]])))
+            rows.append(session.run([FEATURES], {session.get_inputs()[0].name: batch})[0])
     return np.concatenate(rows), np.array([k for _, k in items])
 
 

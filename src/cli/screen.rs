@@ -97,11 +97,11 @@ impl Work<'_> {
         problems.add(&found);
         let left_out = self.leave_out(&found, data, &mut parts[0])?;
         problems.left_out += left_out;
-        if left_out > 0 {
-            self.reporter.say("audit    figures of cross-validation are of the images that are left, and flatter");
+        if left_out == 0 {
+            return Ok((chosen, problems));
         }
-        let chosen = if left_out == 0 { chosen } else { fit(self, &parts[0], data)? };
-        Ok((chosen, problems))
+        self.reporter.say("audit    figures of cross-validation are of the images that are left, and flatter");
+        Ok((fit(self, &parts[0], data)?, problems))
     }
 
     /// Tells what copies there are, what shows nothing, and what is like no other.

@@ -75,8 +75,11 @@ impl Answers {
 pub fn of_fold(labels: &[usize], probabilities: ArrayView2<f32>) -> [f64; 3] {
     let counts = counts(&confusion(labels, probabilities));
     let there = counts.iter().filter(|count| !count.is_absent());
-    let losses = labels.iter().zip(probabilities.rows()).map(|(&label, row)| log_loss(row[label]));
-    [counts::accuracy(&counts), mean(there.map(|count| count.f1())), mean(losses)]
+    [counts::accuracy(&counts), mean(there.map(|count| count.f1())), mean_log_loss(labels, probabilities)]
+}
+
+fn mean_log_loss(labels: &[usize], probabilities: ArrayView2<f32>) -> f64 {
+    mean(labels.iter().zip(probabilities.rows()).map(|(&label, row)| log_loss(row[label])))
 }
 
 /// How well probabilities match labels. Definitions are scikit-learn's, with `labels` all classes and `zero_division=0`.
@@ -170,7 +173,7 @@ impl Classification {
             weighted_precision: counts::weighted(&counts, Count::precision),
             weighted_recall: counts::weighted(&counts, Count::recall),
             weighted_f1: counts::weighted(&counts, Count::f1),
-            log_loss: mean(labels.iter().zip(probabilities.rows()).map(|(&label, row)| log_loss(row[label]))),
+            log_loss: mean_log_loss(labels, probabilities),
             brier: brier(labels, probabilities),
             roc_auc: mean_defined(per_class.iter().map(|c| c.roc_auc)),
             average_precision: mean_defined(per_class.iter().map(|c| c.average_precision)),

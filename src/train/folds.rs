@@ -11,6 +11,13 @@ pub(super) fn deal(labels: &[usize], groups: &[usize], folds: usize, seed: u64) 
     if groups.is_empty() { stratified(labels, folds, seed) } else { grouped(labels, groups, folds, seed) }
 }
 
+/// As many folds as are wanted, or as the median class has images (or groups, by `counts`); two at least. A class with fewer is missing
+/// in some folds' training, which costs it, and not all others.
+pub(super) fn at_most(wanted: usize, mut counts: Vec<usize>) -> usize {
+    counts.sort_unstable();
+    wanted.min(counts[counts.len() / 2]).max(2)
+}
+
 /// How many different groups there are.
 pub(super) fn distinct(groups: &[usize]) -> usize {
     groups.iter().collect::<BTreeSet<_>>().len()

@@ -144,7 +144,7 @@ pub fn fit_softmax(
     options: &Options,
     progress: Progress,
 ) -> Result<Fit> {
-    let usual = check(features, labels, classes, options)?;
+    let counts = check(features, labels, classes, options)?;
     let scaler = Scaler::new(features);
     let mut rows = Rows::new(scaler.apply(features), Truth::Classes(labels), classes, &options.device)?;
     rows.balanced = options.balanced;
@@ -152,8 +152,7 @@ pub fn fit_softmax(
     let (l2, folds, candidates, out_of_fold) = match options.l2 {
         Some(l2) => (l2, 0, Vec::new(), Array2::zeros((0, classes))),
         None => {
-            // As heads' folds: a class with fewer images is missing in some, which costs it alone.
-            let folds = options.folds.min(usual).max(2);
+            let folds = folds::at_most(options.folds, counts);
             let fold = folds::stratified(labels, folds, options.seed);
             let choice = path::cross_validate(&rows, &fold, folds, (rows.features, None), progress)?;
             model.parameters = choice.start;
@@ -202,8 +201,8 @@ fn whole(head: LinearHead) -> Result<LinearHead> {
     }
 }
 
-/// Refuses what cannot be learnt from; answers the size of the median class.
-fn check(features: ArrayView2<f32>, labels: &[usize], classes: usize, options: &Options) -> Result<usize> {
+/// Refuses what cannot be learnt from; answers how many images each class has.
+fn check(features: ArrayView2<f32>, labels: &[usize], classes: usize, options: &Options) -> Result<Vec<usize>> {
     let refuse = |what: String| Err(Error::Train(what));
     if features.nrows() != labels.len() {
         return refuse(format!("{} rows of features but {} labels", features.nrows(), labels.len()));
@@ -228,6 +227,5 @@ fn check(features: ArrayView2<f32>, labels: &[usize], classes: usize, options: &
         return refuse(format!("the strength l2 must be above 0, not {l2}"));
     }
     scale::check_finite(features)?;
-    counts.sort_unstable();
-    Ok(counts[classes / 2])
+    Ok(counts)
 }

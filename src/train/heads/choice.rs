@@ -108,13 +108,11 @@ pub fn choose(
 
 /// Each image's fold, for each deal; none where most classes have one image only.
 fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Vec<usize>> {
-    let mut counts = folds::separate(labels, &wishes.groups, classes);
+    let counts = folds::separate(labels, &wishes.groups, classes);
     if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
         return Vec::new();
     }
-    // A class with fewer images is missing in some folds' training, which costs it, and not all others.
-    counts.sort_unstable();
-    let folds = wishes.folds.min(counts[classes / 2]).max(2);
+    let folds = folds::at_most(wishes.folds, counts);
     let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
     let deal = |repeat: u64| folds::deal(labels, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32));
     (0..repeats as u64).map(deal).collect()

@@ -185,7 +185,6 @@ impl Tuning<'_> {
         if self.val.images() > 0 {
             let tally = self.validate(state)?;
             let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
-            state.standing.unsound = epoch > 0 && !best.loss.is_finite();
             if best.loss.is_finite() && best.better_than(&state.standing.best) {
                 state.standing.best = Some(best);
                 state.keep()?;

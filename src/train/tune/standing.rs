@@ -39,9 +39,6 @@ pub struct Standing {
     pub(super) seconds: f64,
     pub(super) epochs: Vec<Epoch>,
     pub(super) best: Option<Best>,
-    /// Whether the last validation's loss was no number, which JSON cannot say.
-    #[serde(default)]
-    pub(super) unsound: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -65,8 +62,12 @@ impl Tuning<'_> {
     /// that goes on.
     pub(super) fn over(&self, state: &State) -> Option<Stop> {
         let standing = &state.standing;
+        // A loss that is no number is none in a checkpoint.
+        let sound = |epoch: &Epoch| epoch.epoch == 0 || epoch.val_loss.is_some_and(f64::is_finite);
         match self.blown_up(standing) {
-            _ if standing.unsound => Some(Stop::Diverged(self.broken(state, standing.step))),
+            _ if self.val.images() > 0 && !standing.epochs.last().is_none_or(sound) => {
+                Some(Stop::Diverged(self.broken(state, standing.step)))
+            }
             Some(why) => Some(Stop::Diverged(why)),
             None => self.patience(standing),
         }
