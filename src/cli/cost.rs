@@ -53,10 +53,15 @@ impl Cost {
             (true, true) => train * whole + (all - train) * decode,
             (true, false) => all * decode,
         };
+        // From what is kept only the trained part is left to run.
+        let scores = match job.keeps() {
+            true => (all - train - val) * whole + (train + val) * FORWARDS * step / batch,
+            false => all * whole,
+        };
         Ok(Cost {
             step: step + batch * own,
             validation: val * (own + FORWARDS * step / batch),
-            once: kept + looked_at + all * whole,
+            once: kept + looked_at + scores,
         })
     }
 

@@ -36,6 +36,10 @@ pub fn refuse(options: &TrainingOptions, settings: &Settings, inside: &Inside, v
     if matches!(options.bn, Some(BatchNorms::Frozen | BatchNorms::Affine)) && inside.norms.is_empty() {
         return refused("--bn: what is trained has no batch norms", "leave it out");
     }
+    if options.bn == Some(BatchNorms::Train) && settings.batch_size < 2 {
+        let what = "--bn train: a step has one image, whose statistics mean nothing";
+        return refused(what, "give --batch-size 8, say, or --bn affine");
+    }
     if given(options.warmup) && options.budget.is_none() && (1..=settings.warmup).contains(&settings.steps) {
         let what = format!("--warmup: the learning rate would rise for all of the {} steps", settings.steps);
         return refused(&what, "give less of it, or more --epochs");

@@ -2,11 +2,11 @@
 
 use super::advice::facts;
 use super::cost::Cost;
+use super::feeds::items;
 use super::idle;
 use super::made::Work;
 use super::resume::Recipe;
 use super::training::Switch;
-use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
 use adapt::engine::{BATCH, Extractor, KeptRows};
 use adapt::graph::{Extent, Program, Wanted};
@@ -14,19 +14,16 @@ use adapt::plan::{self, Inside, available_threads};
 use adapt::progress::{Event, emit};
 use adapt::report::{Adapted, time};
 use adapt::train::LinearHead;
-use adapt::train::tune::{BatchNorms, CHECKPOINT, Feed, Network, Row, Settings, Targets, Tuned, Tuning};
+use adapt::train::tune::{BatchNorms, CHECKPOINT, Network, Row, Settings, Targets, Tuned, Tuning, Wishes};
 use adapt::verify::{difference, tolerance};
 use adapt::{Error, Result};
-use ndarray::Array2;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How much further scores may differ before training than the proof allows: a head drawn by chance has smaller ones, without
 /// a bias, and what training makes of the network is not known. What differs by more is no rounding any more.
 const FAR: f64 = 30.;
-/// Bytes of memory for what a frozen part gives.
-const CACHE_LIMIT: u64 = 2 << 30;
 
 /// A network that is going to be trained inside.
 pub struct Job {
@@ -34,7 +31,7 @@ pub struct Job {
     pub adapted: Adapted,
     pub(super) inside: Inside,
     targets: Targets,
-    frozen: Option<Mutex<Extractor>>,
+    pub(super) frozen: Option<Mutex<Extractor>>,
     /// How it is trained.
     pub settings: Settings,
     /// Where a step was tried.
@@ -97,7 +94,10 @@ impl Job {
         if job.settings.steps > 0 {
             let cost = Cost::measure(&job, work, data, &few, whole)?;
             if let Some(budget) = wishes.budget {
-                job.settings.steps = cost.within(budget, spent, job.settings.by_epoch(images));
+                let steps = cost.within(budget, spent, job.settings.by_epoch(images)).min(job.settings.steps);
+                // Few steps have another schedule.
+                job.settings = Settings::decide(&Wishes { steps: Some(steps), ..wishes.clone() }, task);
+                job.settings.warmup = job.settings.warmup.min(steps / 2);
             }
             job.cost = Some(cost);
             let needed = job.estimate().map_or(0., |[_, all]| all) + spent.as_secs_f64();
@@ -192,7 +192,15 @@ impl Job {
     }
 
     /// Trains, beginning with a probe's head, or else with what the original knows of the classes and with chance.
-    pub fn train(&self, work: &Work, data: &Dataset, probe: Option<&LinearHead>, row: Row) -> Result<Tuned> {
+    /// `kept` is what [`Job::keep`] gave.
+    pub fn train(
+        &self,
+        work: &Work,
+        data: &Dataset,
+        probe: Option<&LinearHead>,
+        kept: &[KeptRows],
+        row: Row,
+    ) -> Result<Tuned> {
         if let Some(recipe) = &self.recipe {
             let mut recipe = recipe.clone();
             (recipe.settings, recipe.counted) = (self.settings.clone(), true);
@@ -202,7 +210,6 @@ impl Job {
         let [weight, bias] = self.adapted.names.clone();
         let start = [(weight, head.weight.into_iter().collect()), (bias, head.bias.to_vec())];
         let splits = [Split::Train, Split::Val].map(|split| items(data, split));
-        let kept = self.keep(work, data, &splits)?;
         let feeds = splits.iter().enumerate().map(|(i, items)| self.feed(work, data, items, kept.get(i)));
         let [train, val] = feeds.collect::<Vec<_>>().try_into().unwrap_or_else(|_| unreachable!("two splits"));
         let tuning = Tuning {
@@ -221,63 +228,10 @@ impl Job {
         Ok(tuned)
     }
 
-    /// Whether what the frozen part gives is kept: images are not changed each time.
-    pub(super) fn keeps(&self) -> bool {
-        self.settings.augment == Level::None && self.settings.steps > 0 && self.frozen.is_some()
-    }
-
-    /// Bytes of that, for images that training looks at.
-    fn kept_bytes(&self, images: usize) -> Option<u64> {
-        self.keeps()
-            .then(|| self.inside.shape.iter().product::<usize>() as u64 * size_of::<f32>() as u64 * images as u64)
-    }
-
-    /// What the frozen part gives for the splits' images; in a file beside the result where that is too much for memory.
-    fn keep(&self, work: &Work, data: &Dataset, splits: &[Items]) -> Result<Vec<KeptRows>> {
-        let bytes = self.kept_bytes(splits.iter().map(|(paths, _)| paths.len()).sum());
-        let (Some(frozen), Some(bytes)) = (&self.frozen, bytes) else { return Ok(Vec::new()) };
-        let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = (bytes > work.options.training.cache_limit.unwrap_or(CACHE_LIMIT)).then(|| work.out.folder());
-        let stages = ["frozen part of train images", "frozen part of val images"];
-        let width = self.inside.shape.iter().product();
-        let run = |((paths, _), stage): (&Items, &str)| {
-            // No map has nothing in it.
-            let folder = folder.filter(|_| !paths.is_empty());
-            frozen.keep(&data.source, paths, stage, width, folder, work.progress)
-        };
-        splits.iter().zip(stages).map(run).collect()
-    }
-
-    pub(super) fn feed<'a>(
-        &'a self,
-        work: &'a Work,
-        data: &'a Dataset,
-        (paths, labels): &'a Items,
-        kept: Option<&'a KeptRows>,
-    ) -> Feed<'a> {
-        let (preprocessing, layout) = (&work.plan.preprocessing, work.plan.input.layout);
-        let (frozen, shape) = (self.frozen.as_ref(), &self.inside.shape);
-        Feed { source: &data.source, paths, labels, preprocessing, layout, kept, frozen, shape }
-    }
-
     /// Puts the trained values into the adapted model.
     pub fn put(&mut self, work: &Work, tuned: &Tuned) -> Result<()> {
         self.adapted.train(work.model, work.plan, &tuned.values)
     }
-
-    /// The scores that training's own program gives for images, with the weights as the file has them.
-    pub fn logits(&self, work: &Work, data: &Dataset, paths: &[String], tuned: &Tuned) -> Result<Array2<f32>> {
-        let rounded = tuned.values.keys().filter_map(|name| Some((name.clone(), self.adapted.floats(name)?)));
-        let items = (paths.to_vec(), vec![0; paths.len()]);
-        network(&self.inside, &self.inside.program, &rounded.collect())?.logits(&self.feed(work, data, &items, None))
-    }
-}
-
-/// Paths and labels.
-type Items = (Vec<String>, Vec<usize>);
-
-fn items(data: &Dataset, split: Split) -> Items {
-    data.split(split).map(|item| (item.path.clone(), item.label)).unzip()
 }
 
 /// A program with the file's values, but for these.

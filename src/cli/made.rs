@@ -6,7 +6,7 @@ use super::inside::Job;
 use super::progress::Reporter;
 use super::tables::quoted;
 use adapt::data::{Dataset, Split, Task};
-use adapt::engine::{Backend, Extractor};
+use adapt::engine::{Backend, Extractor, KeptRows};
 use adapt::metrics::projection::principal;
 use adapt::metrics::{Answers, Outlier, sigmoid};
 use adapt::onnx::Model;
@@ -181,12 +181,14 @@ pub fn inside(
         told.push(epoch.clone());
         work.out.write("results.csv", &csv(&told)?)
     };
-    let tuned = job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &mut row).inspect_err(|_| {
-        if work.out.path(CHECKPOINT).is_file() {
-            let target = quoted(&work.out.target().display().to_string());
-            work.reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
-        }
-    })?;
+    let kept = job.keep(work, data)?;
+    let tuned =
+        job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &kept, &mut row).inspect_err(|_| {
+            if work.out.path(CHECKPOINT).is_file() {
+                let target = quoted(&work.out.target().display().to_string());
+                work.reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
+            }
+        })?;
     clock.lap(|seconds| &mut seconds.train);
     if tuned.best == Some(0) && tuned.epochs.len() > 1 {
         let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
@@ -195,8 +197,11 @@ pub fn inside(
     job.put(work, &tuned)?;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;
     let mut extractor = Extractor::new(engine, 0, work.plan.preprocessing.clone(), work.plan.input.layout);
-    let mut scores = |split| Features::extract(data, split, &mut extractor, work.progress);
-    let scores = [scores(Split::Train)?, scores(Split::Val)?, scores(Split::Test)?];
+    let mut scores = |split, kept: Option<&KeptRows>| match kept {
+        Some(kept) => job.scores(work, data, split, kept, &tuned),
+        None => Features::extract(data, split, &mut extractor, work.progress),
+    };
+    let scores = [scores(Split::Train, kept.first())?, scores(Split::Val, kept.get(1))?, scores(Split::Test, None)?];
     let sample = Features::sample(scores.iter().rev(), IMAGES).paths;
     let expected = job.logits(work, data, &sample, &tuned)?;
     clock.lap(|seconds| &mut seconds.extract_eval);

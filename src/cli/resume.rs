@@ -6,7 +6,7 @@ use ::adapt::onnx::{Model, hex};
 use ::adapt::plan::Plan;
 use ::adapt::report::json;
 use ::adapt::report::out::{OutDir, RESUME};
-use ::adapt::train::tune::{CHECKPOINT, Settings};
+use ::adapt::train::tune::Settings;
 use ::adapt::{Error, Result};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
@@ -80,13 +80,17 @@ impl Recipe {
     }
 }
 
-/// Goes on with the run that is to end in `folder`; with one that is done, there is nothing to do.
+/// Goes on with the run that is to end in `folder` (or has got as far as `folder`); with one that is done, there is nothing to do.
 pub fn run(folder: &Path) -> Result<()> {
-    let target = std::path::absolute(folder).map_err(Error::io(folder))?;
+    let given = std::path::absolute(folder).map_err(Error::io(folder))?;
+    // The one folder that an interrupted run leaves to see.
+    let is_partial = given.extension().is_some_and(|end| end == "partial") && given.join(RESUME).is_file();
+    let target = if is_partial { given.with_extension("") } else { given };
     let state = |name| OutDir::state_of(&target, name);
     let recipe = match fs::read(state(RESUME)) {
         Ok(bytes) => bytes,
-        Err(_) if target.join("run.json").is_file() && !state(CHECKPOINT).exists() => {
+        // A later run that was interrupted before it could be resumed is not done, whatever an earlier one left.
+        Err(_) if target.join("run.json").is_file() && !state("").exists() => {
             tell(&format!("{}: done already", folder.display()));
             return Ok(());
         }

@@ -2,8 +2,10 @@
 
 use super::inside::{classes, column};
 use super::support::Place;
+use crate::common::golden;
 use adapt::onnx::{Model, tensor};
 use serde_json::Value;
+use std::fs;
 
 fn floats(model: &Model, name: &str) -> Vec<f32> {
     tensor::floats(model.graph().initializer.iter().find(|t| t.name() == name).unwrap()).unwrap()
@@ -45,6 +47,55 @@ fn the_names_that_others_have_for_options_do_the_same() {
     let own = settings("--optimizer sgd --schedule cosine --warmup 1 --label-smoothing 0.2 --ema 0.9");
     let timm = settings("--opt sgd --sched cosine --warmup-epochs 1 --smoothing 0.2 --model-ema-decay 0.9");
     assert_eq!((&own, &own["optimizer"], &own["ema"]), (&timm, &"sgd".into(), &0.9.into()));
+}
+
+#[test]
+fn defaults_suit_what_is_trained() {
+    let place = classes();
+    fs::copy(golden("norms.onnx"), place.path("tiny.onnx")).unwrap();
+    let settings = |arguments: &str| {
+        place.main(&format!("--force --val 0 {arguments}")).succeeds();
+        place.json("out/run.json")["training"]["settings"].clone()
+    };
+    // Its batch norms have seen images, and what is frozen is to run once.
+    let tail = settings("--train conv --steps 2");
+    assert_eq!(
+        (&tail["bn"], &tail["augment"], &tail["schedule"]),
+        (&"affine".into(), &"none".into(), &"constant".into())
+    );
+    let all = settings("--train all");
+    assert_eq!(
+        (&all["bn"], &all["augment"], &all["schedule"]),
+        (&"affine".into(), &"light".into(), &"onecycle".into())
+    );
+    // A budget shortens the plan, and does not draw it out.
+    let same = settings("--train all --budget 10m");
+    assert_eq!(same, all);
+    place.main("--force --train all --bn train --batch-size 1").fails(2, &["--bn train", "one image"]);
+}
+
+#[test]
+fn layers_learn_the_slower_the_further_they_are_from_the_head() {
+    let place = classes();
+    place.adapt("new cnn --data data --input 3x16x16 -o net.onnx").succeeds();
+    let weights = |arguments: &str| {
+        let job = "--onnx net.onnx --data data --out out --force --train all --probe off --val 0 --augment none";
+        let step = "--optimizer sgd --momentum 0 --weight-decay 0 --clip-grad 0 --schedule constant --batch-size all";
+        place.adapt(&format!("{job} {step} --lr 0.1 {arguments}")).succeeds();
+        let model = Model::open(place.path("out/model.onnx")).unwrap();
+        let matrices = model.graph().initializer.iter().filter(|tensor| tensor.dims.len() > 1);
+        matrices.filter_map(tensor::floats).collect::<Vec<_>>()
+    };
+    let [start, alike, slower] =
+        ["--steps 0", "--steps 1 --layer-decay 1", "--steps 1 --layer-decay 0.5"].map(|arguments| weights(arguments));
+    let moved =
+        |after: &[f32], before: &[f32]| after.iter().zip(before).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
+    let shares: Vec<f64> =
+        (0..start.len()).map(|i| moved(&slower[i], &start[i]) / moved(&alike[i], &start[i])).collect();
+    for (share, expected) in shares.iter().zip([0.125, 0.25, 0.5, 1.]) {
+        assert!((share / expected - 1.).abs() < 1e-2, "{shares:?}");
+    }
+    assert_eq!(shares.len(), 4);
 }
 
 #[test]

@@ -112,10 +112,15 @@ fn what_is_done_stays_and_what_changed_is_refused() {
     place.write("out.partial/checkpoint.safetensors", &checkpoint[..checkpoint.len() / 2]);
     place.adapt("--resume out").fails(1, &["checkpoint.safetensors", "without --resume"]);
     place.write("out.partial/checkpoint.safetensors", &checkpoint);
-    place.adapt("--resume out").succeeds();
+    place.adapt("--resume out.partial").succeeds();
+    assert_eq!(place.outputs(), ["out"]);
     let before = fs::read(place.path("out/run.json")).unwrap();
     let ran = place.adapt("--resume out").succeeds();
     assert!(ran.err.contains("done already") && fs::read(place.path("out/run.json")).unwrap() == before);
+    // Killed before it could be resumed: what an earlier one left is not what was asked for.
+    fs::create_dir(place.path("out.partial")).unwrap();
+    place.adapt("--resume out").fails(2, &["out", "without --resume"]);
+    fs::remove_dir(place.path("out.partial")).unwrap();
     // Begun anew over one that was interrupted.
     fs::remove_dir_all(place.path("out")).unwrap();
     interrupted(&place);

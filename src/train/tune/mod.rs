@@ -155,12 +155,11 @@ impl Tuning<'_> {
             let told = emit(progress, Event::Advance(1));
             if step.is_multiple_of(by_epoch) || step == self.settings.steps {
                 state.standing.seconds += started.elapsed().as_secs_f64();
-                started = Instant::now();
                 self.close_epoch(state, epoch, row)?;
                 if let Some(store) = store {
                     store.save(state)?;
                 }
-                saved = Instant::now();
+                (started, saved) = (Instant::now(), Instant::now());
                 if let Some(stop) = self.over(state) {
                     return Ok(Some(stop));
                 }
@@ -169,9 +168,8 @@ impl Tuning<'_> {
                     return Ok(Some(Stop::Diverged(self.broken(state, step))));
                 }
                 state.standing.seconds += started.elapsed().as_secs_f64();
-                started = Instant::now();
                 store.save(state)?;
-                saved = Instant::now();
+                (started, saved) = (Instant::now(), Instant::now());
             }
             told?;
         }

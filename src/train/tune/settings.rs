@@ -231,7 +231,11 @@ impl Settings {
             vflip: wishes.vflip.unwrap_or(0.),
             mixup: wishes.mixup.unwrap_or(0.),
             cutmix: wishes.cutmix.unwrap_or(0.),
-            bn: wishes.bn.unwrap_or(if task.initial_norms { BatchNorms::Train } else { BatchNorms::Affine }),
+            // The statistics of one image mean nothing.
+            bn: wishes.bn.unwrap_or(match task.initial_norms && batch_size > 1 {
+                true => BatchNorms::Train,
+                false => BatchNorms::Affine,
+            }),
             patience: wishes.patience.unwrap_or(0),
             loss: wishes.loss.unwrap_or(task.loss),
             balanced: wishes.balanced,

@@ -1,0 +1,92 @@
+//! What a network that is trained inside is fed with: images, or what its frozen part gave for them; and its scores for them.
+
+use super::inside::{Job, network};
+use super::made::Work;
+use adapt::Result;
+use adapt::data::augment::Level;
+use adapt::data::{Dataset, Split};
+use adapt::engine::KeptRows;
+use adapt::train::Features;
+use adapt::train::tune::{Feed, Network, Tuned};
+use ndarray::Array2;
+use std::sync::PoisonError;
+
+/// Bytes of memory for what a frozen part gives.
+const CACHE_LIMIT: u64 = 2 << 30;
+
+/// Paths and labels.
+pub(super) type Items = (Vec<String>, Vec<usize>);
+
+pub(super) fn items(data: &Dataset, split: Split) -> Items {
+    data.split(split).map(|item| (item.path.clone(), item.label)).unzip()
+}
+
+impl Job {
+    /// Whether what the frozen part gives is kept: images are not changed each time.
+    pub(super) fn keeps(&self) -> bool {
+        self.settings.augment == Level::None && self.settings.steps > 0 && self.frozen.is_some()
+    }
+
+    /// Bytes of that, for images that training looks at.
+    fn kept_bytes(&self, images: usize) -> Option<u64> {
+        self.keeps()
+            .then(|| self.inside.shape.iter().product::<usize>() as u64 * size_of::<f32>() as u64 * images as u64)
+    }
+
+    /// What the frozen part gives for the images that train and those that validate, where images are not changed each time; in a
+    /// file beside the result where that is too much for memory.
+    pub fn keep(&self, work: &Work, data: &Dataset) -> Result<Vec<KeptRows>> {
+        let splits = [Split::Train, Split::Val].map(|split| items(data, split));
+        let bytes = self.kept_bytes(splits.iter().map(|(paths, _)| paths.len()).sum());
+        let (Some(frozen), Some(bytes)) = (&self.frozen, bytes) else { return Ok(Vec::new()) };
+        let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = (bytes > work.options.training.cache_limit.unwrap_or(CACHE_LIMIT)).then(|| work.out.folder());
+        let stages = ["frozen part of train images", "frozen part of val images"];
+        let width = self.inside.shape.iter().product();
+        let run = |((paths, _), stage): (&Items, &str)| {
+            // No map has nothing in it.
+            let folder = folder.filter(|_| !paths.is_empty());
+            frozen.keep(&data.source, paths, stage, width, folder, work.progress)
+        };
+        splits.iter().zip(stages).map(run).collect()
+    }
+
+    pub(super) fn feed<'a>(
+        &'a self,
+        work: &'a Work,
+        data: &'a Dataset,
+        (paths, labels): &'a Items,
+        kept: Option<&'a KeptRows>,
+    ) -> Feed<'a> {
+        let (preprocessing, layout) = (&work.plan.preprocessing, work.plan.input.layout);
+        let (frozen, shape) = (self.frozen.as_ref(), &self.inside.shape);
+        Feed { source: &data.source, paths, labels, preprocessing, layout, kept, frozen, shape }
+    }
+
+    /// The scores that training's own program gives for images, with the weights as the file has them.
+    pub fn logits(&self, work: &Work, data: &Dataset, paths: &[String], tuned: &Tuned) -> Result<Array2<f32>> {
+        self.trained_network(tuned)?.logits(&self.feed(work, data, &(paths.to_vec(), vec![0; paths.len()]), None))
+    }
+
+    /// The same for a split's images, from what the frozen part gave.
+    pub fn scores(
+        &self,
+        work: &Work,
+        data: &Dataset,
+        split: Split,
+        kept: &KeptRows,
+        tuned: &Tuned,
+    ) -> Result<Features> {
+        let items = items(data, split);
+        let rows = match items.0.is_empty() {
+            true => Array2::zeros((0, 0)),
+            false => self.trained_network(tuned)?.logits(&self.feed(work, data, &items, Some(kept)))?,
+        };
+        Ok(Features { split, rows, labels: items.1, paths: items.0, facts: Vec::new() })
+    }
+
+    fn trained_network(&self, tuned: &Tuned) -> Result<Network<'_>> {
+        let rounded = tuned.values.keys().filter_map(|name| Some((name.clone(), self.adapted.floats(name)?)));
+        network(&self.inside, &self.inside.program, &rounded.collect())
+    }
+}
