@@ -73,7 +73,8 @@ pub fn run(options: &AuditOptions) -> Result<()> {
         Trying { backend: &backend, options: &wanted, data: &data, cache: cache.as_ref(), progress: &progress };
     let extractor = trying.decide(&mut plan, &mut model, extractor)?;
     plan.notes.iter().filter(|note| note.contains("preprocessing")).for_each(|note| reporter.say(note));
-    let mut extractor = plan.cached(extractor, &model, cache.as_ref());
+    let (engine, images) = ((&model, &backend), data.items.len());
+    let mut extractor = plan.cached_with_depths(extractor, engine, images, cache.as_ref());
     let audit = Audit::of(&data, &mut extractor, options.seed, &progress)?;
     reporter.finish();
     if options.json {
