@@ -2,7 +2,10 @@
 
 mod common;
 
-use adapt::audit::{Audit, Finding, Kind, align, imbalance, neighbours, outliers, shortcut, showing_nothing, suspects};
+use adapt::audit::near::Pair;
+use adapt::audit::{
+    Audit, Finding, Kind, align, copies, imbalance, neighbours, outliers, shortcut, showing_nothing, suspects,
+};
 use adapt::data::facts::{AREA, Facts, SIDE, VALUES};
 use adapt::data::{Dataset, Item, Pixels, ReadOptions, Reduced, Split};
 use adapt::progress::silent;
@@ -113,6 +116,25 @@ fn what_is_planted_is_found() {
     assert_eq!(rows.len(), data.items.len());
     assert!(rows[0].kind.starts_with("leak") && rows.last().unwrap().kind.is_empty());
     assert_eq!(Audit::of(&data, &mut extractor, 0, &silent).unwrap(), audit);
+}
+
+#[test]
+fn a_conflict_among_training_images_is_told_before_one_with_others() {
+    let item = |path: &str, label, split| Item { path: path.into(), label, split };
+    let items = [item("x", 0, Split::Train), item("y", 1, Split::Test), item("z", 1, Split::Train)];
+    let pair = |places, residual| Pair { places, exact: residual == 0., hash: 1., residual, reference: 0. };
+    let classes = ["a".to_string(), "b".into()];
+    let found = |pairs: &[Pair]| {
+        let found = copies(&classes, &items.iter().collect::<Vec<_>>(), pairs);
+        let own = found.into_iter().filter(|finding| finding.kind == Kind::Conflict);
+        own.map(|finding| (finding.path, finding.suggestion, finding.other.unwrap())).collect::<Vec<_>>()
+    };
+    let named = |path: &str, other: &str, split| (path.to_string(), other.to_string(), split);
+    let [train, test] = [Split::Train, Split::Test];
+    // The nearer copy is there to test.
+    let both = [pair([0, 1], 0.), pair([0, 2], 1e-3)];
+    assert_eq!(found(&both), [named("x", "z", train), named("y", "x", train), named("z", "x", train)]);
+    assert_eq!(found(&both[..1]), [named("x", "y", test), named("y", "x", train)]);
 }
 
 #[test]

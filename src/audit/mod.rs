@@ -87,6 +87,9 @@ pub struct Finding {
     pub score: f32,
     /// The path of the other copy, the likelier label, or the reason.
     pub suggestion: String,
+    /// The split of the other copy.
+    #[serde(skip)]
+    pub other: Option<Split>,
 }
 
 /// All that was found.
@@ -216,7 +219,7 @@ pub struct Row {
 
 impl From<&Finding> for Row {
     fn from(finding: &Finding) -> Row {
-        let Finding { path, label, split, kind, score, suggestion } = finding.clone();
+        let Finding { path, label, split, kind, score, suggestion, .. } = finding.clone();
         Row { path, label, split, kind: kind.to_string(), score, suggestion }
     }
 }
