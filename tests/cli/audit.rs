@@ -5,6 +5,7 @@ use adapt::random::{stream, uniform};
 use image::imageops::{FilterType, resize};
 use image::{Rgb, RgbImage};
 use std::fs;
+use std::io::Write;
 
 /// Two classes of images that all differ, with `copies` of test images and of each other among those to train.
 fn place() -> Place {
@@ -212,7 +213,6 @@ fn of_many_copies_all_are_copies() {
 }
 
 #[test]
-#[test]
 fn a_list_keeps_its_other_columns() {
     let place = Place::usual();
     let mut list = String::from("patient;file;note;species;set\n");
@@ -276,6 +276,7 @@ fn conflicts_with_images_that_do_not_train_are_no_duplicates() {
     assert!(!left.contains(&"train/b/08.png"), "{left:?}");
 }
 
+#[test]
 fn a_list_that_would_be_taken_for_something_else_is_told() {
     let place = Place::usual();
     for (class, name) in ["0.5", "1.5"].iter().enumerate() {
