@@ -1,8 +1,9 @@
 //! Parquet files with images in them, written by pyarrow (`tests/golden/make_parquet.py`).
 
 use adapt::data::{Columns, Dataset, ReadOptions, Split, Task, images_below};
-use adapt::progress::silent;
+use adapt::progress::{Event, silent};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 fn golden(name: &str) -> PathBuf {
@@ -170,6 +171,72 @@ fn rows_for_a_model_that_is_ready() {
     assert_eq!(paths.len(), 6);
     assert_eq!(paths[2], format!("{}/row-000002", file.display()));
     assert!(source.decode(&paths[2], false).is_ok());
+}
+
+#[test]
+fn shards_with_other_classes_are_refused() {
+    let why = read(&golden("parquet/differing"), Columns::GUESSED).unwrap_err().to_string();
+    assert!(why.contains("train-00001-of-00002.parquet: its numbers stand for other classes"), "{why}");
+    // Each alone is a data set.
+    for (shard, classes) in [("0", ["zebra", "ant", "cow"]), ("1", ["cow", "ant", "zebra"])] {
+        let data = read(&golden(&format!("parquet/differing/train-0000{shard}-of-00002.parquet")), Columns::GUESSED);
+        assert_eq!(data.unwrap().classes, classes);
+    }
+}
+
+/// Classes' folders with two images each below a new folder.
+fn classes() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for name in ["a/0.png", "a/1.png", "b/0.png", "b/1.png"] {
+        fs::create_dir_all(place.path().join(name).parent().unwrap()).unwrap();
+        fs::write(place.path().join(name), "").unwrap();
+    }
+    place
+}
+
+#[test]
+fn what_describes_images_is_no_data_set() {
+    let index = || golden("parquet/index.parquet");
+    let place = classes();
+    fs::copy(index(), place.path().join("index.parquet")).unwrap();
+    let data = read(place.path(), Columns::GUESSED).unwrap();
+    assert_eq!((data.classes.len(), data.items.len()), (2, 4));
+    assert!(data.notes.contains(&"1 files with other extensions were ignored".into()), "{:?}", data.notes);
+    // Text names no image, whatever its column is called.
+    let why = read(&index(), Columns::GUESSED).unwrap_err().to_string();
+    assert!(why.contains("no column holds images; give --path-column (it has: path, label)"), "{why}");
+    // What is damaged is told, not passed over; with images in it, it is the data set.
+    fs::write(place.path().join("index.parquet"), "PAR1").unwrap();
+    assert!(read(place.path(), Columns::GUESSED).unwrap_err().to_string().contains("index.parquet: cannot be read"));
+    fs::copy(golden("parquet/multi.parquet"), place.path().join("index.parquet")).unwrap();
+    assert_eq!(read(place.path(), Columns::GUESSED).unwrap().items.len(), 8);
+}
+
+#[test]
+fn images_beside_parquet_are_labelled_too() {
+    let place = tempfile::tempdir().unwrap();
+    let set = "default/train/0000.parquet";
+    fs::create_dir_all(place.path().join(set).parent().unwrap()).unwrap();
+    ["0.png", "1.jpg"].iter().for_each(|name| fs::write(place.path().join(name), "").unwrap());
+    let named = || {
+        let said = std::sync::Mutex::new(Vec::new());
+        let listen = |event: Event| {
+            if let Event::Warning(what) = event {
+                said.lock().unwrap().push(what.to_string());
+            }
+            ControlFlow::Continue(())
+        };
+        let (source, paths) = images_below(&[place.path().into()], &listen).unwrap();
+        (source, paths, said.into_inner().unwrap().join("\n"))
+    };
+    fs::copy(golden("parquet/index.parquet"), place.path().join(set)).unwrap();
+    let (_, paths, said) = named();
+    assert!(paths.len() == 2 && paths[0].ends_with("0.png"), "{paths:?}");
+    assert!(said.contains("its 2 image files are taken; its Parquet is not: no column holds images"), "{said}");
+    fs::copy(golden("parquet/hub/data/test-00000-of-00001.parquet"), place.path().join(set)).unwrap();
+    let (source, paths, said) = named();
+    assert!(paths.len() == 8 && source.decode(&paths[2], false).is_ok(), "{paths:?}");
+    assert!(said.contains("both its 2 image files and the 6 images in its Parquet are taken"), "{said}");
 }
 
 #[test]

@@ -48,14 +48,18 @@ struct Cells {
 const DEPTH: usize = 2;
 
 /// The Parquet files that `place` is, or holds (or its folder `data`), in order of their names; else those in folders of
-/// configurations and splits, where no such folder holds images.
+/// configurations and splits, where no such folder holds images. What has no bytes beside folders that do describes these.
 pub(super) fn find(place: &Path) -> Vec<PathBuf> {
     if is_parquet(place) || beginning(place).starts_with(b"PAR1") {
         return vec![place.into()];
     }
     let mut found = [place.to_path_buf(), place.join("data")].into_iter().filter_map(|folder| within(&folder, false));
     let own = found.find(|(files, _)| !files.is_empty()).map(|(files, _)| files);
-    own.or_else(|| below(place, DEPTH)).unwrap_or_default()
+    let describe = |files: &Vec<PathBuf>| {
+        let bytes = |file: &PathBuf| quietly(|| table::holds_bytes(file)).unwrap_or(true);
+        below(place, DEPTH).is_none() && !files.iter().any(bytes)
+    };
+    own.filter(|files| !describe(files)).or_else(|| below(place, DEPTH)).unwrap_or_default()
 }
 
 fn is_parquet(path: &Path) -> bool {
