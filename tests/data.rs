@@ -24,6 +24,8 @@ mod parquet;
 mod records;
 #[path = "data/reduced.rs"]
 mod reduced;
+#[path = "data/shards.rs"]
+mod shards;
 #[path = "data/tasks.rs"]
 mod tasks;
 #[path = "data/texts.rs"]

@@ -6,11 +6,11 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-fn golden(name: &str) -> PathBuf {
+pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-fn read(place: &Path, columns: Columns) -> adapt::Result<Dataset> {
+pub fn read(place: &Path, columns: Columns) -> adapt::Result<Dataset> {
     Dataset::read(place, &ReadOptions { columns, ..ReadOptions::new(0., 0) }, &silent)
 }
 
@@ -46,57 +46,6 @@ fn the_layout_of_the_hub() {
     // One file alone is for training.
     let one = read(&golden("parquet/hub/data/test-00000-of-00001.parquet"), Columns::GUESSED).unwrap();
     assert_eq!(one.counts(Split::Train), [2, 2, 2]);
-}
-
-#[test]
-fn folders_of_configurations_and_splits() {
-    let place = tempfile::tempdir().unwrap();
-    let shard = |from: &str, to: &str| {
-        let to = place.path().join(to);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(
-            golden(&format!("parquet/hub/data/{from}-of-0000{}.parquet", if from.starts_with("test") { 1 } else { 2 })),
-            to,
-        )
-        .unwrap();
-    };
-    let counts = |folder: &str| {
-        let data = read(&place.path().join(folder), Columns::GUESSED).unwrap();
-        [Split::Train, Split::Val, Split::Test].map(|split| data.split(split).count())
-    };
-    // As the hub converts data sets.
-    shard("train-00000", "one/default/partial-train/0000.parquet");
-    shard("train-00001", "one/default/partial-train/0001.parquet");
-    shard("test-00000", "one/default/validation/0000.parquet");
-    assert_eq!(counts("one"), [18, 6, 0]);
-    assert_eq!(counts("one/default"), [18, 6, 0]);
-    // What one folder holds is for training.
-    assert_eq!(counts("one/default/validation"), [6, 0, 0]);
-    // As they are pushed with a name.
-    shard("train-00000", "two/plain_text/train-00000-of-00001-0a1b2c3d.parquet");
-    shard("test-00000", "two/plain_text/test-00000-of-00001-0a1b2c3d.parquet");
-    fs::write(place.path().join("two/cover.png"), "").unwrap();
-    assert_eq!(counts("two"), [12, 0, 6]);
-    shard("test-00000", "two/other/train/0000.parquet");
-    let why = read(&place.path().join("two"), Columns::GUESSED).unwrap_err().to_string();
-    assert!(
-        why.contains("several configurations of a data set (other, plain_text); give one of these folders"),
-        "{why}"
-    );
-    // Folders of images are no configurations.
-    for (name, class) in [("0.png", "a"), ("1.png", "a"), ("0.png", "b"), ("1.png", "b")] {
-        for folder in ["images", "told/train"] {
-            let path = place.path().join(folder).join(class);
-            fs::create_dir_all(&path).unwrap();
-            fs::write(path.join(name), "").unwrap();
-            fs::write(path.join("index.parquet"), "").unwrap();
-        }
-    }
-    shard("test-00000", "images/index/train/0000.parquet");
-    assert_eq!(counts("images"), [4, 0, 0]);
-    // Nor is what tells of them, as it stands beside the hub's folders of images.
-    shard("test-00000", "told/train/metadata.parquet");
-    assert_eq!(counts("told"), [4, 0, 0]);
 }
 
 #[test]
@@ -171,17 +120,6 @@ fn rows_for_a_model_that_is_ready() {
     assert_eq!(paths.len(), 6);
     assert_eq!(paths[2], format!("{}/row-000002", file.display()));
     assert!(source.decode(&paths[2], false).is_ok());
-}
-
-#[test]
-fn shards_with_other_classes_are_refused() {
-    let why = read(&golden("parquet/differing"), Columns::GUESSED).unwrap_err().to_string();
-    assert!(why.contains("train-00001-of-00002.parquet: its numbers stand for other classes"), "{why}");
-    // Each alone is a data set.
-    for (shard, classes) in [("0", ["zebra", "ant", "cow"]), ("1", ["cow", "ant", "zebra"])] {
-        let data = read(&golden(&format!("parquet/differing/train-0000{shard}-of-00002.parquet")), Columns::GUESSED);
-        assert_eq!(data.unwrap().classes, classes);
-    }
 }
 
 /// Classes' folders with two images each below a new folder.

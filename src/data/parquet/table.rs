@@ -109,7 +109,7 @@ impl Table {
                 leaves[at].0.escape_debug()
             ));
         }
-        let found = Found { classes, targets, lists, split: split.map(|at| leaves[at].0.clone()) };
+        let found = Found { classes, targets, lists, split: split.map(|at| leaves[at].0.clone()), ..Found::default() };
         Ok(Table { image, labels, split, group, found, reader })
     }
 
