@@ -214,6 +214,8 @@ fn confident_learning_counts_and_ranks() {
     assert_eq!((&judgement.suspects[..], judgement.wrong), (&[0, 5][..], 2));
     assert_eq!((judgement.other[0], judgement.other[5]), (1, 0));
     assert!((judgement.quality[1] - (0.9 - 0.05 + 1.) / 2.).abs() < 1e-6);
+    // Who knows nothing speaks for no other class.
+    assert_eq!(suspects::judge(Array2::ones((9, 3)).view(), &labels).wrong, 0);
     // A class with a single image is left out of the folds.
     let rows = Array2::from_shape_fn((13, 2), |(i, j)| if i % 2 == j { 1f32 + i as f32 / 20. } else { 0. });
     let labels: Vec<usize> = (0..13).map(|i| if i == 12 { 2 } else { i % 2 }).collect();
