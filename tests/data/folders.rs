@@ -236,3 +236,14 @@ fn split_folders_are_known_in_any_case() {
         assert_eq!(data.counts(Split::Test), [2, 3], "{train}");
     }
 }
+
+#[test]
+fn the_list_in_a_folder_without_classes_is_named() {
+    let root = folder(["train/0.png", "train/1.png", "train/metadata.csv", "notes.txt"]);
+    let list = root.path().join("train/metadata.csv");
+    let said = format!("; or give the list in it: {}", list.display());
+    let one = error(root.path());
+    assert!(one.contains("only one class, 'train'") && one.ends_with(&said), "{one}");
+    let none = error(&root.path().join("train"));
+    assert!(none.contains("no class folders") && none.ends_with(&said), "{none}");
+}
