@@ -2,7 +2,10 @@
 
 mod common;
 
-use adapt::audit::{Audit, Finding, Kind, align, imbalance, neighbours, outliers, shortcut, showing_nothing, suspects};
+use adapt::audit::near::Pair;
+use adapt::audit::{
+    Audit, Finding, Kind, align, copies, imbalance, neighbours, outliers, shortcut, showing_nothing, suspects,
+};
 use adapt::data::facts::{AREA, Facts, SIDE, VALUES};
 use adapt::data::{Dataset, Item, Pixels, ReadOptions, Reduced, Split};
 use adapt::progress::silent;
@@ -116,6 +119,25 @@ fn what_is_planted_is_found() {
 }
 
 #[test]
+fn a_conflict_among_training_images_is_told_before_one_with_others() {
+    let item = |path: &str, label, split| Item { path: path.into(), label, split };
+    let items = [item("x", 0, Split::Train), item("y", 1, Split::Test), item("z", 1, Split::Train)];
+    let pair = |places, residual| Pair { places, exact: residual == 0., hash: 1., residual, reference: 0. };
+    let classes = ["a".to_string(), "b".into()];
+    let found = |pairs: &[Pair]| {
+        let found = copies(&classes, &items.iter().collect::<Vec<_>>(), pairs);
+        let own = found.into_iter().filter(|finding| finding.kind == Kind::Conflict);
+        own.map(|finding| (finding.path, finding.suggestion, finding.other.unwrap())).collect::<Vec<_>>()
+    };
+    let named = |path: &str, other: &str, split| (path.to_string(), other.to_string(), split);
+    let [train, test] = [Split::Train, Split::Test];
+    // The nearer copy is there to test.
+    let both = [pair([0, 1], 0.), pair([0, 2], 1e-3)];
+    assert_eq!(found(&both), [named("x", "z", train), named("y", "x", train), named("z", "x", train)]);
+    assert_eq!(found(&both[..1]), [named("x", "y", test), named("y", "x", train)]);
+}
+
+#[test]
 fn what_pixels_tell_can_be_kept_as_values() {
     let image = RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 6) as u8, (y * 8) as u8, (x * y) as u8]));
     let facts = Facts::of(&Reduced::from(Pixels::Rgb(image)), "jpg".into()).unwrap();
@@ -192,6 +214,8 @@ fn confident_learning_counts_and_ranks() {
     assert_eq!((&judgement.suspects[..], judgement.wrong), (&[0, 5][..], 2));
     assert_eq!((judgement.other[0], judgement.other[5]), (1, 0));
     assert!((judgement.quality[1] - (0.9 - 0.05 + 1.) / 2.).abs() < 1e-6);
+    // Who knows nothing speaks for no other class.
+    assert_eq!(suspects::judge(Array2::ones((9, 3)).view(), &labels).wrong, 0);
     // A class with a single image is left out of the folds.
     let rows = Array2::from_shape_fn((13, 2), |(i, j)| if i % 2 == j { 1f32 + i as f32 / 20. } else { 0. });
     let labels: Vec<usize> = (0..13).map(|i| if i == 12 { 2 } else { i % 2 }).collect();

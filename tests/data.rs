@@ -24,6 +24,8 @@ mod parquet;
 mod records;
 #[path = "data/reduced.rs"]
 mod reduced;
+#[path = "data/shards.rs"]
+mod shards;
 #[path = "data/tasks.rs"]
 mod tasks;
 #[path = "data/texts.rs"]
@@ -93,11 +95,25 @@ fn files_decode_as_in_pillow() {
         println!("{file}: worst {worst}, {close} of {} within 2", apart.len());
         assert!(*worst <= allowed, "{file}: {worst} levels apart, {allowed} allowed");
         assert!(close * 100 >= apart.len() * 99, "{file}: {close} of {} within 2 levels", apart.len());
-        let gray = ["gray", "gray16", "gray-alpha", "bits", "tiff-lzw", "jpeg-gray"].contains(&name);
+        let gray = ["gray", "gray16", "gray-alpha", "bits", "tiff-lzw", "tiff-fax", "jpeg-gray"].contains(&name);
         assert_eq!(matches!(got, Pixels::Gray(_)), gray, "{file}");
         seen += 1;
     }
-    assert_eq!(seen, 25);
+    assert_eq!(seen, 37);
+}
+
+#[test]
+fn what_pillow_reads_and_we_do_not_is_told() {
+    for (name, what) in
+        [("palette", "RGBPalette"), ("ycbcr", "24 bits"), ("gray-alpha", "16 bits"), ("float", "32 bits")]
+    {
+        let why = decode(&golden(&format!("tiff-{name}.tif"))).unwrap_err();
+        assert!(
+            why.starts_with("a kind of Tiff file that is not read (") && why.ends_with("; save it as PNG"),
+            "{why}"
+        );
+        assert!(why.contains(what), "{why}");
+    }
 }
 
 #[test]

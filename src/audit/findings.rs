@@ -19,24 +19,26 @@ const FAR: f64 = 3.;
 
 pub(super) fn finding(classes: &[String], item: &Item, kind: Kind, score: f32, suggestion: String) -> Finding {
     let (path, label) = (item.path.clone(), classes[item.label].clone());
-    Finding { path, label, split: item.split, kind, score, suggestion }
+    Finding { path, label, split: item.split, kind, score, suggestion, other: None }
 }
 
 /// What copies mean: a leak where one image is there to train and the other is not, a conflict where labels differ, else a
-/// duplicate (of two splits that do not train, the one of `val`). One finding of each kind an image, of its nearest copy. Of
+/// duplicate (of two splits that do not train, the one of `val`). One finding of each kind an image, of its nearest copy; where a
+/// training image is in conflict with others that train, of the nearest of these, since of the rest it is a leak, too. Of
 /// images with the same pixels many are no pairs: they are all copies of all.
 pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Finding> {
-    // The copy of each image and kind, and how far it is.
-    let mut nearest: BTreeMap<(usize, Kind), (f32, usize)> = BTreeMap::new();
+    // The copy of each image and kind, whether it alone does not train, and how far it is.
+    let mut nearest: BTreeMap<(usize, Kind), (bool, f32, usize)> = BTreeMap::new();
+    let trains = |place: usize| items[place].split == Split::Train;
     let mut put = |place: usize, kind: Kind, distance: f32, other: usize| {
-        let best = nearest.entry((place, kind)).or_insert((distance, other));
-        if distance < best.0 {
-            *best = (distance, other);
+        let apart = trains(place) && !trains(other);
+        let best = nearest.entry((place, kind)).or_insert((apart, distance, other));
+        if (apart, distance) < (best.0, best.1) {
+            *best = (apart, distance, other);
         }
     };
     let own = pairs.iter().filter(|pair| pair.is_copy()).map(|pair| (pair.places, pair.distance()));
     for ([a, b], distance) in own.chain(between(items, pairs)) {
-        let trains = |place: usize| items[place].split == Split::Train;
         let differ = items[a].label != items[b].label;
         if differ {
             put(a, Kind::Conflict, distance, b);
@@ -52,8 +54,9 @@ pub fn copies(classes: &[String], items: &[&Item], pairs: &[Pair]) -> Vec<Findin
             _ => put(b, Kind::Duplicate, distance, a),
         }
     }
-    let named = |((place, kind), (distance, other)): ((usize, Kind), (f32, usize))| {
-        finding(classes, items[place], kind, 1. - distance, items[other].path.clone())
+    let named = |((place, kind), (_, distance, other)): ((usize, Kind), (bool, f32, usize))| {
+        let found = finding(classes, items[place], kind, 1. - distance, items[other].path.clone());
+        Finding { other: Some(items[other].split), ..found }
     };
     nearest.into_iter().map(named).collect()
 }

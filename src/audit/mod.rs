@@ -9,7 +9,7 @@ mod screen;
 pub mod shortcut;
 pub mod suspects;
 
-use crate::data::{Dataset, Item, Skipped, Split};
+use crate::data::{Beside, Dataset, Item, Skipped, Split};
 use crate::engine::Extractor;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -87,6 +87,9 @@ pub struct Finding {
     pub score: f32,
     /// The path of the other copy, the likelier label, or the reason.
     pub suggestion: String,
+    /// The split of the other copy.
+    #[serde(skip)]
+    pub other: Option<Split>,
 }
 
 /// All that was found.
@@ -113,6 +116,8 @@ pub struct Audit {
 
 /// Probabilities that a probe for shortcuts may make.
 const PROBED: usize = 4_000_000;
+/// Titles of what is found.
+pub const FOUND: [&str; 3] = ["kind", "score", "suggestion"];
 /// The largest class may have so many times the training images of the smallest.
 const BALANCED: usize = 10;
 
@@ -195,6 +200,20 @@ impl Audit {
         rows.extend(fine);
         rows
     }
+
+    /// The same as texts below their titles. What a list has [beside](Beside) stands behind the split, so that the rows can
+    /// be edited and take the list's place.
+    pub fn table(&self, data: &Dataset, beside: &Beside) -> Vec<Vec<String>> {
+        let titles = ["path", "label", "split"].map(String::from).to_vec();
+        let title = [titles, beside.names.clone(), FOUND.map(String::from).to_vec()].concat();
+        let text = |row: Row| {
+            let others = beside.values.get(&row.path).cloned();
+            let others = others.unwrap_or_else(|| vec![String::new(); beside.names.len()]);
+            let found = vec![row.kind, format!("{:?}", row.score), row.suggestion];
+            [vec![row.path, row.label, row.split.to_string()], others, found].concat()
+        };
+        [title].into_iter().chain(self.rows(data).into_iter().map(text)).collect()
+    }
 }
 
 /// An image in the CSV.
@@ -216,7 +235,7 @@ pub struct Row {
 
 impl From<&Finding> for Row {
     fn from(finding: &Finding) -> Row {
-        let Finding { path, label, split, kind, score, suggestion } = finding.clone();
+        let Finding { path, label, split, kind, score, suggestion, .. } = finding.clone();
         Row { path, label, split, kind: kind.to_string(), score, suggestion }
     }
 }

@@ -42,9 +42,11 @@ pub fn judge(probabilities: ArrayView2<f32>, labels: &[usize]) -> Judgement {
             fitting.reduce(|best, class| if row[class] > row[best] { class } else { best })
         };
         // A class without images has no threshold that could be reached: NaN.
-        if let Some(class) = likeliest(&|class| row[class] >= thresholds[class]) {
+        let fits = |class: usize| row[class] >= thresholds[class];
+        if let Some(class) = likeliest(&fits) {
+            let own = class == label || fits(label) && row[label] == row[class];
             confident[label].0 += 1.;
-            confident[label].1 += f64::from(u8::from(class != label));
+            confident[label].1 += f64::from(u8::from(!own));
         }
         let other = likeliest(&|class| class != label).unwrap_or(label);
         judgement.quality.push((row[label] - row[other] + 1.) / 2.);

@@ -93,10 +93,10 @@ fn settle(
         plan.head = kind(data.task).into();
     }
     let extractor = match options.train {
-        Train::Head => options.heads.ready(&mut plan, (model, &backend), data, extractor),
-        Train::Inside(_) => extractor,
+        Train::Head => options.heads.ready(&mut plan, (model, &backend), data, extractor, cache),
+        Train::Inside(_) => plan.cached(extractor, model, cache),
     };
-    let mut extractor = plan.cached(extractor.strict(options.strict), model, cache);
+    let mut extractor = extractor.strict(options.strict);
     extractor.look(options.train == Train::Head || !options.drop.is_empty());
     Ok((backend, plan, extractor))
 }

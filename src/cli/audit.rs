@@ -5,7 +5,7 @@ use super::progress::Reporter;
 use super::tables::{quoted, table};
 use super::{classes_only, print, tell_skipped};
 use adapt::Result;
-use adapt::audit::{Audit, Kind};
+use adapt::audit::{Audit, FOUND, Kind};
 use adapt::data::{Dataset, ReadOptions};
 use adapt::error::printable;
 use adapt::onnx::Model;
@@ -34,7 +34,8 @@ pub struct AuditOptions {
     /// Decides which these are, and the folds
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
     pub seed: u64,
-    /// Print a CSV row for every image, worst first: a list to edit, which --data takes where the images lie
+    /// Print a CSV row for every image, worst first: a list to edit, which --data takes where the images lie; of a list
+    /// its other columns are kept
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
     /// Print JSON
@@ -73,7 +74,8 @@ pub fn run(options: &AuditOptions) -> Result<()> {
         Trying { backend: &backend, options: &wanted, data: &data, cache: cache.as_ref(), progress: &progress };
     let extractor = trying.decide(&mut plan, &mut model, extractor)?;
     plan.notes.iter().filter(|note| note.contains("preprocessing")).for_each(|note| reporter.say(note));
-    let mut extractor = plan.cached(extractor, &model, cache.as_ref());
+    let (engine, images) = ((&model, &backend), data.items.len());
+    let mut extractor = plan.cached_with_depths(extractor, engine, images, cache.as_ref());
     let audit = Audit::of(&data, &mut extractor, options.seed, &progress)?;
     reporter.finish();
     if options.json {
@@ -84,10 +86,17 @@ pub fn run(options: &AuditOptions) -> Result<()> {
         let what = format!("these classes look like {other}: read the list with --task multiclass");
         emit(&progress, Event::Warning(&what))?;
     }
-    match options.csv {
-        true => print(&String::from_utf8_lossy(&csv(&audit.rows(&data))?)),
-        false => print(&text(&audit, options)),
+    if options.csv && !data.source.has_files() {
+        let place = quoted(&printable(&data.source.place().display().to_string()));
+        let what = format!("its paths are no files: use it in DIR once adapt data {place} --extract DIR has made them");
+        emit(&progress, Event::Warning(&what))?;
     }
+    if options.csv {
+        let beside = data.beside(&read.columns, &FOUND, &progress)?;
+        reporter.finish();
+        return print(&String::from_utf8_lossy(&csv(&audit.table(&data, &beside))?));
+    }
+    print(&text(&audit, options))
 }
 
 fn text(audit: &Audit, options: &AuditOptions) -> String {

@@ -43,7 +43,7 @@ pub fn run(options: &DataOptions) -> Result<()> {
     if let Some(folder) = &options.extract {
         let (written, skipped) = data.extract(folder, &progress)?;
         reporter.finish();
-        tell_skipped(&skipped);
+        tell_skipped(data.skipped.iter().chain(&skipped));
         if let Some(other) = data.task.mistaken(&data.classes).filter(|_| folder.join("labels.csv").is_file()) {
             tell(&format!("labels.csv: the classes look like {other}: read it with --task multiclass"));
         }

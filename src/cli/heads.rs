@@ -3,7 +3,7 @@
 use super::made::Work;
 use super::{classes_only, tables};
 use adapt::data::{Dataset, Split, Task};
-use adapt::engine::{Backend, Extractor};
+use adapt::engine::{Backend, Cache, Extractor};
 use adapt::metrics::{Answers, Outlier};
 use adapt::onnx::Model;
 use adapt::plan::Plan;
@@ -90,18 +90,20 @@ impl HeadOptions {
         (model, backend): (&Model, &Backend),
         data: &Dataset,
         extractor: Extractor,
+        cache: Option<&Cache>,
     ) -> Extractor {
+        let images = data.items.len();
         if let Some(kind) = self.kind() {
             plan.head = kind.to_string();
-            return extractor;
+            return plan.cached_with_depths(extractor, (model, backend), images, cache);
         }
-        let extractor = plan.deepen(model, backend, data.items.len(), extractor);
+        let extractor = plan.deepen(model, backend, images, extractor);
         let kind = if data.task.is_multiclass() { "the best of several kinds" } else { kind(data.task) };
         plan.head = match plan.taps.len() {
             0 => kind.into(),
             taps => format!("{kind}, on up to {} depths", taps + 1),
         };
-        extractor
+        plan.cached(extractor, model, cache)
     }
 
     fn kind(&self) -> Option<Kind> {

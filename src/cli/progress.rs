@@ -8,7 +8,7 @@ use std::io::{IsTerminal, stderr};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -23,6 +23,8 @@ pub struct Reporter {
 const BAR: &str = "{msg:34} {bar:24} {pos}/{len}  {per_sec}  {eta} left";
 const SPINNER: &str = "{msg:34} {spinner}";
 const COUNT: &str = "{msg:34} {spinner} {pos}  {per_sec}";
+/// How often what tells no steps moves.
+const TICK: Duration = Duration::from_millis(200);
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -58,6 +60,7 @@ impl Reporter {
             Event::Advance(steps) => {
                 if let Some(stage) = stage.as_mut() {
                     if stage.total == 0 && stage.done == 0 && steps > 0 {
+                        stage.bar.disable_steady_tick();
                         stage.bar.set_style(style(COUNT));
                     }
                     stage.done += steps;
@@ -107,6 +110,10 @@ impl Reporter {
         }
         bar.set_style(style(if known.is_some() { BAR } else { SPINNER }));
         bar.set_message(name.to_string());
+        if known.is_none() {
+            // It moves before the first step, too, which the largest folder's names come before.
+            bar.enable_steady_tick(TICK);
+        }
         Stage { name: name.into(), total, done: 0, start: Instant::now(), bar }
     }
 

@@ -28,11 +28,12 @@ pub enum Drop {
 }
 
 impl Drop {
-    fn takes(self, kind: Kind) -> bool {
-        match self {
-            Drop::Duplicates => matches!(kind, Kind::Duplicate | Kind::Conflict),
-            Drop::Leaks => kind == Kind::Leak,
-            Drop::Suspects => kind == Kind::Suspect,
+    /// What was found of a training image. In conflict with one that does not train it is a leak.
+    fn takes(self, finding: &Finding) -> bool {
+        match (self, finding.kind) {
+            (Drop::Duplicates, Kind::Conflict) => finding.other == Some(Split::Train),
+            (Drop::Duplicates, Kind::Duplicate) | (Drop::Leaks, Kind::Leak) | (Drop::Suspects, Kind::Suspect) => true,
+            _ => false,
         }
     }
 }
@@ -141,13 +142,10 @@ impl Work<'_> {
     /// Leaves training images out; answers how many.
     fn leave_out(&self, found: &[Finding], data: &mut Dataset, train: &mut Features) -> Result<usize> {
         let mut seen = HashSet::new();
-        let own: HashSet<&str> = train.paths.iter().map(String::as_str).collect();
         let skipped: Vec<Skipped> = found
             .iter()
             .filter(|finding| finding.split == Split::Train)
-            .filter(|finding| self.options.drop.iter().any(|drop| drop.takes(finding.kind)))
-            // A copy of an image that does not train is a leak, whatever its label.
-            .filter(|finding| finding.kind != Kind::Conflict || own.contains(&*finding.suggestion))
+            .filter(|finding| self.options.drop.iter().any(|drop| drop.takes(finding)))
             .filter(|finding| seen.insert(finding.path.clone()))
             .map(|finding| Skipped { path: finding.path.clone(), reason: reason(finding) })
             .collect();

@@ -1,9 +1,10 @@
 //! Whether a dataset can be trained on.
 
 use super::dataset::{Dataset, Split};
-use super::scan::is_image_name;
+use super::scan::{has_extension, is_image_name};
 use super::task::Task;
 use crate::error::{Error, Result};
+use walkdir::{DirEntry, WalkDir};
 
 /// Of float32 that values must be apart by, to be told from one another at all.
 const STEPS: f64 = 64.;
@@ -96,14 +97,26 @@ impl Dataset {
                 let what = "no images to train on; put the file of training images beside it, or list some";
                 self.fail(self.with_reasons(what))
             }
-            [] => self.fail("no class folders with images; give a folder with one folder of images per class".into()),
+            [] => {
+                let what = "no class folders with images; give a folder with one folder of images per class";
+                self.fail(format!("{what}{}", self.list_within()))
+            }
             [only] => {
                 let only = only.escape_debug();
                 let what = format!("only one class, '{only}', has images; at least 2 classes are needed");
-                self.fail(self.with_reasons(&what))
+                self.fail(self.with_reasons(&what) + &self.list_within())
             }
             _ => Ok(()),
         }
+    }
+
+    /// What to give instead of a folder that has a list of its images in it, as the hub's have a `metadata.csv`.
+    fn list_within(&self) -> String {
+        let is_list = |entry: &DirEntry| entry.file_type().is_file() && has_extension(entry.path(), &["csv", "tsv"]);
+        let mut files =
+            WalkDir::new(self.source.place()).min_depth(1).max_depth(2).sort_by_file_name().into_iter().flatten();
+        let named = |list: DirEntry| format!("; or give the list in it: {}", list.path().display());
+        files.find(is_list).map_or(String::new(), named)
     }
 
     /// With what was skipped of a list, and the first reasons: they say what is wrong with it.

@@ -112,7 +112,8 @@ impl ReadOptions {
 }
 
 impl Dataset {
-    /// Lists `root/<class>/**`, or `root/{train,val|valid|validation,test}/<class>/**` when `root/train` holds folders.
+    /// Lists `root/<class>/**`, or `root/{train,val,test}/<class>/**` when `root/train` holds folders; these may be called
+    /// training; valid, validation, dev; testing, eval, evaluation, too, in any case.
     ///
     /// Where `root` is a zip file of such folders, a list (CSV, TSV) of paths and labels, or Parquet files with the images in
     /// them (or a folder of some), that is read instead; so are MNIST's files (IDX, packed with gzip or not) and CIFAR's (binary) where `root` is or holds some.

@@ -4,9 +4,10 @@ use super::jpeg;
 use super::preprocess::{Layout, Preprocessing, Resize, preprocess_reduced};
 use crate::guard::quietly;
 use image::codecs::png::PngEncoder;
+use image::error::{LimitErrorKind, UnsupportedErrorKind};
 use image::{
-    ColorType, DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder, ImageEncoder, ImageError, ImageFormat,
-    ImageReader, Limits, RgbImage, RgbaImage, error::LimitErrorKind,
+    ColorType, DynamicImage, ExtendedColorType, GrayAlphaImage, GrayImage, ImageDecoder, ImageEncoder, ImageError,
+    ImageFormat, ImageReader, Limits, RgbImage, RgbaImage,
 };
 use std::fs;
 use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek};
@@ -266,6 +267,14 @@ fn reason(error: ImageError) -> String {
             LimitErrorKind::DimensionError => "too large: more pixels than are allowed".into(),
             _ => "too large: more memory than is allowed".into(),
         };
+    }
+    if let ImageError::Unsupported(unsupported) = &error {
+        let what = match unsupported.kind() {
+            UnsupportedErrorKind::Color(ExtendedColorType::Unknown(bits)) => format!("pixels of {bits} bits"),
+            UnsupportedErrorKind::GenericFeature(what) => what.chars().take(120).collect(),
+            other => format!("{other:?}"),
+        };
+        return format!("a kind of {} file that is not read ({what}); save it as PNG", unsupported.format_hint());
     }
     let mut source: Option<&dyn std::error::Error> = Some(&error);
     while let Some(cause) = source {

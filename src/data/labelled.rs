@@ -4,18 +4,19 @@ use super::archive::{self, Archive};
 use super::dataset::{Dataset, Item, Skipped, Split};
 use super::parquet;
 use super::records;
-use super::scan::{Listing, holds_folders, is_image_name, list, not_a_folder, one_file};
+use super::scan::{BATCH, Listing, holds_folders, is_image_name, list, not_a_folder, one_file, split_of};
 use super::source::Source;
 use super::table::{self, Columns, is_table};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
+use crate::progress::{Event, Progress, emit};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they
 /// are, and their paths. A file that is named is taken whatever its extension; zip files, lists, Parquet, MNIST's and CIFAR's files,
-/// and folders that hold some, stand for all of their images; of a list only the paths are read.
+/// and folders that hold some, stand for all of their images; of a list only the paths are read. Of a folder with image files and
+/// Parquet both are taken, or the files alone where the Parquet has no images, and a warning says so.
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
@@ -32,9 +33,27 @@ pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Ve
             archives.push(archive);
             continue;
         }
-        if let Some(rows) = parquet::images(path, format!("{}/", text()?), &Columns::GUESSED, progress)? {
-            images.extend((0..rows.count()).map(|number| rows.path(number)));
-            tables.push(rows);
+        let holds_tables = !parquet::find(path).is_empty();
+        if holds_tables {
+            let files = if meta.is_dir() { files_below(path, progress)? } else { Vec::new() };
+            match parquet::images(path, format!("{}/", text()?), &Columns::GUESSED, progress) {
+                Ok(found) => {
+                    if let (Some(rows), false) = (&found, files.is_empty()) {
+                        let what =
+                            format!("both its {} and the {} images in its Parquet", counted(&files), rows.count());
+                        warn(path, &format!("{what} are taken; name one of them to have it alone"), progress)?;
+                    }
+                    images.extend(files);
+                    images.extend(found.iter().flat_map(|rows| (0..rows.count()).map(|number| rows.path(number))));
+                    tables.extend(found);
+                }
+                Err(Error::Data { what, .. }) if !files.is_empty() => {
+                    let what = format!("its {} are taken; its Parquet is not: {what}", counted(&files));
+                    warn(path, &what, progress)?;
+                    images.extend(files);
+                }
+                Err(error) => return Err(error),
+            }
             continue;
         }
         if is_table(path) {
@@ -55,16 +74,37 @@ pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Ve
             images.push(text()?.to_string());
             continue;
         }
-        let visible = |e: &walkdir::DirEntry| e.depth() == 0 || !e.file_name().as_encoded_bytes().starts_with(b".");
-        let files = WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible);
-        // What cannot be listed cannot be labelled; loops of links are errors here too.
-        let files = files.flatten().filter(|e| e.file_type().is_file());
-        images.extend(files.filter_map(|e| e.path().to_str().filter(|p| is_image_name(p)).map(str::to_string)));
+        images.extend(files_below(path, progress)?);
     }
     match images.is_empty() {
         true => Err(Error::Usage("there are no images in what was named".into())),
         false => Ok((Source::files("", records, archives, tables).with_lines(lines), images)),
     }
+}
+
+/// The image files in a folder at any depth, in order of their names.
+fn files_below(folder: &Path, progress: Progress) -> Result<Vec<String>> {
+    emit(progress, Event::Stage { name: "listing images", total: 0 })?;
+    let visible = |e: &walkdir::DirEntry| e.depth() == 0 || !e.file_name().as_encoded_bytes().starts_with(b".");
+    let files = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible);
+    // What cannot be listed cannot be labelled; loops of links are errors here too.
+    let files = files.flatten().filter(|e| e.file_type().is_file());
+    let mut images = Vec::new();
+    for (seen, file) in (1u64..).zip(files) {
+        images.extend(file.path().to_str().filter(|path| is_image_name(path)).map(str::to_string));
+        if seen.is_multiple_of(BATCH) {
+            emit(progress, Event::Advance(BATCH))?;
+        }
+    }
+    Ok(images)
+}
+
+fn counted(files: &[String]) -> String {
+    format!("{} image {}", files.len(), if files.len() == 1 { "file" } else { "files" })
+}
+
+fn warn(place: &Path, what: &str, progress: Progress) -> Result<()> {
+    emit(progress, Event::Warning(&format!("{}: {what}", place.display())))
 }
 
 /// Where the images of a data set are that was read before, so that they can be read again by their paths. A list is not read;
@@ -84,8 +124,8 @@ pub fn reopen(place: &Path, progress: Progress) -> Result<Source> {
     }
 }
 
-/// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**`, else
-/// `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to
+/// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**` (or other names of
+/// these splits, as [`Dataset::read`] knows them), else `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to
 /// classes by name; those of other names are skipped. Where `columns` says that the labels are no classes, `classes` are the
 /// labels or the targets of a list.
 ///
@@ -107,9 +147,13 @@ pub fn labelled(root: &Path, classes: &[String], columns: &Columns, progress: Pr
     }
     let folder = Dataset { source: Source::folder(root), ..Dataset::default() };
     folder.check_task(columns.task)?;
-    let splits = ["test", "val", "valid", "validation"].map(|name| root.join(name));
-    let is_split = |p: &&PathBuf| holds_folders(p) && !classes.iter().any(|c| p.ends_with(c));
-    let root = splits.iter().find(is_split).cloned().unwrap_or_else(|| root.to_path_buf());
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(root).map_err(Error::io(root))?.flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(split_of);
+    folders.retain(|path| holds_folders(path) && !classes.iter().any(|class| path.ends_with(class)));
+    let of = |split: Split| folders.iter().find(|path| name(path) == Some(split));
+    let root = of(Split::Test).or_else(|| of(Split::Val)).cloned().unwrap_or_else(|| root.to_path_buf());
     let Listing { splits, skipped, split_form, .. } = list(&root, progress)?;
     let found = splits.into_values().flatten().filter(|_| !split_form);
     matched(Source::folder(root), found, skipped, classes)

@@ -3,6 +3,7 @@
 
 mod archive;
 pub mod augment;
+mod beside;
 mod checks;
 mod cifar;
 mod config;
@@ -29,6 +30,7 @@ mod task;
 mod truths;
 mod values;
 
+pub use beside::Beside;
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
 pub use decode::{Frame, Pixels, Reduced, decode, decode_bytes, decode_with_alpha};
 pub use facts::Facts;

@@ -1,6 +1,8 @@
 //! The rows of a list (CSV, TSV), in bounded memory whatever is in it.
 
 use super::records::MOST_IMAGES;
+use super::scan::is_image_name;
+use super::table::PATHS;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
@@ -44,14 +46,24 @@ impl Row {
     pub fn values(&self) -> impl Iterator<Item = &str> {
         (0..self.columns()).map(|column| self.get(column))
     }
+
+    /// Writes the value of a column with a point where it has a comma.
+    pub fn put_point(&mut self, column: usize) {
+        let start = column.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        let own = start..self.ends[column] as usize;
+        let value = self.text[own.clone()].replace(',', ".");
+        let mut text = std::mem::take(&mut self.text).into_string();
+        text.replace_range(own, &value);
+        self.text = text.into();
+    }
 }
 
-/// Each row that is not empty.
+/// Each row that is not empty, and what stands between values.
 ///
 /// # Errors
 /// [`Error::Data`] for what is larger than a list of images needs, with the line's number, and what is not UTF-8;
 /// [`Error::Interrupted`].
-pub(super) fn read(table: &Path, progress: Progress) -> Result<Vec<Row>> {
+pub(super) fn read(table: &Path, progress: Progress) -> Result<(Vec<Row>, u8)> {
     let bad = |what: String| Error::data(table, what);
     let length = table.metadata().map_err(Error::io(table))?.len();
     if length > MOST_BYTES {
@@ -62,9 +74,11 @@ pub(super) fn read(table: &Path, progress: Progress) -> Result<Vec<Row>> {
     // A mark that Windows puts before UTF-8.
     let mut rest = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let head = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let delimiter = [b'\t', b',', b';'].into_iter().find(|d| head.contains(d)).unwrap_or(b',');
+    let told = told(head);
+    rest = &rest[told.map_or(0, |_| rest.len().min(head.len() + 1))..];
+    let delimiter = told.unwrap_or_else(|| delimiter(head));
     let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
-    let (mut rows, mut values, mut line) = (Vec::<Row>::new(), 0, 1);
+    let (mut rows, mut values, mut line) = (Vec::<Row>::new(), 0, if told.is_some() { 2 } else { 1 });
     // Whether the last row has a value over several lines, and an odd number of quotation marks.
     let mut open = false;
     let (mut text, mut ends) = (vec![0; LONGEST], vec![0; MOST_COLUMNS + 1]);
@@ -80,7 +94,7 @@ pub(super) fn read(table: &Path, progress: Progress) -> Result<Vec<Row>> {
                 Some(last) if open => {
                     Err(bad(format!("line {}: a quotation mark begins a value that does not end", last.line)))
                 }
-                _ => Ok(rows),
+                _ => Ok((rows, delimiter)),
             };
         };
         let raw = &before[empty..before.len() - rest.len()];
@@ -96,6 +110,30 @@ pub(super) fn read(table: &Path, progress: Progress) -> Result<Vec<Row>> {
             emit(progress, Event::Advance(BATCH as u64))?;
         }
     }
+}
+
+/// What a first line `sep=;` tells Excel, which shows no such line, of what stands between values.
+fn told(head: &[u8]) -> Option<u8> {
+    let line = head.strip_suffix(b"\r").unwrap_or(head);
+    let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    let (name, value) = line.split_at_checked(4)?;
+    let one = value.first().filter(|one| value.len() == 1 && (**one == b'\t' || one.is_ascii_graphic()));
+    one.copied().filter(|one| name.eq_ignore_ascii_case(b"sep=") && *one != b'"')
+}
+
+/// What stands between the values of a first line: a tab, a comma or a semicolon. Of several, the first by which an image's name or
+/// a usual title of such a column stands alone: with decimal commas semicolons stand between values, and labels between commas
+/// may have some.
+fn delimiter(head: &[u8]) -> u8 {
+    let own: Vec<u8> = [b'\t', b',', b';'].into_iter().filter(|one| head.contains(one)).collect();
+    let alone = |one: &&u8| {
+        head.split(|byte| byte == *one).any(|value| {
+            let value = String::from_utf8_lossy(value.trim_ascii()).trim_matches('"').to_lowercase();
+            let whole = !own.iter().any(|other| value.as_bytes().contains(other));
+            whole && (is_image_name(&value) || PATHS.contains(&value.as_str()))
+        })
+    };
+    own.iter().find(alone).or(own.first()).copied().unwrap_or(b',')
 }
 
 /// Reads the next record that is not empty from the start of `rest`: the length of its text and how many values it has; `None`

@@ -74,12 +74,12 @@ pub(super) fn beginning(path: &Path) -> Vec<u8> {
     found
 }
 
-/// The split that a folder's name stands for, in any case.
+/// The split that a folder's name stands for, in any case: the words that Hugging Face's `datasets` looks for.
 pub(super) fn split_of(name: &str) -> Option<Split> {
     match name.to_lowercase().as_str() {
         "train" | "training" => Some(Split::Train),
-        "val" | "valid" | "validation" => Some(Split::Val),
-        "test" | "testing" => Some(Split::Test),
+        "val" | "valid" | "validation" | "dev" => Some(Split::Val),
+        "test" | "testing" | "eval" | "evaluation" => Some(Split::Test),
         _ => None,
     }
 }

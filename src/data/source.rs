@@ -78,6 +78,16 @@ impl Source {
         self.parts.is_empty() && self.rows.is_empty() && !self.listed
     }
 
+    /// Whether paths are those of files, which none is that a zip file, Parquet or a file of records has in it.
+    pub fn has_files(&self) -> bool {
+        self.parts.is_empty() && self.archives.is_empty() && self.rows.is_empty()
+    }
+
+    /// Whether a list names the images.
+    pub(super) fn is_list(&self) -> bool {
+        self.listed
+    }
+
     /// Whether `path` stands for a record of a file that holds many images.
     pub(super) fn has_record(&self, path: &str) -> bool {
         self.record(path).is_some()

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Which columns hold what, and what the labels are; what is not told is guessed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +50,10 @@ pub(super) fn is_table(path: &Path) -> bool {
 
 /// The places of path, labels, split and group in a row.
 #[derive(Debug, Clone, PartialEq)]
-struct Places {
-    path: usize,
-    labels: Vec<usize>,
-    split: Option<usize>,
+pub(super) struct Places {
+    pub path: usize,
+    pub labels: Vec<usize>,
+    pub split: Option<usize>,
     group: Option<usize>,
     /// A column that is called as one of splits, and holds none.
     passed: Option<usize>,
@@ -66,10 +66,13 @@ struct Places {
 /// otherwise are skipped, with their numbers. [`Error::Interrupted`].
 pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Result<Listing> {
     let bad = |what: String| Error::data(table, what);
-    let rows = rows::read(table, progress)?;
+    let (mut rows, delimiter) = rows::read(table, progress)?;
     let Some(first) = rows.first() else { return Err(bad("is empty".into())) };
     let names: Vec<String> = first.values().map(String::from).collect();
     let (places, headed) = places(&names, &rows, columns).map_err(bad)?;
+    if delimiter == b';' {
+        with_points(&mut rows[usize::from(headed)..], &places.labels, columns.task == Some(Task::Regression));
+    }
     let body = &rows[usize::from(headed)..];
     let whole = body.iter().filter(|row| row.columns() == names.len());
     let labels = whole.flat_map(|row| places.labels.iter().map(move |&place| row.get(place)));
@@ -77,7 +80,7 @@ pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Resul
     let targets: Vec<String> = places.labels.iter().map(name).collect();
     let mut listing = Listing::of(columns.task, targets, labels).map_err(bad)?;
     listing.notes.extend(places.passed.map(|place| passed_over(&names[place])));
-    let mut seen: HashMap<String, u64> = HashMap::new();
+    let mut seen: HashMap<PathBuf, u64> = HashMap::new();
     let folder = table.parent().unwrap_or(Path::new(""));
     emit(progress, Event::Stage { name: "looking for the images", total: 0 })?;
     for rows in body.chunks(BATCH) {
@@ -112,9 +115,31 @@ pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Resul
 }
 
 /// A path as it is written, or with `/` for what Windows has between names where only that names a file.
-fn usual(path: &str, folder: &Path) -> String {
+pub(super) fn usual(path: &str, folder: &Path) -> String {
     let other = path.replace('\\', "/");
     if other != path && !folder.join(path).is_file() && folder.join(&other).is_file() { other } else { path.into() }
+}
+
+/// One name for all ways to write the path of a file below the list's folder.
+fn plain(path: &str, folder: &Path) -> PathBuf {
+    let path = Path::new(path);
+    let root = if path.is_absolute() { std::path::absolute(folder).ok() } else { None };
+    let below = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
+    below.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// Numbers with decimal commas, as spreadsheets write them where semicolons stand between values, with points; those of lists
+/// whose labels are all numbers then, or of all where numbers are asked for.
+fn with_points(rows: &mut [Row], labels: &[usize], numbers: bool) {
+    let number = |value: &str| value.replacen(',', ".", 1).parse::<f64>().is_ok_and(f64::is_finite);
+    let own = |row: &Row| labels.iter().copied().filter(|&place| place < row.columns()).collect::<Vec<_>>();
+    let fits = |row: &Row| own(row).into_iter().all(|place| row.get(place).is_empty() || number(row.get(place)));
+    if numbers || rows.iter().all(fits) {
+        for row in rows {
+            let commas = own(row).into_iter().filter(|&place| row.get(place).contains(',') && number(row.get(place)));
+            commas.collect::<Vec<_>>().into_iter().for_each(|place| row.put_point(place));
+        }
+    }
 }
 
 /// The split and the label of a row's image, or why there is none.
@@ -122,7 +147,7 @@ fn image(
     row: &Row,
     places: &Places,
     listing: &Listing,
-    seen: &mut HashMap<String, u64>,
+    seen: &mut HashMap<PathBuf, u64>,
     folder: &Path,
 ) -> std::result::Result<(Split, String), String> {
     let labels: Vec<&str> = places.labels.iter().map(|&place| row.get(place)).collect();
@@ -140,7 +165,7 @@ fn image(
         Err(what)
     } else if places.group.is_some_and(|group| row.get(group).is_empty()) {
         Err("no group".into())
-    } else if let Some(before) = seen.insert(usual(path, folder), row.line) {
+    } else if let Some(before) = seen.insert(plain(&usual(path, folder), folder), row.line) {
         Err(format!("'{}' stands in line {before} already", path.escape_debug()))
     } else if !folder.join(usual(path, folder)).is_file() {
         Err(format!("there is no file '{}'", path.escape_debug()))
@@ -154,7 +179,7 @@ fn image(
 /// # Errors
 /// [`Error::Data`] where it cannot be told which column holds them; [`Error::Interrupted`].
 pub(super) fn paths(table: &Path, progress: Progress) -> Result<Vec<(String, u64)>> {
-    let rows = rows::read(table, progress)?;
+    let (rows, _) = rows::read(table, progress)?;
     let image = |row: &Row| row.values().position(is_image_name);
     let Some(first) = rows.first() else { return Err(Error::data(table, "is empty")) };
     let headed = image(first).is_none();
@@ -186,7 +211,7 @@ pub(super) fn passed_over(column: &str) -> String {
 }
 
 /// Where path, label and split are, and whether the first row names the columns.
-fn places(first: &[String], rows: &[Row], columns: &Columns) -> std::result::Result<(Places, bool), String> {
+pub(super) fn places(first: &[String], rows: &[Row], columns: &Columns) -> std::result::Result<(Places, bool), String> {
     let shown = || named(first.iter().map(String::as_str));
     let asked = |name: &Option<String>, flag: &str| match name {
         None => Ok(None),

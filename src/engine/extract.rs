@@ -33,6 +33,7 @@ pub struct Extractor {
     strict: bool,
     pixels: bool,
     looks: bool,
+    columns: usize,
     shelf: Option<Shelf>,
 }
 
@@ -53,8 +54,8 @@ impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
         let outputs = vec![output];
-        let (strict, pixels, looks) = (false, false, false);
-        Extractor { engine, outputs, preprocessing, layout, strict, pixels, looks, shelf: None }
+        let (strict, pixels, looks, columns) = (false, false, false, usize::MAX);
+        Extractor { engine, outputs, preprocessing, layout, strict, pixels, looks, columns, shelf: None }
     }
 
     /// With the values of another output behind those of the first.
@@ -76,6 +77,11 @@ impl Extractor {
     /// Whose rows [`Extractor::run`] takes from the cache where they are there, and puts there where not.
     pub fn cached(self, shelf: Option<Shelf>) -> Self {
         Extractor { shelf, ..self }
+    }
+
+    /// Whose rows, from [`Extractor::run`], are their first `columns` values; the cache has all of them.
+    pub fn narrowed(self, columns: usize) -> Self {
+        Extractor { columns, ..self }
     }
 
     /// Whether [`Extractor::run`] tells of each image what its pixels do, too: from the same decoding, or the cache. Not of models
@@ -107,7 +113,7 @@ impl Extractor {
         stage: &str,
         progress: Progress,
     ) -> Result<Rows> {
-        let mut table = Table::new(paths.len());
+        let mut table = Table::new(paths.len(), self.columns);
         let mut shelf = self.shelf.take();
         let look = Some(&self.preprocessing).filter(|_| self.looks);
         let left = match &mut shelf {

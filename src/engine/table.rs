@@ -14,6 +14,8 @@ const LOOKED_UP: usize = 256;
 /// Rows that come in any order.
 pub(super) struct Table {
     images: usize,
+    /// Of each row the first so many values.
+    most: usize,
     width: usize,
     /// Those of all images, once one is known.
     values: Vec<f32>,
@@ -23,11 +25,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new(images: usize) -> Table {
-        Table { images, width: 0, values: Vec::new(), places: Vec::new(), facts: Vec::new() }
+    pub fn new(images: usize, most: usize) -> Table {
+        Table { images, most, width: 0, values: Vec::new(), places: Vec::new(), facts: Vec::new() }
     }
 
     pub fn put(&mut self, place: usize, row: &[f32], facts: Option<Facts>) -> Result<()> {
+        let row = &row[..row.len().min(self.most)];
         if self.places.is_empty() {
             self.width = row.len();
             self.values = vec![0.; self.images * row.len()];

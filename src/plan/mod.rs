@@ -219,15 +219,38 @@ impl Plan {
     }
 
     /// What gives the features of `model`, which is as the plan left it; with those of earlier runs, where there is a cache.
-    pub fn cached(&self, mut extractor: Extractor, model: &Model, cache: Option<&Cache>) -> Extractor {
+    pub fn cached(&self, extractor: Extractor, model: &Model, cache: Option<&Cache>) -> Extractor {
+        self.shelved(extractor, model, cache, 1 + self.taps.len())
+    }
+
+    fn shelved(&self, mut extractor: Extractor, model: &Model, cache: Option<&Cache>, fewest: usize) -> Extractor {
         let shelf = cache.map(|cache| {
             let frozen = surgery::backbone(model, &self.surgery, &self.pooling);
             // What is before the cut is told by its name.
             let depth = |tap: &Tap| (format!("{tap:?}"), tap.features());
             let parts = [(String::new(), self.features)].into_iter().chain(self.taps.iter().map(depth)).collect();
-            cache.shelf(&frozen.fingerprint(), parts, (&self.preprocessing, self.input.layout), extractor.engine())
+            let settings = (&self.preprocessing, self.input.layout);
+            cache.shelf(&frozen.fingerprint(), (parts, fewest), settings, extractor.engine())
         });
         extractor.cached(shelf)
+    }
+
+    /// The same for a job that takes the cut's features alone: where there is a cache, the frozen part gives those of the
+    /// depths that a head may take from `images` images, too, and they are kept, so that no later job has to run it again.
+    /// What an earlier one kept of the cut alone will do.
+    pub fn cached_with_depths(
+        &self,
+        extractor: Extractor,
+        (model, backend): (&Model, &Backend),
+        images: usize,
+        cache: Option<&Cache>,
+    ) -> Extractor {
+        if cache.is_none() {
+            return extractor;
+        }
+        let mut deep = self.clone();
+        let extractor = deep.deepen(model, backend, images, extractor);
+        deep.shelved(extractor, model, cache, 1).narrowed(self.features)
     }
 }
 

@@ -172,7 +172,8 @@ impl Trained {
     fn opened(&self, model: &Model, backend: &Backend) -> Result<Box<dyn Engine>> {
         if self.baked && backend.name() != "onnxruntime" {
             let what = "it preprocesses images of any size in its graph, which only ONNX Runtime runs";
-            return Err(Error::model(&self.model.path, what));
+            let to_do = "use --engine ort (`adapt runtime install`), or adapt without --bake-preprocessing";
+            return Err(Error::model(&self.model.path, format!("{what}; {to_do}")));
         }
         let axes = if self.baked { [None, None, None, Some(3)] } else { self.input.axes() };
         backend.open(model, &axes, available_threads())

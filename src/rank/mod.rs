@@ -157,7 +157,10 @@ impl Ranking<'_> {
         let (backend, options) = (self.backend, &self.options);
         let trying = Trying { backend, options, data: self.data, cache: self.cache, progress: self.progress };
         let extractor = trying.decide(&mut plan, &mut model, extractor)?;
-        let mut extractor = plan.cached(extractor, &model, self.cache);
+        let images = self.data.items.len();
+        let mut extractor = plan.cached_with_depths(extractor, (&model, backend), images, self.cache);
+        // What the audit and the head of the model that is chosen will want to know.
+        extractor.look(self.cache.is_some());
         let paths: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
         let stage = format!("features of {}", name.rsplit(['/', '\\']).next().unwrap_or(name));
         let found = extractor.run(&self.data.source, &paths, &stage, self.progress)?;

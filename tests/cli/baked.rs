@@ -98,6 +98,11 @@ fn what_cannot_be_is_told_before_any_work() {
     bake(&place, "imagenet").succeeds();
     let again = ["--data", "data", "--onnx", "out/model.onnx", "--out", "two"];
     place.run(place.command().args(again)).fails(1, &["out/model.onnx", "--bake-preprocessing"]);
-    place.run(place.command().args(["verify", "out", "--engine", "tract"])).fails(1, &["model.onnx", "ONNX Runtime"]);
+    for engine in ["tract", "candle"] {
+        let said = ["out/model.onnx", "only ONNX Runtime runs; use --engine ort"];
+        place.run(place.command().args(["verify", "out", "--engine", engine])).fails(1, &said);
+        place.run(place.command().args(["predict", "out/model.onnx", "data", "--engine", engine])).fails(1, &said);
+    }
+    place.run(place.command().args(["verify", "out", "--engine", "ort"])).succeeds();
     assert!(!place.path("two").exists());
 }

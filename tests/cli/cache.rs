@@ -73,15 +73,53 @@ fn other_heads_compute_nothing_again() {
     assert!(!narrower.err.contains("extracting"), "{}", narrower.err);
     let audited = place.run(place.command().args("audit --data data --onnx tiny.onnx --cache kept".split(' ')));
     assert!(!audited.succeeds().err.contains("extracting"));
-    // The other way round the deeper features are not there.
-    let from = |more: &[&str]| {
-        let job = ["--data", "data", "--onnx", "tiny.onnx", "--cache", "other", "--force", "--out", "out"];
-        place.run(place.command().args(job).args(more)).succeeds()
+}
+
+#[test]
+fn whatever_job_comes_first_the_next_computes_nothing() {
+    let place = Place::usual();
+    let ran = |cache: &str, job: &str| {
+        let args = format!("{job} --cache {cache}");
+        place.run(place.command().args(args.split(' '))).succeeds()
     };
-    from(&["--head", "lda"]);
-    assert!(from(&[]).err.contains("extracting"));
-    assert!(!from(&["--head", "lda"]).err.contains("extracting"));
-    assert!(!from(&[]).err.contains("extracting"));
+    let adapt = "--data data --onnx tiny.onnx --out out --force";
+    let heads = ["softmax", "lda", "ncm", "mlp"].map(|head| (head, format!("{adapt} --head {head}")));
+    let others = [
+        ("audit", "audit --data data --onnx tiny.onnx".to_string()),
+        ("rank", "rank tiny.onnx --no-builtin --data data".into()),
+    ];
+    for (name, job) in heads.iter().chain(&others) {
+        let first = ran(name, job);
+        assert!(first.err.contains("extracting") || first.err.contains("features of tiny.onnx"), "{}", first.err);
+        let then = ran(name, adapt);
+        assert!(
+            then.err.contains("features from the cache") && !then.err.contains("extracting"),
+            "{name}: {}",
+            then.err
+        );
+        let embedded = ran(name, "embed tiny.onnx data");
+        assert!(!embedded.err.contains("extracting"), "{name}: {}", embedded.err);
+    }
+    // So does the head of the best of several models.
+    fs::copy(place.path("tiny.onnx"), place.path("twin.onnx")).unwrap();
+    let best = ran("several", &format!("{adapt} --onnx twin.onnx"));
+    assert!(best.err.contains("features of tiny.onnx"), "{}", best.err);
+    assert!(!best.err.contains("extracting train"), "{}", best.err);
+    // The head is that of a run that keeps nothing.
+    let model = |job: &str| {
+        ran("off", job);
+        place.read_bytes("out/model.onnx")
+    };
+    let (job, off) = (&heads[1].1, model(&heads[1].1));
+    ran("lda", job);
+    assert_eq!(place.read_bytes("out/model.onnx"), off);
+    // What takes the cut's features alone finds what has no more, adds what pixels tell, and leaves the rest to the others.
+    ran("embed", "embed tiny.onnx data");
+    for job in [&others[0].1, job, &heads[3].1] {
+        assert!(!ran("embed", job).err.contains("extracting"));
+    }
+    assert!(ran("embed", adapt).err.contains("extracting"));
+    assert!(!ran("embed", adapt).err.contains("extracting"));
 }
 
 #[cfg(unix)]

@@ -68,22 +68,28 @@ fn lists_of_windows_and_paths_that_lead_out() {
     };
     place.write("windows.csv", format!("path,label\n{}", rows("", "\\")));
     let place_of_all = place.path("").display().to_string();
-    place.write("rooted.csv", format!("path,label\n{}{}", rows(&place_of_all, "/"), rows("./", "/")));
     let ran = place.adapt("data windows.csv --val 0 --extract from_windows").succeeds();
     assert_eq!(ran.out, "from_windows: 18 images\n");
     assert!(place.read("from_windows/labels.csv").contains("\ndata/b/0.png,b,train\n"));
     place.adapt("embed tiny.onnx windows.csv -o rows.csv").succeeds();
     assert_eq!(place.read("rows.csv").lines().count(), 19);
     // What has a root loses it, and the list of them is the same data set.
-    let ran = place.adapt("data rooted.csv --val 0 --extract from_root").succeeds();
-    assert_eq!(ran.out, "from_root: 36 images\n");
-    let list = place.read("from_root/labels.csv");
-    assert!(list.lines().skip(1).all(|line| !line.starts_with(['/', '.'])), "{list}");
-    place.adapt("--data from_root/labels.csv --onnx tiny.onnx --out out").succeeds();
-    // Two for one place.
+    for (name, begin) in [("rooted", place_of_all.as_str()), ("dotted", "./")] {
+        place.write(&format!("{name}.csv"), format!("path,label\n{}", rows(begin, "/")));
+        let ran = place.adapt(&format!("data {name}.csv --val 0 --extract from_{name}")).succeeds();
+        assert_eq!(ran.out, format!("from_{name}: 18 images\n"));
+        let list = place.read(&format!("from_{name}/labels.csv"));
+        assert!(list.lines().skip(1).all(|line| !line.starts_with(['/', '.'])), "{list}");
+    }
+    place.adapt("--data from_rooted/labels.csv --onnx tiny.onnx --out out").succeeds();
+    // One image twice, and two for one place.
     place.write("twice.csv", format!("path,label\n{}./data/a/0.png,a\n", rows("", "/")));
     let ran = place.adapt("data twice.csv --val 0 --extract once").succeeds();
-    assert!(ran.out == "once: 18 images\n" && ran.err.contains("another image has its place"), "{}", ran.err);
+    assert!(ran.out == "once: 18 images\n" && ran.err.contains("stands in line 2 already"), "{}", ran.err);
+    place.images("in/data/a", 0, 1);
+    place.write("in/two.csv", format!("path,label\ndata/a/0.png,a\n{}", rows("../", "/")));
+    let ran = place.adapt("data in/two.csv --val 0 --extract two").succeeds();
+    assert!(ran.out == "two: 18 images\n" && ran.err.contains("another image has its place"), "{}", ran.err);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Folders as datasets. Listing decodes nothing, so the images here are empty files.
 
-use adapt::data::{Dataset, Item, ReadOptions, Skipped, Split};
+use adapt::data::{Columns, Dataset, Item, ReadOptions, Skipped, Split, labelled};
 use adapt::progress::silent;
 use adapt::{Error, Result};
 use std::collections::HashMap;
@@ -68,12 +68,19 @@ fn flat_folders_are_split_by_class() {
 
 #[test]
 fn split_folders_map_classes_by_name() {
-    for val in ["val", "valid", "validation"] {
-        let mut files = [images("train/a", 3), images("train/b", 3), images("train/c", 4)].concat();
-        files.extend([images(&format!("{val}/c"), 2), images("test/b", 5), images("test/zebra", 6)].concat());
+    // The words of Hugging Face's `datasets`.
+    for (train, val, test) in [
+        ("train", "val", "test"),
+        ("training", "valid", "testing"),
+        ("Train", "validation", "eval"),
+        ("TRAIN", "dev", "evaluation"),
+    ] {
+        let class = |split: &str, class: &str, count| images(&format!("{split}/{class}"), count);
+        let mut files = [class(train, "a", 3), class(train, "b", 3), class(train, "c", 4)].concat();
+        files.extend([class(val, "c", 2), class(test, "b", 5), class(test, "zebra", 6)].concat());
         let root = folder(files);
         add(root.path(), ["extra/a/1.png"]);
-        fs::create_dir(root.path().join("train/empty")).unwrap();
+        fs::create_dir(root.path().join(train).join("empty")).unwrap();
         let data = read(root.path(), HALF).unwrap();
         assert_eq!(data.classes, ["a", "b", "c"]);
         assert_eq!(data.counts(Split::Train), [3, 3, 4]);
@@ -81,13 +88,21 @@ fn split_folders_map_classes_by_name() {
         assert_eq!(data.counts(Split::Test), [0, 5, 0]);
         assert!(!data.val_from_train);
         let skipped =
-            Skipped { path: "test/zebra".into(), reason: "no training images of this class (6 images)".into() };
+            Skipped { path: format!("{test}/zebra"), reason: "no training images of this class (6 images)".into() };
         assert_eq!(data.skipped, [skipped]);
         for note in
             ["val has no images of: 'a', 'b'", "test has no images of: 'a', 'c'", "'extra'", "'empty'", "'zebra'"]
         {
             assert!(data.notes.iter().any(|n| n.contains(note)), "{note} in {:?}", data.notes);
         }
+        // A model is measured on those for testing, else on those that validate.
+        let measured = |class: &str| {
+            let data = labelled(root.path(), &[class.into()], &Columns::GUESSED, &silent).unwrap();
+            (data.source.place().to_path_buf(), data.items.len())
+        };
+        assert_eq!(measured("b"), (root.path().join(test), 5));
+        fs::remove_dir_all(root.path().join(test)).unwrap();
+        assert_eq!(measured("c"), (root.path().join(val), 2));
     }
 }
 
@@ -220,4 +235,15 @@ fn split_folders_are_known_in_any_case() {
         assert_eq!(data.classes, ["a", "b"], "{train}");
         assert_eq!(data.counts(Split::Test), [2, 3], "{train}");
     }
+}
+
+#[test]
+fn the_list_in_a_folder_without_classes_is_named() {
+    let root = folder(["train/0.png", "train/1.png", "train/metadata.csv", "notes.txt"]);
+    let list = root.path().join("train/metadata.csv");
+    let said = format!("; or give the list in it: {}", list.display());
+    let one = error(root.path());
+    assert!(one.contains("only one class, 'train'") && one.ends_with(&said), "{one}");
+    let none = error(&root.path().join("train"));
+    assert!(none.contains("no class folders") && none.ends_with(&said), "{none}");
 }

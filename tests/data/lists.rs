@@ -1,7 +1,7 @@
 //! Lists (CSV, TSV) of images: their forms, what is wrong told with its line, bounds.
 
 use super::files::{png, read};
-use adapt::data::{Columns, Dataset, ReadOptions, Skipped, Split};
+use adapt::data::{Columns, Dataset, ReadOptions, Skipped, Split, Task};
 use adapt::progress::silent;
 use std::fs;
 use std::path::Path;
@@ -144,4 +144,76 @@ fn lists_are_bounded() {
     assert!(error(&wide).contains("and 4076 more"), "{}", error(&wide));
     let long = format!("path,label\n{}.png,a\n", "x".repeat(100_000));
     assert!(error(&long).contains("there is no file 'xxx"));
+}
+
+#[test]
+fn lists_of_spreadsheets() {
+    let place = tempfile::tempdir().unwrap();
+    for i in 0..4 {
+        fs::write(place.path().join(format!("{i}.png")), png(i)).unwrap();
+    }
+    let read = |text: &str| list(place.path(), "l.csv", text, &Columns::GUESSED).unwrap();
+    let labels = |text: &str| {
+        let data = read(text);
+        assert_eq!((data.items.len(), data.skipped.len()), (4, 0), "{text}: {:?}", data.skipped);
+        (data.task, data.items.iter().map(|item| data.texts()[item.label].clone()).collect::<Vec<_>>())
+    };
+    let rows = |with: &str| (0..4).map(|i| format!("{i}.png{with}c{}\n", i % 2)).collect::<String>();
+    for (text, lines) in [
+        (format!("sep=,\npath,label\n{}", rows(",")), [3, 6]),
+        (format!("\u{feff}SEP=;\r\npath;label\r\n{}", rows(";").replace('\n', "\r\n")), [3, 6]),
+        (format!("\"sep=|\"\n{}", rows("|")), [2, 5]),
+        (format!("path;label\n{}", rows(";")), [2, 5]),
+    ] {
+        assert_eq!(labels(&text).1, ["c0", "c0", "c1", "c1"], "{text}");
+        // The lines are those of the file.
+        let data = read(&(text.clone() + "gone.png" + &text[text.len() - 5..]));
+        assert_eq!(data.skipped.len(), 1, "{text}");
+        assert!(data.skipped[0].path.ends_with(&(lines[1] + 1).to_string()), "{:?}", data.skipped);
+    }
+    // Excel where the comma is decimal.
+    let numbers = |head: &str, row: &dyn Fn(usize, &str) -> String| {
+        let values = ["1,5", "-2", "0,25", "1e3"];
+        format!("{head}{}", (0..4).map(|i| row(i, values[i]) + "\r\n").collect::<String>())
+    };
+    let wanted = (Task::Regression, ["1.5", "-2", "0.25", "1000"].map(String::from).to_vec());
+    let own = |i: usize, value: &str| format!("{i}.png;{value}");
+    for text in [
+        numbers("path;length\r\n", &own),
+        numbers("path;length, cm\r\n", &own),
+        numbers("", &own),
+        numbers("", &|i, value| format!("{value};{i}.png")),
+    ] {
+        let mut found = labels(&text);
+        found.1.sort();
+        let mut wanted = wanted.clone();
+        wanted.1.sort();
+        assert_eq!(found, wanted, "{text}");
+    }
+    // Names are no numbers; nor is what stands between labels a decimal point's place.
+    let text = "path;label\n0.png;a,5\n1.png;1,5\n2.png;a,5\n3.png;1,5\n";
+    assert_eq!(labels(text).1, ["1,5", "1,5", "a,5", "a,5"]);
+    let several = labels("0.png,a;b\n1.png,b\n2.png,a\n3.png,a;b\n");
+    assert_eq!((several.0, several.1.len()), (Task::Multilabel, 4));
+    // A line that is no number is told, and the others are read.
+    let asked = Columns { task: Some(Task::Regression), ..Columns::GUESSED };
+    let text = numbers("path;length\r\n", &own) + "0.png;many\r\n";
+    let data = list(place.path(), "l.csv", &text, &asked).unwrap();
+    assert_eq!((data.items.len(), data.skipped[0].reason.as_str()), (4, "'many' is no number"));
+}
+
+#[test]
+fn an_image_under_two_names_is_one() {
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("i")).unwrap();
+    (0..4).for_each(|i| fs::write(place.path().join(format!("i/{i}.png")), png(i)).unwrap());
+    let whole = place.path().join("i/0.png");
+    let again = ["./i/0.png", "i//1.png", "i/./2.png", whole.to_str().unwrap()];
+    let text = (0..4).map(|i| format!("i/{i}.png,{}\n", ["a", "b"][i % 2])).collect::<String>();
+    let text = text + &again.map(|path| format!("{path},a\n")).concat();
+    let data = list(place.path(), "l.csv", &text, &Columns::GUESSED).unwrap();
+    assert_eq!(data.items.len(), 4);
+    let told: Vec<_> = data.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+    let line = |i: usize| format!("'{}' stands in line {} already", again[i], [1, 2, 3, 5][i]);
+    assert_eq!(told, [0, 1, 2, 3].map(line));
 }

@@ -1,15 +1,16 @@
 //! Parquet files with images in them, written by pyarrow (`tests/golden/make_parquet.py`).
 
 use adapt::data::{Columns, Dataset, ReadOptions, Split, Task, images_below};
-use adapt::progress::silent;
+use adapt::progress::{Event, silent};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-fn golden(name: &str) -> PathBuf {
+pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-fn read(place: &Path, columns: Columns) -> adapt::Result<Dataset> {
+pub fn read(place: &Path, columns: Columns) -> adapt::Result<Dataset> {
     Dataset::read(place, &ReadOptions { columns, ..ReadOptions::new(0., 0) }, &silent)
 }
 
@@ -45,57 +46,6 @@ fn the_layout_of_the_hub() {
     // One file alone is for training.
     let one = read(&golden("parquet/hub/data/test-00000-of-00001.parquet"), Columns::GUESSED).unwrap();
     assert_eq!(one.counts(Split::Train), [2, 2, 2]);
-}
-
-#[test]
-fn folders_of_configurations_and_splits() {
-    let place = tempfile::tempdir().unwrap();
-    let shard = |from: &str, to: &str| {
-        let to = place.path().join(to);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(
-            golden(&format!("parquet/hub/data/{from}-of-0000{}.parquet", if from.starts_with("test") { 1 } else { 2 })),
-            to,
-        )
-        .unwrap();
-    };
-    let counts = |folder: &str| {
-        let data = read(&place.path().join(folder), Columns::GUESSED).unwrap();
-        [Split::Train, Split::Val, Split::Test].map(|split| data.split(split).count())
-    };
-    // As the hub converts data sets.
-    shard("train-00000", "one/default/partial-train/0000.parquet");
-    shard("train-00001", "one/default/partial-train/0001.parquet");
-    shard("test-00000", "one/default/validation/0000.parquet");
-    assert_eq!(counts("one"), [18, 6, 0]);
-    assert_eq!(counts("one/default"), [18, 6, 0]);
-    // What one folder holds is for training.
-    assert_eq!(counts("one/default/validation"), [6, 0, 0]);
-    // As they are pushed with a name.
-    shard("train-00000", "two/plain_text/train-00000-of-00001-0a1b2c3d.parquet");
-    shard("test-00000", "two/plain_text/test-00000-of-00001-0a1b2c3d.parquet");
-    fs::write(place.path().join("two/cover.png"), "").unwrap();
-    assert_eq!(counts("two"), [12, 0, 6]);
-    shard("test-00000", "two/other/train/0000.parquet");
-    let why = read(&place.path().join("two"), Columns::GUESSED).unwrap_err().to_string();
-    assert!(
-        why.contains("several configurations of a data set (other, plain_text); give one of these folders"),
-        "{why}"
-    );
-    // Folders of images are no configurations.
-    for (name, class) in [("0.png", "a"), ("1.png", "a"), ("0.png", "b"), ("1.png", "b")] {
-        for folder in ["images", "told/train"] {
-            let path = place.path().join(folder).join(class);
-            fs::create_dir_all(&path).unwrap();
-            fs::write(path.join(name), "").unwrap();
-            fs::write(path.join("index.parquet"), "").unwrap();
-        }
-    }
-    shard("test-00000", "images/index/train/0000.parquet");
-    assert_eq!(counts("images"), [4, 0, 0]);
-    // Nor is what tells of them, as it stands beside the hub's folders of images.
-    shard("test-00000", "told/train/metadata.parquet");
-    assert_eq!(counts("told"), [4, 0, 0]);
 }
 
 #[test]
@@ -170,6 +120,61 @@ fn rows_for_a_model_that_is_ready() {
     assert_eq!(paths.len(), 6);
     assert_eq!(paths[2], format!("{}/row-000002", file.display()));
     assert!(source.decode(&paths[2], false).is_ok());
+}
+
+/// Classes' folders with two images each below a new folder.
+fn classes() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for name in ["a/0.png", "a/1.png", "b/0.png", "b/1.png"] {
+        fs::create_dir_all(place.path().join(name).parent().unwrap()).unwrap();
+        fs::write(place.path().join(name), "").unwrap();
+    }
+    place
+}
+
+#[test]
+fn what_describes_images_is_no_data_set() {
+    let index = || golden("parquet/index.parquet");
+    let place = classes();
+    fs::copy(index(), place.path().join("index.parquet")).unwrap();
+    let data = read(place.path(), Columns::GUESSED).unwrap();
+    assert_eq!((data.classes.len(), data.items.len()), (2, 4));
+    assert!(data.notes.contains(&"1 files with other extensions were ignored".into()), "{:?}", data.notes);
+    // Text names no image, whatever its column is called.
+    let why = read(&index(), Columns::GUESSED).unwrap_err().to_string();
+    assert!(why.contains("no column holds images; give --path-column (it has: path, label)"), "{why}");
+    // What is damaged is told, not passed over; with images in it, it is the data set.
+    fs::write(place.path().join("index.parquet"), "PAR1").unwrap();
+    assert!(read(place.path(), Columns::GUESSED).unwrap_err().to_string().contains("index.parquet: cannot be read"));
+    fs::copy(golden("parquet/multi.parquet"), place.path().join("index.parquet")).unwrap();
+    assert_eq!(read(place.path(), Columns::GUESSED).unwrap().items.len(), 8);
+}
+
+#[test]
+fn images_beside_parquet_are_labelled_too() {
+    let place = tempfile::tempdir().unwrap();
+    let set = "default/train/0000.parquet";
+    fs::create_dir_all(place.path().join(set).parent().unwrap()).unwrap();
+    ["0.png", "1.jpg"].iter().for_each(|name| fs::write(place.path().join(name), "").unwrap());
+    let named = || {
+        let said = std::sync::Mutex::new(Vec::new());
+        let listen = |event: Event| {
+            if let Event::Warning(what) = event {
+                said.lock().unwrap().push(what.to_string());
+            }
+            ControlFlow::Continue(())
+        };
+        let (source, paths) = images_below(&[place.path().into()], &listen).unwrap();
+        (source, paths, said.into_inner().unwrap().join("\n"))
+    };
+    fs::copy(golden("parquet/index.parquet"), place.path().join(set)).unwrap();
+    let (_, paths, said) = named();
+    assert!(paths.len() == 2 && paths[0].ends_with("0.png"), "{paths:?}");
+    assert!(said.contains("its 2 image files are taken; its Parquet is not: no column holds images"), "{said}");
+    fs::copy(golden("parquet/hub/data/test-00000-of-00001.parquet"), place.path().join(set)).unwrap();
+    let (source, paths, said) = named();
+    assert!(paths.len() == 8 && source.decode(&paths[2], false).is_ok(), "{paths:?}");
+    assert!(said.contains("both its 2 image files and the 6 images in its Parquet are taken"), "{said}");
 }
 
 #[test]

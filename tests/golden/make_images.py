@@ -7,6 +7,9 @@ large.csv does it for JPEG files that become far smaller.
 """
 
 import csv
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +106,78 @@ def sources() -> None:
     # Content, not the extension, says what a file is.
     small.save(OUT / "really-a-png.jpg", format="PNG")
     decoded("really-a-png", small)
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG file of 16-bit red, green and blue, [height, width, 3], which Pillow does not write."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def kinds() -> None:
+    """What is rarer: deep colours, inks, frames, orientations of other formats; what is refused has no decoded image."""
+    small = photo(40, 30)
+    deep = (np.arange(40 * 30 * 3).reshape(30, 40, 3) * 18 + 5).astype(np.uint16)
+    (OUT / "rgb16.png").write_bytes(deep_png(deep))
+    decoded("rgb16", Image.fromarray(np.round(deep / 257).astype(np.uint8)))
+
+    # Adobe's marker tells that inks are stored as luma and chroma (2), or as they are (0); without it they are.
+    ink = 255 - np.arange(1200, dtype=np.uint8).reshape(30, 40, 1) // 8
+    mixed = np.concatenate([np.asarray(small.convert("CMYK").convert("RGB").convert("YCbCr")), ink], 2)
+    for name, values, transform in [("ycck", mixed, 2), ("cmyk-plain", np.asarray(small.convert("CMYK")), None)]:
+        content = io.BytesIO()
+        Image.frombytes("CMYK", (40, 30), values.tobytes()).save(content, "JPEG", quality=95, subsampling=0)
+        content = bytearray(content.getvalue())
+        marker = content.index(b"Adobe")
+        if transform is None:
+            del content[marker - 4 : marker + 12]
+        else:
+            content[marker + 11] = transform
+        (OUT / f"{name}.jpg").write_bytes(content)
+        decoded(name, Image.open(OUT / f"{name}.jpg"))
+
+    frames = {"save_all": True, "append_images": [ImageOps.invert(small)], "duration": 100}
+    small.save(OUT / "webp-frames.webp", lossless=True, **frames)
+    decoded("webp-frames", Image.open(OUT / "webp-frames.webp"))
+    small.save(OUT / "png-frames.png", **frames)
+    decoded("png-frames", Image.open(OUT / "png-frames.png"))
+    # A first frame that is smaller than the canvas. Around it Pillow puts the palette's first colour; black is ours.
+    part = photo(20, 12).quantize(16)
+    content = io.BytesIO()
+    part.save(content, "GIF")
+    content = bytearray(content.getvalue())
+    frame = content.index(b"\x2c", 13 + 3 * (2 << (content[10] & 7)))
+    struct.pack_into("<HH", content, 6, 40, 30)
+    struct.pack_into("<HH", content, frame + 1, 7, 5)
+    (OUT / "gif-part.gif").write_bytes(content)
+    black = Image.new("RGB", (40, 30))
+    black.paste(Image.open(OUT / "gif-part.gif").convert("RGB").crop((7, 5, 27, 17)), (7, 5))
+    decoded("gif-part", black)
+
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    small.save(OUT / "exif1.jpg", quality=95, subsampling="4:4:4", exif=exif)
+    decoded("exif1", Image.open(OUT / "exif1.jpg"))
+    exif[0x0112] = 6
+    small.save(OUT / "exif6-png.png", exif=exif)
+    small.save(OUT / "exif6-webp.webp", lossless=True, exif=exif)
+    small.save(OUT / "exif6-tiff.tif", compression="tiff_lzw", tiffinfo={0x0112: 6})
+    for name in ["exif6-png.png", "exif6-webp.webp", "exif6-tiff.tif"]:
+        decoded(name.split(".")[0], ImageOps.exif_transpose(Image.open(OUT / name)))
+
+    small.convert("CMYK").save(OUT / "tiff-cmyk.tif", compression="tiff_lzw")
+    decoded("tiff-cmyk", Image.open(OUT / "tiff-cmyk.tif"))
+    gray().point(lambda v: 255 * (v > 128)).convert("1").save(OUT / "tiff-fax.tif", compression="group4")
+    decoded("tiff-fax", Image.open(OUT / "tiff-fax.tif"))
+    small.quantize(16).save(OUT / "tiff-palette.tif")
+    small.convert("YCbCr").save(OUT / "tiff-ycbcr.tif", compression="tiff_lzw")
+    gray().convert("LA").save(OUT / "tiff-gray-alpha.tif")
+    gray().convert("F").save(OUT / "tiff-float.tif")
 
 
 def resize(image: Image.Image, size, crop, filter_name: str) -> Image.Image:
@@ -219,6 +294,7 @@ def write_tensors() -> None:
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     sources()
+    kinds()
     write_resized()
     write_large()
     write_tensors()

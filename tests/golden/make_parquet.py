@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parquet")
-os.makedirs(os.path.join(here, "hub", "data"), exist_ok=True)
+for folder in (os.path.join("hub", "data"), "differing"):
+    os.makedirs(os.path.join(here, folder), exist_ok=True)
 NAMES = ["zebra", "ant", "cow"]
 
 
@@ -23,10 +24,10 @@ def image(label, number):
     return {"bytes": out.getvalue(), "path": f"{label}-{number}.png"}
 
 
-def write(name, labels, compression, first=0):
+def write(name, labels, compression, first=0, names=NAMES):
     images = [image(label, first + i) for i, label in enumerate(labels)]
     table = pa.table({"image": pa.array(images), "label": pa.array(labels, pa.int64())})
-    features = {"image": {"_type": "Image"}, "label": {"names": NAMES, "_type": "ClassLabel"}}
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
     info = {"huggingface": json.dumps({"info": {"features": features}})}
     pq.write_table(table.replace_schema_metadata(info), os.path.join(here, name), compression=compression, row_group_size=5)
 
@@ -63,3 +64,10 @@ pq.write_table(pa.table({"image.bytes": [[b"x"]], "label": [1]}), os.path.join(h
 numbers = {"large": pa.array([2**64 - 1, 7] * 2, pa.uint64()), "small": pa.array([2**32 - 1, 7] * 2, pa.uint32())}
 columns = {"image": [image(i % 2, i) for i in range(4)], **numbers}
 pq.write_table(pa.table(columns), os.path.join(here, "unsigned.parquet"))
+
+# Shards whose numbers stand for different classes.
+write("differing/train-00000-of-00002.parquet", [0, 1, 2], "snappy")
+write("differing/train-00001-of-00002.parquet", [0, 1, 2], "snappy", 10, NAMES[::-1])
+
+# What tells of images that lie elsewhere.
+pq.write_table(pa.table({"path": ["a/0.png", "b/1.png"], "label": ["a", "b"]}), os.path.join(here, "index.parquet"))

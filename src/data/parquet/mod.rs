@@ -3,23 +3,26 @@
 //! A row cannot be read without all before it, so the images are copied once, when they are listed, into a temporary file
 //! without a name, which is gone when the data set is.
 
+mod files;
 mod lists;
 mod table;
 
+use super::dataset::quoted;
 use super::decode::{MAX_BYTES, io_reason};
-use super::rows::named;
-use super::scan::{Listing, beginning, has_extension, is_image_name, split_of};
+use super::scan::{Listing, split_of};
 use super::table::{Columns, are_splits, in_order, passed_over};
 use super::task::Task;
 use super::{Skipped, Split};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
 use crate::progress::{Event, Progress, emit};
+pub(super) use files::find;
+use files::{one_configuration, other_splits, split_of_file};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use table::Table;
 
@@ -42,84 +45,6 @@ struct Cells {
     labels: Vec<Option<String>>,
     split: Option<String>,
     group: Option<String>,
-}
-
-/// Folders above a data set's files: a configuration and a split, as Hugging Face converts data sets.
-const DEPTH: usize = 2;
-
-/// The Parquet files that `place` is, or holds (or its folder `data`), in order of their names; else those in folders of
-/// configurations and splits, where no such folder holds images.
-pub(super) fn find(place: &Path) -> Vec<PathBuf> {
-    if is_parquet(place) || beginning(place).starts_with(b"PAR1") {
-        return vec![place.into()];
-    }
-    let mut found = [place.to_path_buf(), place.join("data")].into_iter().filter_map(|folder| within(&folder, false));
-    let own = found.find(|(files, _)| !files.is_empty()).map(|(files, _)| files);
-    own.or_else(|| below(place, DEPTH)).unwrap_or_default()
-}
-
-fn is_parquet(path: &Path) -> bool {
-    has_extension(path, &["parquet"]) && path.is_file()
-}
-
-/// The Parquet files in a folder, and the folders; `None` for one that is a class's, which may hold many images, where `classes`
-/// are looked for.
-fn within(folder: &Path, classes: bool) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (mut files, mut folders) = (Vec::new(), Vec::new());
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        match name.starts_with('.') {
-            true => {}
-            false if classes && is_image_name(&name) => return None,
-            // What tells of images that lie beside it has none.
-            false if name == "metadata.parquet" => {}
-            false if is_parquet(&path) => files.push(path),
-            false if entry.file_type().is_ok_and(|kind| !kind.is_file()) && path.is_dir() => folders.push(path),
-            false => {}
-        }
-    }
-    files.sort();
-    folders.sort();
-    Some((files, folders))
-}
-
-/// Those in a folder, or in folders so far below it; `None` where one of these holds images: then Parquet beside them is what
-/// describes them, as `metadata.parquet`.
-fn below(folder: &Path, depth: usize) -> Option<Vec<PathBuf>> {
-    let (files, folders) = within(folder, depth < DEPTH)?;
-    if depth == 0 {
-        return Some(files);
-    }
-    let found = folders.iter().map(|folder| below(folder, depth - 1)).collect::<Option<Vec<_>>>()?;
-    Some(if files.is_empty() { found.concat() } else { files })
-}
-
-/// The split that a file's name tells, or its folder's, as `partial-train/0000.parquet` below `place`; `None` for neither.
-fn split_of_file(place: &Path, file: &Path) -> Option<Split> {
-    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let own = name(file);
-    let folder = file.parent().filter(|folder| *folder != place).map(name).unwrap_or_default();
-    let first = |name: &str| split_of(name.split(['-', '_', '.']).next().unwrap_or_default());
-    first(&own).or_else(|| first(folder.strip_prefix("partial-").unwrap_or(&folder)))
-}
-
-/// Refuses files of several configurations, which are different data sets.
-fn one_configuration(place: &Path, files: &[PathBuf]) -> Result<()> {
-    let configuration = |file: &PathBuf| {
-        let mut folder = file.parent().unwrap_or(place);
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let split = split_of(name.strip_prefix("partial-").unwrap_or(name)).is_some();
-        if split && folder != place {
-            folder = folder.parent().unwrap_or(place);
-        }
-        folder.strip_prefix(place).unwrap_or(folder).display().to_string()
-    };
-    let names: BTreeSet<String> = files.iter().map(configuration).collect();
-    if names.len() < 2 {
-        return Ok(());
-    }
-    let shown = named(names.iter().map(String::as_str).collect::<Vec<_>>().into_iter());
-    Err(Error::data(place, format!("holds several configurations of a data set ({shown}); give one of these folders")))
 }
 
 impl Rows {
@@ -179,7 +104,7 @@ pub(super) fn images(place: &Path, prefix: String, columns: &Columns, progress: 
 /// As [`images`], and where it cannot be told which column holds the labels.
 pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Result<Option<(Rows, Listing)>> {
     let Some((rows, mut cells, found)) = copy(place, String::new(), columns, true, progress)? else { return Ok(None) };
-    let Found { classes: order, targets, lists, split } = found;
+    let Found { classes: order, targets, lists, split, others } = found;
     let of = |cells: &Cells| cells.split.clone().unwrap_or_default();
     let splits: Vec<String> = cells.iter().map(|(_, cells)| of(cells)).collect();
     let guess = split.filter(|_| columns.split.is_none());
@@ -190,14 +115,19 @@ pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Resul
     let labels = cells.iter().flat_map(|(_, cells)| cells.labels.iter().flatten().map(String::as_str));
     let listing = Listing::of(columns.task.or(lists.then_some(Task::Multilabel)), targets, labels)
         .map_err(|what| Error::data(place, what))?;
-    let notes = passed.iter().map(|column| passed_over(column)).collect();
+    let mut notes: Vec<String> = passed.iter().map(|column| passed_over(column)).collect();
+    if !others.is_empty() {
+        let names = quoted(others.iter().map(String::as_str));
+        notes.push(format!("splits beside train, val and test were ignored: {names}"));
+    }
     let mut listing = Listing { order, notes, ..listing };
     for (number, (file, cells)) in cells.into_iter().enumerate() {
         let path = rows.path(number);
         let mut skip = |reason: String| listing.skipped.push(Skipped { path: path.clone(), reason });
         let split = match &cells.split {
             Some(split) => split_of(split),
-            None => Some(file),
+            None if file.is_none() => continue,
+            None => file,
         };
         let none = !listing.task.is_multilabel() && cells.labels.contains(&None);
         let labels: Vec<&str> = cells.labels.iter().map(|label| label.as_deref().unwrap_or_default()).collect();
@@ -239,10 +169,12 @@ struct Found {
     lists: bool,
     /// The split column's name.
     split: Option<String>,
+    /// The names of files' splits that are none of ours.
+    others: BTreeSet<String>,
 }
 
-/// The images, what stands beside each, and what is known of the label columns.
-type Copied = (Rows, Vec<(Split, Cells)>, Found);
+/// The images, the split of each one's file and what stands beside it, and what is known of the label columns.
+type Copied = (Rows, Vec<(Option<Split>, Cells)>, Found);
 
 /// Copies the images of all files, and reads what stands beside them.
 fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progress: Progress) -> Result<Option<Copied>> {
@@ -250,7 +182,8 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
     if files.is_empty() {
         return Ok(None);
     }
-    one_configuration(place, &files)?;
+    let others = other_splits(place, &files);
+    one_configuration(place, &files, &others)?;
     let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
     let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
     let (mut cells, mut known, mut end) = (Vec::new(), Found::default(), 0);
@@ -265,7 +198,8 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
     };
     for path in &files {
         // Of one file alone everything is for training, whatever it is called.
-        let split = split_of_file(place, path).filter(|_| !place.is_file()).unwrap_or(Split::Train);
+        let own = split_of_file(place, path).filter(|_| !place.is_file());
+        let split = own.or((!others.contains_key(path)).then_some(Split::Train));
         let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end, &copied));
         // A reader that fails on what strangers wrote is no bug of ours.
         let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));
@@ -282,5 +216,6 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
             return Err(Error::data(path, "its numbers stand for other classes than those of the files before it"));
         }
     }
+    known.others = others.into_values().collect();
     Ok(Some((rows, cells, known)))
 }

@@ -7,10 +7,11 @@ use crate::data::records::MOST_IMAGES;
 use crate::data::rows::named;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
 use crate::data::task;
-use parquet::basic::{ConvertedType, Type};
+use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::schema::types::ColumnDescriptor;
 use std::fs::File;
 use std::path::Path;
 
@@ -28,6 +29,22 @@ pub(super) fn damaged(error: impl std::fmt::Display) -> String {
     format!("cannot be read: {error}")
 }
 
+/// Whether a column holds bytes, among them images.
+fn is_bytes(column: &ColumnDescriptor) -> bool {
+    let text =
+        column.converted_type() == ConvertedType::UTF8 || column.logical_type_ref() == Some(&LogicalType::String);
+    column.physical_type() == Type::BYTE_ARRAY && !text
+}
+
+/// Whether a file may have images in it: one that cannot be read may.
+pub(super) fn holds_bytes(path: &Path) -> bool {
+    let reader = File::open(path).ok().and_then(|file| SerializedFileReader::new(file).ok());
+    let holds = |reader: SerializedFileReader<File>| {
+        reader.metadata().file_metadata().schema_descr().columns().iter().any(|column| is_bytes(column))
+    };
+    reader.is_none_or(holds)
+}
+
 impl Table {
     pub fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, String> {
         let reader = SerializedFileReader::new(File::open(path).map_err(io_reason)?).map_err(damaged)?;
@@ -35,14 +52,14 @@ impl Table {
         if file.num_rows() as u64 > MOST_IMAGES {
             return Err(format!("has {} rows; at most {MOST_IMAGES} are read", file.num_rows()));
         }
-        let leaves: Vec<(String, Type, bool)> = file
+        let leaves: Vec<(String, bool, bool)> = file
             .schema_descr()
             .columns()
             .iter()
-            .map(|column| (column.path().string(), column.physical_type(), column.max_rep_level() == 0))
+            .map(|column| (column.path().string(), is_bytes(column), column.max_rep_level() == 0))
             .collect();
         let of = |wanted: &str| leaves.iter().position(|(name, _, single)| *single && name == wanted);
-        let bytes = |at: &usize| leaves[*at].1 == Type::BYTE_ARRAY;
+        let bytes = |at: &usize| leaves[*at].1;
         let shown = || named(leaves.iter().map(|(name, ..)| name.as_str()));
         let known = |names: &[&str]| names.iter().find_map(|name| of(name));
         let asked = |name: &Option<String>, flag: &str| match name {
@@ -92,7 +109,7 @@ impl Table {
                 leaves[at].0.escape_debug()
             ));
         }
-        let found = Found { classes, targets, lists, split: split.map(|at| leaves[at].0.clone()) };
+        let found = Found { classes, targets, lists, split: split.map(|at| leaves[at].0.clone()), ..Found::default() };
         Ok(Table { image, labels, split, group, found, reader })
     }
 

@@ -76,17 +76,17 @@ impl Cache {
     }
 
     /// Rows of these parts, one behind the other, that the frozen part of that fingerprint gives in `engine` for images that
-    /// are preprocessed so.
+    /// are preprocessed so; where only the first `fewest` are known, of these.
     pub fn shelf(
         &self,
         fingerprint: &str,
-        parts: Vec<Part>,
+        (parts, fewest): (Vec<Part>, usize),
         (p, layout): (&Preprocessing, Layout),
         engine: &dyn Engine,
     ) -> Shelf {
         let settings = serde_json::json!([CODE, fingerprint, p, layout, engine.name(), engine.version()]);
         let name = hex(&Sha256::digest(settings.to_string())[..16]);
-        Shelf::open(self.clone(), self.folder.join(name), parts)
+        Shelf::open(self.clone(), self.folder.join(name), parts, fewest)
     }
 
     /// What it holds.
@@ -178,19 +178,21 @@ pub struct Shelf {
     cache: Cache,
     folder: PathBuf,
     parts: Vec<Part>,
+    /// As many of them as will do.
+    fewest: usize,
     files: Vec<Known>,
     /// File and row of an image.
     places: HashMap<ContentHash, (usize, usize)>,
     new: Vec<(ContentHash, Vec<f32>)>,
-    /// Whether these have facts behind their parts.
-    looked: bool,
+    /// How many values these have, and whether there are facts behind them.
+    form: (usize, bool),
     since: Instant,
     wrote: bool,
     failed: Option<String>,
 }
 
 impl Shelf {
-    fn open(cache: Cache, folder: PathBuf, parts: Vec<Part>) -> Shelf {
+    fn open(cache: Cache, folder: PathBuf, parts: Vec<Part>, fewest: usize) -> Shelf {
         let mut found = row_files(&folder);
         if found.iter().filter(|file| file.bytes() < FULL / 2).count() > MANY {
             // Another run may do the same, or the folder be another's: both are fine.
@@ -198,9 +200,9 @@ impl Shelf {
             found = row_files(&folder);
         }
         let (mut files, mut places) = (Vec::new(), HashMap::new());
-        let width = |columns: &[Range<usize>]| columns.iter().map(Range::len).sum::<usize>();
+        let width = |columns: &[Range<usize>]| columns[..fewest].iter().map(Range::len).sum::<usize>();
         for file in found {
-            let Some(columns) = file.columns(&parts) else { continue };
+            let Some(columns) = file.columns(&parts).or_else(|| file.columns(&parts[..fewest])) else { continue };
             if files.first().is_some_and(|first: &Known| width(&first.columns) != width(&columns)) {
                 continue;
             }
@@ -208,8 +210,8 @@ impl Shelf {
             let facts = file.columns(&[facts_part()]).and_then(|mut columns| columns.pop());
             files.push(Known { file, columns, facts });
         }
-        let (new, looked, since, wrote, failed) = (Vec::new(), false, Instant::now(), false, None);
-        Shelf { cache, folder, parts, files, places, new, looked, since, wrote, failed }
+        let (new, form, since, wrote, failed) = (Vec::new(), (0, false), Instant::now(), false, None);
+        Shelf { cache, folder, parts, fewest, files, places, new, form, since, wrote, failed }
     }
 
     /// Whether nothing is known.
@@ -232,8 +234,9 @@ impl Shelf {
         if row.is_empty() || row.len() + facts.map_or(0, |_| facts::VALUES) > WIDEST {
             return None;
         }
-        let failed = if self.looked != facts.is_some() { self.flush() } else { None };
-        self.looked = facts.is_some();
+        let form = (row.len(), facts.is_some());
+        let failed = if self.form != form { self.flush() } else { None };
+        self.form = form;
         if self.new.is_empty() {
             self.since = Instant::now();
         }
@@ -248,8 +251,10 @@ impl Shelf {
     pub(super) fn flush(&mut self) -> Option<String> {
         let new = std::mem::take(&mut self.new);
         if !new.is_empty() && self.failed.is_none() {
-            let facts = self.looked.then(facts_part);
-            let parts: Vec<Part> = self.parts.iter().cloned().chain(facts).collect();
+            let (width, looked) = self.form;
+            let whole: usize = self.parts.iter().map(|(_, own)| own).sum();
+            let count = if width < whole { self.fewest } else { self.parts.len() };
+            let parts: Vec<Part> = self.parts[..count].iter().cloned().chain(looked.then(facts_part)).collect();
             match write(&self.folder, &parts, &new) {
                 Ok(_) => self.wrote = true,
                 Err(e) => {

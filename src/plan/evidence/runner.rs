@@ -47,7 +47,7 @@ impl Runner {
     pub fn shelf(&mut self, p: &Preprocessing) -> Option<Shelf> {
         let whole = || vec![(String::new(), 0)];
         let cache = self.cache.as_ref()?;
-        Some(cache.shelf(&self.fingerprint, whole(), (p, self.layout), &*self.engine))
+        Some(cache.shelf(&self.fingerprint, (whole(), 1), (p, self.layout), &*self.engine))
     }
 
     /// The rows of images whose `values` are there: features, then the old head's output. Values may be infinite or NaN.

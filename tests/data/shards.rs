@@ -1,0 +1,97 @@
+//! Several Parquet files of one data set: which are, and what their names tell.
+
+use super::parquet::{golden, read};
+use adapt::data::{Columns, Split, images_below};
+use adapt::progress::silent;
+use std::fs;
+
+#[test]
+fn folders_of_configurations_and_splits() {
+    let place = tempfile::tempdir().unwrap();
+    let shard = |from: &str, to: &str| {
+        let to = place.path().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(
+            golden(&format!("parquet/hub/data/{from}-of-0000{}.parquet", if from.starts_with("test") { 1 } else { 2 })),
+            to,
+        )
+        .unwrap();
+    };
+    let counts = |folder: &str| {
+        let data = read(&place.path().join(folder), Columns::GUESSED).unwrap();
+        [Split::Train, Split::Val, Split::Test].map(|split| data.split(split).count())
+    };
+    // As the hub converts data sets.
+    shard("train-00000", "one/default/partial-train/0000.parquet");
+    shard("train-00001", "one/default/partial-train/0001.parquet");
+    shard("test-00000", "one/default/validation/0000.parquet");
+    assert_eq!(counts("one"), [18, 6, 0]);
+    assert_eq!(counts("one/default"), [18, 6, 0]);
+    // What one folder holds is for training.
+    assert_eq!(counts("one/default/validation"), [6, 0, 0]);
+    // As they are pushed with a name.
+    shard("train-00000", "two/plain_text/train-00000-of-00001-0a1b2c3d.parquet");
+    shard("test-00000", "two/plain_text/test-00000-of-00001-0a1b2c3d.parquet");
+    fs::write(place.path().join("two/cover.png"), "").unwrap();
+    assert_eq!(counts("two"), [12, 0, 6]);
+    shard("test-00000", "two/other/train/0000.parquet");
+    let why = read(&place.path().join("two"), Columns::GUESSED).unwrap_err().to_string();
+    assert!(
+        why.contains("several configurations of a data set (other, plain_text); give one of these folders"),
+        "{why}"
+    );
+    // Folders of images are no configurations.
+    for (name, class) in [("0.png", "a"), ("1.png", "a"), ("0.png", "b"), ("1.png", "b")] {
+        for folder in ["images", "told/train"] {
+            let path = place.path().join(folder).join(class);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join(name), "").unwrap();
+            fs::write(path.join("index.parquet"), "").unwrap();
+        }
+    }
+    shard("test-00000", "images/index/train/0000.parquet");
+    assert_eq!(counts("images"), [4, 0, 0]);
+    // Nor is what tells of them, as it stands beside the hub's folders of images.
+    shard("test-00000", "told/train/metadata.parquet");
+    assert_eq!(counts("told"), [4, 0, 0]);
+}
+
+#[test]
+fn other_splits_are_told_and_train_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let shard = |to: &str| {
+        let to = place.path().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(golden("parquet/hub/data/test-00000-of-00001.parquet"), to).unwrap();
+    };
+    for split in ["train", "dev", "eval", "extra"] {
+        shard(&format!("shards/data/{split}-00000-of-00001.parquet"));
+        shard(&format!("folders/default/{split}/0000.parquet"));
+        shard(&format!("parts/{split}-00000-of-00001.parquet"));
+    }
+    // What is called otherwise trains, as long as nothing else is said.
+    shard("parts/0001.parquet");
+    for (set, train) in [("shards", 6), ("folders", 6), ("folders/default", 6), ("parts", 12)] {
+        let data = read(&place.path().join(set), Columns::GUESSED).unwrap();
+        let count = |split| data.split(split).count();
+        assert_eq!([count(Split::Train), count(Split::Val), count(Split::Test)], [train, 6, 6], "{set}");
+        let told = "splits beside train, val and test were ignored: 'extra'";
+        assert!(data.notes.iter().any(|note| note == told), "{set}: {:?}", data.notes);
+        // The numbers of rows are those of all.
+        let (source, paths) = images_below(&[place.path().join(set)], &silent).unwrap();
+        assert_eq!((paths.len(), source.decode(&paths[18], false).is_ok()), (train + 18, true));
+    }
+    shard("alone/extra-00000-of-00001.parquet");
+    assert_eq!(read(&place.path().join("alone"), Columns::GUESSED).unwrap().items.len(), 6);
+}
+
+#[test]
+fn shards_with_other_classes_are_refused() {
+    let why = read(&golden("parquet/differing"), Columns::GUESSED).unwrap_err().to_string();
+    assert!(why.contains("train-00001-of-00002.parquet: its numbers stand for other classes"), "{why}");
+    // Each alone is a data set.
+    for (shard, classes) in [("0", ["zebra", "ant", "cow"]), ("1", ["cow", "ant", "zebra"])] {
+        let data = read(&golden(&format!("parquet/differing/train-0000{shard}-of-00002.parquet")), Columns::GUESSED);
+        assert_eq!(data.unwrap().classes, classes);
+    }
+}
