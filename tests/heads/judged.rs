@@ -26,15 +26,3 @@ fn a_perceptron_ends_with_the_time() {
     assert!(found.compared[0].strength.unwrap() <= 128. * 64. / 60. + 1e-9, "{:?}", found.compared);
     assert_eq!((found.repeats, found.by_fold.len()), (1, 5));
 }
-
-#[test]
-fn few_images_hardly_move_the_temperature_of_softmax_regression() {
-    let temperature = |seed: u64| {
-        let (x, labels) = blobs(seed, &[5, 5, 5], 60, 0.2);
-        chosen(&x, &[60], &labels, &only(Kind::Softmax)).temperature.ln()
-    };
-    let told: Vec<f64> = (0..12).map(temperature).collect();
-    let mean = told.iter().sum::<f64>() / 12.;
-    let deviation = (told.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / 11.).sqrt();
-    assert!(deviation < 0.25 && mean.abs() < 0.4, "{mean} {deviation} {told:?}");
-}

@@ -5,7 +5,7 @@ use super::Kind;
 use super::basis::Bases;
 use super::candidates::{Candidate, Judge};
 use super::choice::{JUDGED, fit, head};
-use super::judge::{Prior, sharpness};
+use super::judge::sharpness;
 use crate::error::{Error, Result};
 use crate::metrics::{of_fold, softmax};
 use crate::progress::Progress;
@@ -36,14 +36,14 @@ impl Calibrated {
     ) -> Result<Calibrated> {
         let unseen = unseen(features, judge, candidate, progress)?;
         let deals: Vec<&Array2<f32>> = unseen.as_ref().unwrap_or(&candidate.logits).iter().collect();
-        let (kind, labels) = (candidate.kind, judge.labels);
+        let labels = judge.labels;
         let (mut probabilities, mut by_fold) = (Vec::new(), Vec::new());
         for (logits, fold) in deals.iter().zip(judge.deals) {
             let mut sharp = (*logits).clone();
             let parts: Vec<_> = (0..folds::count(fold)).map(|f| apart(labels, fold, f)).collect();
             for [(held, _), (others, own)] in &parts {
                 let rows = logits.select(Axis(0), others);
-                let factor = sharpness(&[&rows], own, &Prior::of(kind, &rows)) as f32;
+                let factor = sharpness(&[&rows], own) as f32;
                 held.iter().for_each(|&i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
             }
             let found = softmax(sharp.view());
@@ -53,7 +53,7 @@ impl Calibrated {
             probabilities.push(found);
         }
         Ok(Calibrated {
-            sharpness: sharpness(&deals, labels, &Prior::of(kind, deals[0])),
+            sharpness: sharpness(&deals, labels),
             out_of_fold: probabilities.swap_remove(0),
             uncalibrated: softmax(deals[0].view()),
             by_fold,

@@ -6,7 +6,7 @@ use super::super::softmax::{Rows, Truth};
 use super::basis::Basis;
 use super::choice::Form;
 use super::closed::{MOST_COORDINATES, Parted};
-use super::judge::{Metric, Prior, log_loss, mean, sharpness};
+use super::judge::{Metric, log_loss, mean, sharpness};
 use super::{Compared, Kind};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
@@ -203,7 +203,7 @@ impl Judge<'_> {
     ) -> Vec<Candidate> {
         let deals = logits.len();
         let make = |adjusted: bool, logits: Vec<Array2<f32>>| {
-            let sharpness = self.sharpness(&logits[0]);
+            let sharpness = sharpness(&[&logits[0]], self.labels);
             let mut parts = vec![0.; self.labels.len()];
             for logits in &logits {
                 let sharp = logits.mapv(|z| z * sharpness as f32);
@@ -220,12 +220,7 @@ impl Judge<'_> {
     }
 
     pub(super) fn loss(&self, logits: &Array2<f32>) -> f64 {
-        log_loss(logits, self.labels, self.sharpness(logits))
-    }
-
-    /// As well as the logits themselves tell: heads are compared by it.
-    fn sharpness(&self, logits: &Array2<f32>) -> f64 {
-        sharpness(&[logits], self.labels, &Prior::weak(logits))
+        log_loss(logits, self.labels, sharpness(&[logits], self.labels))
     }
 
     /// How many taps the best one so far takes.

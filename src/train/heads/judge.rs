@@ -1,6 +1,5 @@
 //! What out-of-fold scores are worth: the metric that chooses, and whether two heads differ by more than chance.
 
-use super::Kind;
 use crate::metrics::{argmax, softmax};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -73,33 +72,11 @@ pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], factor: f64) -> f
     logits.rows().into_iter().zip(labels).map(of).sum::<f64>() / labels.len() as f64
 }
 
-/// What is thought of a factor for logits before an image is seen: that factor · scale is 1. The square of its logarithm costs as much
-/// as so many nats of `doubt`, once for all images.
-pub(super) struct Prior {
-    scale: f64,
-    doubt: f64,
-}
-
-impl Prior {
-    /// One image's worth of doubt, which keeps it finite where no image is wrong.
-    pub(super) fn weak(logits: &Array2<f32>) -> Prior {
-        Prior { scale: deviation(logits), doubt: 0.5 }
-    }
-
-    /// For a head that is exported. Softmax regression is trained by log-loss at a strength that log-loss chose: it is nearly as sure as
-    /// it is right, and some dozens of images tell no more (measured: docs/heads.md).
-    pub(super) fn of(kind: Kind, logits: &Array2<f32>) -> Prior {
-        match kind {
-            Kind::Softmax => Prior { scale: 1., doubt: 10. },
-            _ => Prior::weak(logits),
-        }
-    }
-}
-
 /// The factor for logits with which their log-loss, the mean over several deals of the images into folds, is lowest, the inverse of the
-/// temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over the prior's scale.
-pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize], prior: &Prior) -> f64 {
-    let (doubt, scale) = (prior.doubt / labels.len() as f64, prior.scale);
+/// temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. One image's worth of doubt keeps it finite where
+/// no image is wrong.
+pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize]) -> f64 {
+    let (doubt, scale) = (0.5 / labels.len() as f64, deviation(deals[0]));
     let at = |log: f64| {
         let losses = deals.iter().map(|logits| log_loss(logits, labels, log.exp() / scale));
         losses.sum::<f64>() / deals.len() as f64 + doubt * log * log
