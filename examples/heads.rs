@@ -1,15 +1,18 @@
 //! Heads on few images a class, many draws: `cargo run --release --example heads -- FOLDER [MODEL.onnx]`.
 //!
 //! FOLDER has train/ and test/ with a folder a class in each. Rows: images a class; columns: mean test accuracy of each head
-//! over ten draws of the training images, in percent, with its standard deviation (docs/heads.md).
+//! over ten draws of the training images, in percent, with its standard deviation; then the calibration error on the test images
+//! before the temperature and with it, and behind a `/` what a head would have whose every probability is right (docs/heads.md).
 
 use adapt::data::ReadOptions;
 use adapt::engine::Cache;
+use adapt::metrics::calibration::{expected_calibration_error, reliability};
+use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;
 use adapt::train::heads::{Kind, Wishes, choose};
 use adapt::{Backend, Choice, Dataset, Features, Model, Plan, Split};
-use adapt::{metrics::argmax, plan::PlanOptions, plan::evidence::Trying};
-use ndarray::{Axis, s};
+use adapt::{plan::PlanOptions, plan::evidence::Trying, random};
+use ndarray::{Array2, Axis, s};
 use std::path::Path;
 use std::time::Instant;
 
@@ -46,14 +49,13 @@ fn main() -> adapt::Result<()> {
     let fewest = (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min();
     for shots in SHOTS.into_iter().filter(|&shots| Some(shots) <= fewest) {
         let mut accuracies: [Vec<f64>; 4] = Default::default();
-        let (mut taps, mut seconds) = (Vec::new(), 0.);
+        let (mut taps, mut seconds, mut errors) = (Vec::new(), 0., [[0.; 3]; 4]);
         for draw in 0..DRAWS {
             let places = drawn(&train, classes, shots, draw);
             let rows = train.rows.select(Axis(0), &places);
             let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
-            for (kind, accuracies) in
-                [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None].into_iter().zip(&mut accuracies)
-            {
+            let kinds = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
+            for ((kind, accuracies), errors) in kinds.into_iter().zip(&mut accuracies).zip(&mut errors) {
                 let columns = if kind.is_some() { &columns[..1] } else { &columns[..] };
                 let started = Instant::now();
                 let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
@@ -66,6 +68,8 @@ fn main() -> adapt::Result<()> {
                 let logits = chosen.head.logits(test.rows.slice(s![.., ..chosen.head.weight.ncols()]))?;
                 let hits = logits.rows().into_iter().zip(&test.labels).filter(|(row, label)| argmax(*row) == **label);
                 accuracies.push(100. * hits.count() as f64 / test.labels.len() as f64);
+                let told = calibration(&logits, &test.labels, chosen.temperature as f32);
+                errors.iter_mut().zip(told).for_each(|(sum, error)| *sum += error / DRAWS as f64);
             }
         }
         let told = accuracies.each_ref().map(|values| spread(values));
@@ -73,8 +77,31 @@ fn main() -> adapt::Result<()> {
         let cells = told.map(|(mean, deviation)| format!("{mean:.1} ± {deviation:.1}")).join(" | ");
         let error = best.1 / (DRAWS as f64).sqrt();
         println!("| {shots} | {cells} | {:.1} ({error:.1}) | {} | {seconds:.2} |", best.0, counted(&mut taps));
+        let cells = errors.map(|[before, after, perfect]| format!("{before:.3} → {after:.3} / {perfect:.3}"));
+        println!("| {shots}, calibration error | {} |", cells.join(" | "));
     }
     Ok(())
+}
+
+/// The calibration error before the temperature, with it, and where each image's class is drawn from its probabilities.
+fn calibration(logits: &Array2<f32>, labels: &[usize], temperature: f32) -> [f64; 3] {
+    let error = |labels: &[usize], p: &Array2<f32>| expected_calibration_error(&reliability(labels, p.view()));
+    let (before, after) = (softmax((logits * temperature).view()), softmax(logits.view()));
+    let mut stream = random::stream(0, "calibration", 0, 0);
+    let drawn: Vec<usize> = after
+        .rows()
+        .into_iter()
+        .map(|row| {
+            let mut left = random::uniform(&mut stream) as f32;
+            row.iter()
+                .position(|p| {
+                    left -= p;
+                    left < 0.
+                })
+                .unwrap_or(row.len() - 1)
+        })
+        .collect();
+    [error(labels, &before), error(labels, &after), error(&drawn, &after)]
 }
 
 /// The places of `shots` images of each class.

@@ -1,6 +1,9 @@
 //! Heads and their choice: discriminants and perceptrons against scikit-learn's
 //! (tests/golden/make_discriminants.py, make_perceptron.py), depths, calibration.
 
+#[path = "heads/judged.rs"]
+mod judged;
+
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;
 use adapt::train::heads::{Chosen, Kind, Metric, Wishes, choose, nearest_class_mean};

@@ -9,9 +9,11 @@ use adapt::metrics::{Classification, separation, softmax};
 use ndarray::{Array2, array};
 use serde_json::Value;
 
-const FIGURES: [&str; 20] = [
+const FIGURES: [&str; 22] = [
     "accuracy",
     "balanced_accuracy",
+    "top2_accuracy",
+    "top3_accuracy",
     "top5_accuracy",
     "macro_precision",
     "macro_recall",

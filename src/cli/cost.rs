@@ -17,6 +17,20 @@ const SHARE_OF_BUDGET: f64 = 0.8;
 /// A pass forwards, of the seconds of a step.
 const FORWARDS: f64 = 1. / 3.;
 
+/// How often training looks at images for each one that is held out, where the frozen network's figures on these are worth a pass.
+const DWARFED: u64 = 20;
+
+impl Job {
+    /// Whether a pass of the frozen network over the held-out images is nothing beside training: then the nearest class mean's figures
+    /// are told, too. Where images' frozen part is kept, or a budget stands, it is something.
+    pub fn dwarfs_a_pass(&self, work: &Work, data: &Dataset) -> bool {
+        let held = data.items.len() - data.split(Split::Train).count();
+        let seen = self.settings.steps.saturating_mul(self.settings.batch_size as u64);
+        let long = seen >= DWARFED * held as u64 && !self.keeps() && work.options.training.budget.is_none();
+        long && held > 0 && data.task.is_multiclass()
+    }
+}
+
 /// Seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {

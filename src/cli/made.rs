@@ -45,7 +45,7 @@ pub struct Made {
     /// The held-out images on a plane, by their features where those were not trained, else by their scores: `[images, 2]`
     pub map: Array2<f32>,
     pub head: Option<AnyHead>,
-    /// What the nearest class mean reaches, where the features were not trained.
+    /// What the nearest class mean reaches on the features as they were before any training, where they are known.
     pub nearest_mean: BTreeMap<Split, Answers>,
     /// What tells images that are unlike those of the training, where there are classes and the features were not trained.
     pub outlier: Option<Outlier>,
@@ -154,13 +154,19 @@ pub fn inside(
     mut extractor: Extractor,
     clock: &mut Clock,
 ) -> Result<Made> {
-    let (mut probe, mut problems, mut unseen) = (None, None, &Split::ALL[..]);
+    let (mut probe, mut problems, mut unseen, mut nearest_mean) = (None, None, &Split::ALL[..], BTreeMap::new());
     let probing = job.probes(work);
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
         let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.probe(features, data))?;
         problems = fitted.problems.clone();
+        nearest_mean = work.nearest_mean(&parts, data)?;
         probe = Some(fitted).filter(|_| probing);
+        unseen = &[];
+    } else if probing && job.dwarfs_a_pass(work, data) {
+        let parts = work.all_features(data, &mut extractor, clock)?;
+        nearest_mean = work.nearest_mean(&parts, data)?;
+        probe = Some(Fitted::of_classes(work, work.probe(&parts[0], data)?, &parts[0]));
         unseen = &[];
     } else if probing {
         let features = work.features(data, Split::Train, &mut extractor)?;
@@ -209,7 +215,6 @@ pub fn inside(
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
     let head = probe.map(|fitted| fitted.told);
     let (adapted, plan, thresholds) = (job.adapted, work.plan.clone(), thresholds_by(&scores[1], data));
-    let (nearest_mean, outlier) = (BTreeMap::new(), None);
     Ok(Made {
         adapted,
         scores,
@@ -219,7 +224,7 @@ pub fn inside(
         map,
         head,
         nearest_mean,
-        outlier,
+        outlier: None,
         thresholds,
         plan,
         training,

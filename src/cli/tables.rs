@@ -143,10 +143,11 @@ fn folds(head: &AnyHead) -> Option<String> {
             let figures = head.cross_validation.as_ref()?.iter();
             let told = figures.map(|(name, [mean, deviation])| format!("{name} {mean:.4} ± {deviation:.4}"));
             let told = told.collect::<Vec<_>>().join(", ");
-            Some(format!("the head in {} folds, mean and deviation: {told}", head.folds))
+            let times = if head.repeats > 1 { format!(", dealt {} times", head.repeats) } else { String::new() };
+            Some(format!("the head in {} folds{times}, mean and deviation: {told}", head.folds))
         }
         AnyHead::Several(head) => {
-            let figures = head.cross_validation.as_object()?.iter();
+            let figures = head.cross_validation.as_object()?.iter().filter(|(name, _)| *name != "images");
             let told: Vec<String> =
                 figures.filter_map(|(name, value)| Some(format!("{name} {:.4}", value.as_f64()?))).collect();
             let how = if head.folds > 0 { format!("in {} folds", head.folds) } else { "on each image left out".into() };
@@ -232,7 +233,10 @@ fn fine_tuning(told: &FineTuning) -> String {
         elsewhere.map(|(train, [least, most])| format!("--train {train} gained {least:+.3} to {most:+.3}")).collect();
     let gain = match told.measured.iter().any(|m| m.seconds.is_some()) {
         true if elsewhere.is_empty() => "what that gains is not known until it is tried".into(),
-        true => format!("on other images {} accuracy, here that is not known until it is tried", elsewhere.join(", ")),
+        true => format!(
+            "in trials on four other sets of images {} accuracy; what it gains here is not known until it is tried",
+            elsewhere.join(", ")
+        ),
         false => String::from("the head is what can be trained"),
     };
     format!("inside   {measured}\n         {gain}{hints}\n")

@@ -102,7 +102,9 @@ impl<'a> Explainer<'a> {
             return Err(Error::Usage(format!("{}: {what}", trained.model.path.display())));
         }
         if trained.baked {
-            let what = "its preprocessing is in its graph (--bake-preprocessing), and a map would have no place; adapt without";
+            let what =
+                "its preprocessing is in its graph, so it takes images of any size, on which a map has no fixed place";
+            let what = format!("{what}; adapt again without --bake-preprocessing and explain that model");
             return Err(Error::model(&trained.model.path, what));
         }
         let path = &trained.model.path;

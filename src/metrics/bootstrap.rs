@@ -1,6 +1,9 @@
 //! How far figures would be elsewhere on other images of the same kind: percentile intervals of the bootstrap (Efron and
 //! Tibshirani 1993, chapter 13).
 //!
+//! Shares of images have an interval at least as wide as Wilson's (1927), which stays honest where images are few or all are right: no
+//! resample of twenty right ones has a wrong one. Other figures on which all resamples agree have none, for the same reason.
+//!
 //! Images are drawn with replacement. What an image contributes is computed once, and scores are ranked once, so that a resample
 //! costs no more than a look at each image that it draws, and, for the areas under curves, at each of its scores.
 
@@ -20,8 +23,10 @@ pub const RESAMPLES: u64 = 1000;
 pub const LEVEL: f64 = 0.95;
 /// The same images give the same intervals.
 const SEED: u64 = 0;
-/// How many classes make a hit of the more lenient accuracy.
-pub(super) const TOP: usize = 5;
+/// How many classes make a hit of the more lenient accuracies, of which each is told where there are more.
+const TOPS: [(usize, &str); 3] = [(2, "top2_accuracy"), (3, "top3_accuracy"), (5, "top5_accuracy")];
+/// The normal distribution's 97.5th percentile.
+const Z: f64 = 1.959_963_984_540_054;
 
 /// From the 2.5th to the 97.5th percentile: `[low, high]`.
 pub type Interval = [f64; 2];
@@ -49,8 +54,8 @@ struct Outcome {
     predicted: u32,
     log_loss: f64,
     brier: f64,
-    /// Among the [`TOP`] most probable classes.
-    top: bool,
+    /// How many classes come before its own.
+    before: usize,
 }
 
 /// Sums over a resample.
@@ -58,7 +63,7 @@ struct Sums {
     counts: Vec<Count>,
     log_loss: f64,
     brier: f64,
-    top: u64,
+    tops: [u64; TOPS.len()],
 }
 
 /// −ln(probability of the true class) in nats, clipped to float64's ε ..= 1 − ε as in scikit-learn's `log_loss`.
@@ -66,10 +71,10 @@ pub(super) fn log_loss(probability: f32) -> f64 {
     -f64::from(probability).clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
 }
 
-/// Whether `label` is among the [`TOP`] most probable classes; of equal ones the last come first (`top_k_accuracy_score`).
-fn is_in_top(label: usize, row: ndarray::ArrayView1<f32>) -> bool {
+/// How many classes are more probable than `label`; of equal ones the last come first (`top_k_accuracy_score`).
+fn before(label: usize, row: ndarray::ArrayView1<f32>) -> usize {
     let before = |(j, p): (usize, &f32)| *p > row[label] || (*p == row[label] && j > label);
-    row.iter().enumerate().filter(|&(j, p)| before((j, p))).count() < TOP
+    row.iter().enumerate().filter(|&(j, p)| before((j, p))).count()
 }
 
 impl Outcomes {
@@ -77,35 +82,33 @@ impl Outcomes {
     pub fn new(labels: &[usize], probabilities: ArrayView2<f32>) -> Outcomes {
         let rows = probabilities.outer_iter();
         let images = labels.iter().zip(rows).zip(brier_of_each(labels, probabilities)).map(|((&label, row), brier)| {
-            let (predicted, top) = (argmax(row) as u32, is_in_top(label, row));
-            Outcome { label: label as u32, predicted, log_loss: log_loss(row[label]), brier, top }
+            let (predicted, before) = (argmax(row) as u32, before(label, row));
+            Outcome { label: label as u32, predicted, log_loss: log_loss(row[label]), brier, before }
         });
         let rankings = Rankings::new(|i, k| labels[i] == k, probabilities);
         Outcomes { classes: probabilities.ncols(), images: images.collect(), rankings }
     }
 
     fn sums(&self, drawn: &[usize]) -> Sums {
-        let mut sums = Sums { counts: vec![Count::default(); self.classes], log_loss: 0., brier: 0., top: 0 };
+        let counts = vec![Count::default(); self.classes];
+        let mut sums = Sums { counts, log_loss: 0., brier: 0., tops: [0; TOPS.len()] };
         for image in drawn.iter().map(|&i| &self.images[i]) {
             sums.counts[image.label as usize].support += 1;
             sums.counts[image.predicted as usize].predicted += 1;
             sums.counts[image.label as usize].hits += u64::from(image.label == image.predicted);
             sums.log_loss += image.log_loss;
             sums.brier += image.brier;
-            sums.top += u64::from(image.top);
+            sums.tops.iter_mut().zip(TOPS).for_each(|(sum, (k, _))| *sum += u64::from(image.before < k));
         }
         sums
     }
 
-    /// By name. A class that the images have and this resample has not is left out of its macro averages: that it was not
-    /// drawn is no mistake.
-    fn figures(&self, drawn: &[usize], present: usize) -> Figures {
+    /// By name.
+    fn figures(&self, drawn: &[usize]) -> Figures {
         let sums = self.sums(drawn);
         let counts = &sums.counts;
         let n = self.images.len() as f64;
-        let missing = present - counts.iter().filter(|count| !count.is_absent()).count();
-        let classes = (self.classes - missing) as f64;
-        let macro_mean = |figure: fn(Count) -> f64| counts.iter().map(|&c| figure(c)).sum::<f64>() / classes;
+        let macro_mean = |figure: fn(Count) -> f64| counts::macro_mean(counts, figure);
         let mut figures = vec![
             ("accuracy", counts::accuracy(counts)),
             ("balanced_accuracy", counts::balanced_accuracy(counts)),
@@ -119,29 +122,25 @@ impl Outcomes {
             ("log_loss", sums.log_loss / n),
             ("brier", sums.brier / n),
         ];
-        if self.classes > TOP {
-            figures.push(("top5_accuracy", sums.top as f64 / n));
-        }
+        let tops = TOPS.into_iter().zip(sums.tops).filter(|((k, _), _)| self.classes > *k);
+        figures.extend(tops.map(|((_, name), hits)| (name, hits as f64 / n)));
         figures.extend(self.rankings.figures(drawn, self.images.len()));
         figures
     }
 
-    /// Classes that images have, or are taken for.
-    fn present(&self) -> usize {
-        let all: Vec<usize> = (0..self.images.len()).collect();
-        self.sums(&all).counts.iter().filter(|count| !count.is_absent()).count()
-    }
-
-    /// The share of images with their class among the five most probable.
-    pub(super) fn top_accuracy(&self) -> f64 {
-        mean(self.images.iter().map(|image| f64::from(u8::from(image.top))))
+    /// The shares of images with their class among the two, three and five most probable, where there are more.
+    pub(super) fn top_accuracies(&self) -> [Option<f64>; TOPS.len()] {
+        TOPS.map(|(k, _)| {
+            let is_hit = |image: &Outcome| f64::from(u8::from(image.before < k));
+            (self.classes > k).then(|| mean(self.images.iter().map(is_hit)))
+        })
     }
 
     /// The interval of each figure but the calibration error, which resampling makes larger; of the areas under curves only
     /// where images times classes are half a million at most.
     pub fn intervals(&self) -> BTreeMap<String, Interval> {
-        let present = self.present();
-        intervals(self.images.len(), |drawn| self.figures(drawn, present))
+        let shares = TOPS.map(|(_, name)| name);
+        intervals(self.images.len(), |drawn| self.figures(drawn), &[&["accuracy"], &shares[..]].concat())
     }
 
     /// The figures of `self` less those of `other`, which has to judge the same images in the same order, with as many
@@ -151,16 +150,33 @@ impl Outcomes {
         if self.images.is_empty() || self.classes != other.classes || labels(self) != labels(other) {
             return None;
         }
-        let (own, its) = (self.present(), other.present());
-        let judge_other = |drawn: &[usize]| other.figures(drawn, its);
-        Some(differences(self.images.len(), |drawn| self.figures(drawn, own), judge_other))
+        Some(differences(self.images.len(), |drawn| self.figures(drawn), |drawn| other.figures(drawn)))
     }
 }
 
-/// The intervals of the figures that `judge` gives for images at any places: the same ones in the same order each time.
-pub(super) fn intervals(images: usize, judge: impl Fn(&[usize]) -> Figures + Sync) -> BTreeMap<String, Interval> {
-    let all: Vec<usize> = (0..images).collect();
-    collect(&judge(&all), &resamples(images, &judge))
+/// The intervals of the figures that `judge` gives for images at any places: the same ones in the same order each time. Those named
+/// in `shares` are shares of the images.
+pub(super) fn intervals(
+    images: usize,
+    judge: impl Fn(&[usize]) -> Figures + Sync,
+    shares: &[&str],
+) -> BTreeMap<String, Interval> {
+    let all = judge(&(0..images).collect::<Vec<_>>());
+    let mut intervals = collect(&all, &resamples(images, &judge));
+    for (name, value) in all.into_iter().filter(|(name, _)| shares.contains(name)) {
+        let ([low, high], own) = (wilson(value, images as f64), intervals.entry(name.into()).or_insert([value; 2]));
+        *own = [own[0].min(low), own[1].max(high)];
+    }
+    intervals.retain(|_, [low, high]| low < high);
+    intervals
+}
+
+/// Wilson's interval of a share of so many images.
+fn wilson(share: f64, images: f64) -> Interval {
+    let (scale, square) = (1. + Z * Z / images, Z * Z / images);
+    let (middle, half) = (share + square / 2., (square * (share * (1. - share) + square / 4.)).sqrt());
+    // Rounding is no reason to leave out the share itself.
+    [((middle - half) / scale).clamp(0., share), ((middle + half) / scale).clamp(share, 1.)]
 }
 
 /// The figures of one model less another's, of which each judges images at the same places.

@@ -1,6 +1,6 @@
 //! Classification into several classes, of which each image has one.
 
-use super::bootstrap::{Interval, Outcomes, TOP, log_loss};
+use super::bootstrap::{Interval, Outcomes, log_loss};
 use super::calibration::{Bin, brier, expected_calibration_error, reliability};
 use super::counts::{self, Count};
 use super::{argmax, average_precision, mean, mean_defined, roc_auc};
@@ -39,7 +39,7 @@ pub struct Baseline {
     pub accuracy: f64,
     /// 1 / (classes that have images).
     pub balanced_accuracy: f64,
-    /// Its F1 / classes.
+    /// Its F1 / (classes that have images).
     pub macro_f1: f64,
     /// The entropy of the shares in nats.
     pub log_loss: f64,
@@ -54,7 +54,7 @@ pub struct Answers {
     pub accuracy: f64,
     /// Mean recall over the classes that have images.
     pub balanced_accuracy: f64,
-    /// Mean F1 over all classes.
+    /// Mean F1 over the classes that images have or are taken for.
     pub macro_f1: f64,
 }
 
@@ -65,24 +65,23 @@ impl Answers {
         Answers {
             accuracy: counts::accuracy(&counts),
             balanced_accuracy: counts::balanced_accuracy(&counts),
-            macro_f1: mean(counts.iter().map(|count| count.f1())),
+            macro_f1: counts::macro_mean(&counts, Count::f1),
         }
     }
 }
 
-/// Accuracy, macro-F1 and log-loss of a fold's probabilities `[images, classes]`, as in [`Classification`]; but of the F1 the mean over
-/// the classes that the fold has, or is said to have, as `f1_score` has it where it is told no labels.
+/// Accuracy, macro-F1 and log-loss of a fold's probabilities `[images, classes]`, as in [`Classification`].
 pub fn of_fold(labels: &[usize], probabilities: ArrayView2<f32>) -> [f64; 3] {
-    let counts = counts(&confusion(labels, probabilities));
-    let there = counts.iter().filter(|count| !count.is_absent());
-    [counts::accuracy(&counts), mean(there.map(|count| count.f1())), mean_log_loss(labels, probabilities)]
+    let answers = Answers::new(labels, probabilities);
+    [answers.accuracy, answers.macro_f1, mean_log_loss(labels, probabilities)]
 }
 
 fn mean_log_loss(labels: &[usize], probabilities: ArrayView2<f32>) -> f64 {
     mean(labels.iter().zip(probabilities.rows()).map(|(&label, row)| log_loss(row[label])))
 }
 
-/// How well probabilities match labels. Definitions are scikit-learn's, with `labels` all classes and `zero_division=0`.
+/// How well probabilities match labels. Definitions are scikit-learn's, with `zero_division=0`: macro averages are over the classes
+/// that some images have or are taken for, so that a class which the split lacks costs nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Classification {
     /// Images.
@@ -91,14 +90,18 @@ pub struct Classification {
     pub accuracy: f64,
     /// Mean recall over the classes that have images (`balanced_accuracy_score`).
     pub balanced_accuracy: f64,
-    /// Share of images whose class is among the five most probable; `None` with five classes or fewer. Of equal
-    /// probabilities the last come first (`top_k_accuracy_score`).
+    /// Share of images whose class is among the two most probable; `None` with no more classes. Of equal probabilities the last
+    /// come first (`top_k_accuracy_score`).
+    pub top2_accuracy: Option<f64>,
+    /// The same of the three most probable.
+    pub top3_accuracy: Option<f64>,
+    /// The same of the five most probable.
     pub top5_accuracy: Option<f64>,
-    /// Mean precision over all classes.
+    /// Mean precision over the classes that images have or are taken for; so are the next two.
     pub macro_precision: f64,
-    /// Mean recall over all classes.
+    /// Mean recall.
     pub macro_recall: f64,
-    /// Mean F1 over all classes.
+    /// Mean F1.
     pub macro_f1: f64,
     /// Precision of all decisions taken together: with one class an image, the accuracy; so are the next two.
     pub micro_precision: f64,
@@ -159,14 +162,17 @@ impl Classification {
         let outcomes = Outcomes::new(labels, probabilities);
         let reliability = reliability(labels, probabilities);
         let accuracy = counts::accuracy(&counts);
+        let [top2_accuracy, top3_accuracy, top5_accuracy] = outcomes.top_accuracies();
         Ok(Self {
             n: labels.len(),
             accuracy,
             balanced_accuracy: counts::balanced_accuracy(&counts),
-            top5_accuracy: (classes.len() > TOP).then(|| outcomes.top_accuracy()),
-            macro_precision: mean(per_class.iter().map(|c| c.precision)),
-            macro_recall: mean(per_class.iter().map(|c| c.recall)),
-            macro_f1: mean(per_class.iter().map(|c| c.f1)),
+            top2_accuracy,
+            top3_accuracy,
+            top5_accuracy,
+            macro_precision: counts::macro_mean(&counts, Count::precision),
+            macro_recall: counts::macro_mean(&counts, Count::recall),
+            macro_f1: counts::macro_mean(&counts, Count::f1),
             micro_precision: accuracy,
             micro_recall: accuracy,
             micro_f1: accuracy,
@@ -233,7 +239,7 @@ fn baseline(counts: &[Count], classes: &[String]) -> Baseline {
         class: classes[most].clone(),
         accuracy: always.precision(),
         balanced_accuracy: 1. / shares().count() as f64,
-        macro_f1: always.f1() / counts.len() as f64,
+        macro_f1: always.f1() / shares().count() as f64,
         log_loss: -shares().map(|share| share * share.ln()).sum::<f64>(),
         // Σ share·((1 − share)² + Σ of the other shares squared)
         brier: (1. - squares) * if counts.len() == 2 { 0.5 } else { 1. },

@@ -38,6 +38,11 @@ pub(super) fn weighted(counts: &[Count], figure: impl Fn(Count) -> f64) -> f64 {
     ratio(sum, counts.iter().map(|count| count.support).sum::<u64>() as f64)
 }
 
+/// The mean over the classes that images have or are taken for, as scikit-learn has it where it is told no labels.
+pub(super) fn macro_mean(counts: &[Count], figure: impl Fn(Count) -> f64) -> f64 {
+    super::mean(counts.iter().filter(|count| !count.is_absent()).map(|&count| figure(count)))
+}
+
 /// The mean recall of the classes that have images.
 pub(super) fn balanced_accuracy(counts: &[Count]) -> f64 {
     super::mean(counts.iter().filter(|count| count.support > 0).map(|count| count.recall()))

@@ -55,8 +55,16 @@ pub struct MultiLabel {
     pub subset_accuracy: f64,
     /// Share of all decisions, a label for an image, that are wrong.
     pub hamming_loss: f64,
+    /// Precision of all decisions taken together.
+    pub micro_precision: f64,
+    /// Recall of all decisions taken together.
+    pub micro_recall: f64,
     /// F1 of all decisions taken together.
     pub micro_f1: f64,
+    /// Mean precision over all labels, of which one without images counts as 0, as scikit-learn has it; so are the next two.
+    pub macro_precision: f64,
+    /// Mean recall over all labels.
+    pub macro_recall: f64,
     /// Mean F1 over all labels.
     pub macro_f1: f64,
     /// Mean average precision (mAP) over the labels that have images. (scikit-learn counts the others as 0.)
@@ -107,12 +115,16 @@ impl MultiLabel {
             n,
             subset_accuracy: sums.exact as f64 / n as f64,
             hamming_loss: sums.wrong as f64 / (n * k) as f64,
+            micro_precision: sums.micro().precision(),
+            micro_recall: sums.micro().recall(),
             micro_f1: sums.micro().f1(),
+            macro_precision: mean(per_label.iter().map(|l| l.precision)),
+            macro_recall: mean(per_label.iter().map(|l| l.recall)),
             macro_f1: mean(per_label.iter().map(|l| l.f1)),
             average_precision: mean_defined(per_label.iter().map(|l| l.average_precision)),
             roc_auc: mean_defined(per_label.iter().map(|l| l.roc_auc)),
             log_loss: sums.log_loss / n as f64,
-            intervals: bootstrap::intervals(n, |drawn| outcomes.figures(drawn, present)),
+            intervals: bootstrap::intervals(n, |drawn| outcomes.figures(drawn, present), &["subset_accuracy"]),
             baseline: baseline(truth),
             per_label,
         })
@@ -178,16 +190,23 @@ impl LabelOutcomes {
         self.sums(drawn).counts.iter().filter(|count| !count.is_absent()).count()
     }
 
-    /// A label that the images have and these lack is left out of macro-F1: that it was not drawn is no mistake.
+    /// A label that the images have and these lack is left out of macro averages: that it was not drawn is no mistake.
     fn figures(&self, drawn: &[usize], present: usize) -> Figures {
         let (sums, n, k) = (self.sums(drawn), drawn.len() as f64, self.own.ncols());
         let missing = present - sums.counts.iter().filter(|count| !count.is_absent()).count();
-        let f1: f64 = sums.counts.iter().map(|count| count.f1()).sum();
+        let macro_mean = |figure: fn(Count) -> f64| {
+            super::ratio(sums.counts.iter().map(|&count| figure(count)).sum(), (k - missing) as f64)
+        };
+        let micro = sums.micro();
         let mut figures = vec![
             ("subset_accuracy", sums.exact as f64 / n),
             ("hamming_loss", sums.wrong as f64 / (n * k as f64)),
-            ("micro_f1", sums.micro().f1()),
-            ("macro_f1", super::ratio(f1, (k - missing) as f64)),
+            ("micro_precision", micro.precision()),
+            ("micro_recall", micro.recall()),
+            ("micro_f1", micro.f1()),
+            ("macro_precision", macro_mean(Count::precision)),
+            ("macro_recall", macro_mean(Count::recall)),
+            ("macro_f1", macro_mean(Count::f1)),
             ("log_loss", sums.log_loss / n),
         ];
         figures.extend(self.rankings.figures(drawn, self.own.nrows()));

@@ -84,7 +84,7 @@ impl Regression {
         };
         let per_target = |(place, name): (usize, &String)| {
             let [r2, mae, rmse] = outcomes.values(&all, &[place]);
-            let intervals = bootstrap::intervals(all.len(), |drawn| outcomes.figures(drawn, &[place]));
+            let intervals = bootstrap::intervals(all.len(), |drawn| outcomes.figures(drawn, &[place]), &[]);
             PerTarget { target: name.clone(), r2, mae, rmse, intervals, baseline: baseline(&[place]) }
         };
         let every: Vec<usize> = (0..targets.len()).collect();
@@ -94,7 +94,7 @@ impl Regression {
             r2,
             mae,
             rmse,
-            intervals: bootstrap::intervals(all.len(), |drawn| outcomes.figures(drawn, &every)),
+            intervals: bootstrap::intervals(all.len(), |drawn| outcomes.figures(drawn, &every), &[]),
             baseline: baseline(&every),
             per_target: targets.iter().enumerate().map(per_target).collect(),
         })

@@ -3,10 +3,10 @@
 use crate::data::{Split, Task};
 use crate::error::Result;
 use crate::metrics::calibration::{expected_calibration_error, reliability};
-use crate::metrics::{Figures, MultiLabel, Regression, of_fold, softmax};
+use crate::metrics::{Figures, MultiLabel, Regression, softmax};
 use crate::train::Features;
 use crate::train::heads::{Abstention, Chosen, Compared, Curve, Several, Tried};
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -85,7 +85,8 @@ pub struct HeadInfo {
     /// How its accuracy grows with the number of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_curve: Option<Curve>,
-    /// Figures of the chosen one on images that it did not learn from: the mean over the folds, and the standard deviation.
+    /// Figures of the chosen one on images that it did not learn from: the mean over the folds of all repeats, and the standard
+    /// deviation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cross_validation: Option<BTreeMap<&'static str, [f64; 2]>>,
 }
@@ -93,19 +94,12 @@ pub struct HeadInfo {
 impl HeadInfo {
     /// Of a head that learnt from images of these classes. `precision` is the share of answers that are to be right.
     pub fn new(chosen: &Chosen, labels: &[usize], precision: Option<f64>) -> HeadInfo {
-        let mut folds = BTreeMap::<_, Vec<f64>>::new();
-        for fold in 0..chosen.folds {
-            let places: Vec<usize> = (0..labels.len()).filter(|&place| chosen.fold[place] == fold).collect();
-            let own: Vec<usize> = places.iter().map(|&place| labels[place]).collect();
-            let rows = chosen.out_of_fold.select(Axis(0), &places);
-            let of = ["accuracy", "macro_f1", "log_loss"].into_iter().zip(of_fold(&own, rows.view()));
-            of.for_each(|(name, value)| folds.entry(name).or_default().push(value));
-        }
         let calibration_error = (chosen.folds > 0).then(|| {
             [&chosen.uncalibrated, &chosen.out_of_fold]
                 .map(|p| expected_calibration_error(&reliability(labels, p.view())))
         });
-        let spread = |values: Vec<f64>| {
+        let spread = |figure: usize| {
+            let values: Vec<f64> = chosen.by_fold.iter().map(|figures| figures[figure]).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
             [mean, (squares / (values.len() - 1).max(1) as f64).sqrt()]
@@ -120,8 +114,10 @@ impl HeadInfo {
             held_out_calibration_error: BTreeMap::new(),
             abstention: precision.and_then(|precision| chosen.abstention(labels, precision)),
             learning_curve: chosen.curve.clone(),
-            cross_validation: (chosen.folds > 0)
-                .then(|| folds.into_iter().map(|(name, values)| (name, spread(values))).collect()),
+            cross_validation: (chosen.folds > 0).then(|| {
+                let figures = ["accuracy", "macro_f1", "log_loss"].into_iter().enumerate();
+                figures.map(|(place, name)| (name, spread(place))).collect()
+            }),
         }
     }
 

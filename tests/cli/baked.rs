@@ -90,6 +90,9 @@ fn commands_know_such_a_model() {
     };
     assert_eq!(labels(&baked.out), labels(&plain.out));
     assert_eq!(labels(&baked.out).len(), 16);
+    place
+        .run(place.command().args(["explain", "out/model.onnx", "data", "-o", "maps"]))
+        .fails(1, &["out/model.onnx", "adapt again without --bake-preprocessing"]);
 }
 
 #[test]

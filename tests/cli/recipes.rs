@@ -86,8 +86,7 @@ fn layers_learn_the_slower_the_further_they_are_from_the_head() {
         let matrices = model.graph().initializer.iter().filter(|tensor| tensor.dims.len() > 1);
         matrices.filter_map(tensor::floats).collect::<Vec<_>>()
     };
-    let [start, alike, slower] =
-        ["--steps 0", "--steps 1 --layer-decay 1", "--steps 1 --layer-decay 0.5"].map(|arguments| weights(arguments));
+    let [start, alike, slower] = ["--steps 0", "--steps 1 --layer-decay 1", "--steps 1 --layer-decay 0.5"].map(weights);
     let moved =
         |after: &[f32], before: &[f32]| after.iter().zip(before).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
     let shares: Vec<f64> =

@@ -1,6 +1,6 @@
 //! `report.html`: whole without scripts and network, made again from a run's files, hostile names shown and not obeyed.
 
-use super::support::Place;
+use super::support::{Place, left_out};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -248,7 +248,7 @@ pub fn python() -> Option<String> {
     let python = std::env::var("ADAPT_TEST_PYTHON").unwrap_or("python3".into());
     let has = Command::new(&python).args(["-c", "import onnxruntime, PIL, numpy"]).output();
     if !has.is_ok_and(|ran| ran.status.success()) {
-        eprintln!("left out: {python} has not onnxruntime, Pillow and numpy (ADAPT_TEST_PYTHON names another)");
+        left_out(&format!("{python} has not onnxruntime, Pillow and numpy (ADAPT_TEST_PYTHON=FILE names another)"));
         return None;
     }
     Some(python)
@@ -270,7 +270,7 @@ fn the_python_program_gives_the_same() {
 #[test]
 fn the_javascript_program_gives_the_same() {
     let Some(modules) = std::env::var_os("ADAPT_TEST_NODE_MODULES") else {
-        eprintln!("left out: ADAPT_TEST_NODE_MODULES names no folder with onnxruntime-web");
+        left_out("after npm install onnxruntime-web, ADAPT_TEST_NODE_MODULES=$PWD/node_modules runs it");
         return;
     };
     for (model, options) in PROGRAMS {

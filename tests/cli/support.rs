@@ -1,6 +1,7 @@
 //! A folder to run the program in, and what must hold of every refusal.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +25,13 @@ pub struct Ran {
 /// A file of `tests/golden/hostile`.
 pub fn hostile(name: &str) -> PathBuf {
     crate::common::golden("hostile").join(format!("{name}.onnx"))
+}
+
+/// Says that a test did not run; not by a macro, whose output is shown of failed tests only.
+pub fn left_out(why: &str) {
+    let thread = std::thread::current();
+    let told = format!("NOT RUN: {}: {why}\n", thread.name().unwrap_or("a test"));
+    std::io::stderr().write_all(told.as_bytes()).unwrap();
 }
 
 /// Writes a small image, whose colour tells its class and number.

@@ -62,7 +62,9 @@ fn several_labels_from_list_to_model() {
     for word in ["4 labels, 72 train, 18 val, 60 test", "logistic regression of each label", "log-loss", "chosen"] {
         assert!(said.err.contains(word), "{word}: {}", said.err);
     }
-    for word in ["micro-F1", "mAP", "Hamming loss", "test, by label", "footwear", "always the labels"] {
+    for word in
+        ["micro-F1", "mAP", "Hamming loss", "test, by label", "footwear", "always the labels", "folds: micro_f1"]
+    {
         assert!(said.out.contains(word), "{word}: {}", said.out);
     }
     let run = place.json("out/run.json");

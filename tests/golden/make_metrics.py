@@ -6,7 +6,7 @@ import json
 import os
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.metrics import (accuracy_score, average_precision_score, f1_score, hamming_loss, log_loss, mean_absolute_error,
+from sklearn.metrics import (accuracy_score, average_precision_score, hamming_loss, log_loss, mean_absolute_error,
                              precision_recall_fscore_support, precision_score, r2_score, roc_auc_score, root_mean_squared_error)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -49,8 +49,8 @@ def multilabel_case(name, y, p, thresholds):
     losses = [log_loss(a, b, labels=[0, 1]) for a, b in zip(y.T, p.T.astype(np.float64))]
     return dict(name=name, labels=y.shape[1], truth=y.ravel().tolist(), probabilities=plain(p), thresholds=thresholds,
                 subset_accuracy=accuracy_score(y, given), hamming_loss=hamming_loss(y, given),
-                micro_f1=f1_score(y, given, average='micro', zero_division=0),
-                macro_f1=f1_score(y, given, average='macro', zero_division=0),
+                **{f'{average}_{name}': float(value) for average in ('micro', 'macro') for name, value in zip(
+                    ('precision', 'recall', 'f1'), precision_recall_fscore_support(y, given, average=average, zero_division=0))},
                 average_precision=float(np.mean(some)) if some else None, precision=plain(precision), recall=plain(recall),
                 f1=plain(f1), support=support.tolist(), per_average_precision=precise, per_roc_auc=areas,
                 roc_auc=float(np.mean(defined)) if defined else None, log_loss=float(np.mean(losses)))

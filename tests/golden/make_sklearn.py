@@ -41,7 +41,7 @@ def baseline(y, k):
     shares = np.zeros((len(y), k))
     shares[:, np.unique(y)] = DummyClassifier(strategy='prior').fit(x, y).predict_proba(x)
     return dict(accuracy=accuracy_score(y, most), balanced_accuracy=balanced_accuracy_score(y, most),
-                macro_f1=f1_score(y, most, labels=labels, zero_division=0, average='macro'),
+                macro_f1=f1_score(y, most, zero_division=0, average='macro'),
                 log_loss=log_loss(y, y_proba=shares, labels=labels), brier=brier_score_loss(y, shares, labels=labels))
 
 
@@ -50,7 +50,7 @@ def metric_case(name, y, p):
     k = p.shape[1]
     classes, pred = list(range(k)), p.argmax(1)
     precision, recall, f1, support = precision_recall_fscore_support(y, pred, labels=classes, zero_division=0)
-    macro = precision_recall_fscore_support(y, pred, labels=classes, zero_division=0, average='macro')
+    macro = precision_recall_fscore_support(y, pred, zero_division=0, average='macro')
     wide = p.astype(np.float64)
     loss = log_loss(y, y_proba=wide, labels=classes)
     averages = {f'{average}_{figure}': value for average in ('micro', 'weighted') for figure, value in zip(
@@ -66,7 +66,8 @@ def metric_case(name, y, p):
                 roc_auc=defined(auc), average_precision=defined(precise), cohen_kappa=kappa,
                 mcc=matthews_corrcoef(y, pred), reliability=bins, baseline=baseline(y, k),
                 ece=sum(n * abs(a - c) for n, c, a in bins) / len(y),
-                top5_accuracy=top_k_accuracy_score(y, wide, k=5, labels=classes) if k > 5 else None, n=len(y), name=name, classes=k, labels=y.tolist(), probabilities=plain(p), accuracy=accuracy_score(y, pred),
+                **{f'top{top}_accuracy': top_k_accuracy_score(y, wide, k=top, labels=classes) if k > top else None for top in (2, 3, 5)},
+                n=len(y), name=name, classes=k, labels=y.tolist(), probabilities=plain(p), accuracy=accuracy_score(y, pred),
                 balanced_accuracy=balanced_accuracy_score(y, pred), macro_precision=macro[0], macro_recall=macro[1],
                 macro_f1=macro[2], log_loss=loss, precision=plain(precision), recall=plain(recall), f1=plain(f1),
                 support=support.tolist(), confusion=confusion_matrix(y, pred, labels=classes).tolist())

@@ -17,11 +17,15 @@ const POINTS: usize = 1500;
 /// Plots: of more targets the first.
 const PLOTS: usize = 12;
 
-const LABELS: [(&str, &str, &str); 7] = [
+const LABELS: [(&str, &str, &str); 11] = [
     ("micro_f1", "Micro F1", "F1 of all decisions taken together, a label for an image"),
     ("macro_f1", "Macro F1", "mean F1 of the labels, rare ones counting as much as common ones"),
     ("average_precision", "Mean average precision (mAP)", "of each label's probability, without a threshold"),
     ("roc_auc", "ROC-AUC", "of each label's probability, mean"),
+    ("micro_precision", "Micro precision", "how often a label that is given is right, all decisions taken together"),
+    ("micro_recall", "Micro recall", "how many of all labels are found, all decisions taken together"),
+    ("macro_precision", "Macro precision", "how often a label that is given is right, mean of the labels"),
+    ("macro_recall", "Macro recall", "how many of a label's images are found, mean of the labels"),
     ("subset_accuracy", "All labels right", "share of images with exactly their labels"),
     ("hamming_loss", "Hamming loss", "share of all decisions that are wrong; lower is better"),
     ("log_loss", "Log-loss", "nats a decision; lower is better"),

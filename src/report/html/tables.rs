@@ -17,14 +17,16 @@ const MOST: usize = 200;
 const COLUMNS: usize = 30;
 
 /// A figure's key, name, and what it says.
-const FIGURES: [(&str, &str, &str); 14] = [
+const FIGURES: [(&str, &str, &str); 16] = [
     ("accuracy", "Accuracy", "share of images that are right"),
     ("balanced_accuracy", "Balanced accuracy", "mean recall of the classes"),
+    ("top2_accuracy", "Top-2 accuracy", "right class among the two likeliest"),
+    ("top3_accuracy", "Top-3 accuracy", "right class among the three likeliest"),
     ("top5_accuracy", "Top-5 accuracy", "right class among the five likeliest"),
-    ("macro_f1", "Macro F1", "mean F1 of the classes, rare ones counting as much as common ones"),
+    ("macro_f1", "Macro F1", "mean F1 of the classes that occur, rare ones counting as much as common ones"),
     ("weighted_f1", "Weighted F1", "mean F1, classes weighted with their images"),
-    ("macro_precision", "Macro precision", "how often a prediction is right, mean of the classes"),
-    ("macro_recall", "Macro recall", "how many of a class are found, mean of all classes"),
+    ("macro_precision", "Macro precision", "how often a prediction is right, mean of the classes that occur"),
+    ("macro_recall", "Macro recall", "how many of a class are found, mean of the classes that occur or are predicted"),
     ("log_loss", "Log-loss", "nats an image; lower is better"),
     ("brier", "Brier score", "squared distance of the probabilities; lower is better"),
     ("roc_auc", "ROC-AUC", "one class against the others, mean"),
@@ -180,13 +182,15 @@ pub(super) fn folds(run: &Value) -> Option<Value> {
     // Of a network that was trained inside, they are the probe's.
     let figures = head["cross_validation"].as_object().filter(|_| run["training"].is_null())?.iter();
     let told: Vec<Value> = figures
+        .filter(|(name, _)| *name != "images")
         .filter_map(|(name, value)| {
             // Of labels and numbers there is one figure over all folds.
             let mean = value.as_f64().or(value[0].as_f64())?;
             Some(json!({ "name": name.replace('_', " "), "mean": mean, "deviation": value[1].as_f64() }))
         })
         .collect();
-    (!told.is_empty()).then(|| json!({ "count": head["folds"].as_u64(), "figures": told }))
+    (!told.is_empty())
+        .then(|| json!({ "count": head["folds"].as_u64(), "repeats": head["repeats"].as_u64(), "figures": told }))
 }
 
 /// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.
@@ -219,7 +223,7 @@ pub(super) fn fine_tuning(run: &Value) -> Option<FineTuning> {
         let reason = || shown(m["reason"].as_str().unwrap_or("?"));
         let elsewhere =
             serde_json::from_value(m["gained_elsewhere"].clone()).map_or(String::new(), |[least, most]: [f64; 2]| {
-                format!("; on other images it gained {least:+.3} to {most:+.3} accuracy over the chosen head")
+                format!("; in trials on four other sets of images it gained {least:+.3} to {most:+.3} accuracy over the chosen head")
             });
         let long = m["seconds"]
             .as_f64()

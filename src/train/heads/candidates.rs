@@ -32,7 +32,7 @@ pub(super) struct Candidate {
     pub(super) strength: Option<f64>,
     pub(super) adjusted: bool,
     pub(super) weighted: bool,
-    /// For each deal of the images into folds: `[images, classes]`.
+    /// For each deal of the images into folds, where time allowed it: `[images, classes]`.
     pub(super) logits: Vec<Array2<f32>>,
     /// The factor of the logits at which their log-loss is lowest.
     pub(super) sharpness: f64,
@@ -201,13 +201,14 @@ impl Judge<'_> {
         strength: Option<f64>,
         logits: Vec<Array2<f32>>,
     ) -> Vec<Candidate> {
+        let deals = logits.len();
         let make = |adjusted: bool, logits: Vec<Array2<f32>>| {
-            let sharpness = sharpness(&logits[0], self.labels);
+            let sharpness = sharpness(&[&logits[0]], self.labels);
             let mut parts = vec![0.; self.labels.len()];
             for logits in &logits {
                 let sharp = logits.mapv(|z| z * sharpness as f32);
                 let own = self.metric.parts(sharp.view(), self.labels);
-                parts.iter_mut().zip(own).for_each(|(sum, part)| *sum += part / self.deals.len() as f64);
+                parts.iter_mut().zip(own).for_each(|(sum, part)| *sum += part / deals as f64);
             }
             Candidate { kind, taps, features: basis.features, strength, adjusted, weighted, logits, sharpness, parts }
         };
@@ -219,7 +220,7 @@ impl Judge<'_> {
     }
 
     pub(super) fn loss(&self, logits: &Array2<f32>) -> f64 {
-        log_loss(logits, self.labels, sharpness(logits, self.labels))
+        log_loss(logits, self.labels, sharpness(&[logits], self.labels))
     }
 
     /// How many taps the best one so far takes.

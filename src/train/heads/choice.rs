@@ -3,14 +3,12 @@
 use super::super::softmax::Truth;
 use super::super::{LIMIT, LinearHead, TOLERANCE, check, folds, path, whole};
 use super::basis::{Bases, Basis};
-use super::calibrate::{calibrated, unseen};
+use super::calibrate::Calibrated;
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
-use super::judge::sharpness;
 use super::mlp::Mlp;
 use super::{Chosen, Kind, Wishes, curve};
 use crate::error::{Error, Result};
-use crate::metrics::softmax;
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use std::time::Instant;
@@ -81,11 +79,9 @@ pub fn choose(
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
-    let unseen = unseen((features, columns), &judge, candidate, progress)?;
-    let logits = unseen.as_ref().unwrap_or(&candidate.logits[0]);
-    let sharpness = sharpness(logits, labels);
-    linear.weight *= sharpness;
-    linear.bias *= sharpness;
+    let told = Calibrated::new((features, columns), &judge, candidate, progress)?;
+    linear.weight *= told.sharpness;
+    linear.bias *= told.sharpness;
     let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
         true => curve::curve(&basis, &judge, candidate, wishes, &in_time, progress)?,
         false => None,
@@ -97,11 +93,12 @@ pub fn choose(
         place,
         compared,
         folds: folds::count(&deals[0]),
-        repeats: deals.len(),
-        temperature: 1. / sharpness,
-        out_of_fold: calibrated(logits, labels, &deals[0]),
-        uncalibrated: softmax(logits.view()),
+        repeats: candidate.logits.len(),
+        temperature: 1. / told.sharpness,
+        out_of_fold: told.out_of_fold,
+        uncalibrated: told.uncalibrated,
         fold: deals[0].clone(),
+        by_fold: told.by_fold,
         curve,
     })
 }
@@ -286,6 +283,7 @@ fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, 
         out_of_fold: Array2::zeros((0, classes)),
         uncalibrated: Array2::zeros((0, classes)),
         fold: Vec::new(),
+        by_fold: Vec::new(),
         curve: None,
     })
 }

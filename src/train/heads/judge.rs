@@ -72,11 +72,15 @@ pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], factor: f64) -> f
     logits.rows().into_iter().zip(labels).map(of).sum::<f64>() / labels.len() as f64
 }
 
-/// The factor for logits with which their log-loss is lowest, the inverse of the temperature (Guo et al. 2017, arXiv
-/// 1706.04599): 1/100 to 100 over their deviation. One image's worth of doubt keeps it finite where no image is wrong.
-pub(super) fn sharpness(logits: &Array2<f32>, labels: &[usize]) -> f64 {
-    let (doubt, scale) = (0.5 / labels.len() as f64, deviation(logits));
-    let at = |log: f64| log_loss(logits, labels, log.exp() / scale) + doubt * log * log;
+/// The factor for logits with which their log-loss, the mean over several deals of the images into folds, is lowest, the inverse of the
+/// temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. One image's worth of doubt keeps it finite where
+/// no image is wrong.
+pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize]) -> f64 {
+    let (doubt, scale) = (0.5 / labels.len() as f64, deviation(deals[0]));
+    let at = |log: f64| {
+        let losses = deals.iter().map(|logits| log_loss(logits, labels, log.exp() / scale));
+        losses.sum::<f64>() / deals.len() as f64 + doubt * log * log
+    };
     // Golden section on the logarithm, of which the loss has one minimum.
     const RATIO: f64 = 0.618_033_988_749_895;
     let (mut low, mut high) = (-100f64.ln(), 100f64.ln());

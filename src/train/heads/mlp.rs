@@ -188,21 +188,21 @@ impl Judge<'_> {
         let mut best = (f64::INFINITY, 0., Array2::zeros((0, 0)));
         for number in 0..JUDGEMENTS {
             let epochs = epochs(images, number);
-            let logits = self.advanced(&mut folds, epochs, progress)?;
+            // The first time there is nothing else to take.
+            let goes_on = || number == 0 || in_time();
+            let Some(logits) = self.advanced(&mut folds, epochs, &goes_on, progress)? else { break };
             let loss = self.loss(&logits);
             // What has once learnt too much will not learn better.
             if loss >= best.0 {
                 break;
             }
             best = (loss, epochs, logits);
-            if !in_time() {
-                break;
-            }
         }
         let (_, epochs, first) = best;
         let mut logits = vec![first];
-        for fold in &self.deals[1..] {
-            logits.push(self.advanced(&mut self.folds(basis, fold)?, epochs, progress)?);
+        for fold in self.deals[1..].iter().take_while(|_| in_time()) {
+            let Some(next) = self.advanced(&mut self.folds(basis, fold)?, epochs, in_time, progress)? else { break };
+            logits.push(next);
         }
         Ok(self.candidates((Kind::Mlp, false), basis, taps, Some(epochs), logits))
     }
@@ -215,17 +215,27 @@ impl Judge<'_> {
         folds.collect()
     }
 
-    /// The logits of all images, `[images, classes]`, once each fold's perceptron has come to so many epochs.
-    fn advanced(&self, folds: &mut Folds, epochs: f64, progress: Progress) -> Result<Array2<f32>> {
+    /// The logits of all images, `[images, classes]`, once each fold's perceptron has come to so many epochs; `None` where time is
+    /// up before.
+    fn advanced(
+        &self,
+        folds: &mut Folds,
+        epochs: f64,
+        in_time: &dyn Fn() -> bool,
+        progress: Progress,
+    ) -> Result<Option<Array2<f32>>> {
         let part = |(mlp, _): &mut (Mlp, Vec<usize>)| mlp.train(mlp.steps(epochs));
         while !folds.par_iter_mut().map(part).collect::<Result<Vec<bool>>>()?.into_iter().all(|done| done) {
             emit(progress, Event::Advance(0))?;
+            if !in_time() {
+                return Ok(None);
+            }
         }
         let mut logits = Array2::zeros((self.labels.len(), self.classes));
         for (mlp, held) in folds {
             let found = mlp.logits(held)?;
             held.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
         }
-        Ok(logits)
+        Ok(Some(logits))
     }
 }
