@@ -12,6 +12,8 @@ mod common;
 #[cfg(feature = "cuda")]
 #[path = "graph/device.rs"]
 mod device;
+#[path = "graph/edges.rs"]
+mod edges;
 #[path = "graph/maps.rs"]
 mod maps;
 #[path = "graph/models.rs"]

@@ -1,8 +1,9 @@
 //! The main job.
 
+use super::clock::Clock;
 use super::finish::{Ended, describe, evaluate, finish};
 use super::inside::Job;
-use super::made::{Clock, Work, head, inside};
+use super::made::{Work, head, inside};
 use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::training::Train;

@@ -1,6 +1,7 @@
 //! The end of the main job: figures, the files, the proof.
 
-use super::made::{Clock, Made};
+use super::clock::Clock;
+use super::made::Made;
 use super::progress::Reporter;
 use super::{AdaptOptions, print, report, tables};
 use adapt::data::{Dataset, Split};

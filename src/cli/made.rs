@@ -1,6 +1,7 @@
 //! The work between the plan and the figures: a new head, or training inside the network.
 
 use super::AdaptOptions;
+use super::clock::Clock;
 use super::epochs::Epochs;
 use super::inside::Job;
 use super::progress::Reporter;
@@ -12,7 +13,7 @@ use adapt::metrics::{Answers, Outlier, sigmoid};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::{Event, Progress, emit};
-use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Problems, Seconds, SeveralInfo, TrainingInfo, csv};
+use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Problems, SeveralInfo, TrainingInfo, csv};
 use adapt::train::heads::{Chosen, thresholds};
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
 use adapt::train::{Features, LinearHead, vary};
@@ -20,7 +21,6 @@ use adapt::verify::IMAGES;
 use adapt::{Error, Result};
 use ndarray::{Array2, Axis, concatenate, s};
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 /// What all stages look at.
 pub struct Work<'a> {
@@ -275,30 +275,5 @@ impl Work<'_> {
         let test = self.features(data, Split::Test, extractor)?;
         clock.lap(|seconds| &mut seconds.extract_eval);
         Ok([train, val, test])
-    }
-}
-
-/// Times the stages of a run.
-pub struct Clock {
-    start: Instant,
-    last: Instant,
-    pub seconds: Seconds,
-}
-
-impl Clock {
-    pub fn start() -> Clock {
-        let now = Instant::now();
-        Clock { start: now, last: now, seconds: Seconds::default() }
-    }
-
-    /// Adds the time since the last call to a stage's.
-    pub fn lap(&mut self, stage: impl FnOnce(&mut Seconds) -> &mut f64) {
-        let now = Instant::now();
-        *stage(&mut self.seconds) += (now - std::mem::replace(&mut self.last, now)).as_secs_f64();
-    }
-
-    /// Seconds since the start.
-    pub fn total(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
     }
 }

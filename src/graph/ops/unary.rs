@@ -46,7 +46,8 @@ const TABLE: [(&str, Function, Derivative); 28] = [
     ("Sign", Tensor::sign, Zero),
     ("Sin", Tensor::sin, X(Tensor::cos)),
     ("Sinh", sinh, X(cosh)),
-    ("Sqrt", Tensor::sqrt, Y(|y| y.recip()? * 0.5)),
+    // Steep, but not infinite at 0: the deviation of values that are all alike would have no slope that is a number.
+    ("Sqrt", Tensor::sqrt, Y(|y| y.affine(1., 1e-20)?.recip()? * 0.5)),
     ("Square", Tensor::sqr, X(|x| x * 2.)),
     ("Tan", |x| x.sin()? / x.cos()?, Y(|y| y.sqr()? + 1.)),
     ("Tanh", Tensor::tanh, Y(|y| y.sqr()?.affine(-1., 1.))),
