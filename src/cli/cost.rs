@@ -64,6 +64,7 @@ impl Cost {
         // Every image is decoded once before the training, if not for features.
         let looked_at = match (work.options.drop.is_empty(), job.probes(work)) {
             (false, _) => all * (whole + decode),
+            (true, true) if job.dwarfs_a_pass(work, data) => all * whole,
             (true, true) => train * whole + (all - train) * decode,
             (true, false) => all * decode,
         };

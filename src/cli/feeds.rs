@@ -2,13 +2,14 @@
 
 use super::inside::{Job, network};
 use super::made::Work;
-use adapt::Result;
 use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
 use adapt::engine::KeptRows;
+use adapt::progress::{Event, emit};
 use adapt::train::Features;
 use adapt::train::tune::{Feed, Network, Tuned};
-use ndarray::Array2;
+use adapt::{Error, Result};
+use ndarray::{Array2, Axis};
 use std::sync::PoisonError;
 
 /// Bytes of memory for what a frozen part gives.
@@ -78,10 +79,15 @@ impl Job {
         tuned: &Tuned,
     ) -> Result<Features> {
         let items = items(data, split);
-        let rows = match items.0.is_empty() {
-            true => Array2::zeros((0, 0)),
-            false => self.trained_network(tuned)?.logits(&self.feed(work, data, &items, Some(kept)))?,
-        };
+        let (network, feed) = (self.trained_network(tuned)?, self.feed(work, data, &items, Some(kept)));
+        let places: Vec<usize> = (0..items.0.len()).collect();
+        let name = format!("scores of {split} images");
+        emit(work.progress, Event::Stage { name: &name, total: places.len() as u64 })?;
+        let mut rows = Array2::zeros((0, if places.is_empty() { 0 } else { self.classes() }));
+        for chunk in places.chunks(self.settings.batch_size) {
+            rows.append(Axis(0), network.logits_at(&feed, chunk)?.view()).map_err(|e| Error::Engine(e.to_string()))?;
+            emit(work.progress, Event::Advance(chunk.len() as u64))?;
+        }
         Ok(Features { split, rows, labels: items.1, paths: items.0, facts: Vec::new() })
     }
 

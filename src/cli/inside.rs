@@ -95,9 +95,8 @@ impl Job {
             let cost = Cost::measure(&job, work, data, &few, whole)?;
             if let Some(budget) = wishes.budget {
                 let steps = cost.within(budget, spent, job.settings.by_epoch(images)).min(job.settings.steps);
-                // Few steps have another schedule.
                 job.settings = Settings::decide(&Wishes { steps: Some(steps), ..wishes.clone() }, task);
-                job.settings.warmup = job.settings.warmup.min(steps / 2);
+                job.settings.suit_few_steps(work.progress)?;
             }
             job.cost = Some(cost);
             let needed = job.estimate().map_or(0., |[_, all]| all) + spent.as_secs_f64();

@@ -1,6 +1,8 @@
 //! How a network is trained: what the user decides, and the defaults for the rest.
 
 use crate::data::augment::Level;
+use crate::error::Result;
+use crate::progress::{Event, Progress, emit};
 use crate::tensor::Precision;
 use crate::train::loss::LossKind;
 use crate::train::optimizer::OptimizerKind;
@@ -224,7 +226,7 @@ impl Settings {
             }),
             ema: wishes.ema.unwrap_or(0.),
             clip_grad: wishes.clip_grad.unwrap_or(1.),
-            // Less for the first layers of folded convolutions was worse on all sets that were tried (docs/performance.md).
+            // Less for the first layers of folded convolutions was worse on all sets that were tried (docs/design.md).
             layer_decay: wishes.layer_decay.unwrap_or(1.),
             augment: wishes.augment.unwrap_or(if task.from_images { Level::Light } else { Level::None }),
             // A letter mirrored is another, or none.
@@ -243,6 +245,25 @@ impl Settings {
             precision: wishes.precision.unwrap_or(if task.on_gpu { Precision::GPU } else { Precision::default() }),
             seed: task.seed,
         }
+    }
+
+    /// Changes what so few steps as a budget leaves have no room for, and tells that.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Interrupted`].
+    pub fn suit_few_steps(&mut self, progress: Progress) -> Result<()> {
+        if self.schedule == Schedule::OneCycle && self.steps < 3 {
+            self.schedule = Schedule::Constant;
+            emit(
+                progress,
+                Event::Warning("--budget: there is no cycle of so few steps; the learning rate is constant"),
+            )?;
+        }
+        if self.warmup > self.steps / 2 {
+            self.warmup = self.steps / 2;
+            emit(progress, Event::Warning(&format!("--budget: the warm-up is shortened to {} steps", self.warmup)))?;
+        }
+        Ok(())
     }
 
     /// The learning rate of a step, counted from 0.
