@@ -58,7 +58,7 @@ impl Work<'_> {
         self.warn(&found, data, if all { "" } else { "at least " })?;
         if !looked_for_outliers {
             let hint = self.hint(data, "looks for them");
-            self.reporter.say(&format!("audit    among so many images outliers are not looked for: {hint}"));
+            self.reporter.say(&format!("audit    among so many images outliers are not looked for{hint}"));
         }
         for remark in shortcuts.iter().filter(|shortcut| shortcut.is_much()).map(Shortcut::remark) {
             emit(self.progress, Event::Warning(&remark))?;
@@ -70,10 +70,13 @@ impl Work<'_> {
         Ok(problems)
     }
 
-    /// `adapt audit --data photos lists them`
+    /// `; adapt audit --data photos lists them`, where it takes such labels
     fn hint(&self, data: &Dataset, does: &str) -> String {
+        if !data.task.is_multiclass() {
+            return String::new();
+        }
         let place = quoted(&data.source.place().display().to_string());
-        format!("adapt audit --data {} {does}", printable(&place))
+        format!("; adapt audit --data {} {does}", printable(&place))
     }
 
     /// The same; then trains a head, leaves out what it shows to be labelled wrongly where that is wanted, and trains it again
@@ -93,7 +96,7 @@ impl Work<'_> {
                 "training images that look like another class, wrongly labelled or hard: {count} ({share:.1} %)"
             );
             let hint = self.hint(data, "judges all images");
-            self.reporter.say(&format!("audit    {what}: see report.html; {hint}"));
+            self.reporter.say(&format!("audit    {what}: see report.html{hint}"));
         }
         problems.add(&found);
         let left_out = self.leave_out(&found, data, &mut parts[0])?;
@@ -134,7 +137,7 @@ impl Work<'_> {
         let far = of(Kind::Outlier).count();
         if far > 0 {
             let hint = self.hint(data, "lists them");
-            self.reporter.say(&format!("audit    training images that are far from all others: {far}: {hint}"));
+            self.reporter.say(&format!("audit    training images that are far from all others: {far}{hint}"));
         }
         Ok(())
     }

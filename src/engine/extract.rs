@@ -213,7 +213,8 @@ impl Extractor {
         let most = if pixels { MOST_PIXELS } else { MOST_VALUES / (values_of_one * batch).max(1) };
         let at_once = rayon::current_num_threads().div_ceil(batch).clamp(1, most.max(1));
         std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(AHEAD);
+            // Room for as many, so that the next are decoded while these are run.
+            let (sender, receiver) = sync_channel(AHEAD.max(at_once));
             scope.spawn(move || {
                 let starts: Vec<usize> = (0..paths.len()).step_by(batch).collect();
                 let one = |&start: &usize| match pixels {

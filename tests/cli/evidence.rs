@@ -48,6 +48,22 @@ fn place() -> Place {
 }
 
 #[test]
+fn of_bytes_the_order_of_channels_and_the_geometry_are_decided() {
+    let place = place();
+    fs::copy(crate::common::golden("tiny_u8.onnx"), place.path("model.onnx")).unwrap();
+    let ran = place.adapt("--onnx model.onnx --data data --val 0 --out out").succeeds();
+    let evidence = place.json("out/run.json")["plan"]["evidence"].clone();
+    let specs = |of: usize| {
+        let candidates = evidence[of]["candidates"].as_array().unwrap();
+        candidates.iter().map(|one| one["spec"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // The images are grey: the order of their channels is nobody's concern.
+    assert_eq!(specs(0), ["raw255"]);
+    assert!(specs(1).len() == 3 && specs(1).iter().all(|spec| spec.starts_with("raw255")), "{evidence}");
+    assert!(!ran.out.contains("a guess"), "{}", ran.out);
+}
+
+#[test]
 fn the_model_s_own_convention_is_found() {
     let place = place();
     let job = "--onnx model.onnx --data data --val 0 --out out";

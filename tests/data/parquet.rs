@@ -26,6 +26,13 @@ fn pixel(label: usize, number: u32, x: u32, y: u32, c: usize) -> u8 {
 }
 
 #[test]
+fn names_that_a_file_declares_are_classes() {
+    let data = read(&golden("parquet/names.parquet"), Columns::GUESSED).unwrap();
+    assert_eq!((data.task, &data.classes[..]), (Task::Multiclass, &["bag; purse", "0.5", "1.5"].map(String::from)[..]));
+    assert_eq!(data.counts(Split::Train), [4, 4, 4]);
+}
+
+#[test]
 fn the_layout_of_the_hub() {
     let data = read(&golden("parquet/hub"), Columns::GUESSED).unwrap();
     assert_eq!(data.classes, ["zebra", "ant", "cow"], "in the order of their numbers");

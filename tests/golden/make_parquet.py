@@ -37,6 +37,9 @@ write("hub/data/train-00000-of-00002.parquet", [0, 1, 2] * 4, "snappy")
 write("hub/data/train-00001-of-00002.parquet", [2, 1, 0] * 2, "zstd", 40)
 write("hub/data/test-00000-of-00001.parquet", [0, 1, 2] * 2, "gzip", 80)
 
+# Names that look like several labels, or numbers.
+write("names.parquet", [0, 1, 2] * 4, "snappy", names=["bag; purse", "0.5", "1.5"])
+
 # Texts and splits in columns, bytes without a struct, nulls, what is no image, a split that is none.
 images = [image(i % 2, i)["bytes"] for i in range(14)]
 images[3] = None

@@ -113,8 +113,9 @@ pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Resul
         cells.iter_mut().for_each(|(_, cells)| cells.split = None);
     }
     let labels = cells.iter().flat_map(|(_, cells)| cells.labels.iter().flatten().map(String::as_str));
-    let listing = Listing::of(columns.task.or(lists.then_some(Task::Multilabel)), targets, labels)
-        .map_err(|what| Error::data(place, what))?;
+    // Names that a file declares are classes, whatever they look like.
+    let told = lists.then_some(Task::Multilabel).or((!order.is_empty()).then_some(Task::Multiclass));
+    let listing = Listing::of(columns.task.or(told), targets, labels).map_err(|what| Error::data(place, what))?;
     let mut notes: Vec<String> = passed.iter().map(|column| passed_over(column)).collect();
     if !others.is_empty() {
         let names = quoted(others.iter().map(String::as_str));

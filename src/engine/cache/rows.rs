@@ -219,8 +219,9 @@ pub(super) fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
         if !rows.is_empty() {
             written.push(first.write_alike(folder, &rows)?);
         }
+        // What is gone was merged by another run, too: rows that are there twice do no harm.
         let failed: Vec<io::Error> = alike.iter().filter_map(|file| fs::remove_file(&file.path).err()).collect();
-        if let Some(why) = failed.into_iter().next() {
+        if let Some(why) = failed.into_iter().find(|e| e.kind() != io::ErrorKind::NotFound) {
             // They are another user's: the same rows are not to pile up with each run.
             written.iter().try_for_each(fs::remove_file)?;
             return Err(why);

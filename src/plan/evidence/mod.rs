@@ -126,7 +126,7 @@ impl Trying<'_> {
     /// [`Error::Engine`], [`Error::Interrupted`].
     pub fn decide(&self, plan: &mut Plan, model: &mut Model, extractor: Extractor) -> Result<Extractor> {
         let specs: &[&str] = match plan.input.channels {
-            _ if !plan.guessed || plan.input.data_type == "uint8" => return Ok(extractor),
+            _ if !plan.guessed => return Ok(extractor),
             3 => &COLOUR,
             1 => &GREY,
             _ => return Ok(extractor),
@@ -135,12 +135,15 @@ impl Trying<'_> {
         if sample.items.len() < LEAST {
             return Ok(extractor);
         }
+        // Bytes are pixels as they are: what is open are the order of the channels and the geometry.
+        let bytes = plan.input.data_type == "uint8";
         let side = [plan.input.height, plan.input.width];
         let mut runners = vec![self.runner(plan, model)?];
         // The order of equal channels is nobody's concern.
         let equal = plan.input.channels == 3 && sample.are_grey(&resolved("raw255", side)?);
         let mut trials: Vec<Trial> = Vec::new();
-        for spec in specs.iter().filter(|spec| !equal || !spec.contains("color=")) {
+        let worth = |spec: &&&str| (!equal || !spec.contains("color=")) && (!bytes || spec.starts_with("raw255"));
+        for spec in specs.iter().filter(worth) {
             let mut preprocessing = resolved(spec, side)?;
             // Conventions for values differ in their filters, too, which is of no weight, but costs a pass over the images.
             if let Some(Preprocessing { resize, filter, crop, .. }) = trials.first().map(|first| &first.preprocessing) {
