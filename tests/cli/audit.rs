@@ -157,7 +157,7 @@ fn the_main_job_counts_outliers_and_warns_of_shortcuts() {
     let trained = far.iter().filter(|f| f["split"] == "train").count();
     for more in ["", "--drop leaks", "--train all --epochs 1 --drop leaks"] {
         let ran = place.adapt(&format!("--data set --onnx tiny.onnx --val 0 --out out --force {more}")).succeeds();
-        let line = format!("audit    training images that are far from all others: {trained}: adapt audit --data set");
+        let line = format!("audit    training images that are far from all others: {trained}; adapt audit --data set");
         assert!(ran.err.contains(&line), "{more}: {}", ran.err);
         assert!(ran.err.contains("warning: the mean colour alone tells 9"), "{more}: {}", ran.err);
         let run = place.json("out/run.json");
