@@ -18,8 +18,9 @@ pub struct Beside {
 }
 
 impl Dataset {
-    /// Reads what its list, which was read with these `columns`, has in others. Where there are columns of all titles of
-    /// `without`, an earlier run put them there, and they are left out. Nothing where the images come from elsewhere.
+    /// Reads what its list, which was read with these `columns`, has in others. Where the last columns have the titles
+    /// `without`, in this order, an earlier run put them there, and they are left out. Nothing where the images come from
+    /// elsewhere.
     ///
     /// # Errors
     /// Those of reading the list.
@@ -32,11 +33,11 @@ impl Dataset {
         let Some(first) = rows.first() else { return Ok(Beside::default()) };
         let titles: Vec<String> = first.values().map(String::from).collect();
         let (used, headed) = places(&titles, &rows, columns).map_err(|what| Error::data(table, what))?;
-        let again = without.iter().all(|name| titles.iter().any(|title| title == name));
+        let end = titles.len().saturating_sub(without.len());
+        let end = if titles[end..].iter().eq(without) { end } else { titles.len() };
         let is_used =
             |place: &usize| used.labels.contains(place) || [Some(used.path), used.split].contains(&Some(*place));
-        let is_earlier = |place: &usize| again && without.contains(&titles[*place].as_str());
-        let others: Vec<usize> = (0..titles.len()).filter(|place| !is_used(place) && !is_earlier(place)).collect();
+        let others: Vec<usize> = (0..end).filter(|place| !is_used(place)).collect();
         let names = others.iter().map(|&place| titles[place].clone()).collect();
         let folder = table.parent().unwrap_or(Path::new(""));
         let mut values = HashMap::new();

@@ -1,7 +1,7 @@
 //! Image folders and files of many images as a labelled dataset with a reproducible validation split.
 
 use super::groups::Groups;
-use super::scan::{Classes, Listing, list, not_a_folder, one_file, split_of};
+use super::scan::{Classes, Listing, list, not_a_folder, one_file, several, split_of};
 use super::source::Source;
 use super::table::Columns;
 use super::task::Task;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
 
@@ -113,7 +113,8 @@ impl ReadOptions {
 
 impl Dataset {
     /// Lists `root/<class>/**`, or `root/{train,val,test}/<class>/**` when `root/train` holds folders; these may be called
-    /// training; valid, validation, dev; testing, eval, evaluation, too, in any case.
+    /// training; valid, validation, dev; testing, eval, evaluation, too, in any case. Of several folders of one split all are
+    /// taken.
     ///
     /// Where `root` is a zip file of such folders, a list (CSV, TSV) of paths and labels, or Parquet files with the images in
     /// them (or a folder of some), that is read instead; so are MNIST's files (IDX, packed with gzip or not) and CIFAR's (binary) where `root` is or holds some.
@@ -245,6 +246,8 @@ impl Dataset {
     }
 
     fn note_ignored(&mut self, listing: &Listing) {
+        let names = |folders: &BTreeSet<String>, split| several(split, folders.iter().map(String::as_str));
+        self.notes.extend(listing.folders.iter().filter_map(|(&split, folders)| names(folders, split)));
         let none = Classes::default();
         let train = listing.splits.get(&Split::Train).unwrap_or(&none);
         let like_splits = train.keys().map(String::as_str).filter(|name| split_of(name).is_some());

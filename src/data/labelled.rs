@@ -4,7 +4,9 @@ use super::archive::{self, Archive};
 use super::dataset::{Dataset, Item, Skipped, Split};
 use super::parquet;
 use super::records;
-use super::scan::{BATCH, Listing, holds_folders, is_image_name, list, not_a_folder, one_file, split_of};
+use super::scan::{
+    BATCH, Classes, Listing, holds_folders, is_image_name, list, not_a_folder, one_file, several, split_of,
+};
 use super::source::Source;
 use super::table::{self, Columns, is_table};
 use crate::error::{Error, Result};
@@ -125,7 +127,7 @@ pub fn reopen(place: &Path, progress: Progress) -> Result<Source> {
 }
 
 /// A labelled folder for a model with these classes: `root/test/<class>/**`, else `root/val/<class>/**` (or other names of
-/// these splits, as [`Dataset::read`] knows them), else `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to
+/// these splits, as [`Dataset::read`] knows them; of several folders of one split all), else `root/<class>/**`; of a zip file, a list, and MNIST's and CIFAR's files those for testing, if any. Folders are matched to
 /// classes by name; those of other names are skipped. Where `columns` says that the labels are no classes, `classes` are the
 /// labels or the targets of a list.
 ///
@@ -135,38 +137,66 @@ pub fn reopen(place: &Path, progress: Progress) -> Result<Source> {
 pub fn labelled(root: &Path, classes: &[String], columns: &Columns, progress: Progress) -> Result<Dataset> {
     if let Some((source, mut listing)) = one_file(root, columns, progress)? {
         Dataset { source: source.clone(), task: listing.task, ..Dataset::default() }.check_task(columns.task)?;
-        let best = [Split::Test, Split::Val, Split::Train].into_iter().find_map(|split| listing.splits.remove(&split));
+        let best = [Split::Test, Split::Val, Split::Train].into_iter().find(|split| listing.splits.contains_key(split));
+        let folders = best.and_then(|split| Some((split, listing.folders.remove(&split)?)));
+        let note = folders.and_then(|(split, folders)| several(split, folders.iter().map(String::as_str)));
+        let best = best.and_then(|split| listing.splits.remove(&split));
         if !listing.task.is_multiclass() {
             let listing = Listing { splits: [(Split::Test, best.unwrap_or_default())].into(), ..listing };
             return Dataset::for_model(source, listing, classes);
         }
-        return matched(source, best.unwrap_or_default(), listing.skipped, classes);
+        return matched(source, best.unwrap_or_default(), listing.skipped, note, classes);
     }
     if !root.is_dir() {
         return Err(not_a_folder(root));
     }
     let folder = Dataset { source: Source::folder(root), ..Dataset::default() };
     folder.check_task(columns.task)?;
-    let mut folders: Vec<PathBuf> =
-        std::fs::read_dir(root).map_err(Error::io(root))?.flatten().map(|entry| entry.path()).collect();
-    folders.sort();
-    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(split_of);
-    folders.retain(|path| holds_folders(path) && !classes.iter().any(|class| path.ends_with(class)));
-    let of = |split: Split| folders.iter().find(|path| name(path) == Some(split));
-    let root = of(Split::Test).or_else(|| of(Split::Val)).cloned().unwrap_or_else(|| root.to_path_buf());
-    let Listing { splits, skipped, split_form, .. } = list(&root, progress)?;
-    let found = splits.into_values().flatten().filter(|_| !split_form);
-    matched(Source::folder(root), found, skipped, classes)
+    let (folders, note) = measured(root, classes)?;
+    let place = if let [one] = &folders[..] { one } else { root };
+    let (mut found, mut skipped) = (Classes::new(), Vec::new());
+    for folder in &folders {
+        let listing = list(folder, progress)?;
+        let prefix = folder.strip_prefix(place).ok().and_then(Path::to_str).unwrap_or_default();
+        let below = |path: String| if prefix.is_empty() { path } else { format!("{prefix}/{path}") };
+        skipped.extend(listing.skipped.into_iter().map(|one| Skipped { path: below(one.path), ..one }));
+        for (class, paths) in listing.splits.into_values().flatten().filter(|_| !listing.split_form) {
+            found.entry(class).or_default().extend(paths.into_iter().map(below));
+        }
+    }
+    matched(Source::folder(place), found, skipped, note, classes)
+}
+
+/// The folders of `root` whose images measure a model: those for testing, else for validation, else `root`; and what the user
+/// should know where there are several.
+fn measured(root: &Path, classes: &[String]) -> Result<(Vec<PathBuf>, Option<String>)> {
+    let mut found: Vec<(Split, PathBuf)> = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(Error::io(root))?.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        // The name first: there may be a million images.
+        let split = name.to_str().and_then(split_of);
+        let split = split.filter(|_| !classes.iter().any(|class| name == class.as_str()) && holds_folders(&path));
+        found.extend(split.map(|split| (split, path)));
+    }
+    found.sort();
+    let best = [Split::Test, Split::Val].into_iter().find(|best| found.iter().any(|(split, _)| split == best));
+    let Some(best) = best else { return Ok((vec![root.to_path_buf()], None)) };
+    let folders: Vec<PathBuf> = found.into_iter().filter(|(split, _)| *split == best).map(|(_, path)| path).collect();
+    let names: Vec<&str> = folders.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let note = several(best, names.into_iter());
+    Ok((folders, note))
 }
 
 /// The images of `found` by class, those of which are known.
 fn matched(
     source: Source,
-    found: impl IntoIterator<Item = (String, Vec<String>)>,
+    found: Classes,
     skipped: Vec<Skipped>,
+    note: Option<String>,
     classes: &[String],
 ) -> Result<Dataset> {
-    let mut data = Dataset { source, classes: classes.to_vec(), skipped, ..Dataset::default() };
+    let notes = note.into_iter().collect();
+    let mut data = Dataset { source, classes: classes.to_vec(), skipped, notes, ..Dataset::default() };
     for (name, paths) in found {
         match classes.iter().position(|c| *c == name) {
             Some(label) => data.items.extend(paths.into_iter().map(|path| Item { path, label, split: Split::Test })),

@@ -1,14 +1,14 @@
 //! Walks a dataset's folder: lists what is there by split and class, and decodes nothing.
 
 use super::archive::{self, Archive};
-use super::dataset::{Skipped, Split};
+use super::dataset::{Skipped, Split, quoted};
 use super::source::Source;
 use super::table::{self, Columns};
 use super::task::Task;
 use super::{parquet, records};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -29,6 +29,8 @@ pub(super) struct Listing {
     pub split_form: bool,
     /// Images by split (train only without that form) and class. A class folder without images is there, empty.
     pub splits: BTreeMap<Split, Classes>,
+    /// The names of the folders that hold each split's images, where the classes are below these.
+    pub folders: BTreeMap<Split, BTreeSet<String>>,
     /// The classes' names in an order of their own; empty where that of bytes is right.
     pub order: Vec<String>,
     /// What the labels are; where they are no classes, the keys of `splits` are their texts.
@@ -182,7 +184,16 @@ impl Listing {
     pub(super) fn image(&mut self, parts: &[&str], path: String) {
         let (split, depth) = if self.split_form { (split_of(parts[0]), 2) } else { (Some(Split::Train), 1) };
         match split {
-            Some(split) if parts.len() > depth => self.class(split, parts[depth - 1]).push(path),
+            Some(split) if parts.len() > depth => {
+                if self.split_form {
+                    let folders = self.folders.entry(split).or_default();
+                    // There are few of them, and many images.
+                    if !folders.contains(parts[0]) {
+                        folders.insert(parts[0].to_string());
+                    }
+                }
+                self.class(split, parts[depth - 1]).push(path);
+            }
             None if parts.len() > 1 => self.ignored.push(parts[0].to_string()),
             _ => self.loose += 1,
         }
@@ -191,6 +202,12 @@ impl Listing {
     fn class(&mut self, split: Split, name: &str) -> &mut Vec<String> {
         self.splits.entry(split).or_default().entry(name.to_string()).or_default()
     }
+}
+
+/// What the user should know of a split that is in folders of several names.
+pub(super) fn several<'a>(split: Split, folders: impl ExactSizeIterator<Item = &'a str>) -> Option<String> {
+    (folders.len() > 1)
+        .then(|| format!("{split} is in several folders, and all of them are taken: {}", quoted(folders)))
 }
 
 /// The names that lead from `root` to `path`; `None` when one is not UTF-8.

@@ -33,6 +33,7 @@ pub struct Extractor {
     strict: bool,
     pixels: bool,
     looks: bool,
+    keeps_looks: bool,
     columns: usize,
     shelf: Option<Shelf>,
 }
@@ -54,8 +55,8 @@ impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
         let outputs = vec![output];
-        let (strict, pixels, looks, columns) = (false, false, false, usize::MAX);
-        Extractor { engine, outputs, preprocessing, layout, strict, pixels, looks, columns, shelf: None }
+        let (strict, pixels, looks, keeps_looks, columns) = (false, false, false, false, usize::MAX);
+        Extractor { engine, outputs, preprocessing, layout, strict, pixels, looks, keeps_looks, columns, shelf: None }
     }
 
     /// With the values of another output behind those of the first.
@@ -88,6 +89,11 @@ impl Extractor {
     /// that take images as they are decoded.
     pub fn look(&mut self, looks: bool) {
         self.looks = looks;
+    }
+
+    /// Has [`Extractor::run`] keep in the cache, for later jobs, what the pixels tell of images that are decoded anyway.
+    pub fn look_for_later(&mut self) {
+        self.keeps_looks = true;
     }
 
     /// Whether the first image that cannot be read ends the work, instead of being skipped and listed.
@@ -123,7 +129,8 @@ impl Extractor {
         let mut skipped = Vec::new();
         if !left.is_empty() || paths.is_empty() {
             let paths: Vec<&str> = left.iter().map(|&place| paths[place].as_ref()).collect();
-            let beside = Beside { hashes: shelf.is_some(), facts: self.looks };
+            let looks = self.looks;
+            let beside = Beside { hashes: shelf.is_some(), facts: looks || self.keeps_looks && shelf.is_some() };
             skipped = self.each(source, &paths, stage, beside, progress, &mut |batch, rows| {
                 let width = rows.len() / batch.places.len();
                 let mut facts = std::mem::take(&mut batch.facts).into_iter();
@@ -133,7 +140,7 @@ impl Extractor {
                     if let Some(why) = kept.and_then(|(shelf, hash)| shelf.add(*hash, row, facts.as_ref())) {
                         emit(progress, Event::Warning(&why))?;
                     }
-                    table.put(left[batch.places[i]], row, facts)?;
+                    table.put(left[batch.places[i]], row, facts.filter(|_| looks))?;
                 }
                 Ok(())
             })?;

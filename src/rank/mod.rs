@@ -160,7 +160,7 @@ impl Ranking<'_> {
         let images = self.data.items.len();
         let mut extractor = plan.cached_with_depths(extractor, (&model, backend), images, self.cache);
         // What the audit and the head of the model that is chosen will want to know.
-        extractor.look(self.cache.is_some());
+        extractor.look_for_later();
         let paths: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
         let stage = format!("features of {}", name.rsplit(['/', '\\']).next().unwrap_or(name));
         let found = extractor.run(&self.data.source, &paths, &stage, self.progress)?;

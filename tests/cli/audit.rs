@@ -238,7 +238,17 @@ fn a_list_keeps_its_other_columns() {
     assert_eq!(audit("audit.csv"), told);
     // A column that is called as what is found is the list's own.
     place.write("data/own.csv", "path,label,score\na/0.png,a,5\na/1.png,a,7\nb/0.png,b,9\nb/1.png,b,2\n");
-    assert!(audit("own.csv").starts_with("path,label,split,score,kind,score,suggestion\n"));
+    let told = audit("own.csv");
+    assert!(told.starts_with("path,label,split,score,kind,score,suggestion\n"), "{told}");
+    // Also where it is looked for again.
+    place.write("data/twice.csv", &told);
+    assert_eq!(audit("twice.csv"), told);
+    // In another order they are no audit's.
+    place.write(
+        "data/own.csv",
+        "path,label,suggestion,score,kind\na/0.png,a,x,5,y\na/1.png,a,,,\nb/0.png,b,,,\nb/1.png,b,,,\n",
+    );
+    assert!(audit("own.csv").starts_with("path,label,split,suggestion,score,kind,kind,score,suggestion\n"));
 }
 
 #[test]

@@ -115,6 +115,11 @@ fn whatever_job_comes_first_the_next_computes_nothing() {
     assert_eq!(place.read_bytes("out/model.onnx"), off);
     // What takes the cut's features alone finds what has no more, adds what pixels tell, and leaves the rest to the others.
     ran("embed", "embed tiny.onnx data");
+    // Who wants that of later jobs alone decodes nothing again.
+    let held = || ran("embed", "cache --json").out;
+    let before = held();
+    assert!(!ran("embed", &others[1].1).err.contains("features of tiny.onnx"));
+    assert_eq!(held(), before);
     for job in [&others[0].1, job, &heads[3].1] {
         assert!(!ran("embed", job).err.contains("extracting"));
     }

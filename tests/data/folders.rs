@@ -107,6 +107,35 @@ fn split_folders_map_classes_by_name() {
 }
 
 #[test]
+fn several_folders_of_a_split_are_all_taken() {
+    for (one, two, split, said) in [("test", "eval", Split::Test, "test"), ("val", "dev", Split::Val, "val")] {
+        let of = |folder: &str, class: &str, count| images(&format!("{folder}/{class}"), count);
+        let root = folder([of("train", "a", 3), of("train", "b", 3), of(one, "a", 2), of(one, "b", 1)].concat());
+        add(root.path(), [of(two, "a", 4), of(two, "zebra", 1), images("extra/a", 1)].concat());
+        let data = read(root.path(), HALF).unwrap();
+        let note = format!("{said} is in several folders, and all of them are taken: '{two}', '{one}'");
+        assert!(data.notes.contains(&note), "{:?}", data.notes);
+        let paths = |data: &Dataset, split: Split| {
+            let mut paths: Vec<String> = data.split(split).map(|item| item.path.clone()).collect();
+            paths.sort();
+            paths
+        };
+        assert_eq!(paths(&data, split).len(), 7);
+        let eval = labelled(root.path(), &["a".into(), "b".into()], &Columns::GUESSED, &silent).unwrap();
+        assert_eq!((paths(&eval, Split::Test), eval.notes), (paths(&data, split), vec![note]));
+        assert_eq!(eval.source.place(), root.path());
+        assert_eq!(eval.skipped.len(), 1, "{:?}", eval.skipped);
+        // One that holds no class is none of them.
+        fs::remove_dir_all(root.path().join(two)).unwrap();
+        add(root.path(), [format!("{two}/0.jpg")]);
+        let data = read(root.path(), HALF).unwrap();
+        assert!(!data.notes.iter().any(|note| note.contains("several folders")), "{:?}", data.notes);
+        let eval = labelled(root.path(), &["a".into(), "b".into()], &Columns::GUESSED, &silent).unwrap();
+        assert_eq!((eval.items.len(), eval.source.place().to_path_buf()), (3, root.path().join(one)));
+    }
+}
+
+#[test]
 fn a_train_folder_without_folders_is_a_class() {
     let root = folder([images("train", 2), images("car", 2)].concat());
     let data = read(root.path(), HALF).unwrap();

@@ -86,6 +86,56 @@ fn other_splits_are_told_and_train_nothing() {
 }
 
 #[test]
+fn what_is_in_other_splits_matters_to_nobody() {
+    let all = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-00000-of-00001.parquet"];
+    // Without labels; with other classes; no labels, but texts; damaged.
+    let others = ["unlabeled.parquet", "differing/train-00001-of-00002.parquet", "index.parquet", ""];
+    for (from, rows) in others.into_iter().zip([4, 3, 2, 0]) {
+        let place = tempfile::tempdir().unwrap();
+        for name in all {
+            fs::copy(golden(&format!("parquet/hub/data/{name}")), place.path().join(name)).unwrap();
+        }
+        let other = place.path().join("extra-00000-of-00001.parquet");
+        match from {
+            "" => fs::write(other, "PAR1 and no more").unwrap(),
+            from => assert!(fs::copy(golden(&format!("parquet/{from}")), other).is_ok()),
+        }
+        let data = read(place.path(), Columns::GUESSED).unwrap();
+        assert_eq!(
+            (data.items.len(), &data.classes[..]),
+            (24, &["zebra", "ant", "cow"].map(String::from)[..]),
+            "{from}"
+        );
+        assert!(data.notes.iter().any(|note| note.ends_with("were ignored: 'extra'")), "{from}: {:?}", data.notes);
+        // Its rows are counted, since others read them.
+        let first = data.items.iter().map(|item| &item.path).min().unwrap();
+        assert_eq!(*first, format!("row-{rows:06}"), "{from}");
+        assert!(data.items.iter().all(|item| data.source.decode(&item.path, false).is_ok()), "{from}");
+        let below = images_below(&[place.path().to_path_buf()], &silent);
+        let Ok((source, paths)) = below else { continue };
+        let own = |path: &str| {
+            data.source.bytes(path).unwrap() == source.bytes(&format!("{}/{path}", place.path().display())).unwrap()
+        };
+        assert!(paths.len() == 24 + rows && data.items.iter().all(|item| own(&item.path)), "{from}");
+    }
+    // Groups are asked of those that train.
+    let place = tempfile::tempdir().unwrap();
+    let copy = |from: &str, to: &str| assert!(fs::copy(golden(from), place.path().join(to)).is_ok());
+    copy("parquet/columns.parquet", "train-00000-of-00001.parquet");
+    copy("parquet/hub/data/test-00000-of-00001.parquet", "extra-00000-of-00001.parquet");
+    let columns = Columns {
+        path: Some("picture".into()),
+        label: Some("kind".into()),
+        groups: Some("id".into()),
+        ..Columns::GUESSED
+    };
+    assert_eq!(read(place.path(), columns.clone()).unwrap().items.len(), 13);
+    // Where a column is named that tells the split, files' names tell nothing.
+    let why = read(place.path(), Columns { split: Some("part".into()), ..columns }).unwrap_err().to_string();
+    assert!(why.contains("extra-00000-of-00001.parquet: has no column 'picture'"), "{why}");
+}
+
+#[test]
 fn shards_with_other_classes_are_refused() {
     let why = read(&golden("parquet/differing"), Columns::GUESSED).unwrap_err().to_string();
     assert!(why.contains("train-00001-of-00002.parquet: its numbers stand for other classes"), "{why}");

@@ -72,5 +72,8 @@ pq.write_table(pa.table(columns), os.path.join(here, "unsigned.parquet"))
 write("differing/train-00000-of-00002.parquet", [0, 1, 2], "snappy")
 write("differing/train-00001-of-00002.parquet", [0, 1, 2], "snappy", 10, NAMES[::-1])
 
+# Images that nobody labelled.
+pq.write_table(pa.table({"image": [image(i % 3, 60 + i) for i in range(4)]}), os.path.join(here, "unlabeled.parquet"))
+
 # What tells of images that lie elsewhere.
 pq.write_table(pa.table({"path": ["a/0.png", "b/1.png"], "label": ["a", "b"]}), os.path.join(here, "index.parquet"))

@@ -9,6 +9,7 @@ mod table;
 
 use super::dataset::quoted;
 use super::decode::{MAX_BYTES, io_reason};
+use super::records::MOST_IMAGES;
 use super::scan::{Listing, split_of};
 use super::table::{Columns, are_splits, in_order, passed_over};
 use super::task::Task;
@@ -106,13 +107,13 @@ pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Resul
     let Some((rows, mut cells, found)) = copy(place, String::new(), columns, true, progress)? else { return Ok(None) };
     let Found { classes: order, targets, lists, split, others } = found;
     let of = |cells: &Cells| cells.split.clone().unwrap_or_default();
-    let splits: Vec<String> = cells.iter().map(|(_, cells)| of(cells)).collect();
+    let splits: Vec<String> = cells.iter().map(|(.., cells)| of(cells)).collect();
     let guess = split.filter(|_| columns.split.is_none());
     let passed = guess.filter(|_| !are_splits(splits.iter().map(String::as_str)));
     if passed.is_some() {
-        cells.iter_mut().for_each(|(_, cells)| cells.split = None);
+        cells.iter_mut().for_each(|(.., cells)| cells.split = None);
     }
-    let labels = cells.iter().flat_map(|(_, cells)| cells.labels.iter().flatten().map(String::as_str));
+    let labels = cells.iter().flat_map(|(.., cells)| cells.labels.iter().flatten().map(String::as_str));
     // Names that a file declares are classes, whatever they look like.
     let told = lists.then_some(Task::Multilabel).or((!order.is_empty()).then_some(Task::Multiclass));
     let listing = Listing::of(columns.task.or(told), targets, labels).map_err(|what| Error::data(place, what))?;
@@ -122,7 +123,7 @@ pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Resul
         notes.push(format!("splits beside train, val and test were ignored: {names}"));
     }
     let mut listing = Listing { order, notes, ..listing };
-    for (number, (file, cells)) in cells.into_iter().enumerate() {
+    for (number, file, cells) in cells {
         let path = rows.path(number);
         let mut skip = |reason: String| listing.skipped.push(Skipped { path: path.clone(), reason });
         let split = match &cells.split {
@@ -174,10 +175,11 @@ struct Found {
     others: BTreeSet<String>,
 }
 
-/// The images, the split of each one's file and what stands beside it, and what is known of the label columns.
-type Copied = (Rows, Vec<(Option<Split>, Cells)>, Found);
+/// The images; the number of each, the split of its file and what stands beside it; and what is known of the label columns.
+type Copied = (Rows, Vec<(usize, Option<Split>, Cells)>, Found);
 
-/// Copies the images of all files, and reads what stands beside them.
+/// Copies the images of all files, and reads what stands beside them. Where labels are wanted, files of splits that are none of
+/// ours are counted, so that a row has one number for all commands, and not read: they may have no labels, or others.
 fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progress: Progress) -> Result<Option<Copied>> {
     let files = find(place);
     if files.is_empty() {
@@ -198,6 +200,17 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
         }
     };
     for path in &files {
+        let first = rows.count();
+        // A column that somebody names tells more than the files' names.
+        if labelled && columns.split.is_none() && others.contains_key(path) {
+            // Nobody asks for these images.
+            let count = quietly(|| table::rows(path)).unwrap_or(0);
+            if (first + count) as u64 > MOST_IMAGES {
+                return Err(Error::data(path, format!("more than {MOST_IMAGES} rows")));
+            }
+            rows.places.resize(first + count, (end, 0));
+            continue;
+        }
         // Of one file alone everything is for training, whatever it is called.
         let own = split_of_file(place, path).filter(|_| !place.is_file());
         let split = own.or((!others.contains_key(path)).then_some(Split::Train));
@@ -206,7 +219,7 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
         let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));
         let why = |what| if stopped.get() { Error::Interrupted } else { Error::data(path, what) };
         let (own, found) = read.map_err(why)?;
-        cells.extend(own.into_iter().map(|cells| (split, cells)));
+        cells.extend((first..).zip(own).map(|(number, cells)| (number, split, cells)));
         if known.targets.is_empty() {
             known = found;
         } else if known.lists != found.lists {

@@ -45,6 +45,13 @@ pub(super) fn holds_bytes(path: &Path) -> bool {
     reader.is_none_or(holds)
 }
 
+/// How many rows a file says it has; 0 where that cannot be read, or is more than is read.
+pub(super) fn rows(path: &Path) -> usize {
+    let reader = File::open(path).ok().and_then(|file| SerializedFileReader::new(file).ok());
+    let count = reader.and_then(|reader| u64::try_from(reader.metadata().file_metadata().num_rows()).ok());
+    count.filter(|count| *count <= MOST_IMAGES).unwrap_or(0) as usize
+}
+
 impl Table {
     pub fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, String> {
         let reader = SerializedFileReader::new(File::open(path).map_err(io_reason)?).map_err(damaged)?;
