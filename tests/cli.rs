@@ -11,6 +11,7 @@ mod cli {
     mod arguments;
     mod audit;
     mod baked;
+    mod browser;
     mod cache;
     mod compare;
     mod datasets;

@@ -23,7 +23,7 @@ fn features(labels: &[usize], groups: &[usize]) -> Array2<f32> {
 fn chosen(labels: &[usize], groups: Vec<usize>, folds: usize, seed: u64) -> Chosen {
     let x = features(labels, &groups);
     let classes = labels.iter().max().unwrap() + 1;
-    let wishes = Wishes { kind: Some(Kind::Ncm), folds, groups, seed, ..Wishes::default() };
+    let wishes = Wishes { kind: Some(Kind::Ncm), folds: Some(folds), groups, seed, ..Wishes::default() };
     choose(x.view(), &[24], labels, classes, &wishes, &silent).unwrap()
 }
 

@@ -63,7 +63,7 @@ fn discriminants_are_scikit_learns() {
             nearest.logits(x.view()).unwrap().rows().into_iter().map(|row| argmax(row) as f64).collect();
         assert_eq!(nearest, numbers(&case["nearest"]));
         // A deal that does not matter, since no strength is asked for: whatever it chooses has a golden.
-        let found = chosen(&x, &[x.ncols()], &labels, &Wishes { folds: 3, ..only(Kind::Lda) });
+        let found = chosen(&x, &[x.ncols()], &labels, &Wishes { folds: Some(3), ..only(Kind::Lda) });
         let compared = &found.compared[found.place];
         if compared.adjusted {
             continue;

@@ -57,6 +57,15 @@ fn heads_are_scikit_learns() {
         let found = choose_several(x.view(), &[x.ncols()], values.view(), Task::Regression, &wishes, &silent).unwrap();
         let off = (&found.out_of_fold - &at(&found, "halves")) / &scale;
         assert!(found.folds == 2 && off.iter().all(|off| off.abs() < 1e-4), "{off}");
+        // Folds of images: each as a group of its own.
+        let own = Wishes { groups: (0..x.nrows()).collect(), folds: Some(3), ..Wishes::default() };
+        let folds = Wishes { folds: Some(3), ..Wishes::default() };
+        let [own, folds] = [own, folds].map(|wishes| {
+            choose_several(x.view(), &[x.ncols()], values.view(), Task::Regression, &wishes, &silent).unwrap()
+        });
+        let sizes = |found: &Several| (0..3).map(|f| found.fold.iter().filter(|&&own| own == f).count()).max();
+        assert!(folds.folds == 3 && sizes(&folds) == Some(x.nrows().div_ceil(3)), "{:?}", folds.fold);
+        assert!((own.compared[0].loss / folds.compared[0].loss - 1.).abs() < 0.3, "{:?}", folds.compared);
     }
 }
 
@@ -72,6 +81,20 @@ fn depths_are_taken_where_they_tell_more() {
         assert!(found.name().ends_with("on two depths"), "{}", found.name());
         // The same again, to the bit.
         assert_eq!(chosen(&x, &[6, 10, 14], truths, task), found);
+    }
+}
+
+#[test]
+fn no_second_depth_is_begun_when_time_is_up() {
+    let x = made(60, 10, 0.3);
+    let labels = Array2::from_shape_fn((60, 1), |(i, _)| f32::from(u8::from(x[[i, 8]] > 0.)));
+    let budget = Some(std::time::Duration::ZERO);
+    for task in [Task::Regression, Task::Multilabel] {
+        let with = |budget| {
+            let wishes = Wishes { budget, ..Wishes::default() };
+            choose_several(x.view(), &[6, 10], labels.view(), task, &wishes, &silent).unwrap().compared.len()
+        };
+        assert_eq!((with(None), with(budget)), (2, 1), "{task:?}");
     }
 }
 

@@ -2,17 +2,21 @@
 
 use super::made::Work;
 use super::{classes_only, tables};
-use adapt::data::{Dataset, Split, Task};
+use adapt::Result;
+use adapt::data::{Dataset, Split};
 use adapt::engine::{Backend, Cache, Extractor};
 use adapt::metrics::{Answers, Outlier};
 use adapt::onnx::Model;
 use adapt::plan::Plan;
 use adapt::train::Features;
 use adapt::train::heads::{Chosen, Kind, Metric, Several, Wishes, choose, choose_several, kind, nearest_class_mean};
-use adapt::{Error, Result};
 use clap::Args;
 use ndarray::s;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is left of a budget at least, where a head is chosen again.
+const LEAST_BUDGET: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Head {
@@ -47,7 +51,7 @@ pub struct HeadOptions {
     #[arg(long, value_enum, value_name = "METRIC", help_heading = "Head")]
     pub metric: Option<By>,
     /// Folds of the cross-validation that chooses the head, whose figures are told; it then learns from all training images
-    /// [default: 5, beside the images held out by --val]
+    /// [default: 5, beside the images held out by --val; numbers without --groups: each image left out by itself]
     #[arg(long, value_name = "K", value_parser = folds, help_heading = "Head")]
     pub cv: Option<usize>,
     /// The share of answers that are to be right, as 0.95: the model's metadata then tell from which probability on they are,
@@ -75,12 +79,7 @@ impl HeadOptions {
             (self.metric.is_some(), "--metric"),
             (self.abstain.is_some(), "--abstain"),
         ];
-        given.into_iter().filter(|(given, _)| *given).try_for_each(|(_, option)| classes_only(data, option))?;
-        if self.cv.is_some() && data.task == Task::Regression && data.groups.is_none() {
-            let what = "--cv: regression leaves each image out by itself, without folds, where there are no --groups";
-            return Err(Error::Usage(what.into()));
-        }
-        Ok(())
+        given.into_iter().filter(|(given, _)| *given).try_for_each(|(_, option)| classes_only(data, option))
     }
 
     /// Lets the plan say what kinds there are to choose from, and gives what extracts the features that they take.
@@ -126,18 +125,18 @@ impl HeadOptions {
 }
 
 impl Work<'_> {
-    /// The head that suits the features best.
-    pub fn choose(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
+    /// The head that suits the features best, where so much of the budget was spent on others.
+    pub fn choose(&self, features: &Features, data: &Dataset, spent: Duration) -> Result<Chosen> {
         let (options, inside) = (&self.options.heads, &self.options.training);
         let wishes = Wishes {
             seed: self.options.seed,
             kind: options.kind(),
             metric: options.metric(),
-            folds: options.cv.unwrap_or(Wishes::default().folds),
+            folds: options.cv,
             groups: data.groups_of(&features.paths),
             balanced: inside.balanced,
             curve: true,
-            budget: inside.budget,
+            budget: inside.budget.map(|budget| budget.saturating_sub(spent).max(LEAST_BUDGET.min(budget))),
         };
         let chosen = self.choose_by(features, &self.plan.columns(), data, &wishes)?;
         if inside.balanced && wishes.kind == Some(Kind::Ncm) {
@@ -145,7 +144,11 @@ impl Work<'_> {
         }
         let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some(), "--budget")];
         for (_, option) in idle.into_iter().filter(|(given, _)| *given && chosen.compared.len() < 2) {
-            self.reporter.say_beside(&format!("note: {option}: there was one head, and nothing to choose"));
+            let why = match wishes.kind.is_none() && wishes.budget.is_some() && chosen.folds > 0 {
+                true => "there was time for one head",
+                false => "there was one head",
+            };
+            self.reporter.say_beside(&format!("note: {option}: {why}, and nothing to choose"));
         }
         if options.cv.is_some_and(|folds| folds > chosen.folds) {
             let few = if wishes.groups.is_empty() { "images" } else { "groups" };
@@ -178,13 +181,12 @@ impl Work<'_> {
 
     /// The head for several labels or numbers.
     pub fn choose_several(&self, features: &Features, data: &Dataset) -> Result<Several> {
-        let defaults = Wishes::default();
         let wishes = Wishes {
             seed: self.options.seed,
-            folds: self.options.heads.cv.unwrap_or(defaults.folds),
+            folds: self.options.heads.cv,
             groups: data.groups_of(&features.paths),
             budget: self.options.training.budget,
-            ..defaults
+            ..Wishes::default()
         };
         let (rows, truths) = (features.rows.view(), data.truth(&features.labels));
         let chosen = choose_several(rows, &self.plan.columns(), truths.view(), data.task, &wishes, self.progress)?;

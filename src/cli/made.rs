@@ -21,6 +21,7 @@ use adapt::verify::IMAGES;
 use adapt::{Error, Result};
 use ndarray::{Array2, Axis, concatenate, s};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What all stages look at.
 pub struct Work<'a> {
@@ -76,7 +77,7 @@ impl Fitted {
         work: &Work,
         parts: &mut [Features; 3],
         data: &mut Dataset,
-        fit: impl Fn(&Work, &Features, &Dataset) -> Result<Chosen>,
+        fit: impl Fn(&Work, &Features, &Dataset, Duration) -> Result<Chosen>,
     ) -> Result<Fitted> {
         if data.task.is_multiclass() {
             let (chosen, problems) = work.screened(parts, data, fit)?;
@@ -110,7 +111,8 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     work.tells(&parts[0])?;
     // With large models the session's memory is needed again.
     drop(extractor);
-    let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.choose(features, data))?;
+    let fitted =
+        Fitted::screened(work, &mut parts, data, |work, features, data, spent| work.choose(features, data, spent))?;
     let (nearest_mean, outlier) = (work.nearest_mean(&parts, data)?, work.outlier(&parts[0], data));
     let plan = Plan { head: fitted.name, ..work.plan.with_taps(fitted.taps) };
     parts.iter_mut().for_each(|part| part.keep_columns(plan.features));
@@ -158,7 +160,7 @@ pub fn inside(
     let probing = job.probes(work);
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
-        let fitted = Fitted::screened(work, &mut parts, data, |work, features, data| work.probe(features, data))?;
+        let fitted = Fitted::screened(work, &mut parts, data, |work, features, data, _| work.probe(features, data))?;
         problems = fitted.problems.clone();
         nearest_mean = work.nearest_mean(&parts, data)?;
         probe = Some(fitted).filter(|_| probing);

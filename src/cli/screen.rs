@@ -12,6 +12,7 @@ use adapt::report::Problems;
 use adapt::train::Features;
 use adapt::train::heads::Chosen;
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 /// Images that are named of those that were left out.
 const TOLD: usize = 5;
@@ -80,15 +81,17 @@ impl Work<'_> {
     }
 
     /// The same; then trains a head, leaves out what it shows to be labelled wrongly where that is wanted, and trains it again
-    /// then.
+    /// then. `fit` is told the time that went into earlier heads.
     pub fn screened(
         &self,
         parts: &mut [Features; 3],
         data: &mut Dataset,
-        fit: impl Fn(&Self, &Features, &Dataset) -> Result<Chosen>,
+        fit: impl Fn(&Self, &Features, &Dataset, Duration) -> Result<Chosen>,
     ) -> Result<(Chosen, Problems)> {
         let mut problems = self.without_copies(parts, data)?;
-        let chosen = fit(self, &parts[0], data)?;
+        let started = Instant::now();
+        let chosen = fit(self, &parts[0], data, Duration::ZERO)?;
+        let spent = started.elapsed();
         let found = wrong_labels(&parts[0], &chosen, &data.classes);
         if !found.is_empty() {
             let (count, share) = (found.len(), 100. * found.len() as f64 / parts[0].paths.len() as f64);
@@ -105,7 +108,7 @@ impl Work<'_> {
             return Ok((chosen, problems));
         }
         self.reporter.say("audit    figures of cross-validation are of the images that are left, and flatter");
-        Ok((fit(self, &parts[0], data)?, problems))
+        Ok((fit(self, &parts[0], data, spent)?, problems))
     }
 
     /// Tells what copies there are, what shows nothing, and what is like no other.

@@ -10,7 +10,8 @@ use adapt::plan::{Input, Plan};
 use adapt::report::{AnyHead, FineTuning, Measured, Run, time};
 use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
-use std::fmt::Write;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
 use std::path::Path;
 
 /// A table without lines; columns from `numbers` on are aligned to the right.
@@ -140,20 +141,30 @@ fn unmeasured(head: Option<&AnyHead>) -> String {
 fn folds(head: &AnyHead) -> Option<String> {
     match head {
         AnyHead::Classes(head) => {
-            let figures = head.cross_validation.as_ref()?.iter();
-            let told = figures.map(|(name, [mean, deviation])| format!("{name} {mean:.4} ± {deviation:.4}"));
-            let told = told.collect::<Vec<_>>().join(", ");
+            let told = spread(head.cross_validation.as_ref()?);
             let times = if head.repeats > 1 { format!(", dealt {} times", head.repeats) } else { String::new() };
             Some(format!("the head in {} folds{times}, mean and deviation: {told}", head.folds))
         }
         AnyHead::Several(head) => {
+            if !head.by_fold.is_empty() {
+                return Some(format!(
+                    "the head in {} folds, mean and deviation: {}",
+                    head.folds,
+                    spread(&head.by_fold)
+                ));
+            }
             let figures = head.cross_validation.as_object()?.iter().filter(|(name, _)| *name != "images");
             let told: Vec<String> =
                 figures.filter_map(|(name, value)| Some(format!("{name} {:.4}", value.as_f64()?))).collect();
-            let how = if head.folds > 0 { format!("in {} folds", head.folds) } else { "on each image left out".into() };
-            Some(format!("the head {how}: {}", told.join(", ")))
+            Some(format!("the head on each image left out: {}", told.join(", ")))
         }
     }
+}
+
+/// `accuracy 0.8219 ± 0.0473, …`
+fn spread(figures: &BTreeMap<impl Display, [f64; 2]>) -> String {
+    let told = figures.iter().map(|(name, [mean, deviation])| format!("{name} {mean:.4} ± {deviation:.4}"));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// What came out, where it is, and what to type next.
@@ -226,20 +237,20 @@ fn fine_tuning(told: &FineTuning) -> String {
     let depth =
         told.gain_of_depth.map(|gain| format!("it begins without deeper features, which gained {gain:+.4} accuracy"));
     let images = told.gain_of_images.map(|[gain, error]| format!("twice the images may gain {gain:+.3} ± {error:.3}"));
-    let hints: Vec<String> = depth.into_iter().chain(images).collect();
-    let hints = if hints.is_empty() { String::new() } else { format!("; {}", hints.join(", ")) };
+    let hints = depth.into_iter().chain(images).reduce(|all, next| format!("{all}, {next}"));
     let elsewhere = told.measured.iter().filter_map(|m| Some((&m.train, m.gained_elsewhere?)));
     let elsewhere: Vec<_> =
         elsewhere.map(|(train, [least, most])| format!("--train {train} gained {least:+.3} to {most:+.3}")).collect();
-    let gain = match told.measured.iter().any(|m| m.seconds.is_some()) {
-        true if elsewhere.is_empty() => "what that gains is not known until it is tried".into(),
-        true => format!(
+    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match elsewhere.is_empty() {
+        true => "what that gains is not known until it is tried".into(),
+        false => format!(
             "in trials on four other sets of images {} accuracy; what it gains here is not known until it is tried",
             elsewhere.join(", ")
         ),
-        false => String::from("the head is what can be trained"),
-    };
-    format!("inside   {measured}\n         {gain}{hints}\n")
+    });
+    let lines =
+        [measured].into_iter().chain(gain.into_iter().chain(hints).reduce(|all, next| format!("{all}; {next}")));
+    format!("inside   {}\n", lines.collect::<Vec<_>>().join("\n         "))
 }
 
 /// `2 folders and 1 image`

@@ -6,7 +6,7 @@ use crate::metrics::calibration::{expected_calibration_error, reliability};
 use crate::metrics::{Figures, MultiLabel, Regression, softmax};
 use crate::train::Features;
 use crate::train::heads::{Abstention, Chosen, Compared, Curve, Several, Tried};
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -33,6 +33,9 @@ pub struct SeveralInfo {
     pub chosen: usize,
     /// Its figures on images that it did not learn from; those of labels flatter a little, since thresholds were chosen by them.
     pub cross_validation: serde_json::Value,
+    /// The same in each fold of the first deal: the mean over those that have the figure, and the standard deviation.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_fold: BTreeMap<String, [f64; 2]>,
 }
 
 impl SeveralInfo {
@@ -41,22 +44,41 @@ impl SeveralInfo {
     /// # Errors
     /// Those of [`MultiLabel::new`] and [`Regression::new`].
     pub fn new(chosen: &Several, truths: ArrayView2<f32>, names: &[String]) -> Result<SeveralInfo> {
-        let told = chosen.out_of_fold.view();
-        let figures = match chosen.task {
-            Task::Regression => Figures::Values(Regression::new(truths, told, names)?),
-            _ => {
-                let own = truths.mapv(|value| value > 0.5);
-                Figures::Labels(MultiLabel::new(own.view(), told, names, &chosen.thresholds)?)
+        let figures = |images: &[usize]| {
+            let (truths, told) = (truths.select(Axis(0), images), chosen.out_of_fold.select(Axis(0), images));
+            Ok(match chosen.task {
+                Task::Regression => Figures::Values(Regression::new(truths.view(), told.view(), names)?),
+                _ => {
+                    let own = truths.mapv(|value| value > 0.5);
+                    Figures::Labels(MultiLabel::new(own.view(), told.view(), names, &chosen.thresholds)?)
+                }
             }
+            .summary())
         };
+        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for fold in 0..chosen.folds {
+            let images: Vec<usize> = (0..truths.nrows()).filter(|&i| chosen.fold[i] == fold).collect();
+            let told = figures(&images)?;
+            let told = told.as_object().into_iter().flatten().filter(|(name, _)| *name != "images");
+            told.for_each(|(name, value)| values.entry(name.clone()).or_default().extend(value.as_f64()));
+        }
+        values.retain(|_, values| !values.is_empty());
         Ok(SeveralInfo {
             folds: chosen.folds,
             repeats: chosen.repeats,
             compared: chosen.compared.clone(),
             chosen: chosen.place,
-            cross_validation: figures.summary(),
+            cross_validation: figures(&(0..truths.nrows()).collect::<Vec<_>>())?,
+            by_fold: values.into_iter().map(|(name, values)| (name, spread(&values))).collect(),
         })
     }
+}
+
+/// The mean and the standard deviation.
+fn spread(values: &[f64]) -> [f64; 2] {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    [mean, (squares / (values.len() - 1).max(1) as f64).sqrt()]
 }
 
 /// The head and the cross-validation that chose it.
@@ -98,12 +120,7 @@ impl HeadInfo {
             [&chosen.uncalibrated, &chosen.out_of_fold]
                 .map(|p| expected_calibration_error(&reliability(labels, p.view())))
         });
-        let spread = |figure: usize| {
-            let values: Vec<f64> = chosen.by_fold.iter().map(|figures| figures[figure]).collect();
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-            [mean, (squares / (values.len() - 1).max(1) as f64).sqrt()]
-        };
+        let of = |figure: usize| chosen.by_fold.iter().map(|figures| figures[figure]).collect::<Vec<f64>>();
         HeadInfo {
             folds: chosen.folds,
             repeats: chosen.repeats,
@@ -116,7 +133,7 @@ impl HeadInfo {
             learning_curve: chosen.curve.clone(),
             cross_validation: (chosen.folds > 0).then(|| {
                 let figures = ["accuracy", "macro_f1", "log_loss"].into_iter().enumerate();
-                figures.map(|(place, name)| (name, spread(place))).collect()
+                figures.map(|(place, name)| (name, spread(&of(place)))).collect()
             }),
         }
     }

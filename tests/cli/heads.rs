@@ -204,3 +204,29 @@ fn a_perceptron_is_part_of_the_model_and_of_all_that_reads_it() {
     let other = "--data data --onnx tiny.onnx --out other --head mlp";
     place.adapt(&format!("{other} --train all")).fails(2, &["--head", "--train head"]);
 }
+
+#[test]
+fn numbers_and_labels_have_folds_with_deviations() {
+    let place = Place::usual();
+    ["a", "b", "c"].iter().enumerate().for_each(|(class, name)| place.images(&format!("data/{name}"), class, 12));
+    let row = |i: usize| format!("data/{}/{}.png,{}.5\n", ["a", "b", "c"][i % 3], i / 3, i % 3);
+    place.write("numbers.csv", "path,label\n".to_string() + &(0..36).map(row).collect::<String>());
+    let texts = |i: usize| format!("data/{}/{}.png,{}\n", ["a", "b", "c"][i % 3], i / 3, ["x;y", "y", "x"][i % 3]);
+    place.write("labels.csv", "path,label\n".to_string() + &(0..36).map(texts).collect::<String>());
+    for (list, figure) in [("numbers.csv", "mae"), ("labels.csv", "micro_f1")] {
+        let ran = place.adapt(&format!("--data {list} --onnx tiny.onnx --out out --cv 4 --force")).succeeds();
+        let told = &place.json("out/run.json")["head"]["by_fold"][figure];
+        let told = [0, 1].map(|i| told[i].as_f64().unwrap());
+        let words = format!("{figure} {:.4} ± {:.4}", told[0], told[1]);
+        assert!(
+            ran.out.contains("the head in 4 folds, mean and deviation: ") && ran.out.contains(&words),
+            "{}",
+            ran.out
+        );
+        let page = place.read("out/report.html");
+        assert!(
+            page.contains("in 4 folds of a cross-validation.") && page.contains(&format!("{:.4}", told[1])),
+            "{list}"
+        );
+    }
+}

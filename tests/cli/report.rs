@@ -8,7 +8,7 @@ use std::process::Command;
 const HOSTILE: &str = "</script><script>alert(1)</script>\"'&{{7*7}}";
 
 /// Two classes that cannot be told apart by colour, so that there are mistakes, and a test set.
-fn place() -> Place {
+pub fn place() -> Place {
     let (place, names) = (Place::empty(), ["a", "b"]);
     fs::copy(crate::common::golden("tiny.onnx"), place.path("tiny.onnx")).unwrap();
     for (class, name) in names.into_iter().enumerate() {

@@ -26,3 +26,31 @@ fn a_perceptron_ends_with_the_time() {
     assert!(found.compared[0].strength.unwrap() <= 128. * 64. / 60. + 1e-9, "{:?}", found.compared);
     assert_eq!((found.repeats, found.by_fold.len()), (1, 5));
 }
+
+#[test]
+fn no_second_head_is_begun_when_time_is_up() {
+    let (x, labels) = blobs(3, &[30, 30], 40, 0.5);
+    let budget = Some(Duration::ZERO);
+    let found = chosen(&x, &[20, 40], &labels, &Wishes { budget, ..Wishes::default() });
+    let tried: Vec<_> = found.compared.iter().map(|one| (one.kind, one.taps)).collect();
+    assert_eq!(tried, [(Kind::Ncm, 0)]);
+    for kind in [Kind::Lda, Kind::Softmax] {
+        let found = chosen(&x, &[20, 40], &labels, &Wishes { budget, ..only(kind) });
+        assert!(found.kind == kind && found.compared.iter().all(|one| one.taps == 0), "{:?}", found.compared);
+    }
+}
+
+#[test]
+fn one_rare_class_takes_no_learning_curve_away() {
+    let mut counts = [40; 10];
+    counts[3] = 6;
+    let (x, labels) = blobs(17, &counts, 12, 0.5);
+    for kind in [Kind::Ncm, Kind::Lda, Kind::Softmax] {
+        let found = chosen(&x, &[12], &labels, &Wishes { curve: true, ..only(kind) });
+        let points = found.curve.unwrap().points;
+        // An eighth of the others' 32 images outside a fold, and none of the rare class.
+        assert_eq!((points.len(), points[0].images), (4, 36), "{kind} {points:?}");
+        assert!(points.iter().all(|point| point.accuracy > 0.3), "{kind} {points:?}");
+        assert!(points[3].accuracy > points[0].accuracy, "{kind} {points:?}");
+    }
+}

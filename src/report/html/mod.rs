@@ -74,7 +74,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
     let programs = code::programs(recorded)?;
     let values = context! {
         title => title(run), style => engine::STYLE, script => engine::SCRIPT, hash => hash(engine::SCRIPT),
-        summary => card::summary(recorded), diverged => run["training"]["diverged"].as_str().map(shown), gone, pictures => !thumbs.is_empty(),
+        summary => card::summary(recorded), diverged => run["training"]["diverged"].as_str().map(shown), gone,
         several => several.as_ref().map(|several| several.shown(&pictured, other(recorded))),
         split => recorded.judged().map(|split| split.to_string()),
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),

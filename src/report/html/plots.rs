@@ -203,6 +203,8 @@ pub(super) struct Map {
     what: &'static str,
     points: Vec<Point>,
     names: Vec<Name>,
+    /// Points that have a picture.
+    pictured: usize,
 }
 
 /// The judged images in a rectangle of 860 by 560 units.
@@ -243,7 +245,8 @@ pub(super) fn map(recorded: &Recorded, judged: &Judged, pictured: &Shown) -> Opt
     let names = names(recorded, judged, &rows, &points);
     let trained = recorded.run["training"].is_object();
     let what = if trained { "the scores of these images" } else { "the features of these images" };
-    Some(Map { what, points, names })
+    let pictured = points.iter().filter(|point| point.shown.is_some()).count();
+    Some(Map { what, points, names, pictured })
 }
 
 /// The classes' names at the means of their points.

@@ -176,21 +176,21 @@ fn heads(head: &Value) -> Option<Flat> {
     })
 }
 
-/// The head's figures over the folds of its cross-validation.
+/// The head's figures over the folds of its cross-validation; without a deviation where images were left out by themselves.
 pub(super) fn folds(run: &Value) -> Option<Value> {
     let head = &run["head"];
+    let by_fold = head["by_fold"].as_object();
     // Of a network that was trained inside, they are the probe's.
-    let figures = head["cross_validation"].as_object().filter(|_| run["training"].is_null())?.iter();
+    let figures = by_fold.or(head["cross_validation"].as_object()).filter(|_| run["training"].is_null())?;
     let told: Vec<Value> = figures
-        .filter(|(name, _)| *name != "images")
+        .iter()
         .filter_map(|(name, value)| {
-            // Of labels and numbers there is one figure over all folds.
-            let mean = value.as_f64().or(value[0].as_f64())?;
+            let mean = value.as_f64().or(value[0].as_f64()).filter(|_| name != "images")?;
             Some(json!({ "name": name.replace('_', " "), "mean": mean, "deviation": value[1].as_f64() }))
         })
         .collect();
-    (!told.is_empty())
-        .then(|| json!({ "count": head["folds"].as_u64(), "repeats": head["repeats"].as_u64(), "figures": told }))
+    let (count, repeats) = (head["folds"].as_u64(), by_fold.map_or(head["repeats"].as_u64(), |_| Some(1)));
+    (!told.is_empty()).then(|| json!({ "count": count, "repeats": repeats, "figures": told }))
 }
 
 /// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.

@@ -20,7 +20,7 @@ const SIDE: u32 = 64;
 /// JPEG's quality, 1 to 100.
 const QUALITY: u8 = 72;
 /// The most pictures.
-const MOST: usize = 1000;
+const MOST: usize = 2500;
 /// The most bytes of all of them, as they are in the page.
 const MOST_BYTES: usize = 3 << 20;
 /// The most pixels that are decoded for them: some seconds of work, and a thousand photos of two megapixels.

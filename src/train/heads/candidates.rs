@@ -68,43 +68,40 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The heads in closed form on a basis. `start` is the place of the shrinkage to begin with, and then of the best one.
+    /// The heads of a kind in closed form on a basis, `alone` where no other kind is asked for. `start` is the place of the
+    /// shrinkage to begin with, and then of the best one.
     pub(super) fn closed(
         &self,
         basis: &Basis,
         taps: usize,
-        kinds: &[Kind],
+        (kind, alone): (Kind, bool),
         start: &mut usize,
         progress: Progress,
     ) -> Result<Vec<Candidate>> {
-        let mut found = Vec::new();
-        // Deeper features need to be weighed against each other.
-        let means = kinds.contains(&Kind::Ncm) && taps == 0;
-        let discriminants = kinds.contains(&Kind::Lda)
-            && self.vary()
-            && self.in_time(basis, taps == 0 && kinds == [Kind::Lda], progress)?;
-        if !means && !discriminants {
-            return Ok(found);
+        let fits = match kind {
+            // Deeper features need to be weighed against each other.
+            Kind::Ncm => taps == 0,
+            _ => self.vary() && self.in_time(basis, taps == 0 && alone, progress)?,
+        };
+        if !fits {
+            return Ok(Vec::new());
         }
         let keep = self.dealt() * basis.rows.ncols().pow(2) <= MOST_VALUES;
-        let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, discriminants, keep);
+        let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, kind == Kind::Lda, keep);
         let parted: Vec<Parted> = self.deals.iter().map(part).collect();
-        if means {
+        if kind == Kind::Ncm {
             let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
-            found.extend(self.candidates((Kind::Ncm, false), basis, taps, None, logits));
+            return Ok(self.candidates((kind, false), basis, taps, None, logits));
         }
-        if discriminants {
-            match self.shrunk(&parted, *start, progress) {
-                Ok((place, logits)) => {
-                    *start = place;
-                    found.extend(self.candidates((Kind::Lda, false), basis, taps, Some(SHRINKAGES[place]), logits));
-                }
-                // Features that are the same for all images of a class, say.
-                Err(Error::Train(_)) if kinds.len() > 1 => {}
-                Err(other) => return Err(other),
+        match self.shrunk(&parted, *start, progress) {
+            Ok((place, logits)) => {
+                *start = place;
+                Ok(self.candidates((kind, false), basis, taps, Some(SHRINKAGES[place]), logits))
             }
+            // Features that are the same for all images of a class, say.
+            Err(Error::Train(_)) if !alone => Ok(Vec::new()),
+            Err(other) => Err(other),
         }
-        Ok(found)
     }
 
     /// Of all deals.

@@ -7,7 +7,7 @@ use super::calibrate::Calibrated;
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::mlp::Mlp;
-use super::{Chosen, Kind, Wishes, curve};
+use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -109,7 +109,7 @@ fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Vec<usize>> {
     if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
         return Vec::new();
     }
-    let folds = folds::at_most(wishes.folds, counts);
+    let folds = folds::at_most(wishes.folds.unwrap_or(FOLDS), counts);
     let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
     let deal = |repeat: u64| folds::deal(labels, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32));
     (0..repeats as u64).map(deal).collect()
@@ -127,6 +127,7 @@ fn tried(
     let labels = judge.labels;
     let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
+    let alone = wishes.kind.is_some();
     let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
     let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
     let mut shrinkage = USUAL_SHRINKAGE;
@@ -137,9 +138,15 @@ fn tried(
             break;
         }
         let basis = bases.first(columns[taps])?;
-        candidates.extend(judge.closed(&basis, taps, &kinds, &mut shrinkage, progress)?);
-        if taps == 0 && kinds.contains(&Kind::Softmax) {
-            candidates.extend(judge.regression(&basis, taps, progress)?);
+        for &kind in &kinds {
+            if !candidates.is_empty() && !in_time() {
+                break;
+            }
+            candidates.extend(match kind {
+                Kind::Ncm | Kind::Lda => judge.closed(&basis, taps, (kind, alone), &mut shrinkage, progress)?,
+                Kind::Softmax if taps == 0 => judge.regression(&basis, taps, progress)?,
+                _ => Vec::new(),
+            });
         }
         emit(progress, Event::Advance(1))?;
     }
@@ -189,7 +196,9 @@ fn depths(
     });
     let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
     let groups = if wishes.groups.is_empty() { Vec::new() } else { places.iter().map(|&i| wishes.groups[i]).collect() };
-    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, groups, ..wishes.clone() };
+    // Half of the time is for the heads themselves.
+    let budget = wishes.budget.map(|budget| budget / 2);
+    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, groups, budget, ..wishes.clone() };
     let found = choose(features.select(Axis(0), &places).view(), columns, &labels, classes, &wishes, progress)?;
     let best = found.compared.iter().find(|compared| compared.behind[0] == 0.).map_or(0, |best| best.taps);
     Ok(if best == 0 { vec![0] } else { vec![0, best] })

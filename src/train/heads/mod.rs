@@ -51,6 +51,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Folds where nothing else is wanted.
+const FOLDS: usize = 5;
+
 /// How a head is chosen.
 #[derive(Debug, Clone)]
 pub struct Wishes {
@@ -60,8 +63,9 @@ pub struct Wishes {
     pub kind: Option<Kind>,
     /// By what.
     pub metric: Metric,
-    /// Folds; fewer where the median class has fewer images, or groups.
-    pub folds: usize,
+    /// Folds; fewer where the median class has fewer images, or groups. `None` for five, or for numbers without groups for each
+    /// image left out by itself.
+    pub folds: Option<usize>,
     /// Each image's group, where images of one must share a fold; else nothing.
     pub groups: Vec<usize>,
     /// Whether rare classes are to be chosen as readily as others: logits are adjusted by the classes' shares, or the classes
@@ -69,15 +73,15 @@ pub struct Wishes {
     pub balanced: bool,
     /// Whether a learning curve is wanted.
     pub curve: bool,
-    /// After this time no further candidate is begun, and a perceptron trained no further.
+    /// After this time no candidate but the first is begun, and a perceptron trained no further.
     pub budget: Option<Duration>,
 }
 
 impl Default for Wishes {
-    /// Seed 0, the best kind by macro-F1 in 5 folds, in any time.
+    /// Seed 0, the best kind by macro-F1, in any time.
     fn default() -> Self {
         let (kind, metric, groups) = (None, Metric::MacroF1, Vec::new());
-        Wishes { seed: 0, kind, metric, folds: 5, groups, balanced: false, curve: false, budget: None }
+        Wishes { seed: 0, kind, metric, folds: None, groups, balanced: false, curve: false, budget: None }
     }
 }
 

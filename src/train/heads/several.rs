@@ -9,13 +9,14 @@ use super::closed::MOST_COORDINATES;
 use super::judge::mean;
 use super::ridge::Ridge;
 use super::thresholds::thresholds;
-use super::{Wishes, depths_named};
+use super::{FOLDS, Wishes, depths_named};
 use crate::data::{Task, strata};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use serde::Serialize;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 /// Strengths of the path of ridge regression.
 const STRENGTHS: i32 = 13;
@@ -55,6 +56,8 @@ pub struct Several {
     pub repeats: usize,
     /// Every image's probabilities or values by heads that did not learn from it: `[images, labels or targets]`
     pub out_of_fold: Array2<f32>,
+    /// Each image's fold, the first time; empty without folds.
+    pub fold: Vec<usize>,
     /// The probability from which on a label is given, at which the F1 of `out_of_fold` is best; none for targets.
     pub thresholds: Vec<f32>,
 }
@@ -119,14 +122,19 @@ pub fn choose_several(
     }
     let within = |&&columns: &&usize| columns.min(images) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
-    let tried = depths(features, columns, truths, wishes, progress)?;
+    let started = Instant::now();
+    let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
+    let tried = depths(features, columns, truths, (wishes.seed, &in_time), progress)?;
     let deals = match task {
-        Task::Regression if wishes.groups.is_empty() => Vec::new(),
+        Task::Regression if wishes.groups.is_empty() && wishes.folds.is_none() => Vec::new(),
         _ => deals(task, truths, wishes),
     };
     emit(progress, Event::Stage { name: "comparing heads", total: tried.len() as u64 })?;
     let (mut bases, mut attempts) = (Bases::new(features, columns), Vec::new());
     for taps in tried {
+        if taps > 0 && !in_time() {
+            break;
+        }
         let basis = bases.first(columns[taps])?;
         attempts.push(match task {
             Task::Multilabel => logistic(&basis, taps, truths, &deals, progress)?,
@@ -155,6 +163,7 @@ pub fn choose_several(
         folds: deals.first().map_or(0, |fold| folds::count(fold)),
         repeats: deals.len().max(1),
         out_of_fold: chosen.out_of_fold,
+        fold: deals.into_iter().next().unwrap_or_default(),
         thresholds,
     })
 }
@@ -164,7 +173,7 @@ fn deals(task: Task, truths: ArrayView2<f32>, wishes: &Wishes) -> Vec<Vec<usize>
     let (images, strata) = (truths.nrows(), strata(task, truths));
     let repeats = JUDGED.div_ceil(images).clamp(1, MOST_REPEATS) as u64;
     let most = if wishes.groups.is_empty() { images } else { folds::distinct(&wishes.groups) };
-    let folds = wishes.folds.min(most).max(2);
+    let folds = wishes.folds.unwrap_or(FOLDS).min(most).max(2);
     let deal = |repeat: u64| folds::deal(&strata, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32));
     // Regression is judged once: its folds are whole parts of one solution.
     (0..if task == Task::Regression { 1 } else { repeats }).map(deal).collect()
@@ -176,7 +185,7 @@ fn depths(
     features: ArrayView2<f32>,
     columns: &[usize],
     truths: ArrayView2<f32>,
-    wishes: &Wishes,
+    (seed, in_time): (u64, &dyn Fn() -> bool),
     progress: Progress,
 ) -> Result<Vec<usize>> {
     let worth = |taps: &usize| *taps <= 2 || taps.is_multiple_of(2) || taps + 1 == columns.len();
@@ -185,18 +194,17 @@ fn depths(
         return Ok(tried);
     }
     let parts = truths.nrows().div_ceil(SAMPLE);
-    let part = folds::stratified(&vec![0; truths.nrows()], parts, wishes.seed);
+    let part = folds::stratified(&vec![0; truths.nrows()], parts, seed);
     let own: Vec<usize> = (0..part.len()).filter(|&i| part[i] == 0).collect();
     let (features, truths) = (features.select(Axis(0), &own), truths.select(Axis(0), &own));
     emit(progress, Event::Stage { name: "comparing depths", total: tried.len() as u64 })?;
-    let (started, mut attempts) = (std::time::Instant::now(), Vec::new());
-    let mut bases = Bases::new(features.view(), columns);
+    let (mut bases, mut attempts) = (Bases::new(features.view(), columns), Vec::new());
     for taps in tried {
-        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view(), None)?);
-        emit(progress, Event::Advance(1))?;
-        if wishes.budget.is_some_and(|budget| started.elapsed() > budget) {
+        if taps > 0 && !in_time() {
             break;
         }
+        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view(), None)?);
+        emit(progress, Event::Advance(1))?;
     }
     let best = attempts[compare(&attempts).0].taps;
     Ok(if best == 0 { vec![0] } else { vec![0, best] })
