@@ -4,13 +4,15 @@ use super::decode::{MAX_BYTES, io_reason};
 use super::scan::{BATCH, Listing, beginning, has_extension, is_image_name, split_of};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
+use flate2::CrcReader;
+use flate2::read::DeflateDecoder;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use zip::ZipArchive;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 /// Methods of compression by their numbers, as PKWARE's APPNOTE.TXT (4.4.5) has them.
 const METHODS: [(u16, &str); 8] = [
@@ -53,6 +55,17 @@ fn reason(error: ZipError) -> String {
             None => format!("compressed by the method {number}, which is not read; {again}"),
         },
         other => other.to_string(),
+    }
+}
+
+/// All of a member, which may lie when it says its size.
+fn bounded(member: impl Read) -> std::result::Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = member.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| error.downcast::<ZipError>().map_or_else(io_reason, reason))?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(format!("unpacks to more than {} MiB", MAX_BYTES >> 20)),
+        false => Ok(bytes),
     }
 }
 
@@ -102,16 +115,19 @@ impl Archive {
     /// The content of the member that a path stands for.
     pub(super) fn read(&self, path: &str) -> std::result::Result<Vec<u8>, String> {
         let place = path.strip_prefix(&self.prefix).and_then(|member| self.places.get(member));
+        let place = *place.ok_or("not in the zip file")?;
         let mut zip = self.zip.lock().unwrap_or_else(PoisonError::into_inner);
-        let member = zip.by_index(*place.ok_or("not in the zip file")?).map_err(reason)?;
-        // What a member says of its size may be a lie.
-        let mut bytes = Vec::new();
-        let read = member.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-        read.map_err(|error| error.downcast::<ZipError>().map_or_else(io_reason, reason))?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(format!("unpacks to more than {} MiB", MAX_BYTES >> 20));
+        let packed = zip.by_index_raw(place).map_err(reason)?;
+        if packed.encrypted() || packed.compression() != CompressionMethod::Deflated {
+            drop(packed);
+            return bounded(zip.by_index(place).map_err(reason)?);
         }
-        Ok(bytes)
+        let (crc, packed) = (packed.crc32(), bounded(packed)?);
+        drop(zip);
+        // Behind the lock, so that all threads inflate at the same time.
+        let mut member = CrcReader::new(DeflateDecoder::new(&packed[..]));
+        let bytes = bounded(&mut member)?;
+        if member.crc().sum() == crc { Ok(bytes) } else { Err("damaged: its checksum is another".into()) }
     }
 
     /// The images by split and class, as those of a folder. A folder around everything is passed over.
