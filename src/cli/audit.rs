@@ -83,7 +83,7 @@ pub fn run(options: &AuditOptions) -> Result<()> {
     }
     tell_skipped(&audit.skipped);
     if let Some(other) = data.task.mistaken(&data.classes).filter(|_| options.csv) {
-        let what = format!("these classes look like {other}: read the list with --task multiclass");
+        let what = format!("these classes look like {other}");
         emit(&progress, Event::Warning(&what))?;
     }
     if options.csv && !data.source.has_files() {

@@ -45,7 +45,7 @@ pub fn run(options: &DataOptions) -> Result<()> {
         reporter.finish();
         tell_skipped(data.skipped.iter().chain(&skipped));
         if let Some(other) = data.task.mistaken(&data.classes).filter(|_| folder.join("labels.csv").is_file()) {
-            tell(&format!("labels.csv: the classes look like {other}: read it with --task multiclass"));
+            tell(&format!("labels.csv: the classes look like {other}"));
         }
         return print(&format!("{}: {written} images\n", printable(&folder.display().to_string())));
     }

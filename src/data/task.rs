@@ -58,13 +58,13 @@ impl Task {
         }
     }
 
-    /// What a list of these classes would be taken for, where that is no classes: its reader must be told.
+    /// What a list of these classes would be taken for, where that is no classes, and what its reader has to do.
     pub fn mistaken(self, classes: &[String]) -> Option<&'static str> {
         match Task::of(1, classes.iter().map(String::as_str)) {
             _ if !self.is_multiclass() => None,
             Task::Multiclass => None,
-            Task::Multilabel => Some("several labels"),
-            Task::Regression => Some("numbers"),
+            Task::Multilabel => Some("several labels, which a list cannot tell from one: give what it was made of"),
+            Task::Regression => Some("numbers: read the list with --task multiclass"),
         }
     }
 

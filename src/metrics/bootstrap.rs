@@ -163,9 +163,12 @@ pub(super) fn intervals(
 ) -> BTreeMap<String, Interval> {
     let all = judge(&(0..images).collect::<Vec<_>>());
     let mut intervals = collect(&all, &resamples(images, &judge));
-    for (name, value) in all.into_iter().filter(|(name, _)| shares.contains(name)) {
-        let ([low, high], own) = (wilson(value, images as f64), intervals.entry(name.into()).or_insert([value; 2]));
-        *own = [own[0].min(low), own[1].max(high)];
+    for (name, value) in all {
+        // Images that are drawn twice lift figures such as the average precision: their own value may lie below all of it.
+        let reach = if shares.contains(&name) { wilson(value, images as f64) } else { [value; 2] };
+        if let Some(own) = intervals.get_mut(name) {
+            *own = [own[0].min(reach[0]), own[1].max(reach[1])];
+        }
     }
     intervals.retain(|_, [low, high]| low < high);
     intervals
