@@ -13,9 +13,14 @@ pub(super) fn deal(labels: &[usize], groups: &[usize], folds: usize, seed: u64) 
 
 /// As many folds as are wanted, or as the median class has images (or groups, by `counts`); two at least. A class with fewer is missing
 /// in some folds' training, which costs it, and not all others.
-pub(super) fn at_most(wanted: usize, mut counts: Vec<usize>) -> usize {
+pub(super) fn at_most(wanted: usize, counts: Vec<usize>) -> usize {
+    wanted.min(median(counts)).max(2)
+}
+
+/// What the median class has.
+pub(super) fn median(mut counts: Vec<usize>) -> usize {
     counts.sort_unstable();
-    wanted.min(counts[counts.len() / 2]).max(2)
+    counts[counts.len() / 2]
 }
 
 /// How many different groups there are.

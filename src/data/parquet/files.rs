@@ -63,13 +63,21 @@ fn below(folder: &Path, depth: usize) -> Option<Vec<PathBuf>> {
     Some(if files.is_empty() { found.concat() } else { files })
 }
 
+/// The last part of a path, as text.
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// A folder's name without what says that it has a part of a split alone.
+fn whole(folder: &str) -> &str {
+    folder.strip_prefix("partial-").unwrap_or(folder)
+}
+
 /// The split that a file's name tells, or its folder's, as `partial-train/0000.parquet` below `place`; `None` for neither.
 pub(super) fn split_of_file(place: &Path, file: &Path) -> Option<Split> {
-    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let own = name(file);
     let folder = file.parent().filter(|folder| *folder != place).map(name).unwrap_or_default();
     let first = |name: &str| split_of(name.split(['-', '_', '.']).next().unwrap_or_default());
-    first(&own).or_else(|| first(folder.strip_prefix("partial-").unwrap_or(&folder)))
+    first(name(file)).or_else(|| first(whole(folder)))
 }
 
 /// The splits of files that are called as those of train, val or test beside them are, by names that are none of these, as
@@ -77,18 +85,16 @@ pub(super) fn split_of_file(place: &Path, file: &Path) -> Option<Split> {
 pub(super) fn other_splits(place: &Path, files: &[PathBuf]) -> HashMap<PathBuf, String> {
     let (known, rest): (Vec<&PathBuf>, Vec<_>) = files.iter().partition(|file| split_of_file(place, file).is_some());
     let folder = |path: &PathBuf| path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let text = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let names_split = |name: &str| split_of(name.strip_prefix("partial-").unwrap_or(name)).is_some();
     let beside: HashSet<PathBuf> = known.iter().map(|file| folder(file)).collect();
     let above: HashSet<PathBuf> =
-        beside.iter().filter(|own| *own != place && names_split(&text(own))).map(folder).collect();
+        beside.iter().filter(|own| *own != place && split_of(whole(name(own))).is_some()).map(folder).collect();
     let word = |file: &PathBuf| {
-        let (own, name) = (folder(file), text(file));
-        let shard = name.split_once("-of-").and_then(|(shard, _)| shard.rsplit_once('-'));
+        let own = folder(file);
+        let shard = name(file).split_once("-of-").and_then(|(shard, _)| shard.rsplit_once('-'));
         let shard = shard.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
         match shard {
             Some((split, _)) if beside.contains(&own) => Some(split.to_owned()),
-            _ => (own != place && above.contains(&folder(&own))).then(|| text(&own)),
+            _ => (own != place && above.contains(&folder(&own))).then(|| name(&own).to_owned()),
         }
     };
     rest.into_iter().filter_map(|file| Some((file.clone(), word(file)?))).collect()
@@ -98,9 +104,8 @@ pub(super) fn other_splits(place: &Path, files: &[PathBuf]) -> HashMap<PathBuf, 
 pub(super) fn one_configuration(place: &Path, files: &[PathBuf], others: &HashMap<PathBuf, String>) -> Result<()> {
     let configuration = |file: &PathBuf| {
         let mut folder = file.parent().unwrap_or(place);
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let split = split_of(name.strip_prefix("partial-").unwrap_or(name)).is_some();
-        if (split || others.get(file).is_some_and(|other| other == name)) && folder != place {
+        let is_split = split_of(whole(name(folder))).is_some();
+        if (is_split || others.get(file).is_some_and(|other| other == name(folder))) && folder != place {
             folder = folder.parent().unwrap_or(place);
         }
         folder.strip_prefix(place).unwrap_or(folder).display().to_string()

@@ -10,6 +10,7 @@ use crate::data::task;
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
+use parquet::file::metadata::FileMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 use std::fs::File;
@@ -38,18 +39,19 @@ fn is_bytes(column: &ColumnDescriptor) -> bool {
 
 /// Whether a file may have images in it: one that cannot be read may.
 pub(super) fn holds_bytes(path: &Path) -> bool {
-    let reader = File::open(path).ok().and_then(|file| SerializedFileReader::new(file).ok());
-    let holds = |reader: SerializedFileReader<File>| {
-        reader.metadata().file_metadata().schema_descr().columns().iter().any(|column| is_bytes(column))
-    };
-    reader.is_none_or(holds)
+    metadata(path).is_none_or(|told| told.schema_descr().columns().iter().any(|column| is_bytes(column)))
 }
 
 /// How many rows a file says it has; 0 where that cannot be read, or is more than is read.
 pub(super) fn rows(path: &Path) -> usize {
-    let reader = File::open(path).ok().and_then(|file| SerializedFileReader::new(file).ok());
-    let count = reader.and_then(|reader| u64::try_from(reader.metadata().file_metadata().num_rows()).ok());
+    let count = metadata(path).and_then(|told| u64::try_from(told.num_rows()).ok());
     count.filter(|count| *count <= MOST_IMAGES).unwrap_or(0) as usize
+}
+
+/// What a file says of itself, if it can be read.
+fn metadata(path: &Path) -> Option<FileMetaData> {
+    let reader = SerializedFileReader::new(File::open(path).ok()?).ok()?;
+    Some(reader.metadata().file_metadata().clone())
 }
 
 impl Table {

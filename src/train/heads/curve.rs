@@ -1,6 +1,6 @@
 //! How figures grow with the number of images, and what more of them would bring.
 
-use super::super::folds::count;
+use super::super::folds::{count, median};
 use super::basis::Basis;
 use super::candidates::{Candidate, Judge};
 use super::choice::fit;
@@ -59,7 +59,7 @@ pub(super) fn curve(
     let (folds, order) = (count(fold), dealt(labels.len(), wishes));
     let parts: Vec<Nested> = (0..folds).map(|held| Nested::new(judge, held, &order)).collect();
     // A rarer class is missing in small parts, and its images are wrong there, as they would be.
-    let least = parts.iter().map(Nested::median).min().unwrap_or(0);
+    let least = parts.iter().map(|part| median(part.counts.clone())).min().unwrap_or(0);
     let point = |images: usize, hits: usize| {
         let accuracy = hits as f64 / labels.len() as f64;
         // Of none wrong, too, some error is left (Agresti and Coull, one half of each).
@@ -112,13 +112,6 @@ impl Nested {
         let mut counts = vec![0usize; judge.classes];
         order.iter().for_each(|&i| counts[judge.labels[i]] += 1);
         Nested { held: (0..fold.len()).filter(|&i| fold[i] == held).collect(), order, counts }
-    }
-
-    /// Images of the median class.
-    fn median(&self) -> usize {
-        let mut counts = self.counts.clone();
-        counts.sort_unstable();
-        counts[counts.len() / 2]
     }
 
     /// That share of each class.

@@ -10,6 +10,9 @@ use crate::train::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// There is no cycle of fewer steps.
+const CYCLE: u64 = 3;
+
 /// Which optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -215,8 +218,7 @@ impl Settings {
             // One-cycle is its own warm-up.
             schedule: wishes.schedule.unwrap_or(match wishes.warmup {
                 Some(epochs) if epochs > 0. => Schedule::Cosine,
-                // There is no cycle of one step or two.
-                _ if steps < 3 => Schedule::Constant,
+                _ if steps < CYCLE => Schedule::Constant,
                 _ => Schedule::OneCycle,
             }),
             warmup: (wishes.warmup.unwrap_or(0.) * by_epoch as f64).round() as u64,
@@ -252,7 +254,7 @@ impl Settings {
     /// # Errors
     /// [`crate::error::Error::Interrupted`].
     pub fn suit_few_steps(&mut self, progress: Progress) -> Result<()> {
-        if self.schedule == Schedule::OneCycle && self.steps < 3 {
+        if self.schedule == Schedule::OneCycle && self.steps < CYCLE {
             self.schedule = Schedule::Constant;
             emit(
                 progress,
