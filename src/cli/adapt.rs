@@ -19,7 +19,6 @@ use adapt::report::{OutDir, bake};
 use adapt::train::heads::kind;
 use adapt::{Error, Result};
 use std::path::Path;
-use std::time::Duration;
 
 pub fn run(options: &AdaptOptions) -> Result<()> {
     if let Some(folder) = &options.resume {
@@ -39,7 +38,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     options.engine.limit_threads();
     let mut clock = Clock::start();
 
-    let (mut model, mut data, out) = open(options, going_on.map(|(folder, _)| folder), &progress)?;
+    let (mut model, mut data, out) = open(options, going_on, &progress)?;
     let cache = options.cache.open();
     let (backend, plan, extractor) = settle(options, &mut model, &data, cache.as_ref(), &progress)?;
     let (model, plan) = (&model, &plan);
@@ -48,7 +47,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         Train::Head => None,
         Train::Inside(extent) => {
             let recipe = going_on.map(|(_, recipe)| recipe);
-            Some(Job::prepare(&work, extent, &data, recipe, Duration::from_secs_f64(clock.total()))?)
+            Some(Job::prepare(&work, extent, &data, recipe, &clock)?)
         }
     };
     reporter.say(&tables::plan(model, plan, &data, job.as_ref()));
@@ -68,7 +67,8 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
     let fine_tuning =
         (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref())).transpose()?;
     clock.lap(|seconds| &mut seconds.fine_tuning);
-    let ended = Ended { made, metrics, predictions, fine_tuning };
+    let command = going_on.map_or_else(|| resume::told(std::env::args_os()), |(_, recipe)| recipe.command());
+    let ended = Ended { command, made, metrics, predictions, fine_tuning };
     finish(ended, options, (model, &backend), &data, out, clock, &reporter)
 }
 
@@ -103,13 +103,19 @@ fn settle(
 }
 
 /// The model, the images, and the folder for results.
-fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> Result<(Model, Dataset, OutDir)> {
-    let one = match &options.onnx[..] {
-        [] => Some(preprocessing::builtin()?),
-        [path] => Some(Model::open(path)?),
+fn open(
+    options: &AdaptOptions,
+    going_on: Option<(&Path, &Recipe)>,
+    progress: Progress,
+) -> Result<(Model, Dataset, OutDir)> {
+    let one = match (&options.onnx[..], going_on) {
+        ([], _) => Some(preprocessing::builtin()?),
+        ([path], _) => Some(Model::open(path)?),
+        // That choice may hang on times.
+        (_, Some((_, recipe))) => recipe.model(&options.onnx)?,
         _ => None,
     };
-    if one.is_some() && options.limits.any() {
+    if options.onnx.len() < 2 && options.limits.any() {
         return Err(Error::Usage("--max-ms and --max-mb choose among several models: name them behind --onnx".into()));
     }
     let folder = options.data.as_deref().unwrap_or_else(|| unreachable!("clap requires --data"));
@@ -121,7 +127,7 @@ fn open(options: &AdaptOptions, going_on: Option<&Path>, progress: Progress) -> 
     suits(options, &data)?;
     data.notes.extend(imbalance(&data).filter(|_| data.task.is_multiclass()));
     let out = match going_on {
-        Some(target) => OutDir::resume(target, options.force)?,
+        Some((target, _)) => OutDir::resume(target, options.force)?,
         None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,
     };
     let model = one.map_or_else(|| rank::choose(options, plan_options(options), &data, progress), Ok)?;

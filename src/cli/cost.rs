@@ -38,7 +38,7 @@ pub struct Cost {
     step: f64,
     /// Of the validation behind each epoch.
     validation: f64,
-    /// Of what is done once: what is frozen, the head that is trained first, the scores of all images at the end.
+    /// Of what is done once: what is frozen, the head that is trained first and its validation, the scores of all images at the end.
     once: f64,
 }
 
@@ -58,26 +58,26 @@ impl Cost {
             load = started.elapsed().as_secs_f64() / few.len().max(1) as f64;
         }
         let [train, val] = [Split::Train, Split::Val].map(|split| data.split(split).count() as f64);
-        let (kept, own) = if job.keeps() { (load * (train + val), 0.) } else { (0., load) };
+        let own = if job.keeps() { 0. } else { load };
+        let kept = if job.keeps() { [train, val] } else { [0., 0.] };
         let batch = job.settings.batch_size as f64;
         let (all, decode) = (data.items.len() as f64, load.min(whole));
-        // Every image is decoded once before the training, if not for features.
+        // Every image is decoded once before the training, if not for features or for what is kept.
         let looked_at = match (work.options.drop.is_empty(), job.probes(work)) {
-            (false, _) => all * (whole + decode),
+            (false, _) => all * (whole + decode) + (kept[0] + kept[1]) * load,
             (true, true) if job.dwarfs_a_pass(work, data) => all * whole,
-            (true, true) => train * whole + (all - train) * decode,
-            (true, false) => all * decode,
+            // The features of images that are kept come from the same pass.
+            (true, true) => train * whole + kept[1] * load + (all - train - kept[1]) * decode,
+            (true, false) => (kept[0] + kept[1]) * load + (all - kept[0] - kept[1]) * decode,
         };
         // From what is kept only the trained part is left to run.
         let scores = match job.keeps() {
             true => (all - train - val) * whole + (train + val) * FORWARDS * step / batch,
             false => all * whole,
         };
-        Ok(Cost {
-            step: step + batch * own,
-            validation: val * (own + FORWARDS * step / batch),
-            once: kept + looked_at + scores,
-        })
+        let validation = val * (own + FORWARDS * step / batch);
+        // Before the first epoch there is a validation, too.
+        Ok(Cost { step: step + batch * own, validation, once: looked_at + validation + scores })
     }
 
     /// Of a step, with the images for it.

@@ -4,7 +4,10 @@ use super::inside::{Job, network};
 use super::made::Work;
 use adapt::data::augment::Level;
 use adapt::data::{Dataset, Split};
-use adapt::engine::KeptRows;
+use adapt::engine::{Extractor, KeptRows};
+use adapt::onnx::schema::ValueInfoProto;
+use adapt::onnx::surgery;
+use adapt::plan::available_threads;
 use adapt::progress::{Event, emit};
 use adapt::train::Features;
 use adapt::train::tune::{Feed, Network, Tuned};
@@ -35,21 +38,44 @@ impl Job {
     }
 
     /// What the frozen part gives for the images that train and those that validate, where images are not changed each time; in a
-    /// file beside the result where that is too much for memory.
-    pub fn keep(&self, work: &Work, data: &Dataset) -> Result<Vec<KeptRows>> {
-        let splits = [Split::Train, Split::Val].map(|split| items(data, split));
-        let bytes = self.kept_bytes(splits.iter().map(|(paths, _)| paths.len()).sum());
-        let (Some(frozen), Some(bytes)) = (&self.frozen, bytes) else { return Ok(Vec::new()) };
+    /// file beside the result where that is too much for memory. Where there is a way to `features`, those of the images that
+    /// train come from the same pass. Images that cannot be read leave `data`.
+    pub fn keep(
+        &self,
+        work: &Work,
+        data: &mut Dataset,
+        features: Option<Extractor>,
+    ) -> Result<(Option<Features>, Vec<KeptRows>)> {
+        let bytes = self.kept_bytes([Split::Train, Split::Val].map(|split| data.split(split).count()).iter().sum());
+        let (Some(frozen), Some(bytes)) = (&self.frozen, bytes) else { return Ok((None, Vec::new())) };
         let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = (bytes > work.options.training.cache_limit.unwrap_or(CACHE_LIMIT)).then(|| work.out.folder());
-        let stages = ["frozen part of train images", "frozen part of val images"];
-        let width = self.inside.shape.iter().product();
-        let run = |((paths, _), stage): (&Items, &str)| {
-            // No map has nothing in it.
-            let folder = folder.filter(|_| !paths.is_empty());
-            frozen.keep(&data.source, paths, stage, width, folder, work.progress)
+        let place = (self.inside.shape.iter().product(), folder);
+        let mut keep =
+            |split, extractor: &mut Extractor| Features::extract_keeping(data, split, extractor, place, work.progress);
+        let (features, train) = match features {
+            Some(extractor) => {
+                let (features, kept) = keep(Split::Train, &mut self.joint(work, extractor)?)?;
+                (Some(features), kept)
+            }
+            None => (None, keep(Split::Train, &mut frozen)?.1),
         };
-        splits.iter().zip(stages).map(run).collect()
+        let (_, val) = keep(Split::Val, &mut frozen)?;
+        Ok((features, vec![train, val]))
+    }
+
+    /// What gives the cut's features and what is kept.
+    fn joint(&self, work: &Work, extractor: Extractor) -> Result<Extractor> {
+        let plan = work.plan;
+        let mut model = surgery::backbone(work.model, &plan.surgery, &plan.pooling);
+        let graph = model.proto.graph.get_or_insert_default();
+        let start = self.start().unwrap_or_default();
+        let place = usize::from(graph.output[0].name() != start);
+        if place == 1 {
+            graph.output.push(ValueInfoProto { name: Some(start.into()), ..Default::default() });
+        }
+        let engine = work.backend.open(&model, &plan.input.axes(), available_threads())?;
+        Ok(extractor.keeping(engine, place))
     }
 
     pub(super) fn feed<'a>(

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// What came out, before it is written and proven.
 pub(super) struct Ended {
+    /// What the run was called with, however often it was resumed.
+    pub command: Vec<String>,
     pub made: Made,
     pub metrics: BTreeMap<String, Figures>,
     pub predictions: Vec<u8>,
@@ -35,7 +37,7 @@ pub(super) fn finish(
     reporter: &Reporter,
 ) -> Result<()> {
     let progress = |event: Event| reporter.event(event);
-    let Ended { made, metrics, predictions, fine_tuning } = ended;
+    let Ended { command, made, metrics, predictions, fine_tuning } = ended;
     let plan = &made.plan;
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
@@ -58,7 +60,7 @@ pub(super) fn finish(
     clock.seconds.total = clock.total();
     let run = Run {
         version: env!("CARGO_PKG_VERSION"),
-        command: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
+        command,
         seed: options.seed,
         model: model_info(model, plan, &made.adapted),
         head: made.head,

@@ -1,6 +1,7 @@
 //! Training inside the network: what is decided before the work, and the work.
 
 use super::advice::facts;
+use super::clock::Clock;
 use super::cost::Cost;
 use super::feeds::items;
 use super::idle;
@@ -52,7 +53,7 @@ impl Job {
         extent: &Extent,
         data: &Dataset,
         recipe: Option<&Recipe>,
-        spent: Duration,
+        clock: &Clock,
     ) -> Result<Job> {
         let (plan, targets) = (work.plan, Targets::new(data));
         let classes = targets.count();
@@ -74,7 +75,9 @@ impl Job {
         if settings.bn == BatchNorms::Train {
             inside.follow()?;
         }
-        let extractor = |engine| Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(true);
+        let extractor = |engine| {
+            Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout).strict(work.options.strict)
+        };
         let frozen = inside.frozen.take().map(extractor).map(Mutex::new);
         let from_scratch = task.from_scratch;
         let (cost, known) = (None, Vec::new());
@@ -93,6 +96,7 @@ impl Job {
         let mut recipe = Recipe::new(work.model, plan, data, &job.settings)?;
         if job.settings.steps > 0 {
             let cost = Cost::measure(&job, work, data, &few, whole)?;
+            let spent = Duration::from_secs_f64(clock.total());
             if let Some(budget) = wishes.budget {
                 let steps = cost.within(budget, spent, job.settings.by_epoch(images)).min(job.settings.steps);
                 job.settings = Settings::decide(&Wishes { steps: Some(steps), ..wishes.clone() }, task);

@@ -157,6 +157,7 @@ pub fn inside(
     clock: &mut Clock,
 ) -> Result<Made> {
     let (mut probe, mut problems, mut unseen, mut nearest_mean) = (None, None, &Split::ALL[..], BTreeMap::new());
+    let mut kept = Vec::new();
     let probing = job.probes(work);
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
@@ -171,15 +172,29 @@ pub fn inside(
         probe = Some(Fitted::of_classes(work, work.probe(&parts[0], data)?, &parts[0]));
         unseen = &[];
     } else if probing {
-        let features = work.features(data, Split::Train, &mut extractor)?;
+        let features = match job.keeps() {
+            true => {
+                let (features, rows) = job.keep(work, data, Some(extractor))?;
+                (kept, unseen) = (rows, &[Split::Test]);
+                features.unwrap_or_else(|| unreachable!("there is a way to them"))
+            }
+            false => {
+                unseen = &[Split::Val, Split::Test];
+                work.features(data, Split::Train, &mut extractor)?
+            }
+        };
         clock.lap(|seconds| &mut seconds.extract_train);
         probe = Some(match data.task.is_multiclass() {
             true => Fitted::of_classes(work, work.probe(&features, data)?, &features),
             false => Fitted::several(work, &features, data)?,
         });
-        unseen = &[Split::Val, Split::Test];
     }
-    drop(extractor);
+    if job.keeps() && kept.is_empty() {
+        (_, kept) = job.keep(work, data, None)?;
+        if !unseen.is_empty() {
+            unseen = &[Split::Test];
+        }
+    }
     readable(data, unseen, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
     job.recount(work, data);
     let mut rows = Epochs::new(job.epochs());
@@ -189,7 +204,6 @@ pub fn inside(
         told.push(epoch.clone());
         work.out.write("results.csv", &csv(&told)?)
     };
-    let kept = job.keep(work, data)?;
     let tuned =
         job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &kept, &mut row).inspect_err(|_| {
             if work.out.path(CHECKPOINT).is_file() {

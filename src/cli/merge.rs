@@ -19,21 +19,22 @@ pub fn run(options: &MergeOptions) -> Result<()> {
     let bytes = fs::read(&options.weights).map_err(Error::io(&options.weights))?.into();
     let merged = weights::merge(&mut model, &bytes).map_err(|what| Error::model(&options.weights, what))?;
     let mut note = "";
-    if let Some(mut contract) = contract_with_figures(&model).filter(|_| merged.changed) {
-        contract.shift_remove("metrics");
+    if let Some(mut contract) = contract(&model).filter(|_| merged.changed) {
+        // New weights may have learnt something.
+        contract.shift_remove("initial");
+        if contract.shift_remove("metrics").is_some() {
+            note = "; the figures in the file's metadata are left out: they were those of other values";
+        }
         metadata::set(&mut model.proto, "adapt.contract", serde_json::Value::Object(contract).to_string());
-        note = "; the figures in the file's metadata are left out: they were those of other values";
     }
     put(&options.out, options.force, |place| model.save(place))?;
     let (out, weights) = (options.out.display(), options.weights.display());
     print(&format!("{out}: {} tensors from {weights}{note}\n", merged.tensors))
 }
 
-/// `adapt.contract`, where it holds figures.
-fn contract_with_figures(model: &Model) -> Option<serde_json::Map<String, serde_json::Value>> {
-    let text = metadata::get(&model.proto, "adapt.contract")?;
-    let contract: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
-    contract.contains_key("metrics").then_some(contract)
+/// `adapt.contract`, where there is one.
+fn contract(model: &Model) -> Option<serde_json::Map<String, serde_json::Value>> {
+    serde_json::from_str(metadata::get(&model.proto, "adapt.contract")?).ok()
 }
 
 /// What `write` writes in a hidden folder is renamed when whole, so that no interruption leaves half a file. Where a model's

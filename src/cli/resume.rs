@@ -11,9 +11,9 @@ use ::adapt::{Error, Result};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What it takes to do the same again: written before training, read by `--resume`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,22 @@ impl Recipe {
         })
     }
 
+    /// The command line that the run began with.
+    pub fn command(&self) -> Vec<String> {
+        told(self.arguments.iter())
+    }
+
+    /// Which of several models the run was begun with, if it is still there.
+    pub fn model(&self, files: &[PathBuf]) -> Result<Option<Model>> {
+        for file in files {
+            let model = Model::open(file)?;
+            if model.sha256 == self.model {
+                return Ok(Some(model));
+            }
+        }
+        Ok(None)
+    }
+
     pub fn write(&self, out: &OutDir) -> Result<()> {
         out.write(RESUME, json(self)?.as_bytes())
     }
@@ -78,6 +94,11 @@ impl Recipe {
         };
         Err(Error::Usage(format!("{changed} has changed since the run began; begin anew without --resume")))
     }
+}
+
+/// A command line as `run.json` has it.
+pub fn told<A: AsRef<OsStr>>(arguments: impl Iterator<Item = A>) -> Vec<String> {
+    arguments.map(|argument| argument.as_ref().to_string_lossy().into_owned()).collect()
 }
 
 /// Goes on with the run that is to end in `folder` (or has got as far as `folder`); with one that is done, there is nothing to do.

@@ -65,6 +65,12 @@ impl Extractor {
         self
     }
 
+    /// With another engine in the place of its own, which gives the same and, as output `place`, what [`Extractor::keep`] keeps.
+    pub fn keeping(mut self, engine: Box<dyn Engine>, place: usize) -> Self {
+        self.outputs.push(place);
+        Extractor { engine, ..self }
+    }
+
     /// With another preprocessing, of the same size.
     pub fn with_preprocessing(self, preprocessing: Preprocessing) -> Self {
         Extractor { preprocessing, ..self }
@@ -119,11 +125,25 @@ impl Extractor {
         stage: &str,
         progress: Progress,
     ) -> Result<Rows> {
+        self.gather(source, paths, stage, None, progress)
+    }
+
+    /// The same; what a `keeper` takes of each row is not in the cache, so that every image is run for it.
+    fn gather<S: AsRef<str> + Sync>(
+        &mut self,
+        source: &Source,
+        paths: &[S],
+        stage: &str,
+        mut keeper: Option<&mut Keeper>,
+        progress: Progress,
+    ) -> Result<Rows> {
         let mut table = Table::new(paths.len(), self.columns);
         let mut shelf = self.shelf.take();
         let look = Some(&self.preprocessing).filter(|_| self.looks);
         let left = match &mut shelf {
-            Some(shelf) if !shelf.is_empty() => recall(shelf, source, paths, look, &mut table, progress)?,
+            Some(shelf) if keeper.is_none() && !shelf.is_empty() => {
+                recall(shelf, source, paths, look, &mut table, progress)?
+            }
             _ => (0..paths.len()).collect(),
         };
         let mut skipped = Vec::new();
@@ -135,6 +155,7 @@ impl Extractor {
                 let width = rows.len() / batch.places.len();
                 let mut facts = std::mem::take(&mut batch.facts).into_iter();
                 for (i, row) in rows.chunks_exact(width.max(1)).enumerate() {
+                    let row = keeper.as_mut().map_or(Ok(row), |keeper| keeper.take(row))?;
                     let facts = facts.next();
                     let kept = shelf.as_mut().zip(batch.hashes.get(i));
                     if let Some(why) = kept.and_then(|(shelf, hash)| shelf.add(*hash, row, facts.as_ref())) {
@@ -162,33 +183,22 @@ impl Extractor {
         joined(outputs, images).map_err(|_| Error::Engine("the model does not give one row an image".into()))
     }
 
-    /// The same, keeping the rows of `width` values where training finds them again: in memory, or in a file in `folder`
-    /// where one is given.
+    /// As [`Extractor::run`], but of each image's row the last `width` values are kept where training finds them again: in memory,
+    /// or in a file in `folder` where one is given. One kept row for each image that could be read.
     ///
     /// # Errors
-    /// Those of [`Extractor::run`], an image that cannot be read and a row of another width among them; [`Error::Io`].
+    /// Those of [`Extractor::run`]; [`Error::Io`].
     pub fn keep<S: AsRef<str> + Sync>(
         &mut self,
         source: &Source,
         paths: &[S],
         stage: &str,
-        width: usize,
-        folder: Option<&Path>,
+        (width, folder): (usize, Option<&Path>),
         progress: Progress,
-    ) -> Result<KeptRows> {
-        let (mut keeper, mut values) = (Keeper::new(width, folder)?, 0);
-        let beside = Beside { hashes: false, facts: false };
-        let skipped = self.each(source, paths, stage, beside, progress, &mut |_, rows| {
-            values += rows.len();
-            keeper.add(rows)
-        })?;
-        if let Some(first) = skipped.first() {
-            return Err(Error::data(source.locate(&first.path), &first.reason));
-        }
-        if values != paths.len() * width {
-            return Err(Error::Engine(format!("the frozen part gives {values} values for {} images", paths.len())));
-        }
-        keeper.done()
+    ) -> Result<(Rows, KeptRows)> {
+        let mut keeper = Keeper::new(width, folder)?;
+        let rows = self.gather(source, paths, stage, Some(&mut keeper), progress)?;
+        Ok((rows, keeper.done()?))
     }
 
     /// Hands each batch, with what is wanted `beside` it, and its values to `take`; answers the images that could not be read.

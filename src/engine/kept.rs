@@ -54,7 +54,12 @@ impl Keeper {
         Ok(Keeper { width, sink: folder.map_or(Ok(Sink::Memory(Vec::new())), file)? })
     }
 
-    pub(super) fn add(&mut self, values: &[f32]) -> Result<()> {
+    /// Keeps the end of an image's row, and gives the rest back.
+    pub(super) fn take<'a>(&mut self, row: &'a [f32]) -> Result<&'a [f32]> {
+        let short =
+            || Error::Engine(format!("the frozen part gives {} values an image, not {}", row.len(), self.width));
+        let rest = row.len().checked_sub(self.width).ok_or_else(short)?;
+        let (rest, values) = row.split_at(rest);
         match &mut self.sink {
             Sink::Memory(all) => all.extend_from_slice(values),
             Sink::File(file, folder) => {
@@ -62,7 +67,7 @@ impl Keeper {
                 values.try_for_each(|value| file.write_all(&value.to_le_bytes())).map_err(Error::io(&*folder))?;
             }
         }
-        Ok(())
+        Ok(rest)
     }
 
     pub(super) fn done(self) -> Result<KeptRows> {
@@ -70,6 +75,10 @@ impl Keeper {
             Sink::Memory(all) => Values::Memory(all),
             Sink::File(file, folder) => {
                 let file = file.into_inner().map_err(|e| Error::io(&folder)(e.into_error()))?;
+                if file.metadata().map_err(Error::io(&folder))?.len() == 0 {
+                    // No map has nothing in it.
+                    return Ok(KeptRows { width: self.width, values: Values::Memory(Vec::new()) });
+                }
                 // Sound: the file has no name, so nobody else can change it, and this program only reads it from now on.
                 Values::Mapped(unsafe { Mmap::map(&file) }.map_err(Error::io(&folder))?)
             }

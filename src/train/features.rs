@@ -1,13 +1,14 @@
 //! Features of a split, and what a head makes of them.
 
 use super::LinearHead;
-use crate::data::{Dataset, Facts, Split, Task};
-use crate::engine::Extractor;
+use crate::data::{Dataset, Facts, Source, Split, Task};
+use crate::engine::{Extractor, KeptRows, Rows};
 use crate::error::Result;
 use crate::metrics::{Classification, Figures, MultiLabel, Regression, argmax, sigmoid, softmax};
 use crate::progress::Progress;
 use ndarray::{Array2, Axis, s};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The features of a split's readable images, in the order of the data set.
 #[derive(Debug, Clone)]
@@ -50,16 +51,41 @@ impl Features {
         extractor: &mut Extractor,
         progress: Progress,
     ) -> Result<Features> {
+        let stage = format!("extracting {split} features");
+        let run = |source: &Source, paths: &[&str]| Ok((extractor.run(source, paths, &stage, progress)?, ()));
+        Features::found(data, split, run).map(|(features, ())| features)
+    }
+
+    /// The same, with what [`Extractor::keep`] keeps of them in `place`.
+    ///
+    /// # Errors
+    /// Those of [`Features::extract`] and [`Extractor::keep`].
+    pub fn extract_keeping(
+        data: &mut Dataset,
+        split: Split,
+        extractor: &mut Extractor,
+        place: (usize, Option<&Path>),
+        progress: Progress,
+    ) -> Result<(Features, KeptRows)> {
+        let stage = format!("frozen part of {split} images");
+        Features::found(data, split, |source, paths| extractor.keep(source, paths, &stage, place, progress))
+    }
+
+    fn found<T>(
+        data: &mut Dataset,
+        split: Split,
+        run: impl FnOnce(&Source, &[&str]) -> Result<(Rows, T)>,
+    ) -> Result<(Features, T)> {
         let items: Vec<_> = data.split(split).cloned().collect();
         let paths: Vec<&str> = items.iter().map(|i| i.path.as_str()).collect();
-        let found = extractor.run(&data.source, &paths, &format!("extracting {split} features"), progress)?;
+        let (found, beside) = run(&data.source, &paths)?;
         if !found.skipped.is_empty() {
             data.remove_unreadable(found.skipped);
             data.check_classes()?;
         }
         let labels = found.places.iter().map(|&i| items[i].label).collect();
         let paths = found.places.iter().map(|&i| items[i].path.clone()).collect();
-        Ok(Features { split, rows: found.rows, labels, paths, facts: found.facts })
+        Ok((Features { split, rows: found.rows, labels, paths, facts: found.facts }, beside))
     }
 
     /// Keeps the images whose paths `keep` takes.

@@ -1,9 +1,16 @@
-//! `report.html` in a real browser: no word on its console, no request to anywhere, and all of it without its script.
+//! `report.html` in a real browser: no word on its console, no request to anywhere, and all of it without its script; and the program
+//! that it shows for browsers.
 
-use super::report::place;
+use super::report::{PROGRAMS, agrees, code, place, with_photo};
 use super::support::{Place, left_out};
-use std::path::Path;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::spawn;
+use std::time::Duration;
 
 /// A Chromium, by name or path.
 fn chromium() -> Option<String> {
@@ -16,19 +23,94 @@ fn chromium() -> Option<String> {
     found
 }
 
-/// The document that a page becomes, and what its console says.
-fn open(place: &Place, browser: &str, page: &str) -> (String, Vec<String>) {
+fn headless(place: &Place, browser: &str) -> Command {
     let mut command = Command::new(browser);
     command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom"])
-        .args(["--enable-logging=stderr", "--v=0", "--disable-background-networking"])
-        .arg("--host-resolver-rules=MAP * ~NOTFOUND")
-        .arg(format!("--user-data-dir={}", place.path("profile").display()))
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"])
+        .args(["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"])
+        .arg(format!("--user-data-dir={}", place.path("profile").display()));
+    command
+}
+
+/// The document that a page becomes, and what its console says.
+fn open(place: &Place, browser: &str, page: &str) -> (String, Vec<String>) {
+    let mut command = headless(place, browser);
+    command
+        .args(["--virtual-time-budget=2000", "--dump-dom"])
         .arg(format!("file://{}", place.path(Path::new(page)).display()));
     let ran = place.run(&mut command);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let told = ran.err.lines().filter(|line| line.contains(":CONSOLE:")).map(String::from).collect();
     (ran.out, told)
+}
+
+/// Serves a folder on this machine; what pages ask for below `/told/` is handed on instead.
+fn serve(root: PathBuf) -> (SocketAddr, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, told) = channel();
+    spawn(move || {
+        // Browsers open connections ahead, on which nothing comes for a while.
+        for stream in listener.incoming().flatten() {
+            let (root, sender) = (root.clone(), sender.clone());
+            spawn(move || answer(stream, &root, &sender));
+        }
+    });
+    (address, told)
+}
+
+fn answer(mut stream: TcpStream, root: &Path, told: &Sender<String>) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    let path = lines.next()?.ok()?.split(' ').nth(1)?.trim_start_matches('/').to_owned();
+    lines.map_while(Result::ok).find(String::is_empty)?;
+    if let Some(words) = path.strip_prefix("told/") {
+        told.send(words.replace("%20", " ")).ok()?;
+    }
+    let (status, body) = fs::read(root.join(&path)).map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+    let kind = match path.rsplit('.').next()? {
+        "html" => "text/html",
+        "mjs" => "text/javascript",
+        "wasm" => "application/wasm",
+        _ => "application/octet-stream",
+    };
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).ok()
+}
+
+#[test]
+fn the_javascript_program_gives_the_same() {
+    let Some(browser) = chromium() else { return };
+    let Some(modules) = std::env::var_os("ADAPT_TEST_NODE_MODULES") else {
+        left_out("after npm install onnxruntime-web, ADAPT_TEST_NODE_MODULES=$PWD/node_modules runs it");
+        return;
+    };
+    for (model, options) in PROGRAMS {
+        let place = with_photo(model, options);
+        std::os::unix::fs::symlink(Path::new(&modules), place.path("node_modules")).unwrap();
+        place.write("out/classify.mjs", code(&place.read("out/report.html"), "javascript"));
+        place.write(
+            "out/page.html",
+            r#"<!doctype html><script type="importmap">
+            {"imports": {"onnxruntime-web": "/node_modules/onnxruntime-web/dist/ort.bundle.min.mjs"}}</script>
+            <script type="module">
+            try {
+                const { load, pixels, classify } = await import("./classify.mjs");
+                const file = await (await fetch("../photo.png")).blob();
+                const [best] = await classify(await load(), await pixels(file));
+                await fetch(`/told/${best.label}%20${best.probability}`);
+            } catch (error) {
+                await fetch("/told/" + encodeURIComponent(error));
+            }
+            </script>"#,
+        );
+        let (address, told) = serve(place.path(""));
+        let mut running = headless(&place, &browser).arg(format!("http://{address}/out/page.html")).spawn().unwrap();
+        let told = told.recv_timeout(Duration::from_secs(120));
+        running.kill().and_then(|()| running.wait()).unwrap();
+        agrees(&place, &told.expect("the page tells something"), &format!("{model} {options}"));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How training inside ends, and what it keeps on its way.
 
 use super::inside::classes;
-use super::support::Place;
+use super::support::{Place, image};
 use std::fs;
 
 #[test]
@@ -25,6 +25,28 @@ fn what_is_kept_in_a_file_trains_alike() {
     assert!(run("--cache-limit 1K") == run("--cache-limit 1G"));
     place.main("--train last:1 --cache-limit much --force").fails(2, &["--cache-limit", "give a size"]);
     place.main("--cache-limit 1G --force").fails(2, &["--train head"]);
+}
+
+#[test]
+fn one_pass_keeps_rows_and_gives_the_probe_its_features() {
+    let place = classes();
+    place.adapt("new cnn --data data --input 3x16x16 -o net.onnx").succeeds();
+    image(&place.path("data/a/damaged.png"), 0, 1);
+    fs::write(place.path("data/a/damaged.png"), b"no image").unwrap();
+    let run = |out: &str, arguments: &str| {
+        let job = format!("--data data --onnx net.onnx --out {out} --cache kept {arguments}");
+        place.adapt(&job).succeeds().err
+    };
+    let inside = "--train last:1 --probe on --augment none --batch-size all";
+    // Without a step nothing is kept: the features come by themselves.
+    let alone = run("alone", &format!("{inside} --steps 0 --cache off"));
+    let told = run("kept", &format!("{inside} --steps 1 --lr 1e-30 --weight-decay 0"));
+    assert!(alone.contains("extracting train features") && !told.contains("extracting train"), "{told}");
+    assert!(told.contains("frozen part of train images") && told.contains("damaged.png"), "{told}");
+    assert!(place.read_bytes("alone/model.safetensors") == place.read_bytes("kept/model.safetensors"));
+    // Other jobs find what the pass gave.
+    let head = run("head", "--head softmax");
+    assert!(head.contains("features from the cache") && !head.contains("extracting train"), "{head}");
 }
 
 #[test]

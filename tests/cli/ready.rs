@@ -123,6 +123,21 @@ fn merge_gives_the_same_model_back() {
 }
 
 #[test]
+fn a_new_network_with_other_weights_may_have_learnt_something() {
+    let place = Place::usual();
+    place.adapt("new cnn --data data --input 3x16x16 -o net.onnx").succeeds();
+    let open = |name: &str| adapt::onnx::Model::open(place.path(name)).unwrap();
+    let model = open("net.onnx");
+    let weight = &model.graph().initializer[0];
+    let dims: Vec<usize> = weight.dims.iter().map(|&dim| dim as usize).collect();
+    let bytes = vec![0; 4 * dims.iter().product::<usize>()];
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, dims, &bytes).unwrap();
+    place.write("zeros.safetensors", safetensors::serialize([(weight.name(), view)], None).unwrap());
+    place.adapt("merge net.onnx zeros.safetensors -o other.onnx").succeeds();
+    assert!(adapt::plan::is_initial(&model) && !adapt::plan::is_initial(&open("other.onnx")));
+}
+
+#[test]
 fn figures_do_not_outlive_the_values_they_were_measured_on() {
     let place = adapted();
     let contract = |name: &str| {

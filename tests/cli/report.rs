@@ -2,7 +2,6 @@
 
 use super::support::{Place, left_out};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 const HOSTILE: &str = "</script><script>alert(1)</script>\"'&{{7*7}}";
@@ -214,7 +213,7 @@ fn predicted(place: &Place) -> (String, f64) {
 }
 
 /// A run whose preprocessing resizes and crops, and a photo of another shape than the model's input.
-fn with_photo(model: &str, options: &str) -> Place {
+pub fn with_photo(model: &str, options: &str) -> Place {
     let place = place();
     fs::copy(crate::common::golden(model), place.path("tiny.onnx")).unwrap();
     image::RgbImage::from_fn(61, 37, |x, y| image::Rgb([(x * 4) as u8, (y * 6) as u8, (x * y) as u8]))
@@ -225,7 +224,7 @@ fn with_photo(model: &str, options: &str) -> Place {
 }
 
 /// Models and options.
-const PROGRAMS: [(&str, &str); 6] = [
+pub const PROGRAMS: [(&str, &str); 6] = [
     ("tiny.onnx", "--preprocess resize=9,crop=8,filter=bicubic"),
     ("tiny.onnx", "--preprocess resize=8x8,filter=lanczos,color=bgr"),
     ("tiny.onnx", "--preprocess resize=long:8,crop=8,filter=bilinear"),
@@ -235,7 +234,7 @@ const PROGRAMS: [(&str, &str); 6] = [
 ];
 
 /// What a program prints as `label probability` is what the run's model gives.
-fn agrees(place: &Place, told: &str, options: &str) {
+pub fn agrees(place: &Place, told: &str, options: &str) {
     let (label, confidence) = predicted(place);
     let mut fields = told.split_whitespace().rev();
     let probability: f64 = fields.next().unwrap().parse().unwrap();
@@ -264,33 +263,5 @@ fn the_python_program_gives_the_same() {
         command.args(["classify.py", "../photo.png"]).current_dir(place.path("out"));
         let ran = place.run(&mut command).succeeds();
         agrees(&place, ran.out.lines().next().unwrap(), &format!("{model} {options}"));
-    }
-}
-
-#[test]
-fn the_javascript_program_gives_the_same() {
-    let Some(modules) = std::env::var_os("ADAPT_TEST_NODE_MODULES") else {
-        left_out("after npm install onnxruntime-web, ADAPT_TEST_NODE_MODULES=$PWD/node_modules runs it");
-        return;
-    };
-    for (model, options) in PROGRAMS {
-        let place = with_photo(model, options);
-        std::os::unix::fs::symlink(Path::new(&modules), place.path("node_modules")).unwrap();
-        place.write("classify.mjs", code(&place.read("out/report.html"), "javascript"));
-        let photo = image::open(place.path("photo.png")).unwrap().to_rgba8();
-        place.write("photo.rgba", photo.as_raw());
-        // What a browser gives: the session by bytes, and the decoded pixels.
-        place.write(
-            "run.mjs",
-            "import { readFileSync } from 'node:fs';\nimport * as ort from 'onnxruntime-web';\n\
-             import { classify } from './classify.mjs';\nort.env.wasm.numThreads = 1;\n\
-             const session = await ort.InferenceSession.create(readFileSync('out/model.onnx'));\n\
-             const labels = readFileSync('out/labels.txt', 'utf8').split('\\n').slice(0, -1);\n\
-             const data = new Uint8ClampedArray(readFileSync('photo.rgba'));\n\
-             const [best] = await classify({ session, labels }, { width: 61, height: 37, data });\n\
-             console.log(best.label, best.probability);\n",
-        );
-        let ran = place.run(Command::new("node").arg("run.mjs").current_dir(place.path(""))).succeeds();
-        agrees(&place, ran.out.lines().last().unwrap(), &format!("{model} {options}"));
     }
 }

@@ -70,6 +70,8 @@ fn killed_runs_go_on_to_the_same_bits() {
     }
     place.adapt("--resume out").succeeds();
     assert!(results(&place, "out") == results(&place, "whole"));
+    let command = |out: &str| place.json(&format!("{out}/run.json"))["command"].to_string();
+    assert_eq!(command("out"), command("whole").replace("\"whole\"]", "\"out\"]"));
     assert!(!place.path("out/resume.json").exists() && !place.path("out/checkpoint.safetensors").exists());
     assert_eq!(place.outputs(), ["out"]);
 }

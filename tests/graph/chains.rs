@@ -1,11 +1,19 @@
 //! Chains of operators that a program computes in one step.
 
 use super::build::{Graph, float, int, ints};
+use adapt::graph::Program;
 
 /// One of the forms in which exporters write an activation, of `x`.
 fn activation(g: &mut Graph, x: &str) -> String {
+    let form = g.rng.size(0, FORMS - 1);
+    activation_as(form, g, x)
+}
+
+const FORMS: usize = 12;
+
+fn activation_as(form: usize, g: &mut Graph, x: &str) -> String {
     let n = |g: &mut Graph, value: f32| g.values(&[], vec![value]);
-    match g.rng.size(0, 11) {
+    match form {
         0 => g.node("Relu", &[x], &[]),
         1 => {
             let (low, high) = (n(g, -0.3), n(g, 0.6));
@@ -105,6 +113,19 @@ pub fn chains(g: &mut Graph) -> String {
         return active;
     }
     g.node("Add", &[&active, &made], &[])
+}
+
+#[test]
+fn an_activation_behind_a_norm_is_no_step_of_its_own() {
+    let steps = |form: Option<usize>| {
+        let mut g = Graph::new(7);
+        let x = g.input(&[1, 3, 4, 5]);
+        let (scale, bias, mean, variance) = (g.weight(&[3]), g.weight(&[3]), g.weight(&[3]), g.positive(&[3]));
+        let normal = g.node("BatchNormalization", &[x, &scale, &bias, &mean, &variance], &[]);
+        let output = form.map_or(normal.clone(), |form| activation_as(form, &mut g, &normal));
+        Program::import(&g.model(&output), &[]).unwrap().steps()
+    };
+    (0..FORMS).for_each(|form| assert_eq!(steps(Some(form)), steps(None), "form {form}"));
 }
 
 /// Layer normalisation written out, as exporters do before opset 17.

@@ -36,8 +36,14 @@ fn celu(_: &ParsingContext, node: &NodeProto) -> Parsed {
 fn swish(_: &ParsingContext, node: &NodeProto) -> Parsed {
     let alpha: f32 = node.get_attr_opt("alpha")?.unwrap_or(1.);
     made(node, Shape::Same, move |wires, inputs| {
-        let alpha = wires.number(alpha, inputs[0])?;
-        let scaled = wires.wire(math::mul(), &[inputs[0], alpha])?;
+        // Without a factor it is an activation that joins the layer before it.
+        let scaled = match alpha {
+            1. => inputs[0],
+            _ => {
+                let alpha = wires.number(alpha, inputs[0])?;
+                wires.wire(math::mul(), &[inputs[0], alpha])?
+            }
+        };
         let gate = wires.wire(sigmoid(), &[scaled])?;
         wires.wire(math::mul(), &[inputs[0], gate])
     })
