@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::spawn;
 use std::time::Duration;
@@ -106,7 +106,9 @@ fn the_javascript_program_gives_the_same() {
             </script>"#,
         );
         let (address, told) = serve(place.path(""));
-        let mut running = headless(&place, &browser).arg(format!("http://{address}/out/page.html")).spawn().unwrap();
+        let mut running = headless(&place, &browser);
+        running.arg(format!("http://{address}/out/page.html")).stderr(Stdio::null());
+        let mut running = running.spawn().unwrap();
         let told = told.recv_timeout(Duration::from_secs(120));
         running.kill().and_then(|()| running.wait()).unwrap();
         agrees(&place, &told.expect("the page tells something"), &format!("{model} {options}"));

@@ -34,18 +34,18 @@ fn one_pass_keeps_rows_and_gives_the_probe_its_features() {
     image(&place.path("data/a/damaged.png"), 0, 1);
     fs::write(place.path("data/a/damaged.png"), b"no image").unwrap();
     let run = |out: &str, arguments: &str| {
-        let job = format!("--data data --onnx net.onnx --out {out} --cache kept {arguments}");
+        let job = format!("--data data --onnx net.onnx --out {out} {arguments}");
         place.adapt(&job).succeeds().err
     };
     let inside = "--train last:1 --probe on --augment none --batch-size all";
     // Without a step nothing is kept: the features come by themselves.
     let alone = run("alone", &format!("{inside} --steps 0 --cache off"));
-    let told = run("kept", &format!("{inside} --steps 1 --lr 1e-30 --weight-decay 0"));
+    let told = run("kept", &format!("{inside} --steps 1 --lr 1e-30 --weight-decay 0 --cache kept"));
     assert!(alone.contains("extracting train features") && !told.contains("extracting train"), "{told}");
     assert!(told.contains("frozen part of train images") && told.contains("damaged.png"), "{told}");
     assert!(place.read_bytes("alone/model.safetensors") == place.read_bytes("kept/model.safetensors"));
     // Other jobs find what the pass gave.
-    let head = run("head", "--head softmax");
+    let head = run("head", "--head softmax --cache kept");
     assert!(head.contains("features from the cache") && !head.contains("extracting train"), "{head}");
 }
 
