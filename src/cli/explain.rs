@@ -86,6 +86,10 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
+    if trained.baked {
+        reporter.say("note: maps are made behind the preprocessing in the model's graph; adapt's own takes its place");
+    }
+    let trained = trained.unbaked()?;
     let (source, paths) = images_below(&options.paths, &progress)?;
     let files = files(&options.out, &paths);
     if options.out.is_dir() {

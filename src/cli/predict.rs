@@ -3,7 +3,7 @@
 use super::progress::Reporter;
 use super::{PredictOptions, print, tables, tell_skipped};
 use adapt::data::{Source, Task, images_below};
-use adapt::engine::Extractor;
+use adapt::engine::{Backend, Extractor};
 use adapt::error::printable;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
@@ -38,7 +38,9 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     trained.labels()?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
     let images = images_below(&options.paths, &progress)?;
-    let mut extractor = trained.extractor_with_features(&options.run.engine.resolve(&progress)?)?;
+    let backend = options.run.engine.resolve(&progress)?;
+    let trained = suited(trained, &backend, &reporter)?;
+    let mut extractor = trained.extractor_with_features(&backend)?;
     let (paths, mut rows) = rows(images, &mut extractor, "predicting", &reporter)?;
     let outliers = outliers(&trained, &mut rows)?;
     let names = trained.names(rows.ncols())?;
@@ -142,6 +144,19 @@ pub fn warn_of_a_guess(reporter: &Reporter, known: &Sourced) {
     if known.guessed {
         reporter.say(&format!("warning: preprocessing is a guess: {}", known.source));
     }
+}
+
+/// The model as this engine runs it; says where that is without the preprocessing in its graph.
+pub fn suited(trained: Trained, backend: &Backend, reporter: &Reporter) -> Result<Trained> {
+    let in_graph = trained.baked;
+    let trained = trained.suited(backend)?;
+    if in_graph && !trained.baked {
+        let name = backend.name();
+        reporter.say(&format!(
+            "note: {name} cannot run the preprocessing in the model's graph; adapt's own takes its place"
+        ));
+    }
+    Ok(trained)
 }
 
 /// One row of values for each of these images that can be read, and their paths; the others are listed.

@@ -1,5 +1,6 @@
 //! Where the preprocessing is known from: a flag, the file's metadata, files beside it, else the usual convention.
 
+use super::baked::is_baked;
 use super::input::{Declared, Input, size_in_metadata};
 use crate::data::{Color, Preprocessing, Resize, Spec};
 use crate::error::{Error, Result};
@@ -141,12 +142,6 @@ fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Res
         }
     }
     Ok(None)
-}
-
-/// Whether the model takes images as they are decoded, and preprocesses in its graph.
-pub fn is_baked(model: &Model) -> bool {
-    let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
-    contract.is_some_and(|contract| contract.is_ok_and(|contract| contract["baked"] == true))
 }
 
 /// A spec of our own writing.
