@@ -90,7 +90,7 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
         reporter.say("note: maps are made behind the preprocessing in the model's graph; adapt's own takes its place");
     }
     let trained = trained.unbaked()?;
-    let (source, paths) = images_below(&options.paths, &progress)?;
+    let (source, paths, mut skipped) = images_below(&options.paths, &progress)?;
     let files = files(&options.out, &paths);
     if options.out.is_dir() {
         files.iter().try_for_each(|file| vacant(file, options.force))?;
@@ -104,7 +104,7 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
         fs::create_dir(&options.out).map_err(Error::io(&options.out))?;
     }
     emit(&progress, Event::Stage { name: "explaining", total: paths.len() as u64 })?;
-    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (path, file) in paths.iter().zip(files) {
         match explainer.image(&source, path) {
             Ok((shown, values)) => {

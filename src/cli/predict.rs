@@ -2,7 +2,7 @@
 
 use super::progress::Reporter;
 use super::{PredictOptions, print, tables, tell_skipped};
-use adapt::data::{Source, Task, images_below};
+use adapt::data::{Skipped, Source, Task, images_below};
 use adapt::engine::{Backend, Extractor};
 use adapt::error::printable;
 use adapt::metrics::argmax;
@@ -164,14 +164,14 @@ pub fn suited(trained: Trained, backend: &Backend, reporter: &Reporter) -> Resul
 /// # Errors
 /// Those of [`Extractor::run`], and [`Error::Data`] where none can be read.
 pub fn rows(
-    (source, mut paths): (Source, Vec<String>),
+    (source, mut paths, skipped): (Source, Vec<String>, Vec<Skipped>),
     extractor: &mut Extractor,
     stage: &str,
     reporter: &Reporter,
 ) -> Result<(Vec<String>, Array2<f32>)> {
     let found = extractor.run(&source, &paths, stage, &|event| reporter.event(event))?;
     reporter.finish();
-    tell_skipped(&found.skipped);
+    tell_skipped(skipped.iter().chain(&found.skipped));
     if let Some(first) = found.skipped.first().filter(|_| found.places.is_empty()) {
         return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
     }

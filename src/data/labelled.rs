@@ -2,7 +2,7 @@
 
 use super::archive::{self, Archive};
 use super::dataset::{Dataset, Item, Skipped, Split};
-use super::parquet;
+use super::parquet::{self, Rows};
 use super::records;
 use super::scan::{
     BATCH, Classes, Listing, holds_folders, is_image_name, list, not_a_folder, one_file, several, split_of,
@@ -18,14 +18,15 @@ use walkdir::WalkDir;
 /// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they
 /// are, and their paths. A file that is named is taken whatever its extension; zip files, lists, Parquet, MNIST's and CIFAR's files,
 /// and folders that hold some, stand for all of their images; of a list only the paths are read. Of a folder with image files and
-/// Parquet both are taken, or the files alone where the Parquet has no images, and a warning says so.
+/// Parquet both are taken, or the files alone where the Parquet has no images, and a warning says so. What is skipped are damaged
+/// files of Parquet beside others.
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
 /// [`Error::Data`] for a damaged file of many images, [`Error::Interrupted`].
-pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Vec<String>)> {
+pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Vec<String>, Vec<Skipped>)> {
     let (mut images, mut records, mut archives, mut tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut lines = HashMap::new();
+    let (mut lines, mut skipped) = (HashMap::new(), Vec::new());
     for path in paths {
         let text = || path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())));
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
@@ -35,19 +36,24 @@ pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Ve
             archives.push(archive);
             continue;
         }
-        let holds_tables = !parquet::find(path).is_empty();
-        if holds_tables {
+        // The files are looked for once: a folder may hold many.
+        let prefix = format!("{}/", path.to_string_lossy());
+        let rows = parquet::images(path, prefix.clone(), &Columns::GUESSED, progress);
+        if !matches!(rows, Ok(None)) {
+            text()?;
             let files = if meta.is_dir() { files_below(path, progress)? } else { Vec::new() };
-            match parquet::images(path, format!("{}/", text()?), &Columns::GUESSED, progress) {
+            match rows {
                 Ok(found) => {
-                    if let (Some(rows), false) = (&found, files.is_empty()) {
-                        let what =
-                            format!("both its {} and the {} images in its Parquet", counted(&files), rows.count());
+                    let (rows, damaged) = found.unzip();
+                    let own: Vec<String> = rows.iter().flat_map(Rows::paths).collect();
+                    if !files.is_empty() {
+                        let what = format!("both its {} and the {} images in its Parquet", counted(&files), own.len());
                         warn(path, &format!("{what} are taken; name one of them to have it alone"), progress)?;
                     }
-                    images.extend(files);
-                    images.extend(found.iter().flat_map(|rows| (0..rows.count()).map(|number| rows.path(number))));
-                    tables.extend(found);
+                    images.extend(files.into_iter().chain(own));
+                    let below = |file: Skipped| Skipped { path: format!("{prefix}{}", file.path), ..file };
+                    skipped.extend(damaged.into_iter().flatten().map(below));
+                    tables.extend(rows);
                 }
                 Err(Error::Data { what, .. }) if !files.is_empty() => {
                     let what = format!("its {} are taken; its Parquet is not: {what}", counted(&files));
@@ -80,7 +86,7 @@ pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Ve
     }
     match images.is_empty() {
         true => Err(Error::Usage("there are no images in what was named".into())),
-        false => Ok((Source::files("", records, archives, tables).with_lines(lines), images)),
+        false => Ok((Source::files("", records, archives, tables).with_lines(lines), images, skipped)),
     }
 }
 

@@ -87,7 +87,7 @@ fn ready_models_see_the_test_images() {
     // Without labels, several places together.
     let place = copy("mnist");
     fs::remove_file(place.path().join("t10k-labels-idx1-ubyte.gz")).unwrap();
-    let (source, paths) =
+    let (source, paths, _) =
         images_below(&[place.path().to_path_buf(), golden("cifar10").join("test_batch.bin")], &silent).unwrap();
     assert_eq!(paths.len(), 3 + 7 + 2);
     let (mnist, cifar) = (place.path().join("t10k-000001"), golden("cifar10").join("test_batch-000001"));
