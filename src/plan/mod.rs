@@ -17,6 +17,7 @@ mod probe;
 mod settled;
 mod size;
 mod trained;
+mod windows_ml;
 
 use crate::data::{Preprocessing, Spec, Task};
 use crate::engine::{Backend, Cache, Extractor};

@@ -2,6 +2,7 @@
 
 use super::baked::is_baked;
 use super::input::{Declared, Input, size_in_metadata};
+use super::windows_ml::windows_ml;
 use crate::data::{Color, Preprocessing, Resize, Spec};
 use crate::error::{Error, Result};
 use crate::onnx::{Model, metadata};
@@ -197,33 +198,6 @@ fn timm(json: &Value, size: Option<(u32, u32)>) -> std::result::Result<Option<Pr
         translated["crop_pct"] = fraction.into();
     }
     Preprocessing::from_json(&translated, Some((height, width))).map(Some)
-}
-
-/// Windows ML's `Image.*` metadata: colour order and range, no mean or deviation.
-fn windows_ml(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Result<Option<Preprocessing>> {
-    let get = |key| metadata::get(&model.proto, key);
-    let (Some(format), Some(range)) = (get("Image.BitmapPixelFormat"), get("Image.NominalPixelRange")) else {
-        return Ok(None);
-    };
-    let preset = match range {
-        "Normalized_0_1" => "raw01",
-        "Normalized_1_1" => "inception",
-        "NominalRange_0_255" => "raw255",
-        other => {
-            let what = format!("Image.NominalPixelRange '{other}' is not known; use --preprocess");
-            return Err(Error::model(&model.path, what));
-        }
-    };
-    let color = match format {
-        "Rgb8" => "rgb",
-        "Gray8" => "gray",
-        _ if declared.channels == 1 => "gray",
-        _ => "bgr",
-    };
-    let (height, width) = size.unwrap_or((224, 224));
-    // Windows ML stretches an image to the input.
-    let spec = format!("{preset},color={color},resize={height}x{width},crop=none");
-    Ok(Some(parsed(&spec)?.resolve(height, width)?))
 }
 
 /// A JSON file that lies beside the model (the embedded model has its own).
