@@ -15,6 +15,15 @@ pub enum Event<'a> {
     },
     /// So many more steps of the stage are done.
     Advance(u64),
+    /// Between two steps of the stage something takes long, and is so far; it is over with its last step.
+    Within {
+        /// What is being done, in a word or two.
+        name: &'a str,
+        /// How many steps of it are done.
+        done: u64,
+        /// How many steps it takes.
+        total: u64,
+    },
     /// Something that the user should know; the work goes on.
     Warning(&'a str),
 }

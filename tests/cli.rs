@@ -10,6 +10,7 @@ mod cli {
 
     mod arguments;
     mod audit;
+    mod audited;
     mod baked;
     mod browser;
     mod cache;

@@ -8,6 +8,8 @@ mod mixes;
 mod optimizers;
 #[path = "training/random.rs"]
 mod random;
+#[path = "training/told.rs"]
+mod told;
 
 /// What PyTorch computes (tests/golden/make_training.py).
 fn golden(part: &str) -> serde_json::Value {

@@ -202,10 +202,9 @@ impl Audit {
     }
 
     /// The same as texts below their titles. What a list has [beside](Beside) stands behind the split, so that the rows can
-    /// be edited and take the list's place.
+    /// be edited and take the list's place; what is found has titles that the list has not.
     pub fn table(&self, data: &Dataset, beside: &Beside) -> Vec<Vec<String>> {
-        let titles = ["path", "label", "split"].map(String::from).to_vec();
-        let title = [titles, beside.names.clone(), FOUND.map(String::from).to_vec()].concat();
+        let title = [beside.usual.to_vec(), beside.names.clone(), beside.free(&FOUND)].concat();
         let text = |row: Row| {
             let others = beside.values.get(&row.path).cloned();
             let others = others.unwrap_or_else(|| vec![String::new(); beside.names.len()]);

@@ -1,6 +1,6 @@
 //! The metrics of a ready model on a labelled folder.
 
-use super::predict::warn_of_a_guess;
+use super::predict::{suited, warn_of_a_guess};
 use super::progress::Reporter;
 use super::{EvalOptions, figures, print, tell_skipped};
 use adapt::data::{Columns, Dataset, Skipped, Task, labelled};
@@ -39,7 +39,9 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     let data = labelled(&options.data, &classes, &columns, &progress)?;
     data.notes.iter().for_each(|note| reporter.say_beside(&format!("note: {note}")));
     let paths: Vec<&str> = data.items.iter().map(|i| i.path.as_str()).collect();
-    let mut extractor = trained.extractor(&options.run.engine.resolve(&progress)?)?;
+    let backend = options.run.engine.resolve(&progress)?;
+    let trained = suited(trained, &backend, &reporter)?;
+    let mut extractor = trained.extractor(&backend)?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
     let found = extractor.run(&data.source, &paths, "evaluating", &progress)?;
     reporter.finish();

@@ -86,7 +86,11 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
-    let (source, paths) = images_below(&options.paths, &progress)?;
+    if trained.baked {
+        reporter.say("note: maps are made behind the preprocessing in the model's graph; adapt's own takes its place");
+    }
+    let trained = trained.unbaked()?;
+    let (source, paths, mut skipped) = images_below(&options.paths, &progress)?;
     let files = files(&options.out, &paths);
     if options.out.is_dir() {
         files.iter().try_for_each(|file| vacant(file, options.force))?;
@@ -100,7 +104,7 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
         fs::create_dir(&options.out).map_err(Error::io(&options.out))?;
     }
     emit(&progress, Event::Stage { name: "explaining", total: paths.len() as u64 })?;
-    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (path, file) in paths.iter().zip(files) {
         match explainer.image(&source, path) {
             Ok((shown, values)) => {

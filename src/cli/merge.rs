@@ -1,11 +1,25 @@
 //! Weights from a safetensors file into an ONNX file.
 
-use super::{MergeOptions, print};
+use super::print;
 use adapt::onnx::{Model, metadata, regular_file, weights};
 use adapt::{Error, Result};
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct MergeOptions {
+    /// The ONNX file that gives the graph
+    pub base: PathBuf,
+    /// The safetensors file that gives the values
+    pub weights: PathBuf,
+    /// The ONNX file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+}
 
 pub fn run(options: &MergeOptions) -> Result<()> {
     if options.out.exists() && !options.force {

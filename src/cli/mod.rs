@@ -105,7 +105,7 @@ pub enum Command {
     /// Shows or empties the cache of features
     Cache(cache::CacheCommand),
     /// Puts the tensors of a safetensors file into an ONNX file, by name
-    Merge(MergeOptions),
+    Merge(merge::MergeOptions),
     /// Shows which ONNX Runtime is used, or fetches one
     Runtime(RuntimeOptions),
 }
@@ -222,20 +222,6 @@ pub struct EvalOptions {
     pub json: bool,
     #[command(flatten)]
     pub run: RunOptions,
-}
-
-#[derive(Args)]
-pub struct MergeOptions {
-    /// The ONNX file that gives the graph
-    pub base: PathBuf,
-    /// The safetensors file that gives the values
-    pub weights: PathBuf,
-    /// The ONNX file to write
-    #[arg(short, long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Replace an existing file
-    #[arg(long)]
-    pub force: bool,
 }
 
 #[derive(Args)]

@@ -2,8 +2,8 @@
 
 use super::progress::Reporter;
 use super::{PredictOptions, print, tables, tell_skipped};
-use adapt::data::{Source, Task, images_below};
-use adapt::engine::Extractor;
+use adapt::data::{Skipped, Source, Task, images_below};
+use adapt::engine::{Backend, Extractor};
 use adapt::error::printable;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
@@ -38,7 +38,9 @@ pub fn run(options: &PredictOptions) -> Result<()> {
     trained.labels()?;
     warn_of_a_guess(&reporter, &trained.preprocessing);
     let images = images_below(&options.paths, &progress)?;
-    let mut extractor = trained.extractor_with_features(&options.run.engine.resolve(&progress)?)?;
+    let backend = options.run.engine.resolve(&progress)?;
+    let trained = suited(trained, &backend, &reporter)?;
+    let mut extractor = trained.extractor_with_features(&backend)?;
     let (paths, mut rows) = rows(images, &mut extractor, "predicting", &reporter)?;
     let outliers = outliers(&trained, &mut rows)?;
     let names = trained.names(rows.ncols())?;
@@ -144,19 +146,32 @@ pub fn warn_of_a_guess(reporter: &Reporter, known: &Sourced) {
     }
 }
 
+/// The model as this engine runs it; says where that is without the preprocessing in its graph.
+pub fn suited(trained: Trained, backend: &Backend, reporter: &Reporter) -> Result<Trained> {
+    let in_graph = trained.baked;
+    let trained = trained.suited(backend)?;
+    if in_graph && !trained.baked {
+        let name = backend.name();
+        reporter.say(&format!(
+            "note: {name} cannot run the preprocessing in the model's graph; adapt's own takes its place"
+        ));
+    }
+    Ok(trained)
+}
+
 /// One row of values for each of these images that can be read, and their paths; the others are listed.
 ///
 /// # Errors
 /// Those of [`Extractor::run`], and [`Error::Data`] where none can be read.
 pub fn rows(
-    (source, mut paths): (Source, Vec<String>),
+    (source, mut paths, skipped): (Source, Vec<String>, Vec<Skipped>),
     extractor: &mut Extractor,
     stage: &str,
     reporter: &Reporter,
 ) -> Result<(Vec<String>, Array2<f32>)> {
     let found = extractor.run(&source, &paths, stage, &|event| reporter.event(event))?;
     reporter.finish();
-    tell_skipped(&found.skipped);
+    tell_skipped(skipped.iter().chain(&found.skipped));
     if let Some(first) = found.skipped.first().filter(|_| found.places.is_empty()) {
         return Err(Error::data(&first.path, format!("{}; none of the images could be read", first.reason)));
     }

@@ -23,6 +23,8 @@ pub struct Reporter {
 const BAR: &str = "{msg:34} {bar:24} {pos}/{len}  {per_sec}  {eta} left";
 const SPINNER: &str = "{msg:34} {spinner}";
 const COUNT: &str = "{msg:34} {spinner} {pos}  {per_sec}";
+/// What takes less within a stage is not shown.
+const QUICK: Duration = Duration::from_secs(1);
 /// How often what tells no steps moves.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -36,6 +38,8 @@ struct Stage {
     done: u64,
     start: Instant,
     bar: ProgressBar,
+    /// When something within it began that is not over.
+    within: Option<Instant>,
 }
 
 impl Reporter {
@@ -65,6 +69,17 @@ impl Reporter {
                     }
                     stage.done += steps;
                     stage.bar.set_position(stage.done);
+                }
+            }
+            Event::Within { name, done, total } => {
+                if let Some(stage) = stage.as_mut() {
+                    let since = *stage.within.get_or_insert_with(Instant::now);
+                    if done >= total {
+                        stage.within = None;
+                        stage.bar.set_message(stage.name.clone());
+                    } else if since.elapsed() > QUICK {
+                        stage.bar.set_message(format!("{name}: {done} of {total}"));
+                    }
                 }
             }
             Event::Warning(text) => {
@@ -114,7 +129,7 @@ impl Reporter {
             // It moves before the first step, too, which the largest folder's names come before.
             bar.enable_steady_tick(TICK);
         }
-        Stage { name: name.into(), total, done: 0, start: Instant::now(), bar }
+        Stage { name: name.into(), total, done: 0, start: Instant::now(), bar, within: None }
     }
 
     fn end(&self, stage: Option<Stage>) {

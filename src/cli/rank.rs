@@ -6,8 +6,8 @@ use super::measure::measured;
 use super::options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, Verbosity};
 use super::progress::Reporter;
 use super::tables::table;
-use super::{AdaptOptions, classes_only, print, tell};
-use adapt::data::{Dataset, ReadOptions};
+use super::{AdaptOptions, classes_only, print, tell, tell_skipped};
+use adapt::data::{Dataset, ReadOptions, Skipped};
 use adapt::engine::Cache;
 use adapt::error::printable;
 use adapt::onnx::Model;
@@ -100,6 +100,7 @@ struct Found<'a> {
     best: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_within_limits: Option<Option<&'a str>>,
+    skipped: &'a [Skipped],
 }
 
 pub fn run(options: &RankOptions) -> Result<()> {
@@ -126,11 +127,17 @@ pub fn run(options: &RankOptions) -> Result<()> {
     };
     let ranked = job.rank(&files)?;
     reporter.finish();
+    tell_skipped(&data.skipped);
     let limits = options.limits.limits();
     let within = ranked.iter().find(|one| limits.allow(one)).map(|one| one.model.as_str());
     if options.json {
         let best_within_limits = options.limits.any().then_some(within);
-        return print(&json(&Found { models: &ranked, best: &ranked[0].model, best_within_limits })?);
+        return print(&json(&Found {
+            models: &ranked,
+            best: &ranked[0].model,
+            best_within_limits,
+            skipped: &data.skipped,
+        })?);
     }
     let mut text = shown(&ranked);
     let _ = writeln!(text, "best: {}", printable(&ranked[0].model));

@@ -6,7 +6,7 @@ use ::adapt::onnx::{Model, hex};
 use ::adapt::plan::Plan;
 use ::adapt::report::json;
 use ::adapt::report::out::{OutDir, RESUME};
-use ::adapt::train::tune::Settings;
+use ::adapt::train::tune::{CHECKPOINT, Settings, check};
 use ::adapt::{Error, Result};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,7 @@ pub fn run(folder: &Path) -> Result<()> {
     };
     let damaged = |e: &dyn std::fmt::Display| Error::data(state(RESUME), format!("{e}; begin anew without --resume"));
     let recipe: Recipe = serde_json::from_slice(&recipe).map_err(|e| damaged(&e))?;
+    check(&state(CHECKPOINT))?;
     std::env::set_current_dir(&recipe.folder).map_err(Error::io(Path::new(&recipe.folder)))?;
     // It was a command line that clap took.
     let arguments = Arguments::try_parse_from(&recipe.arguments).map_err(|e| damaged(&e.kind()))?;

@@ -253,10 +253,11 @@ fn fine_tuning(told: &FineTuning) -> String {
     format!("inside   {}\n", lines.collect::<Vec<_>>().join("\n         "))
 }
 
-/// `2 folders and 1 image`
+/// `2 folders and 1 image`; a damaged file of Parquet may have been many of these.
 fn counted(root: &Path, skipped: &[Skipped]) -> String {
     let folders = skipped.iter().filter(|s| root.join(&s.path).is_dir()).count();
-    let kinds = [(folders, "folder"), (skipped.len() - folders, "image")];
+    let files = skipped.iter().filter(|s| s.path.ends_with(".parquet") && root.join(&s.path).is_file()).count();
+    let kinds = [(folders, "folder"), (files, "file"), (skipped.len() - folders - files, "image")];
     let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
     let texts = kinds.map(|(count, kind)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" }));
     texts.collect::<Vec<_>>().join(" and ")

@@ -32,13 +32,18 @@ pub fn run(options: &VerifyOptions) -> Result<()> {
     if options.json {
         return print(&json(&checked)?);
     }
-    let golden::Checked { engine, images, input_steps, max_rel_diff, tolerance, .. } = checked;
+    let golden::Checked { engine, images, input_steps, graph_unchecked, max_rel_diff, tolerance, .. } = checked;
     let input = match input_steps {
         Some(steps) => format!("preprocessing within {steps:.2} steps of a pixel"),
         None => "preprocessing in the graph".into(),
     };
+    let unchecked = match graph_unchecked {
+        true => "the preprocessing in the graph was not checked: only ONNX Runtime runs it (--engine ort)\n",
+        false => "",
+    };
     print(&format!(
-        "{images} images in {} {}: {input}, outputs within {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})\n",
+        "{images} images in {} {}: {input}, outputs within {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})\n\
+         {unchecked}",
         engine.name, engine.version
     ))
 }

@@ -4,7 +4,7 @@
 use super::dataset::Split;
 use super::decode::{MAX_PIXELS, MAX_SIDE, io_reason};
 use super::records::{Labelled, MOST_IMAGES, Part, Store};
-use super::scan::split_of;
+use super::scan::{beginning, split_of};
 use crate::error::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeSet;
@@ -19,9 +19,36 @@ const LABELS: u32 = 0x0801;
 /// What may be unpacked into memory, in bytes.
 const MOST_UNPACKED: u64 = 2 << 30;
 
+/// Words of names that tell images from labels, or nothing.
+const WORDS: [&str; 13] =
+    ["images", "image", "imgs", "img", "labels", "label", "x", "y", "idx", "idx1", "idx3", "ubyte", "gz"];
+
 /// Whether a file of that name holds images: as `train-images-idx3-ubyte.gz` does.
 pub(super) fn is_images(name: &str) -> bool {
     stem(name).is_some()
+}
+
+/// Whether a file begins as one of images does, packed or not.
+pub(super) fn begins_as_images(path: &Path) -> bool {
+    magic(path) == Some(IMAGES)
+}
+
+fn magic(path: &Path) -> Option<u32> {
+    let (begins, mut number) = (beginning(path), [0; 4]);
+    let read = match is_packed(path) {
+        true => MultiGzDecoder::new(&begins[..]).read_exact(&mut number),
+        false => (&begins[..]).read_exact(&mut number),
+    };
+    read.ok().map(|()| u32::from_be_bytes(number))
+}
+
+/// What images are called by, and their labels with them: what comes before `images` in the usual names; of others the words that are
+/// left without those that tell what is in the file.
+fn called(path: &Path) -> String {
+    let name = file_name(path);
+    let words = || name.split(['-', '_', '.']).filter(|word| !WORDS.contains(&word.to_lowercase().as_str()));
+    let called = stem(name).map_or_else(|| words().collect::<Vec<_>>().join("-"), str::to_owned);
+    if called.is_empty() { "images".into() } else { called }
 }
 
 /// What comes before `images`: `train`; `images` where nothing does.
@@ -50,7 +77,7 @@ fn split(stem: &str) -> (Split, &str) {
 /// # Errors
 /// [`Error::Data`] when they belong to several data sets, whose labels mean different things.
 pub(super) fn chosen(place: &Path, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let key = |path: &PathBuf| stem(file_name(path)).unwrap_or_default().to_string();
+    let key = |path: &PathBuf| called(path);
     files.sort_by_cached_key(|path| (key(path), is_packed(path)));
     files.dedup_by_key(|path| key(path));
     let stems: Vec<String> = files.iter().map(key).collect();
@@ -100,18 +127,22 @@ pub(super) fn images(path: &Path) -> Result<Part> {
         check_length(path, have.saturating_sub(16), size)?;
         (Store::File(Mutex::new(file)), 16)
     };
-    let prefix = stem(file_name(path)).unwrap_or("images").to_string();
-    Ok(Part { prefix, store, count, start, stride: pixels, height, width, color: false })
+    Ok(Part { prefix: called(path), store, count, start, stride: pixels, height, width, color: false })
 }
 
-/// The labels that belong to the images at `images`: beside them, `labels-idx1` in place of `images-idx3`.
+/// The labels that belong to the images at `images`: beside them, `labels-idx1` in place of `images-idx3`; or what begins as labels do
+/// and is called alike.
 fn labels(images: &Path, count: u64) -> Result<Vec<u8>> {
     let name = file_name(images).replacen("images", "labels", 1).replacen("idx3", "idx1", 1);
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     let ways = [name.clone(), plain.to_string(), format!("{plain}.gz")].map(|name| images.with_file_name(name));
-    let Some(path) = ways.iter().find(|path| path.is_file()) else {
+    let usual = ways.into_iter().find(|path| path.is_file() && path != images);
+    let Some(path) = usual.or_else(|| alike(images)) else {
+        let name =
+            if name == file_name(images) { format!("a file of labels called '{}'", called(images)) } else { name };
         return Err(Error::data(images, format!("has no labels; put {name} beside it")));
     };
+    let path = path.as_path();
     let (mut reader, [have]) = open(path, LABELS)?;
     if u64::from(have) != count {
         let images = file_name(images);
@@ -119,6 +150,16 @@ fn labels(images: &Path, count: u64) -> Result<Vec<u8>> {
         return Err(Error::data(path, what));
     }
     rest(&mut *reader, path, count)
+}
+
+/// What begins as labels do beside a file of images, and is called alike.
+fn alike(images: &Path) -> Option<PathBuf> {
+    let folder = images.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| images.with_file_name(entry.file_name()));
+    let own = called(images);
+    files
+        .filter(|path| called(path) == own && magic(path) == Some(LABELS))
+        .min_by_key(|path| (is_packed(path), path.clone()))
 }
 
 fn is_packed(path: &Path) -> bool {

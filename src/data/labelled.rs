@@ -2,8 +2,8 @@
 
 use super::archive::{self, Archive};
 use super::dataset::{Dataset, Item, Skipped, Split};
-use super::parquet;
-use super::records;
+use super::parquet::{self, Rows};
+use super::records::{self, Part};
 use super::scan::{
     BATCH, Classes, Listing, holds_folders, is_image_name, list, not_a_folder, one_file, several, split_of,
 };
@@ -18,69 +18,96 @@ use walkdir::WalkDir;
 /// The images that `paths` name, and those in folders among them, at any depth and in order of their names: where they
 /// are, and their paths. A file that is named is taken whatever its extension; zip files, lists, Parquet, MNIST's and CIFAR's files,
 /// and folders that hold some, stand for all of their images; of a list only the paths are read. Of a folder with image files and
-/// Parquet both are taken, or the files alone where the Parquet has no images, and a warning says so.
+/// Parquet both are taken, or the files alone where the Parquet has no images, and a warning says so. What is skipped are damaged
+/// files of Parquet beside others.
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that does not exist or is not UTF-8, and when there are no images at all;
 /// [`Error::Data`] for a damaged file of many images, [`Error::Interrupted`].
-pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Vec<String>)> {
-    let (mut images, mut records, mut archives, mut tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut lines = HashMap::new();
-    for path in paths {
+pub fn images_below(paths: &[PathBuf], progress: Progress) -> Result<(Source, Vec<String>, Vec<Skipped>)> {
+    let mut below = Below::default();
+    paths.iter().try_for_each(|path| below.take(path, progress))?;
+    let Below { images, records, archives, tables, lines, skipped } = below;
+    match images.is_empty() {
+        true => Err(Error::Usage("there are no images in what was named".into())),
+        false => Ok((Source::files("", records, archives, tables).with_lines(lines), images, skipped)),
+    }
+}
+
+/// What was named so far.
+#[derive(Default)]
+struct Below {
+    images: Vec<String>,
+    records: Vec<Part>,
+    archives: Vec<Archive>,
+    tables: Vec<Rows>,
+    lines: HashMap<String, u64>,
+    skipped: Vec<Skipped>,
+}
+
+impl Below {
+    fn take(&mut self, path: &Path, progress: Progress) -> Result<()> {
         let text = || path.to_str().ok_or_else(|| Error::Usage(format!("{}: not UTF-8", path.display())));
         let meta = path.metadata().map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
         if archive::is_archive(path) {
             let archive = Archive::open(path, format!("{}/", text()?), progress)?;
-            images.extend(archive.images().into_iter().map(|member| archive.path(member)));
-            archives.push(archive);
-            continue;
+            self.images.extend(archive.images().into_iter().map(|member| archive.path(member)));
+            self.archives.push(archive);
+            return Ok(());
         }
-        let holds_tables = !parquet::find(path).is_empty();
-        if holds_tables {
-            let files = if meta.is_dir() { files_below(path, progress)? } else { Vec::new() };
-            match parquet::images(path, format!("{}/", text()?), &Columns::GUESSED, progress) {
-                Ok(found) => {
-                    if let (Some(rows), false) = (&found, files.is_empty()) {
-                        let what =
-                            format!("both its {} and the {} images in its Parquet", counted(&files), rows.count());
-                        warn(path, &format!("{what} are taken; name one of them to have it alone"), progress)?;
-                    }
-                    images.extend(files);
-                    images.extend(found.iter().flat_map(|rows| (0..rows.count()).map(|number| rows.path(number))));
-                    tables.extend(found);
-                }
-                Err(Error::Data { what, .. }) if !files.is_empty() => {
-                    let what = format!("its {} are taken; its Parquet is not: {what}", counted(&files));
-                    warn(path, &what, progress)?;
-                    images.extend(files);
-                }
-                Err(error) => return Err(error),
-            }
-            continue;
+        let prefix = format!("{}/", path.to_string_lossy());
+        match parquet::images(path, prefix.clone(), &Columns::GUESSED, progress) {
+            Ok(None) => {}
+            rows => return text().and_then(|_| self.take_rows(path, &prefix, rows, progress)),
         }
         if is_table(path) {
             let folder = path.parent().unwrap_or(Path::new(""));
             for (row, line) in table::paths(path, progress)? {
                 let below = folder.join(row).to_string_lossy().into_owned();
-                lines.insert(below.clone(), line);
-                images.push(below);
+                self.lines.insert(below.clone(), line);
+                self.images.push(below);
             }
-            continue;
+        } else if let Some(parts) = records::images(path)? {
+            self.images.extend(parts.iter().flat_map(|part| (0..part.count).map(|number| part.path(number))));
+            self.records.extend(parts);
+        } else if meta.is_dir() {
+            self.images.extend(files_below(path, progress)?);
+        } else {
+            self.images.push(text()?.to_string());
         }
-        if let Some(parts) = records::images(path)? {
-            images.extend(parts.iter().flat_map(|part| (0..part.count).map(|number| part.path(number))));
-            records.extend(parts);
-            continue;
-        }
-        if !meta.is_dir() {
-            images.push(text()?.to_string());
-            continue;
-        }
-        images.extend(files_below(path, progress)?);
+        Ok(())
     }
-    match images.is_empty() {
-        true => Err(Error::Usage("there are no images in what was named".into())),
-        false => Ok((Source::files("", records, archives, tables).with_lines(lines), images)),
+
+    /// What Parquet at `path` holds, and the image files beside and below it.
+    fn take_rows(
+        &mut self,
+        path: &Path,
+        prefix: &str,
+        rows: Result<Option<(Rows, Vec<Skipped>)>>,
+        progress: Progress,
+    ) -> Result<()> {
+        let files = if path.is_dir() { files_below(path, progress)? } else { Vec::new() };
+        match rows {
+            Ok(found) => {
+                let (rows, damaged) = found.unzip();
+                let own: Vec<String> = rows.iter().flat_map(Rows::paths).collect();
+                if !files.is_empty() {
+                    let what = format!("both its {} and the {} images in its Parquet", counted(&files), own.len());
+                    warn(path, &format!("{what} are taken; name one of them to have it alone"), progress)?;
+                }
+                self.images.extend(files.into_iter().chain(own));
+                let below = |file: Skipped| Skipped { path: format!("{prefix}{}", file.path), ..file };
+                self.skipped.extend(damaged.into_iter().flatten().map(below));
+                self.tables.extend(rows);
+            }
+            Err(Error::Data { what, .. }) if !files.is_empty() => {
+                let what = format!("its {} are taken; its Parquet is not: {what}", counted(&files));
+                warn(path, &what, progress)?;
+                self.images.extend(files);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 

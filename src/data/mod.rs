@@ -8,6 +8,7 @@ mod checks;
 mod cifar;
 mod config;
 pub mod dataset;
+mod decimals;
 pub mod decode;
 pub mod facts;
 mod groups;

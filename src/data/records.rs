@@ -2,7 +2,7 @@
 
 use super::dataset::Split;
 use super::decode::{Pixels, io_reason};
-use super::scan::{Listing, holds_folders};
+use super::scan::{Listing, holds_folders, is_image_name};
 use super::source::Source;
 use super::{cifar, idx};
 use crate::error::{Error, Result};
@@ -99,6 +99,9 @@ enum Format {
     Cifar100,
 }
 
+/// Other files of a folder that are looked into: one of a data set's few is among so many.
+const MOST_LOOKED_INTO: usize = 100;
+
 /// What a file is, by its name.
 fn format_of(name: &str) -> Option<Format> {
     if idx::is_images(name) {
@@ -116,18 +119,27 @@ fn find(place: &Path) -> Result<Option<(Format, Vec<PathBuf>)>> {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_string);
     if place.is_file() {
         let format = name(place).and_then(|name| format_of(&name));
+        let format = format.or_else(|| idx::begins_as_images(place).then_some(Format::Idx));
         return Ok(format.map(|format| (format, vec![place.to_path_buf()])));
     }
     // What cannot be listed is told by whoever takes it for a folder of images.
     let Ok(entries) = std::fs::read_dir(place) else { return Ok(None) };
-    let mut files = Vec::new();
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     for path in entries.flatten().map(|entry| entry.path()) {
-        let format = name(&path).filter(|name| !name.starts_with('.')).and_then(|name| format_of(&name));
+        let Some(name) = name(&path).filter(|name| !name.starts_with('.')) else { continue };
+        let format = format_of(&name);
+        if format.is_none() && others.len() <= MOST_LOOKED_INTO && !is_image_name(&name) && path.is_file() {
+            others.push(path.clone());
+        }
         // Other files are called train.bin, too.
         let sure = |format| format != Format::Cifar100 || cifar::holds_names(place) || cifar::fits_100(&path);
         if let Some(format) = format.filter(|format| path.is_file() && sure(*format)) {
             files.push((format, path));
         }
+    }
+    if others.len() <= MOST_LOOKED_INTO {
+        let images = others.into_iter().filter(|path| idx::begins_as_images(path));
+        files.extend(images.map(|path| (Format::Idx, path)));
     }
     files.sort_by(|a, b| a.1.cmp(&b.1));
     let Some(&(format, _)) = files.first() else {

@@ -266,7 +266,7 @@ pub(super) fn one_file(root: &Path, columns: &Columns, progress: Progress) -> Re
 }
 
 pub(super) fn not_a_folder(root: &Path) -> Error {
-    let what = "not a folder of images, a zip file, a list (.csv, .tsv), a Parquet file, nor a file of MNIST's or CIFAR's by \
+    let what = "not a folder of images, a zip file, a list (.csv, .tsv), a Parquet file, nor a file of MNIST's, or CIFAR's by \
                 its name";
     Error::Usage(format!("{}: {what}", root.display()))
 }

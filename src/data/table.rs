@@ -1,5 +1,6 @@
 //! Lists of images with their labels: CSV and TSV.
 
+use super::decimals::with_points;
 use super::rows::{self, BATCH, Row, cut, named};
 use super::scan::{Listing, beginning, has_extension, is_image_name, split_of};
 use super::task::{self, Task};
@@ -70,15 +71,14 @@ pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Resul
     let Some(first) = rows.first() else { return Err(bad("is empty".into())) };
     let names: Vec<String> = first.values().map(String::from).collect();
     let (places, headed) = places(&names, &rows, columns).map_err(bad)?;
-    if delimiter == b';' {
-        with_points(&mut rows[usize::from(headed)..], &places.labels, columns.task == Some(Task::Regression));
-    }
+    let commas = with_points(&mut rows[usize::from(headed)..], &places.labels, columns.task, delimiter);
     let body = &rows[usize::from(headed)..];
     let whole = body.iter().filter(|row| row.columns() == names.len());
     let labels = whole.flat_map(|row| places.labels.iter().map(move |&place| row.get(place)));
     let name = |&place: &usize| if headed { names[place].clone() } else { "value".into() };
     let targets: Vec<String> = places.labels.iter().map(name).collect();
     let mut listing = Listing::of(columns.task, targets, labels).map_err(bad)?;
+    listing.notes.extend(commas);
     listing.notes.extend(places.passed.map(|place| passed_over(&names[place])));
     let mut seen: HashMap<PathBuf, u64> = HashMap::new();
     let folder = table.parent().unwrap_or(Path::new(""));
@@ -126,20 +126,6 @@ fn plain(path: &str, folder: &Path) -> PathBuf {
     let root = if path.is_absolute() { std::path::absolute(folder).ok() } else { None };
     let below = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
     below.components().filter(|part| *part != Component::CurDir).collect()
-}
-
-/// Numbers with decimal commas, as spreadsheets write them where semicolons stand between values, with points; those of lists
-/// whose labels are all numbers then, or of all where numbers are asked for.
-fn with_points(rows: &mut [Row], labels: &[usize], numbers: bool) {
-    let number = |value: &str| value.replacen(',', ".", 1).parse::<f64>().is_ok_and(f64::is_finite);
-    let own = |row: &Row| labels.iter().copied().filter(|&place| place < row.columns()).collect::<Vec<_>>();
-    let fits = |row: &Row| own(row).into_iter().all(|place| row.get(place).is_empty() || number(row.get(place)));
-    if numbers || rows.iter().all(fits) {
-        for row in rows {
-            let commas = own(row).into_iter().filter(|&place| row.get(place).contains(',') && number(row.get(place)));
-            commas.collect::<Vec<_>>().into_iter().for_each(|place| row.put_point(place));
-        }
-    }
 }
 
 /// The split and the label of a row's image, or why there is none.

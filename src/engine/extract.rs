@@ -3,7 +3,7 @@
 use super::Engine;
 use super::cache::Shelf;
 use super::kept::{Keeper, KeptRows};
-use super::load::{Batch, Beside, load, load_pixels};
+use super::load::{Batch, Beside, Looks, load, load_pixels};
 use super::table::{Table, recall};
 use crate::data::{Facts, Layout, Preprocessing, Skipped, Source};
 use crate::error::{Error, Result};
@@ -32,8 +32,7 @@ pub struct Extractor {
     layout: Layout,
     strict: bool,
     pixels: bool,
-    looks: bool,
-    keeps_looks: bool,
+    looks: Looks,
     columns: usize,
     shelf: Option<Shelf>,
 }
@@ -55,8 +54,8 @@ impl Extractor {
     /// `output` is the place of the wanted output among the engine's.
     pub fn new(engine: Box<dyn Engine>, output: usize, preprocessing: Preprocessing, layout: Layout) -> Self {
         let outputs = vec![output];
-        let (strict, pixels, looks, keeps_looks, columns) = (false, false, false, false, usize::MAX);
-        Extractor { engine, outputs, preprocessing, layout, strict, pixels, looks, keeps_looks, columns, shelf: None }
+        let (strict, pixels, looks, columns) = (false, false, Looks::Never, usize::MAX);
+        Extractor { engine, outputs, preprocessing, layout, strict, pixels, looks, columns, shelf: None }
     }
 
     /// With the values of another output behind those of the first.
@@ -94,12 +93,12 @@ impl Extractor {
     /// Whether [`Extractor::run`] tells of each image what its pixels do, too: from the same decoding, or the cache. Not of models
     /// that take images as they are decoded.
     pub fn look(&mut self, looks: bool) {
-        self.looks = looks;
+        self.looks = if looks { Looks::Always } else { Looks::Never };
     }
 
     /// Has [`Extractor::run`] keep in the cache, for later jobs, what the pixels tell of images that are decoded anyway.
     pub fn look_for_later(&mut self) {
-        self.keeps_looks = true;
+        self.looks = Looks::ForLater;
     }
 
     /// Whether the first image that cannot be read ends the work, instead of being skipped and listed.
@@ -139,7 +138,8 @@ impl Extractor {
     ) -> Result<Rows> {
         let mut table = Table::new(paths.len(), self.columns);
         let mut shelf = self.shelf.take();
-        let look = Some(&self.preprocessing).filter(|_| self.looks);
+        let looks = self.looks == Looks::Always;
+        let look = Some(&self.preprocessing).filter(|_| looks);
         let left = match &mut shelf {
             Some(shelf) if keeper.is_none() && !shelf.is_empty() => {
                 recall(shelf, source, paths, look, &mut table, progress)?
@@ -149,8 +149,8 @@ impl Extractor {
         let mut skipped = Vec::new();
         if !left.is_empty() || paths.is_empty() {
             let paths: Vec<&str> = left.iter().map(|&place| paths[place].as_ref()).collect();
-            let looks = self.looks;
-            let beside = Beside { hashes: shelf.is_some(), facts: looks || self.keeps_looks && shelf.is_some() };
+            let later = self.looks == Looks::ForLater && shelf.is_some();
+            let beside = Beside { hashes: shelf.is_some(), facts: looks || later };
             skipped = self.each(source, &paths, stage, beside, progress, &mut |batch, rows| {
                 let width = rows.len() / batch.places.len();
                 let mut facts = std::mem::take(&mut batch.facts).into_iter();

@@ -23,6 +23,15 @@ pub(super) struct Beside {
     pub facts: bool,
 }
 
+/// Whether what pixels tell is asked for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Looks {
+    Never,
+    /// Of images that are decoded anyway, for the cache.
+    ForLater,
+    Always,
+}
+
 /// One batch of the images that can be read. `start` is the chunk's place in the whole list.
 pub(super) fn load<S: AsRef<str> + Sync>(
     source: &Source,

@@ -102,10 +102,11 @@ impl<'a> Explainer<'a> {
             return Err(Error::Usage(format!("{}: {what}", trained.model.path.display())));
         }
         if trained.baked {
-            let what =
-                "its preprocessing is in its graph, so it takes images of any size, on which a map has no fixed place";
-            let what = format!("{what}; adapt again without --bake-preprocessing and explain that model");
-            return Err(Error::model(&trained.model.path, what));
+            let what = "its preprocessing is in its graph, and on images of any size a map has no fixed place";
+            return Err(Error::model(
+                &trained.model.path,
+                format!("{what}; take what is behind it (Trained::unbaked)"),
+            ));
         }
         let path = &trained.model.path;
         let cut =

@@ -1,6 +1,7 @@
 //! What is going to be done: every decision that was made for the user, as one value that can be shown and stored.
 
 mod activation;
+pub mod baked;
 mod depths;
 pub mod evidence;
 pub mod extra;
@@ -16,6 +17,7 @@ mod probe;
 mod settled;
 mod size;
 mod trained;
+mod windows_ml;
 
 use crate::data::{Preprocessing, Spec, Task};
 use crate::engine::{Backend, Cache, Extractor};
@@ -260,7 +262,7 @@ impl Plan {
 /// [`Error::Model`], which tells what to give instead.
 pub fn not_baked(model: &Model) -> Result<()> {
     let what = "its preprocessing is in its graph (--bake-preprocessing); give the model that was adapted";
-    if preprocessing::is_baked(model) { Err(Error::model(&model.path, what)) } else { Ok(()) }
+    if baked::is_baked(model) { Err(Error::model(&model.path, what)) } else { Ok(()) }
 }
 
 /// Whether the part of a model up to a cut takes an image of this size, and gives the features that the old head took.

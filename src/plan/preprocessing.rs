@@ -1,6 +1,8 @@
 //! Where the preprocessing is known from: a flag, the file's metadata, files beside it, else the usual convention.
 
+use super::baked::is_baked;
 use super::input::{Declared, Input, size_in_metadata};
+use super::windows_ml::windows_ml;
 use crate::data::{Color, Preprocessing, Resize, Spec};
 use crate::error::{Error, Result};
 use crate::onnx::{Model, metadata};
@@ -143,12 +145,6 @@ fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Res
     Ok(None)
 }
 
-/// Whether the model takes images as they are decoded, and preprocesses in its graph.
-pub fn is_baked(model: &Model) -> bool {
-    let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
-    contract.is_some_and(|contract| contract.is_ok_and(|contract| contract["baked"] == true))
-}
-
 /// A spec of our own writing.
 pub(super) fn parsed(spec: &str) -> Result<Spec> {
     spec.parse().map_err(Error::Usage)
@@ -202,33 +198,6 @@ fn timm(json: &Value, size: Option<(u32, u32)>) -> std::result::Result<Option<Pr
         translated["crop_pct"] = fraction.into();
     }
     Preprocessing::from_json(&translated, Some((height, width))).map(Some)
-}
-
-/// Windows ML's `Image.*` metadata: colour order and range, no mean or deviation.
-fn windows_ml(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Result<Option<Preprocessing>> {
-    let get = |key| metadata::get(&model.proto, key);
-    let (Some(format), Some(range)) = (get("Image.BitmapPixelFormat"), get("Image.NominalPixelRange")) else {
-        return Ok(None);
-    };
-    let preset = match range {
-        "Normalized_0_1" => "raw01",
-        "Normalized_1_1" => "inception",
-        "NominalRange_0_255" => "raw255",
-        other => {
-            let what = format!("Image.NominalPixelRange '{other}' is not known; use --preprocess");
-            return Err(Error::model(&model.path, what));
-        }
-    };
-    let color = match format {
-        "Rgb8" => "rgb",
-        "Gray8" => "gray",
-        _ if declared.channels == 1 => "gray",
-        _ => "bgr",
-    };
-    let (height, width) = size.unwrap_or((224, 224));
-    // Windows ML stretches an image to the input.
-    let spec = format!("{preset},color={color},resize={height}x{width},crop=none");
-    Ok(Some(parsed(&spec)?.resolve(height, width)?))
 }
 
 /// A JSON file that lies beside the model (the embedded model has its own).

@@ -1,7 +1,7 @@
 //! A classifier that is ready: ours or anybody's, with what is needed to feed it and to read its output.
 
 use super::activation::Activation;
-use super::{available_threads, extra, labels, outliers, preprocessing, settled};
+use super::{available_threads, baked, extra, labels, outliers, preprocessing, settled};
 use crate::data::{Spec, Task};
 use crate::engine::{Backend, Engine, Extractor};
 use crate::error::{Error, Result};
@@ -16,6 +16,8 @@ use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 use std::path::Path;
 
+/// The engine that preprocesses images of any size in a graph.
+const BAKES: &str = "onnxruntime";
 const FEATURES: &str = "features";
 const CHOICE: &str = "the choice alone, no value for each class";
 const LIST: &str = "a list with names, no tensor";
@@ -89,7 +91,7 @@ impl Trained {
         }
         let threshold = contract["abstain"]["threshold"].as_f64().map(|threshold| threshold as f32);
         let outlier = if task == Task::Multiclass { outliers::of(&model)? } else { None };
-        let baked = preprocessing::is_baked(&model);
+        let baked = baked::is_baked(&model);
         let none = found.classifier == Classifier::None && activation == Activation::None && classes.is_none();
         let other = match none {
             _ if ours => None,
@@ -113,6 +115,22 @@ impl Trained {
             baked,
             other,
         })
+    }
+
+    /// The same with adapt's own preprocessing, which its metadata tell, in place of that in its graph, if it has one there.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a graph that was changed since, and those of [`Trained::of`].
+    pub fn unbaked(self) -> Result<Trained> {
+        if self.baked { Trained::of(baked::behind(self.model)?, None, None) } else { Ok(self) }
+    }
+
+    /// Itself where this engine runs all that is in its graph, else [`Trained::unbaked`].
+    ///
+    /// # Errors
+    /// Those of [`Trained::unbaked`].
+    pub fn suited(self, backend: &Backend) -> Result<Trained> {
+        if backend.name() == BAKES { Ok(self) } else { self.unbaked() }
     }
 
     /// Whether the output can be read as a value for each class: a classifier is behind it, or anything names classes.
@@ -170,7 +188,7 @@ impl Trained {
     }
 
     fn opened(&self, model: &Model, backend: &Backend) -> Result<Box<dyn Engine>> {
-        if self.baked && backend.name() != "onnxruntime" {
+        if self.baked && backend.name() != BAKES {
             let what = "it preprocesses images of any size in its graph, which only ONNX Runtime runs";
             let to_do = "use --engine ort (`adapt runtime install`), or adapt without --bake-preprocessing";
             return Err(Error::model(&self.model.path, format!("{what}; {to_do}")));

@@ -59,8 +59,10 @@ pub struct Checked {
     pub engine: EngineInfo,
     /// How many images.
     pub images: usize,
-    /// The largest difference of inputs, in steps of an 8-bit pixel, where the model does not preprocess itself.
+    /// The largest difference of inputs, in steps of an 8-bit pixel, where adapt preprocesses.
     pub input_steps: Option<f64>,
+    /// Whether the model preprocesses in its graph, where this engine cannot: what is behind that is checked alone.
+    pub graph_unchecked: bool,
     /// The largest difference of outputs, relative to their largest absolute value.
     pub max_rel_diff: f64,
     /// What that may be.
@@ -197,7 +199,7 @@ impl Stored {
 
 /// Compares what the model of the run in `run` makes of its golden images, here and in this engine, with what it made of them
 /// when it was written: the preprocessing, and the output for the stored input. A model that preprocesses in its graph gets
-/// the images themselves.
+/// the images themselves, where the engine can run that; else what is behind it gets the stored input.
 ///
 /// # Errors
 /// [`Error::Parity`] where they differ, [`Error::Usage`] or [`Error::Data`] where `run` holds no golden images, or damaged
@@ -205,7 +207,9 @@ impl Stored {
 pub fn check(run: &Path, backend: &Backend, progress: Progress) -> Result<Checked> {
     let stored = Stored::read(run)?;
     let trained = Trained::open(&run.join("model.onnx"), None, None)?;
-    let mut input_steps = None;
+    let in_graph = trained.baked;
+    let trained = trained.suited(backend)?;
+    let (graph_unchecked, mut input_steps) = (in_graph && !trained.baked, None);
     let mut extractor = trained.extractor(backend)?;
     let found = if trained.baked {
         let files: Vec<&str> = stored.golden.images.iter().map(|image| image.file.as_str()).collect();
@@ -230,7 +234,7 @@ pub fn check(run: &Path, backend: &Backend, progress: Progress) -> Result<Checke
             "the stored logits are not those of the stored outputs: {of_logits:.1e} apart (allowed {tolerance:.0e})"
         )
     } else {
-        return Ok(Checked { engine, images, input_steps, max_rel_diff, tolerance, class_agreement });
+        return Ok(Checked { engine, images, input_steps, graph_unchecked, max_rel_diff, tolerance, class_agreement });
     };
     Err(Error::Parity(format!("{}: {wrong}", run.display())))
 }

@@ -1,6 +1,7 @@
 //! Models that preprocess in their graph.
 
 use crate::cli::support::{Place, Ran};
+use adapt::plan::Trained;
 use image::{DynamicImage, Rgb, RgbImage};
 
 /// Images of many sizes and shapes, larger and smaller than what the model takes; some grey.
@@ -90,9 +91,62 @@ fn commands_know_such_a_model() {
     };
     assert_eq!(labels(&baked.out), labels(&plain.out));
     assert_eq!(labels(&baked.out).len(), 16);
-    place
-        .run(place.command().args(["explain", "out/model.onnx", "data", "-o", "maps"]))
-        .fails(1, &["out/model.onnx", "adapt again without --bake-preprocessing"]);
+    // Maps are those of that model, too.
+    for (model, maps) in [("plain", "maps"), ("out", "baked-maps")] {
+        place.adapt(&format!("explain {model}/model.onnx data/a -o {maps} --check")).succeeds();
+    }
+    let maps = |folder: &str| -> Vec<Vec<u8>> {
+        (0..8).map(|i| std::fs::read(place.path(format!("{folder}/{i}.png"))).unwrap()).collect()
+    };
+    assert_eq!(maps("baked-maps"), maps("maps"));
+}
+
+#[test]
+fn what_is_behind_the_preprocessing_runs_in_any_engine() {
+    let place = place();
+    for spec in ["imagenet", "caffe,filter=bicubic,resize=11"] {
+        bake(&place, spec).succeeds();
+        let plain =
+            ["--data", "data", "--onnx", "tiny.onnx", "--out", "plain", "--force", "--val", "0", "--preprocess"];
+        place.run(place.command().args(plain).arg(spec)).succeeds();
+        // The very graph of the model that is preprocessed for, and its preprocessing.
+        let open = |run: &str| Trained::open(&place.path(format!("{run}/model.onnx")), None, None).unwrap();
+        let (baked, plain) = (open("out"), open("plain"));
+        assert!(baked.baked && baked.preprocessing.preprocessing != plain.preprocessing.preprocessing, "{spec}");
+        let behind = baked.unbaked().unwrap();
+        assert_eq!(behind.model.graph(), plain.model.graph(), "{spec}");
+        assert_eq!(behind.preprocessing.preprocessing, plain.preprocessing.preprocessing, "{spec}");
+        assert_eq!((behind.input, behind.output), (plain.input, plain.output), "{spec}");
+    }
+    let unchecked = "the preprocessing in the graph was not checked";
+    let said = |engine: &str, command: &str| place.adapt(&format!("{command} --engine {engine}")).succeeds();
+    let predicted = said("ort", "predict out/model.onnx data --csv");
+    let labels = |ran: &Ran| -> Vec<String> {
+        ran.out.lines().map(|line| line.split(',').take(2).collect::<Vec<_>>().join(",")).collect()
+    };
+    for engine in ["tract", "candle"] {
+        let checked = said(engine, "verify out");
+        assert!(
+            checked.out.contains("preprocessing within 0.00 steps") && checked.out.contains(unchecked),
+            "{}",
+            checked.out
+        );
+        let json: serde_json::Value = serde_json::from_str(&said(engine, "verify out --json").out).unwrap();
+        assert!(json["graph_unchecked"] == true && json["max_rel_diff"].as_f64().unwrap() < 1e-3, "{json}");
+        let own = said(engine, "predict out/model.onnx data --csv");
+        assert!(own.err.contains(&format!("note: {engine} cannot run the preprocessing")), "{}", own.err);
+        assert_eq!(labels(&own), labels(&predicted));
+        said(engine, "eval out/model.onnx --data data");
+    }
+    let checked = said("ort", "verify out");
+    assert!(!checked.out.contains(unchecked), "{}", checked.out);
+    // What is behind it is checked, too.
+    let golden = place.path("out/golden/tensors.safetensors");
+    let mut bytes = std::fs::read(&golden).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&9f32.to_le_bytes());
+    std::fs::write(&golden, bytes).unwrap();
+    place.adapt("verify out --engine tract").fails(1, &["out: tract computes outputs that differ"]);
 }
 
 #[test]
@@ -101,11 +155,5 @@ fn what_cannot_be_is_told_before_any_work() {
     bake(&place, "imagenet").succeeds();
     let again = ["--data", "data", "--onnx", "out/model.onnx", "--out", "two"];
     place.run(place.command().args(again)).fails(1, &["out/model.onnx", "--bake-preprocessing"]);
-    for engine in ["tract", "candle"] {
-        let said = ["out/model.onnx", "only ONNX Runtime runs; use --engine ort"];
-        place.run(place.command().args(["verify", "out", "--engine", engine])).fails(1, &said);
-        place.run(place.command().args(["predict", "out/model.onnx", "data", "--engine", engine])).fails(1, &said);
-    }
-    place.run(place.command().args(["verify", "out", "--engine", "ort"])).succeeds();
     assert!(!place.path("two").exists());
 }

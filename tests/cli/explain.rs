@@ -84,8 +84,6 @@ fn what_cannot_be_explained_is_refused() {
     refuses("pooled.onnx bad.png -o maps", 1, &["bad.png", "none of the images"]);
     place.adapt("cut pooled.onnx -o part.onnx").succeeds();
     refuses("part.onnx data/a -o maps", 2, &["no label"]);
-    place.main("--bake-preprocessing").succeeds();
-    refuses("out/model.onnx data/a -o maps", 1, &["preprocessing is in its graph"]);
     place.adapt("explain pooled.onnx data/a/0.png -o maps").succeeds();
     refuses("pooled.onnx data/a/0.png -o maps", 2, &["maps/0.png", "--force"]);
     // An unreadable one among others is told.

@@ -43,7 +43,7 @@ fn listed_images_have_the_maps_of_explain() {
         let path = map["path"].as_str().unwrap();
         let row = list.lines().find(|line| line.starts_with(&format!("{path},test,"))).unwrap();
         assert_eq!(row.split(',').nth(3), map["class"].as_str(), "the predicted class");
-        let (source, paths) = images_below(&[place.path("data").join(path)], &adapt::progress::silent).unwrap();
+        let (source, paths, _) = images_below(&[place.path("data").join(path)], &adapt::progress::silent).unwrap();
         let explained = explainer.explain(explainer.values(&source, &paths[0]).unwrap().view(), None).unwrap();
         let ([height, width], bytes) = explained.bytes(32);
         assert_eq!(map["size"], serde_json::json!([height, width]));

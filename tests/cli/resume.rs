@@ -111,8 +111,13 @@ fn what_is_done_stays_and_what_changed_is_refused() {
     fs::copy(golden("tiny.onnx"), place.path("tiny.onnx")).unwrap();
     // A checkpoint that is damaged.
     let checkpoint = fs::read(place.path("out.partial/checkpoint.safetensors")).unwrap();
-    place.write("out.partial/checkpoint.safetensors", &checkpoint[..checkpoint.len() / 2]);
-    place.adapt("--resume out").fails(1, &["checkpoint.safetensors", "without --resume"]);
+    for damaged in [&checkpoint[..checkpoint.len() / 2], b"", b"no checkpoint at all"] {
+        place.write("out.partial/checkpoint.safetensors", damaged);
+        let ran = place.adapt("--resume out");
+        ran.fails(1, &["checkpoint.safetensors", "without --resume"]);
+        // Before any work, and nothing else.
+        assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    }
     place.write("out.partial/checkpoint.safetensors", &checkpoint);
     place.adapt("--resume out.partial").succeeds();
     assert_eq!(place.outputs(), ["out"]);

@@ -93,6 +93,38 @@ fn lists_of_windows_and_paths_that_lead_out() {
 }
 
 #[test]
+fn a_damaged_shard_is_told_by_all_commands() {
+    let place = Place::usual();
+    let golden = |name: &str| crate::common::golden(&format!("parquet/hub/data/{name}-of-00002.parquet"));
+    std::fs::create_dir(place.path("set")).unwrap();
+    std::fs::copy(golden("train-00000"), place.path("set/train-00000-of-00002.parquet")).unwrap();
+    let lost = "train-00001-of-00002.parquet";
+    place.write(&format!("set/{lost}"), "PAR1, and what a page says of a file that is not there");
+    place.adapt("--data set --onnx tiny.onnx --out run --val 0").succeeds();
+    let told = place.json("run/run.json")["data"]["skipped"].clone();
+    assert!(told[0]["path"] == lost && told.as_array().unwrap().len() == 1, "{told}");
+    place.adapt("--data set --onnx tiny.onnx --out two --val 0 --strict").fails(1, &[lost, "(--strict)"]);
+    for command in [
+        "data set --val 0",
+        "audit --data set --onnx tiny.onnx --val 0",
+        "embed tiny.onnx set",
+        "predict run/model.onnx set",
+        "explain run/model.onnx set -o maps",
+        "eval run/model.onnx --data set",
+        "rank tiny.onnx --no-builtin --data set",
+    ] {
+        let ran = place.adapt(command).succeeds();
+        assert!(ran.err.contains(lost) && ran.err.contains("cannot be read"), "{command}: {}", ran.err);
+    }
+    let out = place.adapt("--data set --onnx tiny.onnx --out run --force --val 0").succeeds().out;
+    assert!(out.contains("skipped  1 file, listed in run.json"), "{out}");
+    std::fs::remove_file(place.path("set/train-00000-of-00002.parquet")).unwrap();
+    for command in ["data set", "embed tiny.onnx set", "eval run/model.onnx --data set", "predict run/model.onnx set"] {
+        place.adapt(command).fails(1, &[lost, "cannot be read"]);
+    }
+}
+
+#[test]
 fn a_quotation_mark_that_does_not_end_is_told() {
     let place = Place::usual();
     let row = |i: usize| format!("data/a/{i}.png,{}\n", if i == 3 { "\"a" } else { "a" });

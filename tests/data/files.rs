@@ -74,7 +74,7 @@ fn zip_files_are_labelled_and_measured() {
     let [_, zip] = both(place.path(), "");
     let test = labelled(&zip, &["b".into(), "a".into()], &Columns::GUESSED, &silent).unwrap();
     assert_eq!(test.items.iter().map(|i| (i.path.as_str(), i.label)).collect::<Vec<_>>(), [("test/b/4.png", 0)]);
-    let (source, paths) = images_below(&[zip.clone(), place.path().join("folder/test")], &silent).unwrap();
+    let (source, paths, _) = images_below(&[zip.clone(), place.path().join("folder/test")], &silent).unwrap();
     assert_eq!(paths.len(), 6);
     assert!(paths[0].starts_with(&format!("{}/test/b", zip.display())), "{paths:?}");
     assert!(paths.iter().all(|path| source.decode(path, true).is_ok()));

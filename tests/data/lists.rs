@@ -190,6 +190,38 @@ fn lists_of_spreadsheets() {
         wanted.1.sort();
         assert_eq!(found, wanted, "{text}");
     }
+    // Behind tabs, and in quotation marks between commas; which is told, and can be refused.
+    let quoted = |i: usize, value: &str| format!("{i}.png,\"{value}\"");
+    let notes = |text: &str, task| {
+        let data = list(place.path(), "l.csv", text, &Columns { task, ..Columns::GUESSED }).unwrap();
+        (data.task, data.notes.join("\n"), data.texts().to_vec())
+    };
+    for text in
+        [numbers("path\tlength\r\n", &|i, value| format!("{i}.png\t{value}")), numbers("path,length\r\n", &quoted)]
+    {
+        let (task, mut found) = labels(&text);
+        found.sort();
+        assert_eq!(
+            (task, &found[..]),
+            (Task::Regression, &["-2", "0.25", "1.5", "1000"].map(String::from)[..]),
+            "{text}"
+        );
+        assert!(notes(&text, None).1.contains("labels as '1,5' are read as numbers"), "{text}");
+        let kept = notes(&text, Some(Task::Multiclass));
+        assert!(kept.0 == Task::Multiclass && kept.2.contains(&"1,5".into()) && kept.1.is_empty(), "{kept:?}");
+    }
+    // What may be thousands is no number, unless another comma cannot part them; nor are most numbers all.
+    let list_of = |values: [&str; 4]| -> String {
+        "path,length\n".to_string() + &(0..4).map(|i| quoted(i, values[i]) + "\n").collect::<String>()
+    };
+    let (task, note, _) = notes(&list_of(["1,234", "12,500", "1,234", "12,500"]), None);
+    assert!(task == Task::Multiclass && note.contains("as '1,234' the comma may part thousands"), "{note}");
+    let (task, note, texts) = notes(&list_of(["1,234", "12,5", "1,234", "12,500"]), None);
+    assert!(task == Task::Regression && texts.contains(&"12.5".into()), "{note} {texts:?}");
+    let (task, note, _) = notes(&list_of(["1,5", "n/a", "1,5", "n/a"]), None);
+    assert!(
+        task == Task::Multiclass && note.contains("2 labels are numbers with decimal commas, as '1,5', and 2 are none")
+    );
     // Names are no numbers; nor is what stands between labels a decimal point's place.
     let text = "path;label\n0.png;a,5\n1.png;1,5\n2.png;a,5\n3.png;1,5\n";
     assert_eq!(labels(text).1, ["1,5", "1,5", "a,5", "a,5"]);

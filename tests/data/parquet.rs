@@ -123,7 +123,7 @@ fn lists_are_several_labels_an_image() {
 #[test]
 fn rows_for_a_model_that_is_ready() {
     let file = golden("parquet/hub/data/test-00000-of-00001.parquet");
-    let (source, paths) = images_below(std::slice::from_ref(&file), &silent).unwrap();
+    let (source, paths, _) = images_below(std::slice::from_ref(&file), &silent).unwrap();
     assert_eq!(paths.len(), 6);
     assert_eq!(paths[2], format!("{}/row-000002", file.display()));
     assert!(source.decode(&paths[2], false).is_ok());
@@ -171,7 +171,7 @@ fn images_beside_parquet_are_labelled_too() {
             }
             ControlFlow::Continue(())
         };
-        let (source, paths) = images_below(&[place.path().into()], &listen).unwrap();
+        let (source, paths, _) = images_below(&[place.path().into()], &listen).unwrap();
         (source, paths, said.into_inner().unwrap().join("\n"))
     };
     fs::copy(golden("parquet/index.parquet"), place.path().join(set)).unwrap();

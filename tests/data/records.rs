@@ -58,6 +58,37 @@ fn classes_are_in_the_order_of_their_numbers() {
 }
 
 #[test]
+fn images_and_labels_of_other_names_are_known_by_their_first_bytes() {
+    let usual = read(&golden("mnist")).unwrap();
+    let counts = |data: &Dataset| [Split::Train, Split::Test].map(|split| data.counts(split));
+    for names in [
+        ["x_train", "y_train", "x_test.gz", "y_test.gz"],
+        ["digits.train.idx3", "digits.train.idx1", "digits.eval.idx3.gz", "digits.eval.idx1.gz"],
+        ["train.images", "train.labels", "t10k.image.gz", "t10k.label.gz"],
+    ] {
+        let place = copy("mnist");
+        let own = |name: &str| place.path().join(name);
+        let usual_names = [
+            "train-images-idx3-ubyte",
+            "train-labels-idx1-ubyte",
+            "t10k-images-idx3-ubyte.gz",
+            "t10k-labels-idx1-ubyte.gz",
+        ];
+        usual_names.iter().zip(names).for_each(|(old, new)| fs::rename(own(old), own(new)).unwrap());
+        fs::write(own("readme.txt"), "what these files are").unwrap();
+        let data = read(place.path()).unwrap();
+        assert_eq!((&data.classes, counts(&data)), (&usual.classes, counts(&usual)), "{names:?}");
+        // One file, and without labels.
+        assert_eq!(read(&own(names[0])).unwrap().items.len(), 7, "{names:?}");
+        let (source, paths, _) = images_below(&[own(names[2])], &silent).unwrap();
+        assert!(paths.len() == 3 && source.decode(&paths[2], false).is_ok(), "{names:?}: {paths:?}");
+        fs::remove_file(own(names[1])).unwrap();
+        let error = read(place.path()).unwrap_err().to_string();
+        assert!(error.contains("has no labels; put "), "{error}");
+    }
+}
+
+#[test]
 fn one_file_is_a_data_set() {
     let options = ReadOptions::new(0.3, 5);
     let (file, folder) = (golden("mnist").join(TRAIN), Dataset::read(&golden("mnist"), &options, &silent).unwrap());
@@ -87,7 +118,7 @@ fn ready_models_see_the_test_images() {
     // Without labels, several places together.
     let place = copy("mnist");
     fs::remove_file(place.path().join("t10k-labels-idx1-ubyte.gz")).unwrap();
-    let (source, paths) =
+    let (source, paths, _) =
         images_below(&[place.path().to_path_buf(), golden("cifar10").join("test_batch.bin")], &silent).unwrap();
     assert_eq!(paths.len(), 3 + 7 + 2);
     let (mnist, cifar) = (place.path().join("t10k-000001"), golden("cifar10").join("test_batch-000001"));

@@ -1,7 +1,7 @@
 //! Several Parquet files of one data set: which are, and what their names tell.
 
 use super::parquet::{golden, read};
-use adapt::data::{Columns, Split, images_below};
+use adapt::data::{Columns, Split, images_below, labelled};
 use adapt::progress::silent;
 use std::fs;
 
@@ -78,7 +78,7 @@ fn other_splits_are_told_and_train_nothing() {
         let told = "splits beside train, val and test were ignored: 'extra'";
         assert!(data.notes.iter().any(|note| note == told), "{set}: {:?}", data.notes);
         // The numbers of rows are those of all.
-        let (source, paths) = images_below(&[place.path().join(set)], &silent).unwrap();
+        let (source, paths, _) = images_below(&[place.path().join(set)], &silent).unwrap();
         assert_eq!((paths.len(), source.decode(&paths[18], false).is_ok()), (train + 18, true));
     }
     shard("alone/extra-00000-of-00001.parquet");
@@ -112,7 +112,7 @@ fn what_is_in_other_splits_matters_to_nobody() {
         assert_eq!(*first, format!("row-{rows:06}"), "{from}");
         assert!(data.items.iter().all(|item| data.source.decode(&item.path, false).is_ok()), "{from}");
         let below = images_below(&[place.path().to_path_buf()], &silent);
-        let Ok((source, paths)) = below else { continue };
+        let Ok((source, paths, _)) = below else { continue };
         let own = |path: &str| {
             data.source.bytes(path).unwrap() == source.bytes(&format!("{}/{path}", place.path().display())).unwrap()
         };
@@ -133,6 +133,60 @@ fn what_is_in_other_splits_matters_to_nobody() {
     // Where a column is named that tells the split, files' names tell nothing.
     let why = read(place.path(), Columns { split: Some("part".into()), ..columns }).unwrap_err().to_string();
     assert!(why.contains("extra-00000-of-00001.parquet: has no column 'picture'"), "{why}");
+}
+
+#[test]
+fn a_damaged_shard_costs_itself_alone() {
+    let shards = ["test-00000-of-00001.parquet", "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"];
+    let ways: [fn(&mut Vec<u8>); 5] = [
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes.clear(),
+        // The magic number at the end; the footer's length; a page's header, where the footer tells how many rows there are.
+        |bytes| bytes.iter_mut().rev().take(4).for_each(|byte| *byte = b'X'),
+        |bytes| bytes.iter_mut().rev().skip(4).take(4).for_each(|byte| *byte = 0x7f),
+        |bytes| bytes[4..40].fill(0xff),
+    ];
+    for (way, damage) in ways.into_iter().enumerate() {
+        let place = tempfile::tempdir().unwrap();
+        let spoil = |name: &str| {
+            let mut bytes = fs::read(golden(&format!("parquet/hub/data/{name}"))).unwrap();
+            damage(&mut bytes);
+            fs::write(place.path().join(name), bytes).unwrap();
+        };
+        let below = || images_below(&[place.path().to_path_buf()], &silent);
+        let classes = ["zebra", "ant", "cow"].map(String::from);
+        let for_model = || labelled(place.path(), &classes, &Columns::GUESSED, &silent);
+        for name in shards {
+            fs::copy(golden(&format!("parquet/hub/data/{name}")), place.path().join(name)).unwrap();
+        }
+        spoil(shards[1]);
+        let data = read(place.path(), Columns::GUESSED).unwrap();
+        let [lost] = &data.skipped[..] else { panic!("{way}: {:?}", data.skipped) };
+        assert!(lost.path == shards[1] && !lost.reason.is_empty(), "{way}: {lost:?}");
+        assert_eq!((data.items.len(), data.classes == classes), (12, true), "{way}");
+        // A row has one number for all.
+        let (source, paths, skipped) = below().unwrap();
+        let prefix = place.path().display();
+        assert_eq!((skipped.len(), &skipped[0].path), (1, &format!("{prefix}/{}", shards[1])), "{way}");
+        assert_eq!(paths.len(), 12, "{way}");
+        for item in &data.items {
+            let path = format!("{prefix}/{}", item.path);
+            assert!(paths.contains(&path) && source.bytes(&path).unwrap() == data.source.bytes(&item.path).unwrap());
+        }
+        let measured = for_model().unwrap();
+        assert_eq!((measured.items.len(), measured.skipped), (6, data.skipped), "{way}");
+        // Training images do not take the place of those to measure by.
+        spoil(shards[0]);
+        let data = read(place.path(), Columns::GUESSED).unwrap();
+        assert_eq!((data.items.len(), data.skipped.len()), (6, 2), "{way}");
+        assert!(data.notes.contains(&"test has no images".into()), "{way}: {:?}", data.notes);
+        assert!(for_model().unwrap_err().to_string().contains(shards[0]), "{way}");
+        spoil(shards[2]);
+        let errors = [read(place.path(), Columns::GUESSED).err(), below().err(), for_model().err()];
+        for error in errors.map(|error| error.unwrap().to_string()) {
+            assert!(error.contains(shards[0]) && error.contains("none of the files can be read"), "{way}: {error}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Columns of lists: several labels an image.
 
-use super::table::damaged;
+use super::table::{Refused, damaged, short};
 use crate::data::task::{SEPARATOR, Task};
 use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -44,13 +44,13 @@ pub(super) fn texts(
     column: usize,
     count: usize,
     named: &dyn Fn(&String) -> Option<String>,
-) -> Result<Vec<Option<String>>, String> {
+) -> Result<Vec<Option<String>>, Refused> {
     // What the file says of a column is not what its pages hold.
     let (mut labels, mut pages) = (0, group.get_column_page_reader(column).map_err(damaged)?);
     while let Some(page) = next(&mut *pages)? {
         labels += page;
         if labels > MOST_LABELS {
-            return Err(format!("more than {MOST_LABELS} labels"));
+            return Err(format!("more than {MOST_LABELS} labels").into());
         }
     }
     let most = group.metadata().column(column).column_descr().max_def_level();
@@ -60,12 +60,14 @@ pub(super) fn texts(
         ColumnReader::ByteArrayColumnReader(reader) => {
             rows(reader, most, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
         }
-        _ => Err("the labels in its lists are neither texts nor whole numbers".into()),
+        _ => Err("the labels in its lists are neither texts nor whole numbers".to_string().into()),
     }?;
     let joined = |row: Vec<String>| {
         let names: Vec<String> = row.iter().filter_map(named).collect();
         match names.iter().find(|name| name.contains(SEPARATOR)) {
-            Some(name) => Err(format!("the label '{}' has a {SEPARATOR} in its name; rename it", name.escape_debug())),
+            Some(name) => {
+                Err(format!("the label '{}' has a {SEPARATOR} in its name; rename it", name.escape_debug()).into())
+            }
             None => Ok(Some(names.join(&SEPARATOR.to_string())).filter(|text| !text.is_empty())),
         }
     };
@@ -73,7 +75,7 @@ pub(super) fn texts(
 }
 
 /// How many values the next page holds.
-fn next(pages: &mut dyn PageReader) -> Result<Option<u64>, String> {
+fn next(pages: &mut dyn PageReader) -> Result<Option<u64>, Refused> {
     Ok(pages.get_next_page().map_err(damaged)?.map(|page| u64::from(page.num_values())))
 }
 
@@ -83,11 +85,11 @@ fn rows<T: DataType>(
     most: i16,
     count: usize,
     show: impl Fn(&T::T) -> String,
-) -> Result<Vec<Vec<String>>, String> {
+) -> Result<Vec<Vec<String>>, Refused> {
     let (mut found, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
     let read = reader.read_records(count, Some(&mut defined), Some(&mut repeated), &mut found);
     if read.map_err(damaged)?.0 != count {
-        return Err("cut short; download it again".into());
+        return Err(short());
     }
     let (mut values, mut rows) = (found.iter(), Vec::with_capacity(count));
     for (defined, repeated) in defined.into_iter().zip(repeated) {
@@ -96,10 +98,10 @@ fn rows<T: DataType>(
         }
         // Lower ones stand for a list that is empty or not there, and for values that are not there.
         if let Some(value) = Some(defined).filter(|defined| *defined == most).and_then(|_| values.next()) {
-            rows.last_mut().ok_or("damaged: a list has no beginning")?.push(show(value));
+            rows.last_mut().ok_or_else(|| damaged("a list has no beginning"))?.push(show(value));
         }
     }
-    Some(rows).filter(|rows| rows.len() == count).ok_or_else(|| "cut short; download it again".into())
+    Some(rows).filter(|rows| rows.len() == count).ok_or_else(short)
 }
 
 /// What Hugging Face writes into a file of the names of a column's numbers, also of lists of them.

@@ -23,9 +23,10 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use table::Table;
+use table::{Refused, Table};
 
 /// Rows that are decoded at once.
 const ROWS: usize = 64;
@@ -37,6 +38,8 @@ pub(super) struct Rows {
     file: Mutex<File>,
     /// Where each image begins and how long it is.
     places: Vec<(u64, u32)>,
+    /// The numbers of rows that damaged files may have.
+    lost: Vec<Range<usize>>,
 }
 
 /// What a row holds beside its image.
@@ -56,6 +59,12 @@ impl Rows {
 
     pub(super) fn count(&self) -> usize {
         self.places.len()
+    }
+
+    /// The paths of all that damaged files did not take away.
+    pub(super) fn paths(&self) -> impl ExactSizeIterator<Item = String> {
+        let there = |number: &usize| !self.lost.iter().any(|lost| lost.contains(number));
+        (0..self.count()).filter(there).map(|number| self.path(number)).collect::<Vec<_>>().into_iter()
     }
 
     fn place(&self, path: &str) -> Option<(u64, u32)> {
@@ -81,6 +90,17 @@ impl Rows {
         }
     }
 
+    /// Counts the rows that a file says it has, behind the first ones, without reading them.
+    fn pass(&mut self, file: &Path, first: usize, end: u64) -> Result<()> {
+        let count = quietly(|| table::rows(file)).unwrap_or(0);
+        if (first + count) as u64 > MOST_IMAGES {
+            return Err(Error::data(file, format!("more than {MOST_IMAGES} rows")));
+        }
+        self.places.truncate(first);
+        self.places.resize(first + count, (end, 0));
+        Ok(())
+    }
+
     fn add(&mut self, end: &mut u64, bytes: &[u8]) -> std::io::Result<()> {
         // A longer one is no image that is read, either.
         let bytes = if bytes.len() as u64 > MAX_BYTES { &[] } else { bytes };
@@ -91,12 +111,18 @@ impl Rows {
     }
 }
 
-/// The images that `place` is or holds, without labels; `None` where it has no Parquet file.
+/// The images that `place` is or holds, without labels, and the files that are damaged; `None` where it has no Parquet file.
 ///
 /// # Errors
-/// [`Error::Data`] for a damaged file, or one without images; [`Error::Interrupted`].
-pub(super) fn images(place: &Path, prefix: String, columns: &Columns, progress: Progress) -> Result<Option<Rows>> {
-    Ok(copy(place, prefix, columns, false, progress)?.map(|(rows, _, _)| rows))
+/// [`Error::Data`] where all files are damaged, or one has no images; [`Error::Interrupted`].
+pub(super) fn images(
+    place: &Path,
+    prefix: String,
+    columns: &Columns,
+    progress: Progress,
+) -> Result<Option<(Rows, Vec<Skipped>)>> {
+    let found = copy(place, prefix, columns, false, progress)?;
+    Ok(found.map(|(rows, _, found)| (rows, found.damaged.into_iter().map(|(file, _)| file).collect())))
 }
 
 /// The labelled images; `None` where `place` has no Parquet file.
@@ -105,10 +131,10 @@ pub(super) fn images(place: &Path, prefix: String, columns: &Columns, progress: 
 /// As [`images`], and where it cannot be told which column holds the labels.
 pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Result<Option<(Rows, Listing)>> {
     let Some((rows, mut cells, found)) = copy(place, String::new(), columns, true, progress)? else { return Ok(None) };
-    let Found { classes: order, targets, lists, split, others } = found;
+    let Found { classes: order, targets, lists, split, others, damaged } = found;
     let of = |cells: &Cells| cells.split.clone().unwrap_or_default();
     let splits: Vec<String> = cells.iter().map(|(.., cells)| of(cells)).collect();
-    let guess = split.filter(|_| columns.split.is_none());
+    let guess = split.clone().filter(|_| columns.split.is_none());
     let passed = guess.filter(|_| !are_splits(splits.iter().map(String::as_str)));
     if passed.is_some() {
         cells.iter_mut().for_each(|(.., cells)| cells.split = None);
@@ -123,6 +149,14 @@ pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Resul
         notes.push(format!("splits beside train, val and test were ignored: {names}"));
     }
     let mut listing = Listing { order, notes, ..listing };
+    for (file, own) in damaged {
+        // A split that lost all its files is there, empty: another one does not take its place.
+        if let Some(own) = own.filter(|_| split.is_none() || passed.is_some()) {
+            listing.split_form |= own != Split::Train;
+            listing.splits.entry(own).or_default();
+        }
+        listing.skipped.push(file);
+    }
     for (number, file, cells) in cells {
         let path = rows.path(number);
         let mut skip = |reason: String| listing.skipped.push(Skipped { path: path.clone(), reason });
@@ -173,13 +207,32 @@ struct Found {
     split: Option<String>,
     /// The names of files' splits that are none of ours.
     others: BTreeSet<String>,
+    /// The files that are damaged, and their splits.
+    damaged: Vec<(Skipped, Option<Split>)>,
+}
+
+impl Found {
+    /// With what another file says.
+    fn join(&mut self, other: Found) -> std::result::Result<(), &'static str> {
+        if self.targets.is_empty() {
+            *self = other;
+        } else if self.lists != other.lists {
+            return Err("it has one label where other files have lists, or the other way round");
+        } else if self.classes.is_empty() {
+            self.classes = other.classes;
+        } else if !other.classes.is_empty() && self.classes != other.classes {
+            return Err("its numbers stand for other classes than those of the files before it");
+        }
+        Ok(())
+    }
 }
 
 /// The images; the number of each, the split of its file and what stands beside it; and what is known of the label columns.
 type Copied = (Rows, Vec<(usize, Option<Split>, Cells)>, Found);
 
 /// Copies the images of all files, and reads what stands beside them. Where labels are wanted, files of splits that are none of
-/// ours are counted, so that a row has one number for all commands, and not read: they may have no labels, or others.
+/// ours are counted, so that a row has one number for all commands, and not read: they may have no labels, or others. Damaged files
+/// are left out, with as many rows as they say they have, as long as there is another.
 fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progress: Progress) -> Result<Option<Copied>> {
     let files = find(place);
     if files.is_empty() {
@@ -188,10 +241,10 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
     let others = other_splits(place, &files);
     one_configuration(place, &files, &others)?;
     let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
-    let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new() };
-    let (mut cells, mut known, mut end) = (Vec::new(), Found::default(), 0);
+    let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new(), lost: Vec::new() };
+    let (mut cells, mut known, mut damaged, mut end) = (Vec::new(), Found::default(), Vec::new(), 0);
     emit(progress, Event::Stage { name: "copying images", total: 0 })?;
-    let stopped = Cell::new(false);
+    let (stopped, mut not_read) = (Cell::new(false), 0);
     let copied = |images: usize| match emit(progress, Event::Advance(images as u64)) {
         Ok(()) => Ok(()),
         Err(error) => {
@@ -204,11 +257,8 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
         // A column that somebody names tells more than the files' names.
         if labelled && columns.split.is_none() && others.contains_key(path) {
             // Nobody asks for these images.
-            let count = quietly(|| table::rows(path)).unwrap_or(0);
-            if (first + count) as u64 > MOST_IMAGES {
-                return Err(Error::data(path, format!("more than {MOST_IMAGES} rows")));
-            }
-            rows.places.resize(first + count, (end, 0));
+            rows.pass(path, first, end)?;
+            not_read += 1;
             continue;
         }
         // Of one file alone everything is for training, whatever it is called.
@@ -216,20 +266,28 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
         let split = own.or((!others.contains_key(path)).then_some(Split::Train));
         let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end, &copied));
         // A reader that fails on what strangers wrote is no bug of ours.
-        let read = quietly(read).unwrap_or_else(|_| Err("damaged, or of a kind that is not known".into()));
-        let why = |what| if stopped.get() { Error::Interrupted } else { Error::data(path, what) };
-        let (own, found) = read.map_err(why)?;
+        let read =
+            quietly(read).unwrap_or_else(|_| Err(Refused::Damaged("damaged, or of a kind that is not known".into())));
+        let (own, found) = match read {
+            Err(_) if stopped.get() => return Err(Error::Interrupted),
+            Err(Refused::Other(what)) => return Err(Error::data(path, what)),
+            Err(Refused::Damaged(reason)) => {
+                rows.pass(path, first, end)?;
+                rows.lost.push(first..rows.count());
+                let path = path.strip_prefix(place).unwrap_or(path).to_string_lossy().into_owned();
+                damaged.push((Skipped { path, reason }, split));
+                continue;
+            }
+            Ok(read) => read,
+        };
         cells.extend((first..).zip(own).map(|(number, cells)| (number, split, cells)));
-        if known.targets.is_empty() {
-            known = found;
-        } else if known.lists != found.lists {
-            return Err(Error::data(path, "it has one label where other files have lists, or the other way round"));
-        } else if known.classes.is_empty() {
-            known.classes = found.classes;
-        } else if !found.classes.is_empty() && known.classes != found.classes {
-            return Err(Error::data(path, "its numbers stand for other classes than those of the files before it"));
-        }
+        known.join(found).map_err(|what| Error::data(path, what))?;
     }
-    known.others = others.into_values().collect();
+    if let Some((first, _)) = damaged.first().filter(|_| damaged.len() == files.len() - not_read) {
+        let all = if damaged.len() > 1 { "; none of the files can be read" } else { "" };
+        let file = if place.is_file() { place.to_path_buf() } else { place.join(&first.path) };
+        return Err(Error::data(file, format!("{}{all}", first.reason)));
+    }
+    (known.others, known.damaged) = (others.into_values().collect(), damaged);
     Ok(Some((rows, cells, known)))
 }

@@ -26,8 +26,28 @@ pub(super) struct Table {
     found: Found,
 }
 
-pub(super) fn damaged(error: impl std::fmt::Display) -> String {
-    format!("cannot be read: {error}")
+/// Why a file is not read.
+pub(super) enum Refused {
+    /// It is damaged, and says nothing of the files beside it.
+    Damaged(String),
+    /// It is not what was asked for, or cannot be copied.
+    Other(String),
+}
+
+impl From<String> for Refused {
+    fn from(what: String) -> Refused {
+        Refused::Other(what)
+    }
+}
+
+pub(super) fn damaged(error: impl std::fmt::Display) -> Refused {
+    let what = error.to_string();
+    Refused::Damaged(format!("cannot be read: {}", what.trim_start_matches("Parquet error: ")))
+}
+
+/// A file that has fewer rows than it says.
+pub(super) fn short() -> Refused {
+    Refused::Damaged("cut short; download it again".into())
 }
 
 /// Whether a column holds bytes, among them images.
@@ -55,11 +75,12 @@ fn metadata(path: &Path) -> Option<FileMetaData> {
 }
 
 impl Table {
-    pub fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, String> {
-        let reader = SerializedFileReader::new(File::open(path).map_err(io_reason)?).map_err(damaged)?;
+    pub fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, Refused> {
+        let file = File::open(path).map_err(|error| Refused::Damaged(io_reason(error)))?;
+        let reader = SerializedFileReader::new(file).map_err(damaged)?;
         let file = reader.metadata().file_metadata();
         if file.num_rows() as u64 > MOST_IMAGES {
-            return Err(format!("has {} rows; at most {MOST_IMAGES} are read", file.num_rows()));
+            return Err(format!("has {} rows; at most {MOST_IMAGES} are read", file.num_rows()).into());
         }
         let leaves: Vec<(String, bool, bool)> = file
             .schema_descr()
@@ -98,7 +119,8 @@ impl Table {
             return Err(format!(
                 "it cannot be told which column holds the labels; give --label-column (it has: {})",
                 shown()
-            ));
+            )
+            .into());
         }
         let split = asked(&columns.split, "--split-column")?.or_else(|| known(&SPLITS));
         let root = |&at: &usize| file.schema_descr().column(at).path().parts()[0].clone();
@@ -116,7 +138,8 @@ impl Table {
             return Err(format!(
                 "'{}' (--groups) holds the images, the labels or the split",
                 leaves[at].0.escape_debug()
-            ));
+            )
+            .into());
         }
         let found = Found { classes, targets, lists, split: split.map(|at| leaves[at].0.clone()), ..Found::default() };
         Ok(Table { image, labels, split, group, found, reader })
@@ -129,19 +152,19 @@ impl Table {
         rows: &mut Rows,
         end: &mut u64,
         copied: &dyn Fn(usize) -> std::result::Result<(), String>,
-    ) -> std::result::Result<(Vec<Cells>, Found), String> {
+    ) -> std::result::Result<(Vec<Cells>, Found), Refused> {
         let mut cells = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(damaged)?;
             let count = usize::try_from(group.metadata().num_rows()).map_err(damaged)?;
             if count as u64 > MOST_IMAGES {
-                return Err(format!("more than {MOST_IMAGES} rows"));
+                return Err(format!("more than {MOST_IMAGES} rows").into());
             }
             let before = rows.count();
             let ColumnReader::ByteArrayColumnReader(mut images) =
                 group.get_column_reader(self.image).map_err(damaged)?
             else {
-                return Err("its images are not bytes".into());
+                return Err("its images are not bytes".to_string().into());
             };
             while rows.count() < before + count {
                 let wanted = ROWS.min(before + count - rows.count());
@@ -151,7 +174,7 @@ impl Table {
                 }
                 copied(wanted)?;
                 if rows.count() as u64 > MOST_IMAGES {
-                    return Err(format!("more than {MOST_IMAGES} rows"));
+                    return Err(format!("more than {MOST_IMAGES} rows").into());
                 }
             }
             // -1 stands for no label where numbers have names.
@@ -180,11 +203,11 @@ impl Table {
 fn values<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
     count: usize,
-) -> std::result::Result<Vec<Option<T::T>>, String> {
+) -> std::result::Result<Vec<Option<T::T>>, Refused> {
     let (mut found, mut levels) = (Vec::new(), Vec::new());
     let (records, read, _) = reader.read_records(count, Some(&mut levels), None, &mut found).map_err(damaged)?;
     if records != count {
-        return Err("cut short; download it again".into());
+        return Err(short());
     }
     // Without levels every value is there.
     if read == count {
@@ -199,13 +222,13 @@ fn texts(
     group: &dyn RowGroupReader,
     column: Option<usize>,
     count: usize,
-) -> std::result::Result<Vec<Option<String>>, String> {
+) -> std::result::Result<Vec<Option<String>>, Refused> {
     let Some(column) = column else { return Ok(vec![None; count]) };
     fn shown<T: DataType>(
         mut reader: ColumnReaderImpl<T>,
         count: usize,
         show: impl Fn(&T::T) -> String,
-    ) -> std::result::Result<Vec<Option<String>>, String> {
+    ) -> std::result::Result<Vec<Option<String>>, Refused> {
         Ok(values(&mut reader, count)?.iter().map(|value| value.as_ref().map(&show)).collect())
     }
     let unsigned = matches!(
@@ -223,6 +246,6 @@ fn texts(
         ColumnReader::ByteArrayColumnReader(reader) => {
             shown(reader, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
         }
-        _ => Err("its labels, splits or groups are neither texts nor numbers".into()),
+        _ => Err("its labels, splits or groups are neither texts nor numbers".to_string().into()),
     }
 }

@@ -9,6 +9,7 @@ use crate::onnx::schema::{
 };
 use crate::onnx::surgery::{images, list_stored, size, symbol, tensor_type};
 use crate::onnx::tensor::{initializer, integers};
+use crate::plan::baked::NAMES;
 
 /// Nodes one behind the other, as they are made.
 pub(super) struct Chain {
@@ -19,7 +20,7 @@ pub(super) struct Chain {
 impl Chain {
     /// A node with one output, whose name it gives.
     pub fn attributes(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
-        let name = self.names.fresh(&format!("adapt.preprocess.{}", op.to_lowercase()));
+        let name = self.names.fresh(&format!("{NAMES}{}", op.to_lowercase()));
         self.graph.node.push(NodeProto {
             name: Some(name.clone()),
             op_type: Some(op.into()),
@@ -40,7 +41,7 @@ impl Chain {
     }
 
     pub fn floats(&mut self, shape: &[usize], values: &[f32]) -> String {
-        let name = self.names.fresh("adapt.preprocess.value");
+        let name = self.names.fresh(&format!("{NAMES}value"));
         self.graph.initializer.push(initializer(&name, shape, values.iter().copied(), data_type::FLOAT));
         name
     }
@@ -50,7 +51,7 @@ impl Chain {
     }
 
     pub fn integers(&mut self, values: &[i64]) -> String {
-        let name = self.names.fresh("adapt.preprocess.index");
+        let name = self.names.fresh(&format!("{NAMES}index"));
         self.graph.initializer.push(integers(&name, values));
         name
     }

@@ -17,6 +17,14 @@ pub const NEW_CHECKPOINT: &str = "checkpoint.safetensors.new";
 /// The standing, as JSON in a tensor of bytes.
 const STANDING: &str = "adapt.standing";
 
+/// Refuses a checkpoint that is damaged, before any work; there need be none.
+///
+/// # Errors
+/// [`Error::Train`].
+pub fn check(file: &Path) -> Result<()> {
+    if file.is_file() { Store(file).read().map(drop) } else { Ok(()) }
+}
+
 pub(super) struct Store<'a>(pub(super) &'a Path);
 
 impl Store<'_> {
@@ -58,10 +66,7 @@ impl Store<'_> {
         if !self.0.is_file() {
             return Ok(());
         }
-        let tensors = tensor::load(self.0, &Device::Cpu).map_err(|e| self.damaged(e))?;
-        let standing = tensors.get(STANDING).ok_or_else(|| self.damaged("it is no checkpoint"))?;
-        let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
-        let standing: Standing = serde_json::from_slice(&standing).map_err(|e| self.damaged(e))?;
+        let (tensors, standing) = self.read()?;
         let values = self.named(&tensors, &state.names, "value", &state.changing)?;
         if state.names.first().is_some_and(|name| tensors.contains_key(&format!("{name}.best"))) {
             state.best = Some(self.named(&tensors, &state.names, "best", &state.changing)?);
@@ -75,6 +80,14 @@ impl Store<'_> {
         }
         state.standing = standing;
         Ok(())
+    }
+
+    fn read(&self) -> Result<(HashMap<String, Tensor>, Standing)> {
+        let tensors = tensor::load(self.0, &Device::Cpu).map_err(|e| self.damaged(e))?;
+        let standing = tensors.get(STANDING).ok_or_else(|| self.damaged("it is no checkpoint"))?;
+        let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
+        let standing = serde_json::from_slice(&standing).map_err(|e| self.damaged(e))?;
+        Ok((tensors, standing))
     }
 
     fn named(

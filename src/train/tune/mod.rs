@@ -15,7 +15,7 @@ use crate::metrics::argmax;
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Tensor;
 use checkpoint::Store;
-pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT};
+pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT, check};
 pub use feed::{Change, Feed, readable};
 pub use network::{Given, Network, Tally};
 pub use settings::{BatchNorms, BatchSize, Optimizer as OptimizerChoice, Settings, Task, Wishes};
@@ -101,12 +101,12 @@ impl Tuning<'_> {
         }
         state.standing.epochs.iter().try_for_each(&mut *row)?;
         let by_epoch = settings.by_epoch(self.train.images());
+        emit(progress, Event::Stage { name: "training", total: settings.steps })?;
         if state.standing.step == 0 && state.standing.epochs.is_empty() {
-            self.close_epoch(&mut state, 0, row)?;
+            self.close_epoch(&mut state, 0, progress, row)?;
         }
         let mut stopped = self.over(&state);
         let first = if stopped.is_some() { settings.steps } else { state.standing.step };
-        emit(progress, Event::Stage { name: "training", total: settings.steps })?;
         emit(progress, Event::Advance(first))?;
         let loading = state.network.clone();
         std::thread::scope(|scope| {
@@ -155,7 +155,7 @@ impl Tuning<'_> {
             let told = emit(progress, Event::Advance(1));
             if step.is_multiple_of(by_epoch) || step == self.settings.steps {
                 state.standing.seconds += started.elapsed().as_secs_f64();
-                self.close_epoch(state, epoch, row)?;
+                self.close_epoch(state, epoch, progress, row)?;
                 if let Some(store) = store {
                     store.save(state)?;
                 }
@@ -177,11 +177,11 @@ impl Tuning<'_> {
     }
 
     /// Validates, keeps the best weights, and notes the epoch.
-    fn close_epoch(&self, state: &mut State, epoch: u64, row: Row) -> Result<()> {
+    fn close_epoch(&self, state: &mut State, epoch: u64, progress: Progress, row: Row) -> Result<()> {
         let started = Instant::now();
         let mut val = None;
         if self.val.images() > 0 {
-            let tally = self.validate(state)?;
+            let tally = self.validate(state, progress)?;
             let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
             if best.loss.is_finite() && best.better_than(&state.standing.best) {
                 state.standing.best = Some(best);
@@ -232,9 +232,15 @@ impl Tuning<'_> {
     }
 
     /// The validation images, by the weights that would be exported.
-    fn validate(&self, state: &State) -> Result<Tally> {
+    fn validate(&self, state: &State, progress: Progress) -> Result<Tally> {
         let loss = Loss::new(self.settings.loss);
-        let logits = self.exported(state).logits(&self.val)?;
+        let total = self.val.images() as u64;
+        let told = |done: usize| {
+            // Who interrupts is heard once the epoch is closed, and saved.
+            let _ = progress(Event::Within { name: "validating", done: done as u64, total });
+        };
+        let places: Vec<usize> = (0..self.val.images()).collect();
+        let logits = self.exported(state).logits_telling(&self.val, &places, &told)?;
         let mean = loss.evaluate(logits.view(), self.targets.of(self.val.labels).view());
         // Without classes nothing is right or wrong, and the loss alone chooses.
         let classes = self.targets.are_classes();

@@ -164,11 +164,18 @@ impl<'a> Network<'a> {
 
     /// Those of the images at these places, unchanged.
     pub fn logits_at(&self, feed: &Feed, places: &[usize]) -> Result<Array2<f32>> {
+        self.logits_telling(feed, places, &|_| {})
+    }
+
+    /// The same, telling how many of them are done.
+    pub fn logits_telling(&self, feed: &Feed, places: &[usize], told: &dyn Fn(usize)) -> Result<Array2<f32>> {
         let change = Change { augment: Level::None.into(), seed: 0, epoch: 0 };
-        let mut rows = Vec::new();
+        let (mut rows, mut done) = (Vec::new(), 0);
         for chunk in places.chunks(self.at_once(feed.shape)) {
             let input = self.input(feed.load(chunk, change)?, chunk.len(), feed.shape)?;
             rows.push(logits(&self.program.forward(&input, &self.parameters)?[0])?);
+            done += chunk.len();
+            told(done);
         }
         let views: Vec<_> = rows.iter().map(|rows| rows.view()).collect();
         ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Engine(e.to_string()))
