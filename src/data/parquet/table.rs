@@ -7,11 +7,13 @@ use crate::data::records::MOST_IMAGES;
 use crate::data::rows::named;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
 use crate::data::task;
-use parquet::basic::{ConvertedType, LogicalType, Type};
+use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
-use parquet::file::metadata::FileMetaData;
+use parquet::file::metadata::{FileMetaData, RowGroupMetaData};
+use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::serialized_reader::ReadOptionsBuilder;
 use parquet::schema::types::ColumnDescriptor;
 use std::fs::File;
 use std::path::Path;
@@ -57,6 +59,10 @@ fn is_bytes(column: &ColumnDescriptor) -> bool {
     column.physical_type() == Type::BYTE_ARRAY && !text
 }
 
+fn is_bounded(packing: &Compression) -> bool {
+    !matches!(packing, Compression::GZIP(_) | Compression::BROTLI(_) | Compression::LZO)
+}
+
 /// Whether a file may have images in it: one that cannot be read may.
 pub(super) fn holds_bytes(path: &Path) -> bool {
     metadata(path).is_none_or(|told| told.schema_descr().columns().iter().any(|column| is_bytes(column)))
@@ -77,7 +83,10 @@ fn metadata(path: &Path) -> Option<FileMetaData> {
 impl Table {
     pub fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, Refused> {
         let file = File::open(path).map_err(|error| Refused::Damaged(io_reason(error)))?;
-        let reader = SerializedFileReader::new(file).map_err(damaged)?;
+        // Old forms of LZ4 unpack to what they like, whatever a page says.
+        let lz4 = ReaderProperties::builder().set_backward_compatible_lz4(false).build();
+        let options = ReadOptionsBuilder::new().with_reader_properties(lz4).build();
+        let reader = SerializedFileReader::new_with_options(file, options).map_err(damaged)?;
         let file = reader.metadata().file_metadata();
         if file.num_rows() as u64 > MOST_IMAGES {
             return Err(format!("has {} rows; at most {MOST_IMAGES} are read", file.num_rows()).into());
@@ -145,6 +154,22 @@ impl Table {
         Ok(Table { image, labels, split, group, found, reader })
     }
 
+    /// Refuses columns that unpack to what they like: how large a page says it is bounds Snappy, Zstandard and LZ4 alone.
+    fn check_packing(&self) -> std::result::Result<(), String> {
+        let columns =
+            || self.labels.iter().copied().chain([Some(self.image), self.split, self.group].into_iter().flatten());
+        let own = |group: &RowGroupMetaData| columns().map(|at| group.column(at).compression()).collect::<Vec<_>>();
+        let name = match self.reader.metadata().row_groups().iter().flat_map(own).find(|one| !is_bounded(one)) {
+            None => return Ok(()),
+            Some(Compression::GZIP(_)) => "gzip",
+            Some(Compression::BROTLI(_)) => "Brotli",
+            Some(_) => "LZO",
+        };
+        Err(format!(
+            "compressed with {name}, which is not read; write it with Snappy, as Hugging Face does, or with Zstandard"
+        ))
+    }
+
     /// Copies the images behind those of `rows`; gives what stands beside each, and what is known of the label columns.
     /// `copied` is told how many were, and may end it.
     pub fn copy(
@@ -153,6 +178,7 @@ impl Table {
         end: &mut u64,
         copied: &dyn Fn(usize) -> std::result::Result<(), String>,
     ) -> std::result::Result<(Vec<Cells>, Found), Refused> {
+        self.check_packing()?;
         let mut cells = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(damaged)?;
