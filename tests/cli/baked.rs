@@ -81,9 +81,13 @@ fn commands_know_such_a_model() {
     assert!(evaluated.out.contains("accuracy"), "{}", evaluated.out);
     let checked = place.run(place.command().args(["verify", "out"])).succeeds();
     assert!(checked.out.contains("preprocessing in the graph"), "{}", checked.out);
+    // Who ports it is told which input it has, and that the stored one is another.
+    let golden = |run: &str| place.json(&format!("{run}/golden/golden.json"));
+    assert_eq!((&golden("out")["input"], &golden("out")["baked"]), (&"image".into(), &true.into()));
     // The same labels as from the model that is preprocessed for.
     let plain = ["--data", "data", "--onnx", "tiny.onnx", "--out", "plain", "--preprocess", "imagenet", "--val", "0"];
     place.run(place.command().args(plain)).succeeds();
+    assert_eq!((&golden("plain")["input"], &golden("plain")["baked"]), (&"x".into(), &false.into()));
     let plain = place.run(place.command().args(["predict", "plain/model.onnx", "data", "--json"])).succeeds();
     let labels = |text: &str| -> Vec<String> {
         let label = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["label"].to_string();
