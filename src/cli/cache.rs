@@ -22,7 +22,7 @@ pub struct CacheCommand {
 pub enum CacheAction {
     /// Shows where it is and what it holds
     Status,
-    /// Removes everything in it that no run is writing
+    /// Removes everything in it but what a run may be writing: unfinished files of the last ten minutes
     Clear,
     /// Removes what was not used for longest
     Prune {

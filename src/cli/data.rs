@@ -43,7 +43,11 @@ pub fn run(options: &DataOptions) -> Result<()> {
     if let Some(folder) = &options.extract {
         let (written, skipped) = data.extract(folder, &progress)?;
         reporter.finish();
-        tell_skipped(data.skipped.iter().chain(&skipped));
+        let skipped: Vec<_> = data.skipped.iter().chain(&skipped).collect();
+        if options.json {
+            return print(&json(&serde_json::json!({ "folder": folder, "written": written, "skipped": skipped }))?);
+        }
+        tell_skipped(skipped);
         if let Some(other) = data.task.mistaken(&data.classes).filter(|_| folder.join("labels.csv").is_file()) {
             tell(&format!("labels.csv: the classes look like {other}"));
         }

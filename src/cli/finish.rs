@@ -48,14 +48,18 @@ pub(super) fn finish(
     let proof = verify(&file, plan, made.adapted.activation, &prover, images, expected, &progress);
     let (out, parity) = proven(out, proof)?;
     let (out, baked) = if options.bake_preprocessing {
-        out.replace_model(&made.adapted.baked(plan))?;
-        let (out, baked) = proven(out, verify_baked(&file, &prover, images, made.expected.view(), &progress))?;
-        (out, Some(baked))
+        let model = made.adapted.baked(plan);
+        out.replace_model(&model)?;
+        let input = model.graph().input[0].name().to_owned();
+        drop(model);
+        let (out, proof) = proven(out, verify_baked(&file, &prover, images, made.expected.view(), &progress))?;
+        (out, Some((input, proof)))
     } else {
         (out, None)
     };
-    let output = (&*made.adapted.output, made.adapted.activation);
-    golden::write(&out.path(golden::FOLDER), plan, output, images, made.expected.view())?;
+    let input = baked.as_ref().map(|(input, _)| input.as_str());
+    let ports = (input, &*made.adapted.output, made.adapted.activation);
+    golden::write(&out.path(golden::FOLDER), plan, ports, images, made.expected.view())?;
     clock.lap(|seconds| &mut seconds.verify);
     clock.seconds.total = clock.total();
     let run = Run {
@@ -72,7 +76,7 @@ pub(super) fn finish(
         plan: plan.clone(),
         metrics,
         parity,
-        baked,
+        baked: baked.map(|(_, proof)| proof),
         seconds: clock.seconds,
     };
     out.write_results(&run, &predictions)?;

@@ -29,6 +29,15 @@ pub enum Drop {
 }
 
 impl Drop {
+    /// What to say where nothing of the kind was found.
+    fn none(self) -> &'static str {
+        match self {
+            Drop::Duplicates => "--drop duplicates: no training image is a copy of another",
+            Drop::Leaks => "--drop leaks: no training image is a copy of one to validate or test",
+            Drop::Suspects => "--drop suspects: no label looks wrong",
+        }
+    }
+
     /// What was found of a training image. In conflict with one that does not train it is a leak.
     fn takes(self, finding: &Finding) -> bool {
         match (self, finding.kind) {
@@ -67,6 +76,7 @@ impl Work<'_> {
         }
         let mut problems = Problems { complete: all, ..Problems::default() };
         problems.add(found.iter().filter(|finding| finding.split == Split::Train));
+        self.tell_none(&[Drop::Duplicates, Drop::Leaks], &found);
         problems.left_out = self.leave_out(&found, data, &mut parts[0])?;
         Ok(problems)
     }
@@ -100,6 +110,12 @@ impl Work<'_> {
             );
             let hint = self.hint(data, "judges all images");
             self.reporter.say(&format!("audit    {what}: see report.html{hint}"));
+        }
+        match chosen.folds {
+            0 if self.options.drop.contains(&Drop::Suspects) => {
+                self.reporter.say("audit    --drop suspects: without cross-validation no label can be judged");
+            }
+            _ => self.tell_none(&[Drop::Suspects], &found),
         }
         problems.add(&found);
         let left_out = self.leave_out(&found, data, &mut parts[0])?;
@@ -143,6 +159,14 @@ impl Work<'_> {
             self.reporter.say(&format!("audit    training images that are far from all others: {far}{hint}"));
         }
         Ok(())
+    }
+
+    /// Tells which of these kinds are to be left out, and are not there.
+    fn tell_none(&self, kinds: &[Drop], found: &[Finding]) {
+        let is_there = |kind: &Drop| found.iter().any(|one| one.split == Split::Train && kind.takes(one));
+        for kind in kinds.iter().filter(|kind| self.options.drop.contains(kind) && !is_there(kind)) {
+            self.reporter.say(&format!("audit    {}", kind.none()));
+        }
     }
 
     /// Leaves training images out; answers how many.

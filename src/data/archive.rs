@@ -1,6 +1,7 @@
 //! A zip file of images, read without unpacking it.
 
 use super::decode::{MAX_BYTES, io_reason};
+use super::records::MOST_IMAGES;
 use super::scan::{BATCH, Listing, beginning, has_extension, is_image_name, split_of};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
@@ -69,9 +70,11 @@ fn bounded(member: impl Read) -> std::result::Result<Vec<u8>, String> {
     }
 }
 
-/// A member's name with `/` between its parts, as some programs of Windows do not write it, and without a root.
+/// A member's name with `/` between its parts, as some programs of Windows do not write it, without a root, and without the
+/// `./` that others begin it with.
 fn usual(name: &str) -> String {
-    name.replace('\\', "/").trim_start_matches('/').into()
+    let parts = name.split(['/', '\\']).filter(|part| *part != ".");
+    parts.collect::<Vec<_>>().join("/").trim_start_matches('/').into()
 }
 
 impl Archive {
@@ -84,6 +87,10 @@ impl Archive {
         let file = File::open(path).map_err(Error::io(path))?;
         let zip = ZipArchive::new(BufReader::new(file));
         let zip = zip.map_err(|e| Error::data(path, format!("not a zip file, or cut short ({e}); make it again")))?;
+        // Its own reader takes no more than fit into the file.
+        if zip.len() as u64 > MOST_IMAGES {
+            return Err(Error::data(path, format!("has {} members; at most {MOST_IMAGES} are read", zip.len())));
+        }
         let mut places = HashMap::new();
         for place in 0..zip.len() {
             places.extend(zip.name_for_index(place).and_then(|name| Some((usual(&name.ok()?), place))));
@@ -91,6 +98,8 @@ impl Archive {
                 emit(progress, Event::Advance(BATCH))?;
             }
         }
+        // A folder that is all of it.
+        places.remove("");
         Ok(Archive { prefix, zip: Mutex::new(zip), places })
     }
 
@@ -130,7 +139,8 @@ impl Archive {
         if member.crc().sum() == crc { Ok(bytes) } else { Err("damaged: its checksum is another".into()) }
     }
 
-    /// The images by split and class, as those of a folder. A folder around everything is passed over.
+    /// The images by split and class, as those of a folder. A folder around all classes is passed over; images beside these, as a
+    /// cover, are in none.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
@@ -138,16 +148,21 @@ impl Archive {
         let images: Vec<(&str, Vec<&str>)> =
             self.images().iter().map(|name| (*name, name.split('/').collect())).collect();
         let around = |depth: usize| {
-            let mut firsts = images.iter().map(|(_, parts)| parts.get(depth).filter(|_| parts.len() > depth + 2));
-            let first = firsts.next().flatten()?;
-            (split_of(first).is_none() && firsts.all(|other| other == Some(first))).then_some(())
+            let below = images.iter().filter(|(_, parts)| parts.len() > depth + 1);
+            let classes = below.clone().any(|(_, parts)| parts.len() > depth + 2);
+            let mut firsts = below.map(|(_, parts)| parts[depth]);
+            let first = firsts.next().filter(|first| classes && split_of(first).is_none())?;
+            firsts.all(|other| other == first).then_some(())
         };
         let depth = (0..).find(|&depth| around(depth).is_none()).unwrap_or(0);
         let train = |parts: &[&str]| parts.len() > depth + 2 && split_of(parts[depth]) == Some(super::Split::Train);
         let split_form = images.iter().any(|(_, parts)| train(parts));
         let mut listing = Listing { split_form, ..Listing::default() };
         for (number, (name, parts)) in (1u64..).zip(&images) {
-            listing.image(&parts[depth..], self.path(name));
+            match parts.get(depth..) {
+                Some(parts) if !parts.is_empty() => listing.image(parts, self.path(name)),
+                _ => listing.loose += 1,
+            }
             if number.is_multiple_of(BATCH) {
                 // They are counted already.
                 emit(progress, Event::Advance(0))?;

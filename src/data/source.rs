@@ -176,6 +176,7 @@ impl Source {
 }
 
 /// An image as it is stored.
+#[derive(Clone)]
 pub enum Content<'a> {
     /// An image file's bytes.
     File(Vec<u8>),

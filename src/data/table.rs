@@ -170,7 +170,8 @@ pub(super) fn paths(table: &Path, progress: Progress) -> Result<Vec<(String, u64
     let Some(first) = rows.first() else { return Err(Error::data(table, "is empty")) };
     let headed = image(first).is_none();
     let title = || first.values().position(|title| PATHS.contains(&title.to_lowercase().as_str()));
-    let place = rows.iter().take(2).find_map(image).or_else(title).ok_or_else(|| {
+    let titled = called_path(first.values(), rows.get(1).filter(|_| headed));
+    let place = titled.or_else(|| rows.iter().take(2).find_map(image)).or_else(title).ok_or_else(|| {
         let shown = named(first.values().collect::<Vec<_>>().into_iter());
         Error::data(table, format!("it cannot be told which column holds the paths; call it path (it has: {shown})"))
     })?;
@@ -178,6 +179,13 @@ pub(super) fn paths(table: &Path, progress: Progress) -> Result<Vec<(String, u64
     let folder = table.parent().unwrap_or(Path::new(""));
     let rows = rows.map(|row| (usual(row.get(place), folder), row.line));
     Ok(rows.filter(|(path, _)| !path.is_empty()).collect())
+}
+
+/// The column that is called as one of paths, if its first value is an image's name; of several the first of the names.
+fn called_path<'a>(titles: impl Iterator<Item = &'a str>, sample: Option<&Row>) -> Option<usize> {
+    let titles: Vec<String> = titles.map(str::to_lowercase).collect();
+    let begins = |place: &usize| sample.is_some_and(|row| *place < row.columns() && is_image_name(row.get(*place)));
+    PATHS.iter().find_map(|name| titles.iter().position(|title| title == name).filter(begins))
 }
 
 /// Whether a column that nobody named holds splits: at least every second value is one, or none.
@@ -223,7 +231,8 @@ pub(super) fn places(first: &[String], rows: &[Row], columns: &Columns) -> std::
     let called = |names: &[&str]| title(names).filter(|_| headed);
     // A row may have more values than the first.
     let within = |place: &usize| *place < first.len();
-    let path = asked[0].or(sample.and_then(image).filter(within)).or(called(&PATHS));
+    let titled = called_path(first.iter().map(String::as_str), sample.filter(|_| headed));
+    let path = asked[0].or(titled).or(sample.and_then(image).filter(within)).or(called(&PATHS));
     let holds = |place: usize| are_splits(body.iter().filter(|row| row.columns() > place).map(|row| row.get(place)));
     let guess = called(&SPLITS).filter(|_| asked[1].is_none());
     let split = asked[1].or(guess.filter(|&place| holds(place)));

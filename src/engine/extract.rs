@@ -273,7 +273,7 @@ impl Extractor {
         if images == 0 {
             return Ok(None);
         }
-        let outputs = self.engine.run_outputs(batch.input.view(), &self.outputs)?;
+        let outputs = self.engine.run_outputs(batch.input.values().view(), &self.outputs)?;
         let rows = joined(outputs, images).map_err(|shape| {
             Error::Engine(format!("the model gives shape {shape:?} for {images} images: not one row an image"))
         })?;

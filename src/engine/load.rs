@@ -2,12 +2,29 @@
 
 use super::cache::ContentHash;
 use crate::data::{Facts, Layout, Preprocessing, Skipped, Source};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, CowArray, IxDyn};
 use rayon::prelude::*;
 
-/// Images as the engine takes them.
+/// What images are to the engine.
+pub(super) enum Input {
+    /// Their values, as it takes them.
+    Values(ArrayD<f32>),
+    /// Bytes, which become values when they are run: a whole photograph is large, and several wait.
+    Bytes(ArrayD<u8>),
+}
+
+impl Input {
+    pub fn values(&self) -> CowArray<'_, f32, IxDyn> {
+        match self {
+            Input::Values(values) => values.into(),
+            Input::Bytes(bytes) => bytes.mapv(f32::from).into(),
+        }
+    }
+}
+
+/// Images for the engine.
 pub(super) struct Batch {
-    pub input: ArrayD<f32>,
+    pub input: Input,
     pub places: Vec<usize>,
     /// Of the images, where they are asked for.
     pub hashes: Vec<ContentHash>,
@@ -69,7 +86,7 @@ pub(super) fn load<S: AsRef<str> + Sync>(
     }
     input.truncate(places.len() * size);
     let shape = p.shape(places.len(), layout).to_vec();
-    let input = ArrayD::from_shape_vec(shape, input).expect("as many values as the shape says");
+    let input = Input::Values(ArrayD::from_shape_vec(shape, input).expect("as many values as the shape says"));
     Batch { input, places, hashes, facts, skipped }
 }
 
@@ -80,8 +97,24 @@ pub(super) fn load_pixels(source: &Source, path: &str, start: usize) -> Batch {
         Err(reason) => (Default::default(), Vec::new(), vec![source.skipped(path, reason)]),
     };
     let shape = vec![places.len(), image.height() as usize, image.width() as usize, 3];
-    let values = image.into_raw().into_iter().map(f32::from).collect();
-    let input = ArrayD::from_shape_vec(shape, values).expect("as many values as the shape says");
+    let bytes = ArrayD::from_shape_vec(shape, image.into_raw()).expect("as many values as the shape says");
+    let input = Input::Bytes(bytes);
     // Features are never taken of such a model.
     Batch { input, places, hashes: Vec::new(), facts: Vec::new(), skipped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn photographs_wait_as_bytes() {
+        let place = tempfile::tempdir().unwrap();
+        let bytes = vec![7; 40 * 30 * 3];
+        image::RgbImage::from_raw(40, 30, bytes.clone()).unwrap().save(place.path().join("a.png")).unwrap();
+        let batch = load_pixels(&Source::folder(place.path()), "a.png", 5);
+        let Input::Bytes(found) = batch.input else { panic!("values") };
+        assert_eq!((found.shape(), batch.places), (&[1, 30, 40, 3][..], vec![5]));
+        assert_eq!(found.into_raw_vec_and_offset().0, bytes);
+    }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Its name in a run's folder.
 pub const FOLDER: &str = "golden";
-/// The tensors' file in it: `input` as the model takes it, `logits`, and `output` as the model gives it.
+/// The tensors' file in it: `input` as the network takes it, `logits`, and `output` as the model gives it.
 pub const TENSORS: &str = "tensors.safetensors";
 /// What the files are.
 pub const LIST: &str = "golden.json";
@@ -37,6 +37,10 @@ pub struct Golden {
     pub images: Vec<Image>,
     /// The model's input.
     pub input: String,
+    /// Whether it takes the images themselves, bytes as they are decoded, and preprocesses in its graph: the stored `input` is then
+    /// what becomes of them inside.
+    #[serde(default)]
+    pub baked: bool,
     /// The model's output.
     pub output: String,
     /// What logits and output may be off by, relative to their largest absolute value.
@@ -72,14 +76,15 @@ pub struct Checked {
 }
 
 /// Makes `folder` and writes three of the images at the given paths into it, with what they become: `logits` has the rows
-/// of all, and the model's output, called `output.0`, is what becomes of them.
+/// of all, and the model's output, called `output`, is what becomes of them. `baked` is the input of a model that preprocesses
+/// in its graph.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Data`] where an image cannot be read any more.
 pub fn write(
     folder: &Path,
     plan: &Plan,
-    output: (&str, Activation),
+    (baked, output, activation): (Option<&str>, &str, Activation),
     (source, paths): (&Source, &[String]),
     logits: ArrayView2<f32>,
 ) -> Result<()> {
@@ -102,11 +107,11 @@ pub fn write(
     let shape = p.shape(count, layout);
     let input = ArrayD::from_shape_vec(shape.to_vec(), input).expect("as many values as the shape says");
     let logits = logits.select(Axis(0), &places);
-    let given = output.1.apply(logits.view());
+    let given = activation.apply(logits.view());
     let arrays = [("input", input), ("logits", logits.into_dyn()), ("output", given.into_dyn())];
     put(TENSORS, &tensors(&arrays)?)?;
-    let (input, output) = (plan.input.name.clone(), output.0.into());
-    let golden = Golden { images: list, input, output, tolerance: tolerance(plan) };
+    let (input, output) = (baked.unwrap_or(&plan.input.name).into(), output.into());
+    let golden = Golden { images: list, input, baked: baked.is_some(), output, tolerance: tolerance(plan) };
     let text = serde_json::to_string_pretty(&golden).map_err(|e| Error::Engine(format!("writing JSON: {e}")))?;
     put(LIST, (text + "\n").as_bytes())
 }

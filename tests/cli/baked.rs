@@ -23,7 +23,11 @@ fn place() -> Place {
 }
 
 fn bake(place: &Place, spec: &str) -> Ran {
-    let job = ["--data", "data", "--onnx", "tiny.onnx", "--out", "out", "--force", "--bake-preprocessing", "--json"];
+    bake_of(place, "tiny.onnx", spec)
+}
+
+fn bake_of(place: &Place, model: &str, spec: &str) -> Ran {
+    let job = ["--data", "data", "--onnx", model, "--out", "out", "--force", "--bake-preprocessing", "--json"];
     place.run(place.command().args(job).args(["--preprocess", spec, "--val", "0"]))
 }
 
@@ -39,14 +43,39 @@ fn every_filter_crop_and_colour_gives_the_same_in_the_graph() {
         "raw255,filter=nearest",
         "imagenet,resize=5",
         "raw01,resize=12x7,filter=bicubic",
+        "imagenet,resize=long:8,crop=8x8",
+        "raw01,resize=long:6,crop=8x8,filter=bicubic",
     ];
-    for spec in specs {
-        let ran = bake(&place, spec).succeeds();
-        let run: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-        let (baked, images) = (&run["baked"], 16);
-        assert_eq!((&baked["images"], &baked["class_agreement"]), (&images.into(), &1.0.into()), "{spec}: {baked}");
-        assert!(baked["max_probability_diff"].as_f64().unwrap() < 1e-3, "{spec}: {baked}");
+    specs.iter().for_each(|spec| is_the_same(bake(&place, spec), spec));
+}
+
+/// Asserts that the baked model gave the plain one's results on all images.
+fn is_the_same(ran: Ran, what: &str) {
+    let run: serde_json::Value = serde_json::from_str(&ran.succeeds().out).unwrap();
+    let (baked, images) = (&run["baked"], 16);
+    assert_eq!((&baked["images"], &baked["class_agreement"]), (&images.into(), &1.0.into()), "{what}: {baked}");
+    assert!(baked["max_probability_diff"].as_f64().unwrap() < 1e-3, "{what}: {baked}");
+}
+
+#[test]
+fn models_of_halves_bytes_other_layouts_and_grey_images_give_the_same() {
+    let place = place();
+    for (model, spec) in [
+        ("tiny_f16.onnx", "imagenet"),
+        ("tiny_u8.onnx", "raw255"),
+        ("tiny_u8.onnx", "raw255,color=bgr"),
+        ("onnx/nhwc.onnx", "caffe,filter=bicubic"),
+    ] {
+        std::fs::copy(crate::common::golden(model), place.path("model.onnx")).unwrap();
+        is_the_same(bake_of(&place, "model.onnx", spec), &format!("{model} {spec}"));
     }
+    place.adapt("new cnn --data data --input 1x16x12 -o grey.onnx").succeeds();
+    for spec in ["color=gray,mean=0.5,std=0.25", "raw01,resize=long:12,crop=16x12,color=gray"] {
+        is_the_same(bake_of(&place, "grey.onnx", spec), &format!("grey.onnx {spec}"));
+    }
+    // What its metadata say.
+    let job = "--data data --onnx grey.onnx --out out --force --bake-preprocessing --val 0 --json";
+    is_the_same(place.adapt(job), "grey.onnx");
 }
 
 #[test]
@@ -81,9 +110,13 @@ fn commands_know_such_a_model() {
     assert!(evaluated.out.contains("accuracy"), "{}", evaluated.out);
     let checked = place.run(place.command().args(["verify", "out"])).succeeds();
     assert!(checked.out.contains("preprocessing in the graph"), "{}", checked.out);
+    // Who ports it is told which input it has, and that the stored one is another.
+    let golden = |run: &str| place.json(&format!("{run}/golden/golden.json"));
+    assert_eq!((&golden("out")["input"], &golden("out")["baked"]), (&"image".into(), &true.into()));
     // The same labels as from the model that is preprocessed for.
     let plain = ["--data", "data", "--onnx", "tiny.onnx", "--out", "plain", "--preprocess", "imagenet", "--val", "0"];
     place.run(place.command().args(plain)).succeeds();
+    assert_eq!((&golden("plain")["input"], &golden("plain")["baked"]), (&"x".into(), &false.into()));
     let plain = place.run(place.command().args(["predict", "plain/model.onnx", "data", "--json"])).succeeds();
     let labels = |text: &str| -> Vec<String> {
         let label = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["label"].to_string();

@@ -53,8 +53,10 @@ fn what_is_damaged_is_computed_again() {
             file.seek(if change < 0 { SeekFrom::End(change) } else { SeekFrom::Start(change as u64) }).unwrap();
             file.write_all(b"\xa5").unwrap();
         }
-        fs::write(shelf.join(".newhalf"), b"adaptft1").unwrap();
-        fs::write(shelf.join("short.rows"), b"adaptft1\x04\0\0\0\xff\xff\xff\xff").unwrap();
+        fs::write(shelf.join(".newhalf"), b"adaptft2").unwrap();
+        // One part of four values, and of far more images than it has.
+        let part = [&[0; 16][..], b"\x04\0\0\0"].concat();
+        fs::write(shelf.join("short.rows"), [&b"adaptft2\x01\0\0\0\xff\xff\xff\xff"[..], &part].concat()).unwrap();
         fs::write(shelf.join("empty.rows"), b"").unwrap();
         let again = run(&place, &format!("again{number}"), &[]);
         assert!(again.err.contains("extracting"), "{}", again.err);
@@ -227,6 +229,20 @@ fn only_what_is_ours_is_removed() {
     assert!(cleared.out.starts_with("removed ") && cleared.out.contains(" 0 rows"), "{}", cleared.out);
     assert_eq!(place.read("kept/mine.txt") + &place.read("kept/folder/x.rows"), "keptkept");
     assert_eq!(fs::read_dir(place.path("kept")).unwrap().count(), 2);
+}
+
+#[test]
+fn what_killed_runs_left_unfinished_goes() {
+    let place = Place::usual();
+    run(&place, "one", &[]);
+    let shelf = files(&place)[0].parent().unwrap().to_path_buf();
+    let [old, new] = [".newold", ".newnew"].map(|name| shelf.join(name));
+    [&old, &new].iter().for_each(|path| fs::write(path, b"adaptft2").unwrap());
+    let before = std::time::SystemTime::now() - std::time::Duration::from_secs(11 * 60);
+    fs::File::options().write(true).open(&old).unwrap().set_modified(before).unwrap();
+    place.run(place.command().args(["cache", "clear", "--cache", "kept"])).succeeds();
+    // A run may be writing the other.
+    assert_eq!(files(&place), [new]);
 }
 
 #[test]

@@ -131,3 +131,37 @@ fn a_quotation_mark_that_does_not_end_is_told() {
     place.write("list.csv", "path,label\n".to_string() + &(0..6).map(row).collect::<String>());
     place.adapt("data list.csv").fails(1, &["list.csv", "line 5: a quotation mark begins a value that does not end"]);
 }
+
+#[test]
+fn what_was_extracted_is_told_as_json() {
+    let place = listed();
+    std::fs::remove_file(place.path("data/a/2.png")).unwrap();
+    let ran = place.adapt("data list.csv --val 0 --extract out --json").succeeds();
+    let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&told["folder"], &told["written"]), (&"out".into(), &16.into()), "{told}");
+    let skipped = told["skipped"].as_array().unwrap();
+    assert_eq!((skipped.len(), &skipped[0]["path"]), (2, &"line 4".into()), "{told}");
+}
+
+#[test]
+fn what_drop_does_not_find_is_told() {
+    let place = Place::usual();
+    let leaks = "audit    --drop leaks: no training image is a copy of one to validate or test\n";
+    for more in ["", " --train all --epochs 1"] {
+        let job = format!("--data data --onnx tiny.onnx --out out --force --drop duplicates,leaks{more}");
+        let told = place.adapt(&job).succeeds().err;
+        assert!(told.matches(leaks).count() == 1 && !told.contains("--drop suspects"), "{told}");
+        // There are such.
+        assert!(told.contains("(--drop duplicates)") && !told.contains("--drop duplicates:"), "{told}");
+    }
+    assert!(!place.adapt("--data data --onnx tiny.onnx --out none").succeeds().err.contains("--drop"));
+    // Nobody judges labels that no other image has.
+    (0..3).for_each(|class| place.images(&format!("few/{class}"), class, 1));
+    let told =
+        place.adapt("--data few --onnx tiny.onnx --out few-out --val 0 --drop duplicates,suspects").succeeds().err;
+    assert!(told.contains("audit    --drop duplicates: no training image is a copy of another\n"), "{told}");
+    assert!(told.contains("audit    --drop suspects: without cross-validation no label can be judged\n"), "{told}");
+    let told = place.adapt("--data data --onnx tiny.onnx --out sure --val 0 --drop suspects").succeeds().err;
+    let found = told.contains("training images left out: ");
+    assert!(told.contains("audit    --drop suspects: no label looks wrong\n") != found, "{told}");
+}

@@ -162,6 +162,51 @@ fn names_as_windows_writes_them_and_roots() {
 }
 
 #[test]
+fn names_with_a_point_before_them() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.zip");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    // As bsdtar packs a folder from within.
+    for folder in ["./", "./a/", "./b/"] {
+        zip.add_directory(folder, SimpleFileOptions::default()).unwrap();
+    }
+    for (i, name) in ["./a/0.png", "./a/1.png", "./b/0.png", "b/./1.png", "./.hidden/2.png"].iter().enumerate() {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(&png(i as u8)).unwrap();
+    }
+    zip.finish().unwrap();
+    let data = read(&path).unwrap();
+    let paths: Vec<&str> = data.items.iter().map(|item| item.path.as_str()).collect();
+    assert_eq!(paths, ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]);
+    // What is hidden is another file, the folder of all is none.
+    assert_eq!(data.notes, ["1 files with other extensions were ignored"]);
+    assert!(paths.iter().all(|path| data.source.decode(path, false).is_ok()));
+}
+
+#[test]
+fn images_beside_the_classes_are_in_none() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.zip");
+    let found = |names: &[&str]| {
+        archive(&path, &(0..).zip(names).map(|(i, name)| (*name, png(i))).collect::<Vec<_>>());
+        let data = read(&path).unwrap();
+        (data.classes.join(" "), data.items.len(), data.split(Split::Test).count(), data.notes)
+    };
+    let note = |count| vec![format!("{count} images outside of class folders were ignored")];
+    let own = ["photos/a/0.png", "photos/a/1.png", "photos/b/0.png", "photos/b/x/1.png"];
+    assert_eq!(found(&own), ("a b".into(), 4, 0, Vec::new()));
+    assert_eq!(found(&[&own[..], &["photos/cover.jpg"]].concat()), ("a b".into(), 4, 0, note(1)));
+    assert_eq!(found(&[&own[..], &["photos/cover.jpg", "cover.png"]].concat()), ("a b".into(), 4, 0, note(2)));
+    let split = own.map(|name| name.replace("photos/", "set/of/train/"));
+    let mut split: Vec<&str> = split.iter().map(String::as_str).collect();
+    split.extend(["set/of/test/a/5.png", "set/of/test/b/6.png", "set/of/cover.png", "set/cover.png", "cover.png"]);
+    assert_eq!(found(&split), ("a b".into(), 6, 2, note(3)));
+    // Two folders are classes, whatever lies below them.
+    let two = ["a/0.png", "a/1.png", "b/x/0.png", "b/x/1.png"];
+    assert_eq!(found(&two), ("a b".into(), 4, 0, Vec::new()));
+}
+
+#[test]
 fn names_that_no_file_can_have_cost_that_image_alone() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("x.zip");

@@ -1,7 +1,7 @@
 //! Lists (CSV, TSV) of images: their forms, what is wrong told with its line, bounds.
 
 use super::files::{png, read};
-use adapt::data::{Columns, Dataset, ReadOptions, Skipped, Split, Task};
+use adapt::data::{Columns, Dataset, ReadOptions, Skipped, Split, Task, images_below};
 use adapt::progress::silent;
 use std::fs;
 use std::path::Path;
@@ -248,4 +248,25 @@ fn an_image_under_two_names_is_one() {
     let told: Vec<_> = data.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
     let line = |i: usize| format!("'{}' stands in line {} already", again[i], [1, 2, 3, 5][i]);
     assert_eq!(told, [0, 1, 2, 3].map(line));
+}
+
+#[test]
+fn columns_are_found_by_their_names_first() {
+    let place = tempfile::tempdir().unwrap();
+    (0..4).for_each(|i| fs::write(place.path().join(format!("{i}.png")), png(i)).unwrap());
+    let text = |head: &str, row: &dyn Fn(usize) -> String| {
+        let rows = (0..4).map(|i| format!("{},{}\n", row(i), ["a", "b"][i % 2])).collect::<String>();
+        format!("{head},label\n{rows}")
+    };
+    for text in [
+        text("url,filename", &|i| format!("https://example.org/{i}.jpg,{i}.png")),
+        text("Name,thumbnail,PATH", &|i| format!("pictures/{i}.png,t/{i}.jpg,{i}.png")),
+        // What is called so, and is none, leaves it to what is in the others.
+        text("name,where", &|i| format!("Number {i},{i}.png")),
+    ] {
+        let data = list(place.path(), "l.csv", &text, &Columns::GUESSED).unwrap();
+        assert_eq!((data.items.len(), data.skipped.len(), data.classes.len()), (4, 0, 2), "{text}");
+        let (source, paths, _) = images_below(&[place.path().join("l.csv")], &silent).unwrap();
+        assert!(paths.len() == 4 && paths.iter().all(|path| source.decode(path, false).is_ok()), "{text}: {paths:?}");
+    }
 }

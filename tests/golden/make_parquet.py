@@ -35,7 +35,7 @@ def write(name, labels, compression, first=0, names=NAMES):
 # The layout on the hub: shards below data/.
 write("hub/data/train-00000-of-00002.parquet", [0, 1, 2] * 4, "snappy")
 write("hub/data/train-00001-of-00002.parquet", [2, 1, 0] * 2, "zstd", 40)
-write("hub/data/test-00000-of-00001.parquet", [0, 1, 2] * 2, "gzip", 80)
+write("hub/data/test-00000-of-00001.parquet", [0, 1, 2] * 2, "none", 80)
 
 # Names that look like several labels, or numbers.
 write("names.parquet", [0, 1, 2] * 4, "snappy", names=["bag; purse", "0.5", "1.5"])
@@ -48,8 +48,11 @@ labels = ["left", "right"] * 7
 labels[6] = None
 splits = ["train"] * 10 + ["test", "validation", "test", "other"]
 columns = {"picture": pa.array(images, pa.binary()), "kind": labels, "part": splits, "id": list(range(14))}
-for name, compression in (("columns", "lz4"), ("brotli", "brotli")):
-    pq.write_table(pa.table(columns), os.path.join(here, f"{name}.parquet"), compression=compression)
+pq.write_table(pa.table(columns), os.path.join(here, "columns.parquet"), compression="lz4")
+
+# Packed so that a small page may unpack to any size.
+for compression in ("gzip", "brotli"):
+    write(f"{compression}.parquet", [0, 1, 2], compression)
 
 # Lists: several labels an image, by number and by name; none, no list, and a number without a name among them.
 images = [image(i % 3, i) for i in range(8)]

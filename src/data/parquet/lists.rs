@@ -1,8 +1,8 @@
 //! Columns of lists: several labels an image.
 
-use super::table::{Refused, damaged, short};
+use super::table::{Keep, Refused, damaged, short};
 use crate::data::task::{SEPARATOR, Task};
-use parquet::column::page::PageReader;
+use parquet::basic::Encoding;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::file::metadata::KeyValue;
@@ -38,70 +38,62 @@ pub(super) fn check(lists: bool, columns: &[String], task: Option<Task>) -> Resu
     }
 }
 
-/// Each row's labels as one text; `None` for none, and in it for values that `named` has no name for.
+/// Each row's labels as one text; `None` for none, and in it for values that `keep` has no name for.
 pub(super) fn texts(
     group: &dyn RowGroupReader,
     column: usize,
     count: usize,
-    named: &dyn Fn(&String) -> Option<String>,
+    keep: &mut Keep,
 ) -> Result<Vec<Option<String>>, Refused> {
     // What the file says of a column is not what its pages hold.
     let (mut labels, mut pages) = (0, group.get_column_page_reader(column).map_err(damaged)?);
-    while let Some(page) = next(&mut *pages)? {
-        labels += page;
+    while let Some(page) = pages.get_next_page().map_err(damaged)? {
+        labels += u64::from(page.num_values());
         if labels > MOST_LABELS {
             return Err(format!("more than {MOST_LABELS} labels").into());
         }
+        // A row is read at once.
+        if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
+            return Err("the labels in its lists are stored as differences (DELTA_BYTE_ARRAY); write them plain"
+                .to_string()
+                .into());
+        }
     }
-    let most = group.metadata().column(column).column_descr().max_def_level();
     let rows = match group.get_column_reader(column).map_err(damaged)? {
-        ColumnReader::Int32ColumnReader(reader) => rows(reader, most, count, i32::to_string),
-        ColumnReader::Int64ColumnReader(reader) => rows(reader, most, count, i64::to_string),
+        ColumnReader::Int32ColumnReader(reader) => rows(reader, count, keep, i32::to_string),
+        ColumnReader::Int64ColumnReader(reader) => rows(reader, count, keep, i64::to_string),
         ColumnReader::ByteArrayColumnReader(reader) => {
-            rows(reader, most, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
+            rows(reader, count, keep, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
         }
         _ => Err("the labels in its lists are neither texts nor whole numbers".to_string().into()),
     }?;
-    let joined = |row: Vec<String>| {
-        let names: Vec<String> = row.iter().filter_map(named).collect();
-        match names.iter().find(|name| name.contains(SEPARATOR)) {
-            Some(name) => {
-                Err(format!("the label '{}' has a {SEPARATOR} in its name; rename it", name.escape_debug()).into())
-            }
-            None => Ok(Some(names.join(&SEPARATOR.to_string())).filter(|text| !text.is_empty())),
+    let joined = |names: Vec<String>| match names.iter().find(|name| name.contains(SEPARATOR)) {
+        Some(name) => {
+            Err(format!("the label '{}' has a {SEPARATOR} in its name; rename it", name.escape_debug()).into())
         }
+        None => Ok(Some(names.join(&SEPARATOR.to_string())).filter(|text| !text.is_empty())),
     };
     rows.into_iter().map(joined).collect()
-}
-
-/// How many values the next page holds.
-fn next(pages: &mut dyn PageReader) -> Result<Option<u64>, Refused> {
-    Ok(pages.get_next_page().map_err(damaged)?.map(|page| u64::from(page.num_values())))
 }
 
 /// The values of each row's list.
 fn rows<T: DataType>(
     mut reader: ColumnReaderImpl<T>,
-    most: i16,
     count: usize,
+    keep: &mut Keep,
     show: impl Fn(&T::T) -> String,
 ) -> Result<Vec<Vec<String>>, Refused> {
-    let (mut found, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
-    let read = reader.read_records(count, Some(&mut defined), Some(&mut repeated), &mut found);
-    if read.map_err(damaged)?.0 != count {
-        return Err(short());
-    }
-    let (mut values, mut rows) = (found.iter(), Vec::with_capacity(count));
-    for (defined, repeated) in defined.into_iter().zip(repeated) {
-        if repeated == 0 {
-            rows.push(Vec::new());
+    let mut one = || {
+        // Levels tell lists that are empty, or not there, and values that are not there, from others: none is a label.
+        let (mut found, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+        let read = reader.read_records(1, Some(&mut defined), Some(&mut repeated), &mut found);
+        if read.map_err(damaged)?.0 != 1 {
+            return Err(short());
         }
-        // Lower ones stand for a list that is empty or not there, and for values that are not there.
-        if let Some(value) = Some(defined).filter(|defined| *defined == most).and_then(|_| values.next()) {
-            rows.last_mut().ok_or_else(|| damaged("a list has no beginning"))?.push(show(value));
-        }
-    }
-    Some(rows).filter(|rows| rows.len() == count).ok_or_else(short)
+        let names = found.iter().filter_map(|value| keep(show(value)).transpose());
+        Ok(names.collect::<Result<Vec<String>, String>>()?)
+    };
+    (0..count).map(|_| one()).collect()
 }
 
 /// What Hugging Face writes into a file of the names of a column's numbers, also of lists of them.

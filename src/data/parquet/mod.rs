@@ -5,11 +5,12 @@
 
 mod files;
 mod lists;
+mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use super::dataset::quoted;
-use super::decode::{MAX_BYTES, io_reason};
-use super::records::MOST_IMAGES;
 use super::scan::{Listing, split_of};
 use super::table::{Columns, are_splits, in_order, passed_over};
 use super::task::Task;
@@ -21,26 +22,10 @@ pub(super) use files::find;
 use files::{one_configuration, other_splits, split_of_file};
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::ops::Range;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use store::Room;
+pub(super) use store::Rows;
 use table::{Refused, Table};
-
-/// Rows that are decoded at once.
-const ROWS: usize = 64;
-
-/// The images of one data set's files, one behind the other.
-#[derive(Debug)]
-pub(super) struct Rows {
-    prefix: String,
-    file: Mutex<File>,
-    /// Where each image begins and how long it is.
-    places: Vec<(u64, u32)>,
-    /// The numbers of rows that damaged files may have.
-    lost: Vec<Range<usize>>,
-}
 
 /// What a row holds beside its image.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -49,66 +34,6 @@ struct Cells {
     labels: Vec<Option<String>>,
     split: Option<String>,
     group: Option<String>,
-}
-
-impl Rows {
-    /// The path of an image: `row-000123`.
-    pub(super) fn path(&self, number: usize) -> String {
-        format!("{}row-{number:06}", self.prefix)
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.places.len()
-    }
-
-    /// The paths of all that damaged files did not take away.
-    pub(super) fn paths(&self) -> impl ExactSizeIterator<Item = String> {
-        let there = |number: &usize| !self.lost.iter().any(|lost| lost.contains(number));
-        (0..self.count()).filter(there).map(|number| self.path(number)).collect::<Vec<_>>().into_iter()
-    }
-
-    fn place(&self, path: &str) -> Option<(u64, u32)> {
-        let digits = path.strip_prefix(&self.prefix)?.strip_prefix("row-")?;
-        let number = digits.parse().ok()?;
-        self.places.get(number).copied().filter(|_| self.path(number) == path)
-    }
-
-    /// Whether a path stands for a row.
-    pub(super) fn has(&self, path: &str) -> bool {
-        self.place(path).is_some()
-    }
-
-    /// The image file in the row that a path stands for.
-    pub(super) fn read(&self, path: &str) -> std::result::Result<Vec<u8>, String> {
-        let (start, length) = self.place(path).ok_or("no such row")?;
-        let mut bytes = vec![0; length as usize];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(io_reason)?;
-        match bytes.is_empty() {
-            true => Err("the row has no image in it".into()),
-            false => Ok(bytes),
-        }
-    }
-
-    /// Counts the rows that a file says it has, behind the first ones, without reading them.
-    fn pass(&mut self, file: &Path, first: usize, end: u64) -> Result<()> {
-        let count = quietly(|| table::rows(file)).unwrap_or(0);
-        if (first + count) as u64 > MOST_IMAGES {
-            return Err(Error::data(file, format!("more than {MOST_IMAGES} rows")));
-        }
-        self.places.truncate(first);
-        self.places.resize(first + count, (end, 0));
-        Ok(())
-    }
-
-    fn add(&mut self, end: &mut u64, bytes: &[u8]) -> std::io::Result<()> {
-        // A longer one is no image that is read, either.
-        let bytes = if bytes.len() as u64 > MAX_BYTES { &[] } else { bytes };
-        self.file.get_mut().unwrap_or_else(PoisonError::into_inner).write_all(bytes)?;
-        self.places.push((*end, bytes.len() as u32));
-        *end += bytes.len() as u64;
-        Ok(())
-    }
 }
 
 /// The images that `place` is or holds, without labels, and the files that are damaged; `None` where it has no Parquet file.
@@ -132,10 +57,9 @@ pub(super) fn images(
 pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Result<Option<(Rows, Listing)>> {
     let Some((rows, mut cells, found)) = copy(place, String::new(), columns, true, progress)? else { return Ok(None) };
     let Found { classes: order, targets, lists, split, others, damaged } = found;
-    let of = |cells: &Cells| cells.split.clone().unwrap_or_default();
-    let splits: Vec<String> = cells.iter().map(|(.., cells)| of(cells)).collect();
+    let splits = || cells.iter().map(|(.., cells)| cells.split.as_deref().unwrap_or_default());
     let guess = split.clone().filter(|_| columns.split.is_none());
-    let passed = guess.filter(|_| !are_splits(splits.iter().map(String::as_str)));
+    let passed = guess.filter(|_| !are_splits(splits()));
     if passed.is_some() {
         cells.iter_mut().for_each(|(.., cells)| cells.split = None);
     }
@@ -190,10 +114,6 @@ pub(super) fn read(place: &Path, columns: &Columns, progress: Progress) -> Resul
     Ok(Some((rows, listing)))
 }
 
-fn not_copied(error: std::io::Error) -> String {
-    format!("its images cannot be copied into the temporary folder ({error}); set TMPDIR to another one")
-}
-
 /// What is known of the label columns.
 #[derive(Debug, Default)]
 struct Found {
@@ -240,9 +160,8 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
     }
     let others = other_splits(place, &files);
     one_configuration(place, &files, &others)?;
-    let file = tempfile::tempfile().map_err(|e| Error::data(place, not_copied(e)))?;
-    let mut rows = Rows { prefix, file: Mutex::new(file), places: Vec::new(), lost: Vec::new() };
-    let (mut cells, mut known, mut damaged, mut end) = (Vec::new(), Found::default(), Vec::new(), 0);
+    let mut rows = Rows::new(prefix, Room::of(&files)).map_err(|what| Error::data(place, what))?;
+    let (mut cells, mut known, mut damaged) = (Vec::new(), Found::default(), Vec::new());
     emit(progress, Event::Stage { name: "copying images", total: 0 })?;
     let (stopped, mut not_read) = (Cell::new(false), 0);
     let copied = |images: usize| match emit(progress, Event::Advance(images as u64)) {
@@ -257,14 +176,14 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
         // A column that somebody names tells more than the files' names.
         if labelled && columns.split.is_none() && others.contains_key(path) {
             // Nobody asks for these images.
-            rows.pass(path, first, end)?;
+            rows.pass(path, first)?;
             not_read += 1;
             continue;
         }
         // Of one file alone everything is for training, whatever it is called.
         let own = split_of_file(place, path).filter(|_| !place.is_file());
         let split = own.or((!others.contains_key(path)).then_some(Split::Train));
-        let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &mut end, &copied));
+        let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &copied));
         // A reader that fails on what strangers wrote is no bug of ours.
         let read =
             quietly(read).unwrap_or_else(|_| Err(Refused::Damaged("damaged, or of a kind that is not known".into())));
@@ -272,7 +191,7 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
             Err(_) if stopped.get() => return Err(Error::Interrupted),
             Err(Refused::Other(what)) => return Err(Error::data(path, what)),
             Err(Refused::Damaged(reason)) => {
-                rows.pass(path, first, end)?;
+                rows.pass(path, first)?;
                 rows.lost.push(first..rows.count());
                 let path = path.strip_prefix(place).unwrap_or(path).to_string_lossy().into_owned();
                 damaged.push((Skipped { path, reason }, split));

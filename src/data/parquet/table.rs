@@ -1,20 +1,26 @@
 //! One Parquet file: its columns, and what is in them.
 
 use super::lists::{self, class_names};
-use super::{Cells, Found, ROWS, Rows, not_copied};
+use super::store::Rows;
+use super::{Cells, Found};
 use crate::data::decode::io_reason;
 use crate::data::records::MOST_IMAGES;
 use crate::data::rows::named;
 use crate::data::table::{Columns, LABELS, PATHS, SPLITS};
 use crate::data::task;
-use parquet::basic::{ConvertedType, LogicalType, Type};
+use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
-use parquet::file::metadata::FileMetaData;
+use parquet::file::metadata::{FileMetaData, RowGroupMetaData};
+use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::serialized_reader::ReadOptionsBuilder;
 use parquet::schema::types::ColumnDescriptor;
 use std::fs::File;
 use std::path::Path;
+
+/// Rows between two words to the caller.
+const ROWS: usize = 64;
 
 /// A file with the places of its columns among the leaves of its schema.
 pub(super) struct Table {
@@ -57,6 +63,10 @@ fn is_bytes(column: &ColumnDescriptor) -> bool {
     column.physical_type() == Type::BYTE_ARRAY && !text
 }
 
+fn is_bounded(packing: &Compression) -> bool {
+    !matches!(packing, Compression::GZIP(_) | Compression::BROTLI(_) | Compression::LZO)
+}
+
 /// Whether a file may have images in it: one that cannot be read may.
 pub(super) fn holds_bytes(path: &Path) -> bool {
     metadata(path).is_none_or(|told| told.schema_descr().columns().iter().any(|column| is_bytes(column)))
@@ -77,7 +87,10 @@ fn metadata(path: &Path) -> Option<FileMetaData> {
 impl Table {
     pub fn open(path: &Path, columns: &Columns, labelled: bool) -> std::result::Result<Table, Refused> {
         let file = File::open(path).map_err(|error| Refused::Damaged(io_reason(error)))?;
-        let reader = SerializedFileReader::new(file).map_err(damaged)?;
+        // Old forms of LZ4 unpack to what they like, whatever a page says.
+        let lz4 = ReaderProperties::builder().set_backward_compatible_lz4(false).build();
+        let options = ReadOptionsBuilder::new().with_reader_properties(lz4).build();
+        let reader = SerializedFileReader::new_with_options(file, options).map_err(damaged)?;
         let file = reader.metadata().file_metadata();
         if file.num_rows() as u64 > MOST_IMAGES {
             return Err(format!("has {} rows; at most {MOST_IMAGES} are read", file.num_rows()).into());
@@ -145,14 +158,30 @@ impl Table {
         Ok(Table { image, labels, split, group, found, reader })
     }
 
+    /// Refuses columns that unpack to what they like: how large a page says it is bounds Snappy, Zstandard and LZ4 alone.
+    fn check_packing(&self) -> std::result::Result<(), String> {
+        let columns =
+            || self.labels.iter().copied().chain([Some(self.image), self.split, self.group].into_iter().flatten());
+        let own = |group: &RowGroupMetaData| columns().map(|at| group.column(at).compression()).collect::<Vec<_>>();
+        let name = match self.reader.metadata().row_groups().iter().flat_map(own).find(|one| !is_bounded(one)) {
+            None => return Ok(()),
+            Some(Compression::GZIP(_)) => "gzip",
+            Some(Compression::BROTLI(_)) => "Brotli",
+            Some(_) => "LZO",
+        };
+        Err(format!(
+            "compressed with {name}, which is not read; write it with Snappy, as Hugging Face does, or with Zstandard"
+        ))
+    }
+
     /// Copies the images behind those of `rows`; gives what stands beside each, and what is known of the label columns.
     /// `copied` is told how many were, and may end it.
     pub fn copy(
         self,
         rows: &mut Rows,
-        end: &mut u64,
         copied: &dyn Fn(usize) -> std::result::Result<(), String>,
     ) -> std::result::Result<(Vec<Cells>, Found), Refused> {
+        self.check_packing()?;
         let mut cells = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(damaged)?;
@@ -168,9 +197,9 @@ impl Table {
             };
             while rows.count() < before + count {
                 let wanted = ROWS.min(before + count - rows.count());
-                for image in values(&mut images, wanted)? {
-                    let bytes = image.as_ref().map_or(&[][..], |image| image.data());
-                    rows.add(end, bytes).map_err(not_copied)?;
+                for _ in 0..wanted {
+                    let image = next(&mut images)?;
+                    rows.add(image.as_ref().map_or(&[][..], |image| image.data()))?;
                 }
                 copied(wanted)?;
                 if rows.count() as u64 > MOST_IMAGES {
@@ -179,19 +208,23 @@ impl Table {
             }
             // -1 stands for no label where numbers have names.
             let classes = &self.found.classes;
-            let named = |label: &String| match classes.is_empty() {
-                true => Some(label.clone()).filter(|label| !label.is_empty()),
+            let named = |label: String| match classes.is_empty() {
+                true => Some(label).filter(|label| !label.is_empty()),
                 false => label.parse::<usize>().ok().and_then(|number| classes.get(number).cloned()),
             };
+            let room = &mut rows.room;
             let mut labels = Vec::new();
             for &column in &self.labels {
+                let mut keep = |label| room.take(named(label));
                 labels.push(match self.found.lists {
-                    true => lists::texts(&*group, column, count, &named)?,
-                    false => texts(&*group, Some(column), count)?.iter().map(|l| l.as_ref().and_then(&named)).collect(),
+                    true => lists::texts(&*group, column, count, &mut keep)?,
+                    false => texts(&*group, Some(column), count, &mut keep)?,
                 });
             }
-            let [splits, groups] = [self.split, self.group].map(|column| texts(&*group, column, count));
-            let of = |row: usize| labels.iter().map(|column: &Vec<Option<String>>| column[row].clone()).collect();
+            let mut keep = |text| room.take(Some(text));
+            let [splits, groups] = [self.split, self.group].map(|column| texts(&*group, column, count, &mut keep));
+            let mut of =
+                |row: usize| labels.iter_mut().map(|column: &mut Vec<Option<String>>| column[row].take()).collect();
             let beside = splits?.into_iter().zip(groups?).enumerate();
             cells.extend(beside.map(|(row, (split, group))| Cells { labels: of(row), split, group }));
         }
@@ -199,52 +232,52 @@ impl Table {
     }
 }
 
-/// The next `count` values of a column without lists; `None` for nulls.
-fn values<T: DataType>(
-    reader: &mut ColumnReaderImpl<T>,
-    count: usize,
-) -> std::result::Result<Vec<Option<T::T>>, Refused> {
+/// The next value of a column without lists; `None` for a null. One alone: each may be as long as a page, however short they
+/// are stored.
+fn next<T: DataType>(reader: &mut ColumnReaderImpl<T>) -> std::result::Result<Option<T::T>, Refused> {
     let (mut found, mut levels) = (Vec::new(), Vec::new());
-    let (records, read, _) = reader.read_records(count, Some(&mut levels), None, &mut found).map_err(damaged)?;
-    if records != count {
-        return Err(short());
-    }
-    // Without levels every value is there.
-    if read == count {
-        return Ok(found.into_iter().map(Some).collect());
-    }
-    let (most, mut found) = (levels.iter().copied().max().unwrap_or(0).max(1), found.into_iter());
-    Ok(levels.into_iter().map(|level| if level == most { found.next() } else { None }).collect())
+    let (records, ..) = reader.read_records(1, Some(&mut levels), None, &mut found).map_err(damaged)?;
+    if records == 1 { Ok(found.pop()) } else { Err(short()) }
 }
+
+/// What becomes of a text: it is taken in, also by another name; `None` for what is no text.
+pub(super) type Keep<'a> = dyn FnMut(String) -> std::result::Result<Option<String>, String> + 'a;
 
 /// A column's values as texts.
 fn texts(
     group: &dyn RowGroupReader,
     column: Option<usize>,
     count: usize,
+    keep: &mut Keep,
 ) -> std::result::Result<Vec<Option<String>>, Refused> {
     let Some(column) = column else { return Ok(vec![None; count]) };
     fn shown<T: DataType>(
         mut reader: ColumnReaderImpl<T>,
         count: usize,
+        keep: &mut Keep,
         show: impl Fn(&T::T) -> String,
     ) -> std::result::Result<Vec<Option<String>>, Refused> {
-        Ok(values(&mut reader, count)?.iter().map(|value| value.as_ref().map(&show)).collect())
+        let mut one = || Ok(next(&mut reader)?.map_or(Ok(None), |value| keep(show(&value)))?);
+        (0..count).map(|_| one()).collect()
     }
     let unsigned = matches!(
         group.metadata().column(column).column_descr().converted_type(),
         ConvertedType::UINT_32 | ConvertedType::UINT_64
     );
     match group.get_column_reader(column).map_err(damaged)? {
-        ColumnReader::Int32ColumnReader(reader) if unsigned => shown(reader, count, |v| v.cast_unsigned().to_string()),
-        ColumnReader::Int64ColumnReader(reader) if unsigned => shown(reader, count, |v| v.cast_unsigned().to_string()),
-        ColumnReader::Int32ColumnReader(reader) => shown(reader, count, i32::to_string),
-        ColumnReader::Int64ColumnReader(reader) => shown(reader, count, i64::to_string),
-        ColumnReader::FloatColumnReader(reader) => shown(reader, count, f32::to_string),
-        ColumnReader::DoubleColumnReader(reader) => shown(reader, count, f64::to_string),
-        ColumnReader::BoolColumnReader(reader) => shown(reader, count, bool::to_string),
+        ColumnReader::Int32ColumnReader(reader) if unsigned => {
+            shown(reader, count, keep, |v| v.cast_unsigned().to_string())
+        }
+        ColumnReader::Int64ColumnReader(reader) if unsigned => {
+            shown(reader, count, keep, |v| v.cast_unsigned().to_string())
+        }
+        ColumnReader::Int32ColumnReader(reader) => shown(reader, count, keep, i32::to_string),
+        ColumnReader::Int64ColumnReader(reader) => shown(reader, count, keep, i64::to_string),
+        ColumnReader::FloatColumnReader(reader) => shown(reader, count, keep, f32::to_string),
+        ColumnReader::DoubleColumnReader(reader) => shown(reader, count, keep, f64::to_string),
+        ColumnReader::BoolColumnReader(reader) => shown(reader, count, keep, bool::to_string),
         ColumnReader::ByteArrayColumnReader(reader) => {
-            shown(reader, count, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
+            shown(reader, count, keep, |text| String::from_utf8_lossy(text.data()).trim().to_owned())
         }
         _ => Err("its labels, splits or groups are neither texts nor numbers".to_string().into()),
     }

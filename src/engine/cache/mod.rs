@@ -43,8 +43,8 @@ const EXTENSION: &str = "rows";
 /// New rows are written when they are so many bytes, or so old: a killed run loses no more.
 const FULL: usize = 16 << 20;
 const OLD: Duration = Duration::from_secs(20);
-/// Unfinished files of killed runs go after this time.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// Unfinished files of killed runs go after this time; to write one takes seconds.
+const ABANDONED: Duration = Duration::from_secs(10 * 60);
 
 /// The folder of all that was computed. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -155,7 +155,6 @@ pub(super) fn write(folder: &Path, parts: &[Part], rows: &[(ContentHash, Vec<f32
 
 /// Magic, the numbers of parts and images; the parts; the images' hashes and a checksum of all this; the rows, each with its own.
 fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash, Vec<f32>)]) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
     let mut head = MAGIC.to_vec();
     [parts.len(), rows.len()].iter().for_each(|number| head.extend((*number as u32).to_le_bytes()));
     for (id, width) in parts {
@@ -164,7 +163,7 @@ fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash,
     }
     rows.iter().for_each(|(digest, _)| head.extend(digest));
     head.extend(check(&[&head]));
-    let mut file = tempfile::Builder::new().prefix(".new").tempfile_in(folder)?;
+    let mut file = within(folder, || tempfile::Builder::new().prefix(".new").tempfile_in(folder))?;
     let mut writer = io::BufWriter::new(file.as_file_mut());
     writer.write_all(&head)?;
     for (digest, row) in rows {
@@ -180,6 +179,18 @@ fn write_parts(folder: &Path, parts: &[([u8; 16], usize)], rows: &[(ContentHash,
     let target = folder.join(format!("{now:020}-{}", random.unwrap_or_default())).with_extension(EXTENSION);
     file.persist_noclobber(&target).map_err(|e| e.error)?;
     Ok(target)
+}
+
+/// Makes a folder, and something in it; both again where another run, which takes empty folders away, came between.
+fn within<T>(folder: &Path, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    fs::create_dir_all(folder)?;
+    match make() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            make()
+        }
+        other => other,
+    }
 }
 
 /// The files of a folder, the oldest first. What was read and is damaged goes; what cannot be read may be another's.
@@ -228,4 +239,46 @@ pub(super) fn merge(folder: &Path, files: &[RowFile]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn what_was_not_written_to_its_end_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let parts: [Part; 2] = [("a".into(), 2), (FACTS.into(), 1)];
+        let rows: Vec<_> = (0u8..3).map(|i| ([i; HASH], vec![f32::from(i), 0.5, -1.])).collect();
+        let whole = write(place.path(), &parts, &rows).unwrap();
+        let bytes = fs::read(&whole).unwrap();
+        let file = RowFile::open(&whole).unwrap().unwrap();
+        assert_eq!(
+            (0..3).map(|row| file.read(row).unwrap().unwrap()).collect::<Vec<_>>(),
+            rows.iter().map(|(_, row)| row.clone()).collect::<Vec<_>>()
+        );
+        for length in 0..bytes.len() {
+            let cut = place.path().join("cut.rows");
+            fs::write(&cut, &bytes[..length]).unwrap();
+            assert!(RowFile::open(&cut).unwrap().is_none(), "{length}");
+            // It goes, and what is whole is found.
+            assert_eq!(row_files(place.path()).len(), 1, "{length}");
+            assert!(!cut.exists() && whole.exists(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_another_run_takes_away_is_made_again() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("of/a/shelf");
+        let taken = Cell::new(false);
+        let make = || {
+            if !taken.replace(true) {
+                fs::remove_dir(&folder)?;
+            }
+            File::create(folder.join("x"))
+        };
+        assert!(within(&folder, make).is_ok());
+    }
 }

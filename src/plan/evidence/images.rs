@@ -1,7 +1,7 @@
 //! The images that are looked at, and their values under a convention.
 
 use super::LEAST;
-use crate::data::{Color, Dataset, Item, Layout, Preprocessing, Split};
+use crate::data::{Color, Content, Dataset, Item, Layout, Preprocessing, Split};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
@@ -35,11 +35,11 @@ pub(super) fn plain(p: &Preprocessing) -> Preprocessing {
 }
 
 /// An image's bytes, channel after channel; none where it cannot be read.
-pub(super) fn pixels(data: &Dataset, item: &Item, plain: &Preprocessing) -> Vec<u8> {
+pub(super) fn pixels(content: Option<Content>, plain: &Preprocessing) -> Vec<u8> {
     let mut values = vec![0.; plain.shape(1, Layout::Nchw).iter().product()];
-    match data.source.values(&item.path, plain, Layout::Nchw, &mut values) {
-        Ok(()) => values.into_iter().map(|value| value as u8).collect(),
-        Err(_) => Vec::new(),
+    match content.map(|content| content.values(plain, Layout::Nchw, &mut values)) {
+        Some(Ok(())) => values.into_iter().map(|value| value as u8).collect(),
+        _ => Vec::new(),
     }
 }
 

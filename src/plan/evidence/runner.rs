@@ -1,7 +1,6 @@
 //! A frozen part that conventions are tried with.
 
-use crate::data::{Dataset, Item, Layout, Preprocessing};
-use crate::engine::cache::ContentHash;
+use crate::data::{Layout, Preprocessing};
 use crate::engine::{Backend, Cache, Engine, Shelf};
 use crate::error::{Error, Result};
 use crate::onnx::cut::Classifier;
@@ -70,11 +69,4 @@ fn gives_rows(engine: &mut dyn Engine, p: &Preprocessing, layout: Layout) -> boo
     let images = 2;
     let found = engine.run(ArrayD::zeros(p.shape(images, layout).to_vec()).view());
     found.is_ok_and(|outputs| outputs.iter().all(|output| output.ndim() > 0 && output.len_of(Axis(0)) == images))
-}
-
-/// The hashes of images; none of those that cannot be read.
-pub(super) fn hashes(data: &Dataset, items: &[&Item]) -> Vec<Option<ContentHash>> {
-    use rayon::prelude::*;
-    let hash = |item: &&Item| data.source.content(&item.path).ok().map(|content| content.hash());
-    items.par_iter().map(hash).collect()
 }

@@ -1,10 +1,10 @@
 //! Conventions tried on a sample of the images.
 
 use super::images::{MOST, pixels, plain, values};
-use super::runner::{Runner, hashes};
+use super::runner::Runner;
 use super::scores::{Scores, best, choose, difference, mean};
 use super::{Candidate, Evidence, LEAST};
-use crate::data::{Dataset, Item, Preprocessing};
+use crate::data::{Content, Dataset, Item, Preprocessing};
 use crate::engine::{Shelf, cache::ContentHash};
 use crate::error::Result;
 use crate::metrics::separation::{information, nearest_agree, probe_agrees};
@@ -84,7 +84,7 @@ impl Sample<'_> {
     /// Whether the first images, preprocessed so, have three equal channels.
     pub fn are_grey(&self, p: &Preprocessing) -> bool {
         let grey = |item: &&Item| {
-            let values = pixels(self.data, item, p);
+            let values = pixels(self.data.source.content(&item.path).ok(), p);
             let plane = values.len() / 3;
             values[..plane] == values[plane..2 * plane] && values[..plane] == values[2 * plane..]
         };
@@ -95,9 +95,12 @@ impl Sample<'_> {
     fn run(&self, items: &[&Item], trials: &mut [Trial], runners: &mut [Runner]) -> Result<Vec<usize>> {
         let mut labels = Vec::new();
         for items in items.chunks(BATCH) {
+            // Once, so that what is kept under a hash is made of the very bytes that have it.
+            let contents: Vec<_> = items.par_iter().map(|item| self.data.source.content(&item.path).ok()).collect();
             let kept_for_later = trials.iter().any(|trial| trial.shelf.is_some());
-            let hashes = if kept_for_later { hashes(self.data, items) } else { vec![None; items.len()] };
-            let mut chunk = Chunk { data: self.data, items, hashes, kept: Vec::new() };
+            let hash = |content: &Option<Content>| content.as_ref().filter(|_| kept_for_later).map(Content::hash);
+            let hashes = contents.par_iter().map(hash).collect();
+            let mut chunk = Chunk { contents, hashes, kept: Vec::new() };
             let rows = trials.iter_mut().map(|trial| chunk.rows(trial, &mut runners[trial.runner]));
             let mut rows = rows.collect::<Result<Vec<_>>>()?;
             for (place, item) in items.iter().enumerate() {
@@ -152,8 +155,8 @@ fn least(labels: &[usize]) -> f64 {
 
 /// Few images, which all trials take in turn.
 struct Chunk<'a> {
-    data: &'a Dataset,
-    items: &'a [&'a Item],
+    /// None of images that cannot be read.
+    contents: Vec<Option<Content<'a>>>,
     /// None where nothing is kept for later runs, and of images that cannot be read.
     hashes: Vec<Option<ContentHash>>,
     /// Pixels by their geometry, as far as they were needed; those of an image that cannot be read are empty.
@@ -192,15 +195,15 @@ impl Chunk<'_> {
     /// Pixels in a geometry, those of the images at `wanted` among them.
     fn pixels(&mut self, wanted: &[usize], plain: Preprocessing) -> &[Option<Vec<u8>>] {
         let place = self.kept.iter().position(|(known, _)| *known == plain).unwrap_or_else(|| {
-            self.kept.push((plain, vec![None; self.items.len()]));
+            self.kept.push((plain, vec![None; self.contents.len()]));
             self.kept.len() - 1
         });
         let (plain, kept) = &mut self.kept[place];
-        let (data, items) = (self.data, self.items);
+        let contents = &self.contents;
         kept.par_iter_mut()
             .enumerate()
             .filter(|(i, pixels)| pixels.is_none() && wanted.contains(i))
-            .for_each(|(i, kept)| *kept = Some(pixels(data, items[i], plain)));
+            .for_each(|(i, kept)| *kept = Some(pixels(contents[i].clone(), plain)));
         kept
     }
 }
