@@ -137,14 +137,15 @@ fn hits_of(
 ) -> Result<usize> {
     if candidate.kind == Kind::Mlp {
         let (epochs, places) = (candidate.strength, places.to_vec());
-        let found = Mlp::trained(basis, (judge.labels, judge.classes), places, judge.seed, epochs, progress)?;
+        let found =
+            Mlp::trained(basis, (judge.labels, judge.classes), places, (judge.seed, judge.device), epochs, progress)?;
         return Ok(hits(&found.logits(held)?, judge, held));
     }
     let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
     let rows = basis.rows.select(Axis(0), places);
     let view = (rows.view(), basis.features);
     let form = candidate.form_of(own.len(), judge.labels.len());
-    let mut linear = fit(view, &own, judge.classes, form, TOLERANCE, progress)?;
+    let mut linear = fit(view, &own, judge.classes, form, (TOLERANCE, judge.device), progress)?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
