@@ -221,3 +221,17 @@ fn a_thousand_textured_test_images_stay_below_5_mb() {
     let pictures = page.matches("<image id=\"t").count();
     assert!(page.len() < 5_000_000 && pictures > 300, "{} bytes, {pictures} pictures", page.len());
 }
+
+#[test]
+fn a_learning_curve_that_is_missing_has_a_reason() {
+    let place = place();
+    let ran = place.main("").succeeds();
+    let told = place.json("out/run.json")["head"]["no_learning_curve"].take();
+    let why = told.as_str().unwrap();
+    assert!(
+        why.contains("too few images") && ran.err.contains(&format!("no learning curve: {why}")),
+        "{why} {}",
+        ran.err
+    );
+    assert!(place.read("out/report.html").contains(&format!("There is no learning curve: {why}.")));
+}

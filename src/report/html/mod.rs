@@ -92,6 +92,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &pictured)),
         training => plots::training(&run["training"]["epochs"]),
         sections => tables::sections(run), fine_tuning => tables::fine_tuning(run), learning => plots::learning(&run["head"]["learning_curve"]),
+        no_learning => run["head"]["no_learning_curve"].as_str().map(shown),
         skipped => tables::skipped(run), notes => tables::notes(run), counts => tables::counts(run),
         card => card::entries(recorded),
         python => programs.as_ref().map(|programs| &programs[0]),

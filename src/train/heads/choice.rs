@@ -23,8 +23,6 @@ const UNBALANCED: f32 = 1.5;
 const SAMPLE: usize = 3000;
 /// Of each class among them, where there are so many.
 const FEWEST: usize = 5;
-/// Images up to which a learning curve costs little beside the features.
-const MOST_CURVED: usize = 20_000;
 /// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
 const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
@@ -84,10 +82,8 @@ pub fn choose(
     let told = Calibrated::new((features, columns), &judge, candidate, progress)?;
     linear.weight *= told.sharpness;
     linear.bias *= told.sharpness;
-    let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
-        true => curve::curve(&basis, &judge, candidate, wishes, &in_time, progress)?,
-        false => None,
-    };
+    let curve = || curve::curve(&basis, &judge, candidate, wishes, &in_time, progress);
+    let curve = wishes.curve.then(curve).transpose()?;
     Ok(Chosen {
         head: head(&basis, &linear, hidden.is_some())?,
         hidden,
@@ -295,6 +291,6 @@ fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, 
         uncalibrated: Array2::zeros((0, classes)),
         fold: Vec::new(),
         by_fold: Vec::new(),
-        curve: None,
+        curve: wishes.curve.then_some(Err("nothing could be compared by cross-validation")),
     })
 }

@@ -153,8 +153,8 @@ pub struct Chosen {
     pub fold: Vec<usize>,
     /// Accuracy, macro-F1 and log-loss of each fold, of every time that the images were dealt out.
     pub by_fold: Vec<[f64; 3]>,
-    /// How its accuracy grows with the number of images.
-    pub curve: Option<Curve>,
+    /// How its accuracy grows with the number of images, where that was wanted, or why there is no telling.
+    pub curve: Option<std::result::Result<Curve, &'static str>>,
 }
 
 /// When a head's answer is not to be taken.
