@@ -3,7 +3,7 @@
 use super::predict::warn_of_a_guess;
 use super::progress::Reporter;
 use super::{RunOptions, print, tables, tell_skipped, vacant};
-use adapt::data::{Skipped, images_below};
+use adapt::data::{Skipped, Task, images_below};
 use adapt::error::printable;
 use adapt::explain::{Explained, Explainer, Method, overlay};
 use adapt::onnx::cut::nearest;
@@ -86,6 +86,11 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     let reporter = Reporter::new(options.run.verbosity.quiet, options.run.verbosity.verbose);
     let progress = |event: Event| reporter.event(event);
     let trained = Trained::open(&options.model, options.run.input.preprocess.as_ref(), options.run.input.size)?;
+    if trained.task == Task::Regression {
+        let what = "it predicts numbers; maps show where a class is seen, and it has none (its run's report.html shows what \
+                    numbers come from)";
+        return Err(Error::Usage(format!("{}: {what}", options.model.display())));
+    }
     let (source, paths) = images_below(&options.paths, &progress)?;
     let files = files(&options.out, &paths);
     if options.out.is_dir() {
