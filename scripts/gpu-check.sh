@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks adapt on a machine with an NVIDIA GPU: gpu-check.sh [--smoke] [FOLDER/ | ARCHIVE.tar.xz] [PART...], of the parts
-#   operators  operators and EfficientNet-Lite0 forwards and backwards, losses and optimizers, against the CPU
+#   operators  operators and EfficientNet-Lite0 forwards and backwards, losses, optimizers and heads, against the CPU
 #   zoo        logits of the zoo's models against ONNX Runtime's, which travelled along, and gradients against the CPU's
 #   train      --train head, last:1 and all, end to end, and in TF32 and bfloat16
 #   speed      images a second and memory of training steps and forward passes, beside PyTorch's where there is PyTorch

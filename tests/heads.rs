@@ -214,7 +214,7 @@ fn a_learning_curve_grows_and_has_whole_points() {
     for counts in [[19, 40, 40], [64, 64, 64]] {
         let (x, labels) = blobs(13, &counts, 12, 0.5);
         let found = chosen(&x, &[12], &labels, &Wishes { curve: true, ..only(Kind::Lda) });
-        let curve = found.curve.unwrap();
+        let curve = found.curve.unwrap().unwrap();
         let accuracies: Vec<f64> = curve.points.iter().map(|point| point.accuracy).collect();
         assert!(accuracies.iter().all(|accuracy| *accuracy > 0.5), "{curve:?}");
         assert!(accuracies.last() > accuracies.first(), "{curve:?}");
@@ -252,7 +252,7 @@ fn perceptrons_find_what_scikit_learns_do() {
     let p = softmax(logits.view());
     let loss = p.rows().into_iter().zip(&truth).map(|(row, &k)| -f64::from(row[k]).ln()).sum::<f64>() / 600.;
     assert!(loss < 0.3 && loss < found.compared[found.place].log_loss + 0.02, "{loss} {:?}", found.compared);
-    let points = found.curve.unwrap().points;
+    let points = found.curve.unwrap().unwrap().points;
     assert!(points[0].accuracy + 0.05 < points[3].accuracy, "{points:?}");
 }
 

@@ -42,10 +42,12 @@ pub fn plan(
     let (mut plan, extractor) = Plan::make(model, &backend, asked, progress)?;
     if let Some(why) = why {
         plan.notes.push(format!("the frozen part does not run on {}: {why}", plan.device));
-    }
-    if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
-        plan.notes.push(format!("nothing runs on {}: the engine {} does not", plan.device, backend.name()));
-        plan.device = "cpu".into();
+    } else if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
+        plan.notes.push(format!(
+            "only the head is on {}: the engine {} runs on the processor",
+            plan.device,
+            backend.name()
+        ));
     }
     Ok((backend, plan, extractor))
 }

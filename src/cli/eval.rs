@@ -7,8 +7,9 @@ use adapt::data::{Columns, Dataset, Skipped, Task, labelled};
 use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
 use adapt::plan::Trained;
 use adapt::report::json;
+use adapt::train::by_path;
 use adapt::{Error, Result};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use serde::Serialize;
 
 /// What `--json` prints: the figures, and what they do not cover.
@@ -51,8 +52,10 @@ pub fn run(options: &EvalOptions) -> Result<()> {
         return Err(Error::data(&options.data, "none of the images could be read"));
     }
     let names = trained.names(found.rows.ncols())?;
-    let labels: Vec<usize> = found.places.iter().map(|&i| data.items[i].label).collect();
-    let metrics = measure(&trained, &data, &labels, trained.probabilities(found.rows.view()), &names)?;
+    let order = by_path(&found.places.iter().map(|&i| paths[i]).collect::<Vec<_>>());
+    let labels: Vec<usize> = order.iter().map(|&i| data.items[found.places[i]].label).collect();
+    let given = trained.probabilities(found.rows.select(Axis(0), &order).view());
+    let metrics = measure(&trained, &data, &labels, given, &names)?;
     match options.json {
         true => print(&json(&Measured { metrics: &metrics, skipped: &skipped })?),
         false => print(&figures::figures([("eval", &metrics)])),

@@ -3,7 +3,7 @@
 use super::predict::warn_of_a_guess;
 use super::progress::Reporter;
 use super::{RunOptions, print, tables, tell_skipped, vacant};
-use adapt::data::{Skipped, images_below};
+use adapt::data::{Skipped, Task, images_below};
 use adapt::error::printable;
 use adapt::explain::{Explained, Explainer, Method, overlay};
 use adapt::onnx::cut::nearest;

@@ -137,6 +137,7 @@ impl Work<'_> {
             balanced: inside.balanced,
             curve: true,
             budget: inside.budget.map(|budget| budget.saturating_sub(spent).max(LEAST_BUDGET.min(budget))),
+            device: self.backend.device().clone(),
         };
         let chosen = self.choose_by(features, &self.plan.columns(), data, &wishes)?;
         if inside.balanced && wishes.kind == Some(Kind::Ncm) {
@@ -186,6 +187,7 @@ impl Work<'_> {
             folds: self.options.heads.cv,
             groups: data.groups_of(&features.paths),
             budget: self.options.training.budget,
+            device: self.backend.device().clone(),
             ..Wishes::default()
         };
         let (rows, truths) = (features.rows.view(), data.truth(&features.labels));
@@ -201,7 +203,8 @@ impl Work<'_> {
         // The loss of training, by which no adjustment wins.
         let (kind, metric) = (Some(Kind::Softmax), Metric::LogLoss);
         let groups = data.groups_of(&features.paths);
-        let wishes = Wishes { seed: self.options.seed, kind, metric, groups, ..Wishes::default() };
+        let (seed, device) = (self.options.seed, self.backend.device().clone());
+        let wishes = Wishes { seed, kind, metric, groups, device, ..Wishes::default() };
         self.choose_by(features, &[self.plan.features], data, &wishes)
     }
 

@@ -99,7 +99,10 @@ pub fn heads(chosen: &Chosen, metric: Metric) -> String {
     let text = table(&["head", "taps", "features", "macro-F1", "accuracy", "log-loss", name, ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
     let mut text = format!("{text}in {} folds{times}; temperature {:.2}", chosen.folds, chosen.temperature);
-    if let Some(curve) = &chosen.curve {
+    if let Some(Err(why)) = &chosen.curve {
+        let _ = write!(text, "\nno learning curve: {why}");
+    }
+    if let Some(Ok(curve)) = &chosen.curve {
         let point = |p: &Point| format!("{:.3} with {}", p.accuracy, p.images);
         let points = curve.points.iter().map(point).collect::<Vec<_>>().join(", ");
         let expected = |p: &Point| format!("{:.3} ± {:.3} with {}", p.accuracy, p.std_err, p.images);

@@ -52,7 +52,7 @@ pub struct Explained {
     pub probability: f32,
     /// The most probable class.
     pub predicted: usize,
-    /// Relevance for the class, 0 or more, in rows from the image's top: `[height, width]` of the tensor that it is made from,
+    /// Relevance for the class, or the number, 0 or more, in rows from the image's top: `[height, width]` of the tensor that it is made from,
     /// which covers the whole image.
     pub map: Array2<f32>,
 }
@@ -97,10 +97,6 @@ impl<'a> Explainer<'a> {
         at: Option<&str>,
     ) -> Result<Explainer<'a>> {
         trained.labels()?;
-        if trained.task == Task::Regression {
-            let what = "it predicts numbers; maps show where a class is seen, and it has none";
-            return Err(Error::Usage(format!("{}: {what}", trained.model.path.display())));
-        }
         if trained.baked {
             let what = "its preprocessing is in its graph, and on images of any size a map has no fixed place";
             return Err(Error::model(
@@ -172,7 +168,8 @@ impl<'a> Explainer<'a> {
         ArrayD::from_shape_vec(shape.to_vec(), values).map_err(|e| e.to_string())
     }
 
-    /// Explains a class, or the most probable one, for one image: `[1, …]` as the model takes it.
+    /// Explains a class, or the most probable one, for one image: `[1, …]` as the model takes it. What speaks against a class is no
+    /// part of its map; a number is made of what raises it and what lowers it alike.
     ///
     /// # Errors
     /// [`Error::Engine`] where the engine fails; [`Error::Usage`] for a class that the model does not have.
@@ -193,7 +190,8 @@ impl<'a> Explainer<'a> {
             Way::GradCam(tail) => tail.map(&values[1], class)?,
             Way::Occlusion => self.occluded(image, class, probability)?,
         };
-        Ok(Explained { class, probability, predicted, map: map.mapv(|value| value.max(0.)) })
+        let relevance = if self.trained.task == Task::Regression { f32::abs } else { |value: f32| value.max(0.) };
+        Ok(Explained { class, probability, predicted, map: map.mapv(relevance) })
     }
 
     /// How well a map agrees with occlusion: Spearman's correlation of the two over the places of the latter, from −1 to 1.

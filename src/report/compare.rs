@@ -69,8 +69,10 @@ pub fn compare(runs: &[Recorded]) -> Result<Compared> {
     })?;
     let places: Vec<HashMap<(&str, &str), usize>> = runs.iter().map(|run| places(run, split)).collect();
     let own = first.held_out.iter().filter(|row| row.split == split).map(|row| (&*row.path, &*row.label));
-    let shared: Vec<(&str, &str)> =
+    let mut shared: Vec<(&str, &str)> =
         own.filter(|image| places.iter().all(|places| places.contains_key(image))).collect();
+    // As the runs' own figures are computed, so that their intervals are these.
+    shared.sort_unstable();
     if shared.is_empty() {
         let paths: Vec<_> = places.iter().filter_map(|places| places.keys().next()).take(2).map(|key| key.0).collect();
         let what =

@@ -107,6 +107,9 @@ pub struct HeadInfo {
     /// How its accuracy grows with the number of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_curve: Option<Curve>,
+    /// Why that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_learning_curve: Option<&'static str>,
     /// Figures of the chosen one on images that it did not learn from: the mean over the folds of all repeats, and the standard
     /// deviation.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +133,8 @@ impl HeadInfo {
             calibration_error,
             held_out_calibration_error: BTreeMap::new(),
             abstention: precision.and_then(|precision| chosen.abstention(labels, precision)),
-            learning_curve: chosen.curve.clone(),
+            learning_curve: chosen.curve.clone().and_then(std::result::Result::ok),
+            no_learning_curve: chosen.curve.as_ref().and_then(|curve| curve.as_ref().err().copied()),
             cross_validation: (chosen.folds > 0).then(|| {
                 let figures = ["accuracy", "macro_f1", "log_loss"].into_iter().enumerate();
                 figures.map(|(place, name)| (name, spread(&of(place)))).collect()

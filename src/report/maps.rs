@@ -2,7 +2,7 @@
 
 use super::html::listed;
 use super::recorded::Recorded;
-use crate::data::{Source, Task};
+use crate::data::Source;
 use crate::engine::Backend;
 use crate::error::{Error, Result};
 use crate::explain::{Explainer, Method};
@@ -33,12 +33,12 @@ pub struct Maps {
     pub images: Vec<Map>,
 }
 
-/// Where the model sees a class or label in an image.
+/// Where the model sees a class or label in an image, or what a target comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Map {
     /// The image, as `predictions.csv` has it.
     pub path: String,
-    /// The class or label.
+    /// The class, label or target.
     pub class: String,
     /// Height and width.
     pub size: [usize; 2],
@@ -60,9 +60,6 @@ impl Maps {
     ) -> Result<Maps> {
         let none = |reason: String| Ok(Maps { reason: Some(reason), ..Maps::default() });
         let listed = listed(recorded);
-        if recorded.task == Task::Regression {
-            return none("it predicts numbers, and maps show where a class is seen".into());
-        }
         if listed.is_empty() {
             return Ok(Maps::default());
         }

@@ -40,6 +40,14 @@ pub struct Prediction {
     pub confidence: f32,
 }
 
+/// The places of images in the order of their paths, in which figures are computed: the bootstrap draws images by their places, and
+/// its intervals are to be the same in whatever order the images were read.
+pub fn by_path<P: Ord>(paths: &[P]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..paths.len()).collect();
+    places.sort_by_key(|&place| &paths[place]);
+    places
+}
+
 impl Features {
     /// Runs the frozen part over a split. Images that cannot be read leave `data` and are listed in `data.skipped`.
     ///
@@ -123,7 +131,10 @@ impl Features {
             return Ok((None, Vec::new()));
         }
         let probabilities = softmax(self.rows.view());
-        let metrics = Classification::from_probabilities(&self.labels, probabilities.view(), classes)?;
+        let order = by_path(&self.paths);
+        let labels: Vec<usize> = order.iter().map(|&i| self.labels[i]).collect();
+        let metrics =
+            Classification::from_probabilities(&labels, probabilities.select(Axis(0), &order).view(), classes)?;
         let prediction = |(i, row): (usize, ndarray::ArrayView1<f32>)| {
             let class = argmax(row);
             Prediction {
@@ -152,15 +163,15 @@ impl Features {
         if self.paths.is_empty() {
             return Ok((None, Vec::new()));
         }
-        let truth = data.truth(&self.labels);
-        let (given, figures) = match data.task {
-            Task::Regression => {
-                (self.rows.clone(), Figures::Values(Regression::new(truth.view(), self.rows.view(), &data.classes)?))
-            }
+        let order = by_path(&self.paths);
+        let truth = data.truth(&self.labels).select(Axis(0), &order);
+        let given = if data.task == Task::Regression { self.rows.clone() } else { self.rows.mapv(sigmoid) };
+        let ordered = given.select(Axis(0), &order);
+        let figures = match data.task {
+            Task::Regression => Figures::Values(Regression::new(truth.view(), ordered.view(), &data.classes)?),
             _ => {
-                let (p, own) = (self.rows.mapv(sigmoid), truth.mapv(|value| value > 0.5));
-                let figures = MultiLabel::new(own.view(), p.view(), &data.classes, thresholds)?;
-                (p, Figures::Labels(figures))
+                let own = truth.mapv(|value| value > 0.5);
+                Figures::Labels(MultiLabel::new(own.view(), ordered.view(), &data.classes, thresholds)?)
             }
         };
         let row = |(i, row): (usize, ndarray::ArrayView1<f32>)| {

@@ -2,16 +2,17 @@
 //!
 //! Minimises mean cross-entropy + l2/2 · ‖W‖² (the bias is free). Its gradient is (softmax − onehot)ᵀX/n + l2·W, and with
 //! sigmoids, whose cross-entropies are added over the labels, (sigmoid − labels)ᵀX/n + l2·W: each label's own regression. The
-//! two matrix products run on candle tensors in `f32`; logits are kept in `f64` and moved along the direction, so that
-//! a line search costs no product and its loss does not stall on `f32` rounding.
+//! two matrix products run on a device in `f32`, all else here; logits are kept in `f64` and moved along the direction, so
+//! that a line search costs no product and its loss does not stall on `f32` rounding.
 
 use super::lbfgs::{History, Line, add, dot, search};
 use super::loss::balanced_weights;
 pub(super) use super::row::Truth;
 use super::row::{sigmoid_row, softmax_row};
 use crate::error::{Error, Result};
-use candle_core::{Device, Tensor};
+use crate::tensor::{Device, Precision, Result as Made, Tensor};
 use rayon::prelude::*;
+use std::fmt::Display;
 
 /// Rows whose losses are summed together; fixed, so that the result does not depend on the number of threads.
 const CHUNK: usize = 256;
@@ -47,15 +48,21 @@ pub(super) struct Model {
     active: bool,
 }
 
-fn failed(e: candle_core::Error) -> Error {
+fn failed(e: impl Display) -> Error {
     Error::Train(e.to_string())
 }
 
+/// The product of two matrices, not rounded whatever else this thread computes with, row by row.
+fn product(a: &Tensor, b: &Tensor) -> Made<Vec<f32>> {
+    Precision::default().during(|| a.matmul(b))?.flatten_all()?.to_vec1()
+}
+
 impl<'a> Rows<'a> {
-    /// `x`: [images, features] row by row.
+    /// `x`: [images, features] row by row; where the device has no room for them they stay on the processor.
     pub(super) fn new(x: Vec<f32>, truth: Truth<'a>, classes: usize, device: &Device) -> Result<Self> {
         let features = x.len() / truth.len().max(1);
-        let x = Tensor::from_vec(x, (truth.len(), features), device).map_err(failed)?;
+        let x = Tensor::from_vec(x, (truth.len(), features), &Device::Cpu).map_err(failed)?;
+        let x = x.to_device(device).unwrap_or(x);
         Ok(Self { x, truth, features, classes, balanced: false })
     }
 
@@ -63,7 +70,7 @@ impl<'a> Rows<'a> {
     fn forward(&self, weights: Vec<f32>) -> Result<Vec<f32>> {
         let rows = weights.len() / self.features;
         Tensor::from_vec(weights, (rows, self.features), self.x.device())
-            .and_then(|w| self.x.matmul(&w.t()?)?.flatten_all()?.to_vec1())
+            .and_then(|w| product(&self.x, &w.t()?))
             .map_err(failed)
     }
 
@@ -71,7 +78,7 @@ impl<'a> Rows<'a> {
     fn backward(&self, residuals: Vec<f32>) -> Result<Vec<f32>> {
         let columns = residuals.len() / self.truth.len();
         Tensor::from_vec(residuals, (self.truth.len(), columns), self.x.device())
-            .and_then(|r| r.t()?.matmul(&self.x)?.flatten_all()?.to_vec1())
+            .and_then(|r| product(&r.t()?, &self.x))
             .map_err(failed)
     }
 

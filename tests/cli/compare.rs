@@ -65,3 +65,23 @@ fn what_cannot_be_compared() {
     fs::remove_file(place.path("out/scores.safetensors")).unwrap();
     place.adapt("compare out out").fails(2, &["no scores.safetensors", "run it again"]);
 }
+
+/// The bootstrap draws the same images in whatever order they stand.
+#[test]
+fn intervals_are_the_same_in_any_order_of_the_images() {
+    let place = super::report::place();
+    place.main("").succeeds();
+    let run = place.json("out/run.json")["metrics"]["test"]["intervals"].take();
+    let list = place.read("out/predictions.csv");
+    let test: Vec<Vec<&str>> = list.lines().map(|line| line.split(',').collect()).collect();
+    let rows = test.iter().rev().filter(|row| row[1] == "test").map(|row| format!("data/{},{}\n", row[0], row[2]));
+    place.write("list.csv", "path,label\n".to_string() + &rows.collect::<String>());
+    let ran = place.adapt("eval out/model.onnx --data list.csv --json").succeeds();
+    let eval = serde_json::from_str::<Value>(&ran.out).unwrap()["intervals"].take();
+    assert!(run["log_loss"].is_array() && run.as_object().unwrap().keys().eq(eval.as_object().unwrap().keys()));
+    for (name, own) in run.as_object().unwrap() {
+        let far = [0, 1].map(|end| (own[end].as_f64().unwrap() - eval[name][end].as_f64().unwrap()).abs());
+        // Of the same scores but for the engine's rounding.
+        assert!(far[0].max(far[1]) < 1e-4, "{name}: {own} {}", eval[name]);
+    }
+}

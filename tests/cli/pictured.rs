@@ -85,7 +85,7 @@ fn maps_that_a_stranger_wrote_are_read_with_care() {
 }
 
 #[test]
-fn labels_have_maps_and_numbers_a_reason() {
+fn labels_and_numbers_have_maps() {
     let place = place();
     let (mut labels, mut values) = ("path,label,split\n".to_string(), "path,label,split\n".to_string());
     for (split, count) in [("train", 8), ("test", 6)] {
@@ -103,7 +103,19 @@ fn labels_have_maps_and_numbers_a_reason() {
     assert_eq!((overlays(&page), page.contains("; map of warm")), (12, true));
     place.adapt("--data values.csv --onnx tiny.onnx --out values").succeeds();
     let page = place.read("values/report.html");
-    assert_eq!((overlays(&page), page.contains("not shown: it predicts numbers")), (0, true));
+    assert_eq!((overlays(&page), page.contains("what makes the number that is farthest off")), (12, true));
+    // Places that lower a number count as those that raise it: its map is that of the opposite number.
+    let opposite = |text: String| text.replace(".png,", ".png,-");
+    place.write("opposites.csv", opposite(place.read("values.csv")));
+    place.adapt("--data opposites.csv --onnx tiny.onnx --out opposites").succeeds();
+    let maps = ["values", "opposites"].map(|run| place.json(&format!("{run}/maps.json"))["images"].clone());
+    let relevance = |map: &Value| BASE64_STANDARD.decode(map["relevance"].as_str().unwrap()).unwrap();
+    for map in maps[0].as_array().unwrap() {
+        let same = |other: &&Value| other["path"] == map["path"];
+        let other = relevance(maps[1].as_array().unwrap().iter().find(same).unwrap());
+        let far = relevance(map).iter().zip(&other).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(far <= 1 && other.contains(&255), "{map}: {far}");
+    }
 }
 
 #[test]
@@ -220,4 +232,34 @@ fn a_thousand_textured_test_images_stay_below_5_mb() {
     let page = place.read("out/report.html");
     let pictures = page.matches("<image id=\"t").count();
     assert!(page.len() < 5_000_000 && pictures > 300, "{} bytes, {pictures} pictures", page.len());
+}
+
+#[test]
+fn of_many_classes_the_most_frequent_confusions_are_a_table() {
+    let place = Place::usual();
+    for class in 0..61 {
+        place.images(&format!("many/train/c{class:02}"), class % 3, 2);
+        place.images(&format!("many/test/c{class:02}"), class % 3, 1);
+    }
+    place.adapt("--data many --onnx tiny.onnx --out out").succeeds();
+    let page = place.read("out/report.html");
+    assert!(page.contains("<caption>The most frequent confusions") && !page.contains("<table class=\"confusion\">"));
+    let rows = page.split("<caption>The most frequent confusions").nth(1).unwrap().split("</table>").next().unwrap();
+    let links: Vec<&str> = rows.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(links.len() > 10 && links.len() <= 50, "{links:?}");
+    assert!(links.iter().all(|link| page.contains(&format!("id=\"{link}\""))), "{links:?}");
+}
+
+#[test]
+fn a_learning_curve_that_is_missing_has_a_reason() {
+    let place = place();
+    let ran = place.main("").succeeds();
+    let told = place.json("out/run.json")["head"]["no_learning_curve"].take();
+    let why = told.as_str().unwrap();
+    assert!(
+        why.contains("too few images") && ran.err.contains(&format!("no learning curve: {why}")),
+        "{why} {}",
+        ran.err
+    );
+    assert!(place.read("out/report.html").contains(&format!("There is no learning curve: {why}.")));
 }

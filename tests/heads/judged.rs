@@ -41,13 +41,28 @@ fn no_second_head_is_begun_when_time_is_up() {
 }
 
 #[test]
+fn why_there_is_no_learning_curve_is_told() {
+    let (x, labels) = blobs(5, &[12, 12], 4, 1.);
+    let wishes = Wishes { curve: true, ..only(Kind::Lda) };
+    let why = |found: adapt::train::heads::Chosen| found.curve.unwrap().unwrap_err();
+    assert!(chosen(&x, &[4], &labels, &only(Kind::Lda)).curve.is_none(), "none is wanted");
+    assert!(chosen(&x, &[4], &labels, &wishes).curve.unwrap().is_ok());
+    let late = Wishes { budget: Some(Duration::ZERO), ..wishes.clone() };
+    assert!(why(chosen(&x, &[4], &labels, &late)).contains("time"));
+    let few = blobs(5, &[6, 6], 4, 1.);
+    assert!(why(chosen(&few.0, &[4], &few.1, &wishes)).contains("too few images"));
+    let (single, wishes) = (blobs(5, &[1, 1], 4, 1.), Wishes { kind: Some(Kind::Ncm), ..wishes });
+    assert!(why(chosen(&single.0, &[4], &single.1, &wishes)).contains("cross-validation"));
+}
+
+#[test]
 fn one_rare_class_takes_no_learning_curve_away() {
     let mut counts = [40; 10];
     counts[3] = 6;
     let (x, labels) = blobs(17, &counts, 12, 0.5);
     for kind in [Kind::Ncm, Kind::Lda, Kind::Softmax] {
         let found = chosen(&x, &[12], &labels, &Wishes { curve: true, ..only(kind) });
-        let points = found.curve.unwrap().points;
+        let points = found.curve.unwrap().unwrap().points;
         // An eighth of the others' 32 images outside a fold, and none of the rare class.
         assert_eq!((points.len(), points[0].images), (4, 36), "{kind} {points:?}");
         assert!(points.iter().all(|point| point.accuracy > 0.3), "{kind} {points:?}");

@@ -92,6 +92,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &pictured)),
         training => plots::training(&run["training"]["epochs"]),
         sections => tables::sections(run), fine_tuning => tables::fine_tuning(run), learning => plots::learning(&run["head"]["learning_curve"]),
+        no_learning => run["head"]["no_learning_curve"].as_str().map(shown),
         skipped => tables::skipped(run), notes => tables::notes(run), counts => tables::counts(run),
         card => card::entries(recorded),
         python => programs.as_ref().map(|programs| &programs[0]),
@@ -103,12 +104,12 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
 }
 
 /// The images that a report lists as worst and as least sure, by their rows in [`Recorded::held_out`], each with the class or
-/// label of which it is to be shown where the model sees it: the predicted one, or the label that is farthest off.
+/// label of which it is to be shown where the model sees it: the predicted one, or the label or target that is farthest off.
 pub fn listed(recorded: &Recorded) -> Vec<(usize, usize)> {
     let rows = match (recorded.judged(), recorded.task) {
-        (None, _) | (_, Task::Regression) => Vec::new(),
+        (None, _) => Vec::new(),
         (Some(split), Task::Multiclass) => Judged::new(recorded, split).listed(),
-        (Some(split), Task::Multilabel) => several::Several::new(recorded, split).listed(),
+        (Some(split), _) => several::Several::new(recorded, split).listed(),
     };
     let mut seen = HashSet::new();
     rows.into_iter().filter(|(row, _)| seen.insert(*row)).collect()

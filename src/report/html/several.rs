@@ -6,7 +6,7 @@ use super::{plots, shown};
 use crate::data::{Split, Task};
 use crate::metrics::{argmax, sigmoid};
 use crate::report::recorded::Recorded;
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -43,6 +43,8 @@ pub(super) struct Several<'a> {
     rows: Vec<usize>,
     /// Probabilities or values, where scores are stored: `[images, labels or targets]`
     given: Option<Array2<f32>>,
+    /// By what distances are measured: targets by their deviations, labels alike.
+    scale: Array1<f32>,
 }
 
 /// What the template shows.
@@ -69,24 +71,24 @@ struct Worst {
 
 impl<'a> Several<'a> {
     pub fn new(recorded: &'a Recorded, split: Split) -> Several<'a> {
-        let rows = (0..recorded.held_out.len()).filter(|&i| recorded.held_out[i].split == split).collect();
+        let rows: Vec<usize> = (0..recorded.held_out.len()).filter(|&i| recorded.held_out[i].split == split).collect();
         let given = recorded.scores.as_ref().map(|scores| match recorded.task {
             Task::Regression => scores.logits.clone(),
             _ => scores.logits.mapv(sigmoid),
         });
-        Several { recorded, split, rows, given: given.filter(|given| given.dim() == recorded.truths.dim()) }
+        let truths = recorded.truths.select(Axis(0), &rows);
+        let scale = match recorded.task {
+            Task::Regression => truths.std_axis(Axis(0), 0.).mapv(|deviation| deviation.max(f32::MIN_POSITIVE)),
+            _ => Array1::ones(truths.ncols()),
+        };
+        Several { recorded, split, rows, given: given.filter(|given| given.dim() == recorded.truths.dim()), scale }
     }
 
-    /// The rows that are farthest from what they have, the worst first: targets by their deviations.
+    /// The rows that are farthest from what they have, the worst first.
     fn worst_rows(&self) -> Vec<usize> {
         let Some(given) = &self.given else { return Vec::new() };
-        let truths = self.recorded.truths.select(Axis(0), &self.rows);
-        let scale = match self.recorded.task {
-            Task::Regression => truths.std_axis(Axis(0), 0.).mapv(|deviation| deviation.max(f32::MIN_POSITIVE)),
-            _ => ndarray::Array1::ones(truths.ncols()),
-        };
         let off = |row: usize| {
-            let pairs = given.row(row).into_iter().zip(self.recorded.truths.row(row)).zip(&scale);
+            let pairs = given.row(row).into_iter().zip(self.recorded.truths.row(row)).zip(&self.scale);
             pairs.map(|((a, b), scale)| f64::from((a - b).abs() / scale)).sum::<f64>()
         };
         let mut rows: Vec<(f64, usize)> = self.rows.iter().map(|&row| (off(row), row)).collect();
@@ -102,7 +104,7 @@ impl<'a> Several<'a> {
     /// The label or target that is farthest off for an image.
     fn farthest(&self, row: usize) -> Option<usize> {
         let off = &self.given.as_ref()?.row(row) - &self.recorded.truths.row(row);
-        Some(argmax(off.mapv(f32::abs).view()))
+        Some(argmax((off.mapv(f32::abs) / &self.scale).view()))
     }
 
     /// Rows of the list, each with the label that is farthest off.
@@ -134,18 +136,22 @@ impl<'a> Several<'a> {
         let values = |row: ndarray::ArrayView1<f32>| row.iter().map(|&v| short(v)).collect::<Vec<_>>().join("; ");
         let caption = match (&self.given, self.recorded.task) {
             (Some(given), Task::Regression) => {
-                format!("is {}, predicted {}", values(self.recorded.truths.row(row)), values(given.row(row)))
+                let of = overlay.and(self.farthest(row)).filter(|_| self.recorded.classes.len() > 1);
+                let (own, given) = (values(self.recorded.truths.row(row)), values(given.row(row)));
+                format!("is {own}, predicted {given}{}", self.map_of(of))
             }
             _ => {
                 let named =
                     |text: &str| if text.is_empty() { "nothing".into() } else { shown(&text.replace(';', ", ")) };
-                let of = overlay
-                    .and(self.farthest(row))
-                    .map(|label| format!("; map of {}", shown(&self.recorded.classes[label])));
-                format!("has {}; given {}{}", named(&image.label), named(&image.predicted), of.unwrap_or_default())
+                let of = self.map_of(overlay.and(self.farthest(row)));
+                format!("has {}; given {}{of}", named(&image.label), named(&image.predicted))
             }
         };
         Worst { id: row, path: shown(&image.path), caption, shown: pictured.thumbs.get(&row).copied(), overlay }
+    }
+
+    fn map_of(&self, output: Option<usize>) -> String {
+        output.map_or(String::new(), |output| format!("; map of {}", shown(&self.recorded.classes[output])))
     }
 
     /// Predicted values against true ones, a plot a target.

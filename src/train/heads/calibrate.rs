@@ -107,7 +107,8 @@ fn unseen_in(
         let part = features.select(Axis(0), &others);
         let form = candidate.form_of(others.len(), labels.len());
         let basis = Bases::new(part.view(), columns).first(columns[candidate.taps])?;
-        let linear = fit((basis.rows.view(), basis.features), &own, judge.classes, form, TOLERANCE, progress)?;
+        let linear =
+            fit((basis.rows.view(), basis.features), &own, judge.classes, form, (TOLERANCE, judge.device), progress)?;
         let head = head(&basis, &linear, false)?;
         let found = head.logits(features.select(Axis(0), &held).slice(s![.., ..head.weight.ncols()]))?;
         held.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));

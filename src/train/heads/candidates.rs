@@ -10,7 +10,7 @@ use super::judge::{Metric, log_loss, mean, sharpness};
 use super::{Compared, Kind};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
-use candle_core::Device;
+use crate::tensor::Device;
 use ndarray::{Array1, Array2, ArrayView2};
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -65,6 +65,8 @@ pub(super) struct Judge<'a> {
     pub(super) balanced: bool,
     /// Of what is drawn.
     pub(super) seed: u64,
+    /// Where regressions and perceptrons are computed.
+    pub(super) device: &'a Device,
 }
 
 impl Judge<'_> {
@@ -163,7 +165,7 @@ impl Judge<'_> {
     /// Softmax regression on a basis, at its best strength; where rare classes are to be chosen as readily as others, with
     /// weights of the classes, too.
     pub(super) fn regression(&self, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
-        let mut rows = rows(basis.rows.view(), Truth::Classes(self.labels), self.classes)?;
+        let mut rows = rows(basis.rows.view(), Truth::Classes(self.labels), self.classes, self.device)?;
         let mut found = self.regressions(&rows, basis, taps, progress)?;
         if self.balanced {
             rows.balanced = true;
@@ -267,7 +269,7 @@ impl Judge<'_> {
     }
 }
 
-/// A basis' rows for softmax regression, or that of labels.
-pub(super) fn rows<'a>(rows: ArrayView2<f32>, truth: Truth<'a>, classes: usize) -> Result<Rows<'a>> {
-    Rows::new(rows.iter().copied().collect(), truth, classes, &Device::Cpu)
+/// A basis' rows for softmax regression, or that of labels, on a device.
+pub(super) fn rows<'a>(rows: ArrayView2<f32>, truth: Truth<'a>, classes: usize, device: &Device) -> Result<Rows<'a>> {
+    Rows::new(rows.iter().copied().collect(), truth, classes, device)
 }

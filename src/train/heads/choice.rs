@@ -10,6 +10,7 @@ use super::mlp::Mlp;
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
+use crate::tensor::Device;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use std::time::Instant;
 
@@ -22,8 +23,6 @@ const UNBALANCED: f32 = 1.5;
 const SAMPLE: usize = 3000;
 /// Of each class among them, where there are so many.
 const FEWEST: usize = 5;
-/// Images up to which a learning curve costs little beside the features.
-const MOST_CURVED: usize = 20_000;
 /// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
 const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
@@ -63,6 +62,7 @@ pub fn choose(
         shares: shares(labels, classes, wishes.balanced),
         balanced: wishes.balanced,
         seed: wishes.seed,
+        device: &wishes.device,
     };
     let mut candidates = tried(features, columns, &judge, wishes, &in_time, progress)?;
     if candidates.is_empty() {
@@ -74,7 +74,7 @@ pub fn choose(
     let candidate = &candidates[place];
     let basis = Bases::new(features, columns).first(columns[candidate.taps])?;
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
-    let (hidden, mut linear) = trained(&basis, labels, classes, candidate.form(), wishes.seed, progress)?;
+    let (hidden, mut linear) = trained(&basis, labels, classes, candidate.form(), wishes, progress)?;
     emit(progress, Event::Advance(1))?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
@@ -82,10 +82,8 @@ pub fn choose(
     let told = Calibrated::new((features, columns), &judge, candidate, progress)?;
     linear.weight *= told.sharpness;
     linear.bias *= told.sharpness;
-    let curve = match wishes.curve && labels.len() <= MOST_CURVED && in_time() {
-        true => curve::curve(&basis, &judge, candidate, wishes, &in_time, progress)?,
-        false => None,
-    };
+    let curve = || curve::curve(&basis, &judge, candidate, wishes, &in_time, progress);
+    let curve = wishes.curve.then(curve).transpose()?;
     Ok(Chosen {
         head: head(&basis, &linear, hidden.is_some())?,
         hidden,
@@ -218,15 +216,15 @@ fn trained(
     labels: &[usize],
     classes: usize,
     form: Form,
-    seed: u64,
+    wishes: &Wishes,
     progress: Progress,
 ) -> Result<(Option<LinearHead>, Linear)> {
     if form.kind != Kind::Mlp {
         let view = (basis.rows.view(), basis.features);
-        return Ok((None, fit(view, labels, classes, form, TOLERANCE, progress)?));
+        return Ok((None, fit(view, labels, classes, form, (TOLERANCE, &wishes.device), progress)?));
     }
     let all = (0..labels.len()).collect();
-    let found = Mlp::trained(basis, (labels, classes), all, seed, form.strength, progress)?;
+    let found = Mlp::trained(basis, (labels, classes), all, (wishes.seed, &wishes.device), form.strength, progress)?;
     let [hidden, last] = found.layers()?;
     let last = Linear { weight: last.weight.mapv(f64::from), bias: last.bias.mapv(f64::from) };
     Ok((Some(whole(basis.fold(&hidden))?), last))
@@ -249,20 +247,20 @@ pub(super) struct Form {
     pub(super) weighted: bool,
 }
 
-/// A head on rows of a basis, and how many features those stand for.
+/// A head on rows of a basis, and how many features those stand for; regressions to a tolerance, on a device.
 pub(super) fn fit(
     (coordinates, features): (ArrayView2<f32>, usize),
     labels: &[usize],
     classes: usize,
     Form { kind, strength, weighted }: Form,
-    tolerance: f64,
+    (tolerance, device): (f64, &Device),
     progress: Progress,
 ) -> Result<Linear> {
     match kind {
         Kind::Ncm => Ok(nearest_mean(coordinates, labels, classes)),
         Kind::Lda => discriminants((coordinates, features), labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
         Kind::Softmax => {
-            let mut rows = rows(coordinates, Truth::Classes(labels), classes)?;
+            let mut rows = rows(coordinates, Truth::Classes(labels), classes, device)?;
             rows.balanced = weighted;
             let mut model = rows.model(vec![true; labels.len()]);
             let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
@@ -279,7 +277,7 @@ pub(super) fn fit(
 fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
     let form = Form { kind, strength: None, weighted: false };
-    let (hidden, linear) = trained(basis, labels, classes, form, wishes.seed, progress)?;
+    let (hidden, linear) = trained(basis, labels, classes, form, wishes, progress)?;
     Ok(Chosen {
         head: head(basis, &linear, hidden.is_some())?,
         hidden,
@@ -293,6 +291,6 @@ fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, 
         uncalibrated: Array2::zeros((0, classes)),
         fold: Vec::new(),
         by_fold: Vec::new(),
-        curve: None,
+        curve: wishes.curve.then_some(Err("nothing could be compared by cross-validation")),
     })
 }

@@ -15,6 +15,12 @@ use serde::{Deserialize, Serialize};
 
 /// Shares of the training images, nested in each other; all of them are what the cross-validation has.
 const SHARES: [f64; 3] = [0.125, 0.25, 0.5];
+/// Images up to which a curve costs little beside the features.
+const MOST_IMAGES: usize = 20_000;
+/// Why there is no curve.
+const MANY: &str = "it would take long with more than 20,000 images";
+const LATE: &str = "the time of the budget was up";
+const FEW: &str = "there are too few images; it takes about 10 of most classes";
 /// A figure needs no more precision than this (relative objective).
 const TOLERANCE: f64 = 1e-4;
 /// Asymptotes that are tried, as shares of the smallest error.
@@ -45,8 +51,8 @@ pub struct Point {
     pub std_err: f64,
 }
 
-/// The curve of a candidate: heads of its kind and strength learn from growing parts of all images outside each fold. `None`
-/// where there are too few images for three points, or time is up.
+/// The curve of a candidate: heads of its kind and strength learn from growing parts of all images outside each fold. Where there
+/// are too few images for three points, or too many, or time is up, that.
 pub(super) fn curve(
     basis: &Basis,
     judge: &Judge,
@@ -54,8 +60,11 @@ pub(super) fn curve(
     wishes: &Wishes,
     in_time: &dyn Fn() -> bool,
     progress: Progress,
-) -> Result<Option<Curve>> {
+) -> Result<std::result::Result<Curve, &'static str>> {
     let (labels, fold) = (judge.labels, &judge.deals[0]);
+    if labels.len() > MOST_IMAGES {
+        return Ok(Err(MANY));
+    }
     let (folds, order) = (count(fold), dealt(labels.len(), wishes));
     let parts: Vec<Nested> = (0..folds).map(|held| Nested::new(judge, held, &order)).collect();
     // A rarer class is missing in small parts, and its images are wrong there, as they would be.
@@ -73,13 +82,13 @@ pub(super) fn curve(
         let (mut hits, mut images) = (0, 0);
         for part in &parts {
             if !in_time() {
-                return Ok(None);
+                return Ok(Err(LATE));
             }
             let places = part.first(share, labels);
             match hits_of(basis, judge, candidate, &places, &part.held, progress) {
                 Ok(found) => hits += found,
                 // So few images may all be alike.
-                Err(Error::Train(_)) => return Ok(None),
+                Err(Error::Train(_)) => return Ok(Err(FEW)),
                 Err(other) => return Err(other),
             }
             images += places.len();
@@ -91,10 +100,10 @@ pub(super) fn curve(
     let all = candidate.logits[0].rows().into_iter().zip(labels).filter(|pair| right(*pair)).count();
     points.push(point(labels.len() - labels.len() / folds, all));
     if points.len() < 3 {
-        return Ok(None);
+        return Ok(Err(FEW));
     }
     let [fitted, more @ ..] = [1, 2, 4].map(|times| expected(&points, times * labels.len(), wishes.seed));
-    Ok(Some(Curve { points, fitted: Some(fitted), expected: more.to_vec() }))
+    Ok(Ok(Curve { points, fitted: Some(fitted), expected: more.to_vec() }))
 }
 
 /// The images of a fold, and all others in an order of which parts are the beginnings.
@@ -137,14 +146,15 @@ fn hits_of(
 ) -> Result<usize> {
     if candidate.kind == Kind::Mlp {
         let (epochs, places) = (candidate.strength, places.to_vec());
-        let found = Mlp::trained(basis, (judge.labels, judge.classes), places, judge.seed, epochs, progress)?;
+        let found =
+            Mlp::trained(basis, (judge.labels, judge.classes), places, (judge.seed, judge.device), epochs, progress)?;
         return Ok(hits(&found.logits(held)?, judge, held));
     }
     let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
     let rows = basis.rows.select(Axis(0), places);
     let view = (rows.view(), basis.features);
     let form = candidate.form_of(own.len(), judge.labels.len());
-    let mut linear = fit(view, &own, judge.classes, form, TOLERANCE, progress)?;
+    let mut linear = fit(view, &own, judge.classes, form, (TOLERANCE, judge.device), progress)?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }

@@ -10,7 +10,7 @@ use super::candidates::{Candidate, Judge};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::random;
-use crate::tensor::{DType, Device, Result as Made, Tensor};
+use crate::tensor::{DType, Device, Precision, Result as Made, Tensor};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use std::fmt::Display;
@@ -55,15 +55,20 @@ pub(super) struct Mlp<'a> {
 
 impl<'a> Mlp<'a> {
     /// Untrained, to learn from the images at `places`.
-    fn new(basis: &'a Basis, labels: &'a [usize], classes: usize, places: Vec<usize>, seed: u64) -> Result<Mlp<'a>> {
+    fn new(
+        basis: &'a Basis,
+        (labels, classes): (&'a [usize], usize),
+        places: Vec<usize>,
+        (seed, device): (u64, &Device),
+    ) -> Result<Mlp<'a>> {
         let rows = basis.standardised();
         let drawn = |number: u64, [to, from]: [usize; 2], gain: f64| {
             let mut stream = random::stream(seed, "mlp", 0, number);
             let deviation = (gain / from as f64).sqrt();
             let values: Vec<f32> = (0..to * from).map(|_| (deviation * random::normal(&mut stream)) as f32).collect();
-            Tensor::from_vec(values, (to, from), &Device::Cpu).map_err(failed)
+            Tensor::from_vec(values, (to, from), device).map_err(failed)
         };
-        let zeros = |size: usize| Tensor::zeros(size, DType::F32, &Device::Cpu).map_err(failed);
+        let zeros = |size: usize| Tensor::zeros(size, DType::F32, device).map_err(failed);
         // He et al. 2015 (arXiv 1502.01852) before the ReLUs.
         let hidden = drawn(0, [UNITS, rows.ncols()], 2.)?;
         let parameters = vec![hidden, zeros(UNITS)?, drawn(1, [classes, UNITS], 1.)?, zeros(classes)?];
@@ -73,17 +78,18 @@ impl<'a> Mlp<'a> {
         Ok(Mlp { rows, labels, order: places, seed, taken: 0, parameters, optimizer })
     }
 
-    /// One that learnt from the images at `places` of a basis, with these labels of so many classes, for so many epochs.
+    /// One that learnt from the images at `places` of a basis, with these labels of so many classes, for so many epochs; `place` is the
+    /// seed and the device.
     pub(super) fn trained(
         basis: &'a Basis,
         (labels, classes): (&'a [usize], usize),
         places: Vec<usize>,
-        seed: u64,
+        place: (u64, &Device),
         epochs: Option<f64>,
         progress: Progress,
     ) -> Result<Mlp<'a>> {
         let epochs = epochs.unwrap_or_else(|| self::epochs(places.len(), FEW));
-        let mut mlp = Mlp::new(basis, labels, classes, places, seed)?;
+        let mut mlp = Mlp::new(basis, (labels, classes), places, place)?;
         let steps = mlp.steps(epochs);
         while !mlp.train(steps)? {
             emit(progress, Event::Advance(0))?;
@@ -107,16 +113,20 @@ impl<'a> Mlp<'a> {
                 (1..self.order.len()).rev().for_each(|i| self.order.swap(i, random::below(&mut stream, i + 1)));
             }
             let places = self.order[batch * size..(batch + 1) * size].to_vec();
-            let grads = self.gradients(&places).map_err(failed)?;
+            let grads = Precision::default().during(|| self.gradients(&places)).map_err(failed)?;
             self.optimizer.step(&self.parameters, &grads, LEARNING_RATE)?;
             self.taken = step + 1;
         }
         Ok(self.taken >= steps)
     }
 
+    fn device(&self) -> &Device {
+        self.parameters[0].device()
+    }
+
     fn batch(&self, places: &[usize]) -> Made<Tensor> {
         let rows = self.rows.select(Axis(0), places);
-        Tensor::from_vec(rows.into_iter().collect::<Vec<f32>>(), (places.len(), self.rows.ncols()), &Device::Cpu)
+        Tensor::from_vec(rows.into_iter().collect::<Vec<f32>>(), (places.len(), self.rows.ncols()), self.device())
     }
 
     /// The hidden layer's values and the scores.
@@ -133,7 +143,7 @@ impl<'a> Mlp<'a> {
         let [hidden, scores] = self.forward(&x)?;
         let own: Vec<usize> = places.iter().map(|&i| self.labels[i]).collect();
         let own = one_hot(&own, scores.dim(1)?);
-        let own = Tensor::from_vec(own.iter().copied().collect::<Vec<f32>>(), own.dim(), &Device::Cpu)?;
+        let own = Tensor::from_vec(own.iter().copied().collect::<Vec<f32>>(), own.dim(), self.device())?;
         // softmax − onehot
         let exps = scores.broadcast_sub(&scores.max_keepdim(1)?)?.exp()?;
         let residual = exps.broadcast_div(&exps.sum_keepdim(vec![1])?)?;
@@ -150,7 +160,7 @@ impl<'a> Mlp<'a> {
         let classes = self.parameters[3].elem_count();
         let mut values = Vec::with_capacity(places.len() * classes);
         for part in places.chunks(1024) {
-            let scores = self.batch(part).and_then(|x| self.forward(&x)).map_err(failed)?;
+            let scores = Precision::default().during(|| self.forward(&self.batch(part)?)).map_err(failed)?;
             values.extend(scores[1].flatten_all().and_then(|z| z.to_vec1::<f32>()).map_err(failed)?);
         }
         match values.iter().all(|value| value.is_finite()) {
@@ -210,7 +220,7 @@ impl Judge<'_> {
     fn folds<'a>(&'a self, basis: &'a Basis, fold: &[usize]) -> Result<Folds<'a>> {
         let folds = (0..count(fold)).map(|f| {
             let (held, own) = (0..fold.len()).partition(|&i| fold[i] == f);
-            Ok((Mlp::new(basis, self.labels, self.classes, own, self.seed)?, held))
+            Ok((Mlp::new(basis, (self.labels, self.classes), own, (self.seed, self.device))?, held))
         });
         folds.collect()
     }

@@ -15,6 +15,7 @@ mod thresholds;
 use super::LinearHead;
 use crate::error::Result;
 use crate::metrics::argmax;
+use crate::tensor::Device;
 pub use choice::choose;
 pub use closed::nearest_class_mean;
 pub use curve::{Curve, Point};
@@ -75,13 +76,24 @@ pub struct Wishes {
     pub curve: bool,
     /// After this time no candidate but the first is begun, and a perceptron trained no further.
     pub budget: Option<Duration>,
+    /// Where regressions on classes or labels, and perceptrons, are computed; what has a closed form is on the processor.
+    pub device: Device,
 }
 
 impl Default for Wishes {
-    /// Seed 0, the best kind by macro-F1, in any time.
+    /// Seed 0, the best kind by macro-F1, in any time, on the processor.
     fn default() -> Self {
-        let (kind, metric, groups) = (None, Metric::MacroF1, Vec::new());
-        Wishes { seed: 0, kind, metric, folds: None, groups, balanced: false, curve: false, budget: None }
+        Wishes {
+            seed: 0,
+            kind: None,
+            metric: Metric::MacroF1,
+            folds: None,
+            groups: Vec::new(),
+            balanced: false,
+            curve: false,
+            budget: None,
+            device: Device::Cpu,
+        }
     }
 }
 
@@ -141,8 +153,8 @@ pub struct Chosen {
     pub fold: Vec<usize>,
     /// Accuracy, macro-F1 and log-loss of each fold, of every time that the images were dealt out.
     pub by_fold: Vec<[f64; 3]>,
-    /// How its accuracy grows with the number of images.
-    pub curve: Option<Curve>,
+    /// How its accuracy grows with the number of images, where that was wanted, or why there is no telling.
+    pub curve: Option<std::result::Result<Curve, &'static str>>,
 }
 
 /// When a head's answer is not to be taken.

@@ -13,6 +13,7 @@ use super::{FOLDS, Wishes, depths_named};
 use crate::data::{Task, strata};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
+use crate::tensor::Device;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -137,7 +138,7 @@ pub fn choose_several(
         }
         let basis = bases.first(columns[taps])?;
         attempts.push(match task {
-            Task::Multilabel => logistic(&basis, taps, truths, &deals, progress)?,
+            Task::Multilabel => logistic(&basis, taps, truths, (&deals, &wishes.device), progress)?,
             _ => ridge(&basis, taps, truths, deals.first())?,
         });
         emit(progress, Event::Advance(1))?;
@@ -148,7 +149,7 @@ pub fn choose_several(
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
     let (weight, bias) = match chosen.fitted {
         Some(fitted) => fitted,
-        None => fit(&basis, truths, chosen.strength, progress)?,
+        None => fit(&basis, truths, chosen.strength, &wishes.device, progress)?,
     };
     emit(progress, Event::Advance(1))?;
     let thresholds = match task {
@@ -233,10 +234,10 @@ fn logistic(
     basis: &Basis,
     taps: usize,
     truths: ArrayView2<f32>,
-    deals: &[Vec<usize>],
+    (deals, device): (&[Vec<usize>], &Device),
     progress: Progress,
 ) -> Result<Attempt> {
-    let rows = rows(basis.rows.view(), Truth::Labels(truths), truths.ncols())?;
+    let rows = rows(basis.rows.view(), Truth::Labels(truths), truths.ncols(), device)?;
     let quiet = |event: Event| match event {
         Event::Stage { .. } => ControlFlow::Continue(()),
         Event::Advance(_) => progress(Event::Advance(0)),
@@ -265,9 +266,9 @@ fn cross_entropy(own: f32, p: f32) -> f64 {
 
 /// Logistic regression of all images. A label that no image has, or all have, tells nothing: its probability is that of one
 /// more image that is as likely to have it as not.
-fn fit(basis: &Basis, truths: ArrayView2<f32>, strength: f64, progress: Progress) -> Result<Fitted> {
+fn fit(basis: &Basis, truths: ArrayView2<f32>, strength: f64, on: &Device, progress: Progress) -> Result<Fitted> {
     let (images, labels) = truths.dim();
-    let rows = rows(basis.rows.view(), Truth::Labels(truths), labels)?;
+    let rows = rows(basis.rows.view(), Truth::Labels(truths), labels, on)?;
     let mut model = rows.model(vec![true; images]);
     let poll = || emit(progress, Event::Advance(0));
     rows.solve(std::slice::from_mut(&mut model), |_| strength, TOLERANCE, LIMIT, poll)?;
