@@ -32,6 +32,7 @@ mod cli {
     mod new;
     mod obstacles;
     mod outputs;
+    mod pages;
     mod parts;
     mod pictured;
     mod rank;

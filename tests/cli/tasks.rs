@@ -19,7 +19,7 @@ const LABELS: [(&str, &str); 6] = [
 
 /// `labels.csv` (label, and split) and `values.csv` (brightness, contrast and split) of 15 images a class to train, and 10 to
 /// test.
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::empty();
     fs::copy(crate::common::golden("tiny.onnx"), place.path("tiny.onnx")).unwrap();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fashion");
