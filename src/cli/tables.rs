@@ -250,7 +250,8 @@ fn fine_tuning(told: &FineTuning) -> String {
     let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match elsewhere.is_empty() {
         true => "what that gains is not known until it is tried".into(),
         false => format!(
-            "in trials on four other sets of images {} accuracy; what it gains here is not known until it is tried",
+            "in trials with this network on four sets of images of three kinds {} accuracy; what it gains here is not known until \
+             it is tried",
             elsewhere.join(", ")
         ),
     });

@@ -76,6 +76,16 @@ fn targets_in_small_units_are_told() {
 }
 
 #[test]
+fn trials_are_told_of_the_network_they_were_made_with() {
+    let (place, models) =
+        (Place::usual(), concat!(env!("CARGO_MANIFEST_DIR"), "/models/efficientnet_lite0/model.onnx"));
+    let ran = place.adapt(&format!("--data data --onnx {models} --val 0 --out out")).succeeds();
+    let words = "in trials with this network on four sets of images of three kinds";
+    assert!(ran.out.contains(&format!("{words} --train last:2 gained -0.")), "{}", ran.out);
+    assert!(place.read("out/report.html").contains(&format!("{words} it gained")));
+}
+
+#[test]
 fn intervals_of_groups_are_told_to_be_too_narrow() {
     let place = super::report::place();
     let mut list = "path,label,split,patient\n".to_string();
