@@ -33,6 +33,7 @@ mod cli {
     mod new;
     mod obstacles;
     mod outputs;
+    mod pages;
     mod parts;
     mod pictured;
     mod rank;

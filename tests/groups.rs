@@ -1,8 +1,9 @@
 //! Groups of images that never stand on both sides: folds against scikit-learn's (tests/golden/make_groups.py).
 
+use adapt::data::Task;
 use adapt::metrics::argmax;
 use adapt::progress::silent;
-use adapt::train::heads::{Chosen, Kind, Wishes, choose};
+use adapt::train::heads::{Chosen, Kind, Wishes, choose, choose_several};
 use ndarray::Array2;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,10 @@ fn folds_are_scikit_learns() {
         for seed in [0, 7] {
             let found = chosen(&labels, groups.clone(), folds, seed);
             assert_eq!((found.folds, in_order(&found.fold)), (folds, in_order(&want)), "seed {seed}");
+            // Only the first deal is: another of the same groups would tell nothing new.
+            let deals: Vec<_> = found.by_fold.chunks(folds).collect();
+            assert!(found.repeats > 1 && deals.len() == found.repeats, "{} deals", found.repeats);
+            assert!(deals[1..].iter().all(|deal| *deal != deals[0]), "{deals:?}");
         }
     }
 }
@@ -106,8 +111,30 @@ fn what_a_group_gives_away_is_not_counted() {
 fn few_groups_make_few_folds() {
     let labels: Vec<usize> = (0..60).map(|i| i % 2).collect();
     let found = chosen(&labels, (0..60).map(|i| i / 20).collect(), 5, 0);
-    assert_eq!(found.folds, 3);
+    // Which can be dealt in one way alone.
+    assert_eq!((found.folds, found.repeats, found.by_fold.len()), (3, 1, 3));
     // Each class in one group: nothing can be compared.
     let found = chosen(&labels, labels.clone(), 5, 0);
     assert_eq!((found.folds, found.compared.len()), (0, 0));
+}
+
+/// A depth that tells the group, whose value other images of it give away, is none to choose.
+#[test]
+fn depths_for_numbers_are_chosen_by_images_of_other_groups() {
+    let groups: Vec<usize> = (0..240).map(|i| i / 6).collect();
+    let noise = |i: usize, seed: f32| ((i as f32 + 1.) * (12.9898 + seed)).sin() * 43758.547;
+    let (own, group) = (|i: usize| noise(i, 0.3).fract(), |i: usize| noise(groups[i], 5.1).fract());
+    let truths = Array2::from_shape_fn((240, 1), |(i, _)| 0.7 * own(i) + 1.5 * group(i));
+    let told = features(&groups, &groups);
+    let x = Array2::from_shape_fn((240, 28), |(i, j)| match j {
+        0..2 => noise(2 * i + j, 1.7).fract(),
+        2..4 => own(i) + 0.1 * noise(2 * i + j, 2.9).fract(),
+        _ => told[[i, j - 4]],
+    });
+    let with = |groups: Vec<usize>| {
+        let wishes = Wishes { groups, ..Wishes::default() };
+        let found = choose_several(x.view(), &[2, 4, 28], truths.view(), Task::Regression, &wishes, &silent).unwrap();
+        found.compared.iter().map(|tried| tried.taps).collect::<Vec<_>>()
+    };
+    assert_eq!((with(Vec::new()), with(groups.clone())), (vec![0, 2], vec![0, 1]));
 }

@@ -44,7 +44,7 @@ impl Work<'_> {
             Some(AnyHead::Classes(head)) => Some(&**head),
             _ => None,
         };
-        Ok(FineTuning::new(measured, head))
+        Ok(FineTuning::new(measured, head, &self.model.sha256))
     }
 
     /// Epochs and seconds of the steps that `--train` would take by default, or why there are none.

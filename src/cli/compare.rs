@@ -1,12 +1,12 @@
 //! Runs side by side.
 
-use super::{figures, print, tables};
+use super::{figures, print, tables, tell};
 use adapt::Result;
 use adapt::error::printable;
 use adapt::metrics::Figures;
 use adapt::report::compare::{Compared, Side, compare};
-use adapt::report::json;
 use adapt::report::recorded::Recorded;
+use adapt::report::{json, precise};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -23,7 +23,23 @@ pub struct CompareOptions {
 pub fn run(options: &CompareOptions) -> Result<()> {
     let runs = options.runs.iter().map(|run| Recorded::read(run)).collect::<Result<Vec<_>>>()?;
     let compared = compare(&runs)?;
+    tell_of_data(&runs);
     print(&if options.json { json(&compared)? } else { text(&compared) })
+}
+
+/// Says where runs may have other images by the same names, and where images belong together.
+fn tell_of_data(runs: &[Recorded]) {
+    let path = |run: &Recorded| run.run["data"]["path"].as_str().unwrap_or("?").to_string();
+    let first = path(&runs[0]);
+    for run in runs.iter().filter(|run| path(run) != first) {
+        let (folder, own) = (run.folder.display(), path(run));
+        tell(&format!(
+            "warning: {folder} has its images from {own}, not {first}: those of one name are taken for the same"
+        ));
+    }
+    if runs.iter().any(|run| run.run["data"]["groups"].is_object()) {
+        tell("note: intervals count images of one group as if nothing joined them, and may be too narrow");
+    }
 }
 
 /// The differences that are shown, as far as there are any.
@@ -56,7 +72,7 @@ fn headline(figures: &Figures) -> Vec<String> {
             vec![with("micro_f1", m.micro_f1), with("macro_f1", m.macro_f1), plain(m.hamming_loss), plain(m.log_loss)]
         }
         Figures::Values(m) => {
-            let with = |name: &str, value: f64| figures::precise(value, m.intervals.get(name));
+            let with = |name: &str, value: f64| figures::in_any_unit(value, m.intervals.get(name));
             vec![with("r2", m.r2), with("mae", m.mae), with("rmse", m.rmse)]
         }
     }
@@ -85,8 +101,13 @@ fn text(compared: &Compared) -> String {
             let found = against.figures.get(name)?;
             let [low, high] = found.interval;
             let sure = if low > 0. || high < 0. { "not by chance" } else { "may be chance" };
-            let interval = format!("{low:+.4} to {high:+.4}");
-            Some(vec![name.replace('_', " "), format!("{:+.4}", found.difference), interval, sure.into()])
+            let shown = |value: f64| match name {
+                "mae" | "rmse" if value >= 0. => format!("+{}", precise(value)),
+                "mae" | "rmse" => precise(value),
+                _ => format!("{value:+.4}"),
+            };
+            let interval = format!("{} to {}", shown(low), shown(high));
+            Some(vec![name.replace('_', " "), shown(found.difference), interval, sure.into()])
         });
         text += &tables::table(&["", "difference", "95 % interval", ""], 1, rows);
     }

@@ -8,7 +8,7 @@ use adapt::Result;
 use adapt::data::{Dataset, ReadOptions, Summary, Task};
 use adapt::error::printable;
 use adapt::progress::Event;
-use adapt::report::json;
+use adapt::report::{json, precise};
 use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ fn labels(summary: &Summary) -> String {
     let images = ["train", "val", "test"].into_iter().filter_map(count).collect::<Vec<_>>().join(", ");
     if summary.task == Task::Regression {
         let rows = summary.targets.iter().map(|t| {
-            let values = [f64::from(t.min), t.mean, f64::from(t.max)].map(|value| format!("{value:.4}"));
+            let values = [f64::from(t.min), t.mean, f64::from(t.max)].map(precise);
             std::iter::once(t.target.clone()).chain(values).collect()
         });
         return format!("{}images: {images}\n", table(&["target", "min", "mean", "max"], 1, rows));

@@ -1,4 +1,4 @@
-//! Where a classifier sees what it says of images.
+//! Where a classifier sees what it says of images, or what a number comes from.
 
 use super::predict::warn_of_a_guess;
 use super::progress::Reporter;
@@ -9,7 +9,7 @@ use adapt::explain::{Explained, Explainer, Method, overlay};
 use adapt::onnx::cut::nearest;
 use adapt::plan::Trained;
 use adapt::progress::{Event, emit};
-use adapt::report::json;
+use adapt::report::{json, precise};
 use adapt::{Error, Result};
 use image::imageops::FilterType;
 use image::{ImageFormat, RgbImage};
@@ -36,7 +36,7 @@ pub struct ExplainOptions {
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
-    /// The class that is looked for, by name or number from 0 [default: the predicted one]
+    /// The class that is looked for, or the target, by name or number from 0 [default: the predicted class, the first target]
     #[arg(long, value_name = "NAME|INDEX")]
     pub class: Option<String>,
     /// cam: exact, for heads that are a global average and a linear layer; gradcam: gradients at a map; occlusion: patches
@@ -60,14 +60,20 @@ pub struct ExplainOptions {
 #[derive(Serialize)]
 struct Row {
     path: String,
-    /// The class that was looked for, and its probability.
-    class: String,
-    probability: f32,
-    predicted: String,
+    #[serde(flatten)]
+    sought: Sought,
     /// Spearman's correlation of the map with occlusion's.
     #[serde(skip_serializing_if = "Option::is_none")]
     agreement: Option<f64>,
     overlay: PathBuf,
+}
+
+/// What was looked for.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Sought {
+    Class { class: String, probability: f32, predicted: String },
+    Target { target: String, value: f32 },
 }
 
 #[derive(Serialize)]
@@ -98,7 +104,8 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     let backend = options.run.engine.resolve(&progress)?;
     let mut explainer = Explainer::open(&trained, &backend, options.method, options.at.as_deref())?;
     let names = trained.names(explainer.classes())?;
-    let class = options.class.as_deref().map(|class| number(class, &names)).transpose()?;
+    let numbers = trained.task == Task::Regression;
+    let class = options.class.as_deref().map(|class| number(class, &names)).transpose()?.or(numbers.then_some(0));
     warn_of_a_guess(&reporter, &trained.preprocessing);
     if !options.out.is_dir() {
         fs::create_dir(&options.out).map_err(Error::io(&options.out))?;
@@ -112,8 +119,11 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
                 let agreement = options.check.then(|| explainer.check(values.view(), &explained)).transpose()?;
                 save(&shown, &explained, &file)?;
                 let [class, predicted] = [explained.class, explained.predicted].map(|class| names[class].clone());
-                let (path, probability) = (path.clone(), explained.probability);
-                rows.push(Row { path, class, probability, predicted, agreement, overlay: file });
+                let sought = match numbers {
+                    true => Sought::Target { target: class, value: explained.probability },
+                    false => Sought::Class { class, probability: explained.probability, predicted },
+                };
+                rows.push(Row { path: path.clone(), sought, agreement, overlay: file });
             }
             Err(reason) => skipped.push(source.skipped(path, reason)),
         }
@@ -171,13 +181,19 @@ fn text(method: Method, tensors: &[&str], rows: Vec<Row>) -> String {
         Method::Occlusion => "occlusion by grey patches",
     };
     let checked = rows.iter().any(|row| row.agreement.is_some());
-    let mut header = vec!["path", "overlay", "class", "predicted", "probability"];
+    let numbers = rows.iter().any(|row| matches!(row.sought, Sought::Target { .. }));
+    let told: &[&str] = if numbers { &["target", "value"] } else { &["class", "predicted", "probability"] };
+    let mut header = [&["path", "overlay"], told].concat();
     header.extend(checked.then_some("agreement"));
     let cells = rows.into_iter().map(|row| {
         let overlay = row.overlay.display().to_string();
-        let mut cells = vec![row.path, overlay, row.class, row.predicted, format!("{:.4}", row.probability)];
+        let told = match row.sought {
+            Sought::Class { class, probability, predicted } => vec![class, predicted, format!("{probability:.4}")],
+            Sought::Target { target, value } => vec![target, precise(f64::from(value))],
+        };
+        let mut cells = [vec![row.path, overlay], told].concat();
         cells.extend(row.agreement.map(|agreement| format!("{agreement:.2}")));
         cells
     });
-    format!("{how}{at}\n{}", tables::table(&header, 4, cells))
+    format!("{how}{at}\n{}", tables::table(&header, if numbers { 3 } else { 4 }, cells))
 }

@@ -4,15 +4,12 @@ use super::tables::table;
 use adapt::error::printable;
 use adapt::metrics::bootstrap::Interval;
 use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
+use adapt::report::precise;
 use std::fmt::Write;
 
 /// `0.8050 (0.75–0.86)`
 pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
-    to_digits(value, interval, 2)
-}
-
-fn to_digits(value: f64, interval: Option<&Interval>, digits: usize) -> String {
-    let interval = interval.map(|[low, high]| format!(" ({low:.digits$}–{high:.digits$})"));
+    let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
     format!("{value:.4}{}", interval.unwrap_or_default())
 }
 
@@ -89,17 +86,17 @@ fn of_labels(splits: &[(&str, &MultiLabel)]) -> String {
 /// Of numbers.
 fn of_values(splits: &[(&str, &Regression)]) -> String {
     let row = |&(name, m): &(&str, &Regression)| {
-        let with = |name: &str, value: f64| precise(value, m.intervals.get(name));
+        let with = |name: &str, value: f64| in_any_unit(value, m.intervals.get(name));
         vec![name.to_string(), m.n.to_string(), with("r2", m.r2), with("mae", m.mae), with("rmse", m.rmse)]
     };
     let header = ["R²", "mean absolute error", "root mean squared error"];
     let mut text = table(&[&["", "images"], &header[..]].concat(), 1, splits.iter().map(row));
     let Some((name, m)) = splits.last() else { return text };
-    let (mae, rmse) = (m.baseline.mae, m.baseline.rmse);
-    let _ = writeln!(text, "in brackets: 95 % intervals; always the mean: {mae:.4}, {rmse:.4}");
+    let [mae, rmse] = [m.baseline.mae, m.baseline.rmse].map(precise);
+    let _ = writeln!(text, "in brackets: 95 % intervals; always the mean: {mae}, {rmse}");
     if m.per_target.len() > 1 {
         let rows = m.per_target.iter().map(|t| {
-            let with = |name: &str, value: f64| precise(value, t.intervals.get(name));
+            let with = |name: &str, value: f64| in_any_unit(value, t.intervals.get(name));
             vec![t.target.clone(), with("r2", t.r2), with("mae", t.mae), with("rmse", t.rmse)]
         });
         let title = format!("{name}, by target");
@@ -108,9 +105,10 @@ fn of_values(splits: &[(&str, &Regression)]) -> String {
     text
 }
 
-/// `1.2345 (1.1–1.4)`, with as many digits as errors in any unit need.
-pub fn precise(value: f64, interval: Option<&Interval>) -> String {
-    to_digits(value, interval, 4)
+/// `1.2345 (1.1000–1.4000)`, with as many digits as errors in any unit need.
+pub fn in_any_unit(value: f64, interval: Option<&Interval>) -> String {
+    let interval = interval.map(|[low, high]| format!(" ({}–{})", precise(*low), precise(*high)));
+    precise(value) + &interval.unwrap_or_default()
 }
 
 /// Of classes.

@@ -112,9 +112,9 @@ pub(super) fn describe(
     if let Some(outlier) = &made.outlier {
         made.adapted.tell_outliers(outlier);
     }
-    let abstention = match &made.head {
-        Some(AnyHead::Classes(head)) => head.abstention.as_ref(),
-        _ => None,
+    let (abstention, judged) = match &made.head {
+        Some(AnyHead::Classes(head)) => (head.abstention.as_ref(), head.folds > 0),
+        _ => (None, false),
     };
     match abstention {
         Some(abstention) => {
@@ -124,8 +124,11 @@ pub(super) fn describe(
                 .say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
         }
         None if options.heads.abstain.is_some() => {
-            let what = "--abstain: no probability is high enough for that; the model has no threshold";
-            let _ = reporter.event(Event::Warning(what));
+            let why = match judged {
+                true => "no probability is high enough for that",
+                false => "nothing tells how often answers are right where most classes have one image, or one group",
+            };
+            let _ = reporter.event(Event::Warning(&format!("--abstain: {why}; the model has no threshold")));
         }
         None => {}
     }

@@ -8,7 +8,7 @@ use adapt::error::printable;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
 use adapt::plan::preprocessing::Sourced;
-use adapt::report::csv;
+use adapt::report::{csv, precise};
 use adapt::{Error, Result};
 use ndarray::{Array2, s};
 use serde::Serialize;
@@ -118,7 +118,11 @@ fn several(
         };
         return print(&rows.iter().map(line).collect::<String>());
     }
-    let shown = |value: &f32| if options.csv { value.to_string() } else { format!("{value:.4}") };
+    let shown = |value: &f32| match (options.csv, labels) {
+        (true, _) => value.to_string(),
+        (_, true) => format!("{value:.4}"),
+        _ => precise(f64::from(*value)),
+    };
     let cells = |(path, row): (String, Vec<f32>)| {
         let label = labels.then(|| said(&row));
         [path].into_iter().chain(label).chain(row.iter().map(shown)).collect::<Vec<String>>()

@@ -235,12 +235,11 @@ fn shown(ranked: &[Ranked]) -> String {
     let header = ["", "model", "probe", "1-NN", "LogME", "H", "features", "M weights", "MB", "ms", "memory MB"];
     let mut text = table(&header, 2, rows);
     let images = judged.first().map_or(0, |(_, judged)| judged.images);
-    let ridge = if judged.iter().any(|(_, judged)| judged.probe_kind == Probe::Ridge) {
-        " (ridge regression for the largest)"
-    } else {
-        ""
+    let probe = match judged.first().map(|(_, judged)| judged.probe_kind) {
+        Some(Probe::Ridge) => "ridge regression, since softmax regression would take long for the largest",
+        _ => "softmax regression",
     };
-    let _ = writeln!(text, "by a linear probe{ridge} on {images} training images, each judged by what has not seen it");
+    let _ = writeln!(text, "probe: {probe}; on {images} training images, each judged by what has not seen it");
     let points: Vec<_> = judged.iter().zip(letters).map(|((_, j), letter)| (j.cost.ms, j.probe, letter)).collect();
     text += &scatter::scatter(&points);
     for one in ranked {

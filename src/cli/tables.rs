@@ -7,7 +7,7 @@ use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
-use adapt::report::{AnyHead, FineTuning, Measured, Run, time};
+use adapt::report::{AnyHead, FineTuning, Measured, Run, precise, time};
 use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
@@ -158,7 +158,7 @@ fn folds(head: &AnyHead) -> Option<String> {
             }
             let figures = head.cross_validation.as_object()?.iter().filter(|(name, _)| *name != "images");
             let told: Vec<String> =
-                figures.filter_map(|(name, value)| Some(format!("{name} {:.4}", value.as_f64()?))).collect();
+                figures.filter_map(|(name, value)| Some(format!("{name} {}", precise(value.as_f64()?)))).collect();
             Some(format!("the head on each image left out: {}", told.join(", ")))
         }
     }
@@ -166,7 +166,8 @@ fn folds(head: &AnyHead) -> Option<String> {
 
 /// `accuracy 0.8219 ± 0.0473, …`
 fn spread(figures: &BTreeMap<impl Display, [f64; 2]>) -> String {
-    let told = figures.iter().map(|(name, [mean, deviation])| format!("{name} {mean:.4} ± {deviation:.4}"));
+    let told =
+        figures.iter().map(|(name, [mean, deviation])| format!("{name} {} ± {}", precise(*mean), precise(*deviation)));
     told.collect::<Vec<_>>().join(", ")
 }
 
@@ -179,6 +180,11 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         true => unmeasured(own),
         false => figures(splits) + &own.and_then(folds).map(|told| format!("{told}\n")).unwrap_or_default(),
     };
+    if let Some(groups) = run.data.groups.as_ref().filter(|_| !run.metrics.is_empty()) {
+        let column = printable(&groups.column);
+        let _ =
+            writeln!(text, "intervals count images of one '{column}' as if nothing joined them, and may be too narrow");
+    }
     let p = &run.parity;
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
     let _ = writeln!(
@@ -247,7 +253,8 @@ fn fine_tuning(told: &FineTuning) -> String {
     let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match elsewhere.is_empty() {
         true => "what that gains is not known until it is tried".into(),
         false => format!(
-            "in trials on four other sets of images {} accuracy; what it gains here is not known until it is tried",
+            "in trials with this network on four sets of images of three kinds {} accuracy; what it gains here is not known until \
+             it is tried",
             elsewhere.join(", ")
         ),
     });

@@ -46,14 +46,14 @@ pub enum Method {
 /// What a classifier says of an image, and where it sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explained {
-    /// The class that is explained.
+    /// The class that is explained, or the target.
     pub class: usize,
-    /// Its probability.
+    /// Its probability, or its value.
     pub probability: f32,
-    /// The most probable class.
+    /// The most probable class, or the target with the largest value.
     pub predicted: usize,
-    /// Relevance for the class, or the number, 0 or more, in rows from the image's top: `[height, width]` of the tensor that it is made from,
-    /// which covers the whole image.
+    /// Relevance for the class, or the number, 0 or more, in rows from the image's top: `[height, width]` of the tensor that it is made
+    /// from, which covers the whole image.
     pub map: Array2<f32>,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Explainer<'a> {
     /// names the tensor that gradients are taken at; where it is `None` the last map or tokens before the head.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a model whose output is no label or that preprocesses in its graph, and for a tensor that is not
+    /// [`Error::Usage`] for a model whose output is neither labels nor numbers or that preprocesses in its graph, and for a tensor that is not
     /// there or no map; [`Error::Model`] where the method does not suit the model.
     pub fn open(
         trained: &'a Trained,
@@ -190,8 +190,7 @@ impl<'a> Explainer<'a> {
             Way::GradCam(tail) => tail.map(&values[1], class)?,
             Way::Occlusion => self.occluded(image, class, probability)?,
         };
-        let relevance = if self.trained.task == Task::Regression { f32::abs } else { |value: f32| value.max(0.) };
-        Ok(Explained { class, probability, predicted, map: map.mapv(relevance) })
+        Ok(Explained { class, probability, predicted, map: map.mapv(self.relevance()) })
     }
 
     /// How well a map agrees with occlusion: Spearman's correlation of the two over the places of the latter, from −1 to 1.
@@ -199,10 +198,14 @@ impl<'a> Explainer<'a> {
     /// # Errors
     /// [`Error::Engine`] where the engine fails.
     pub fn check(&mut self, image: ArrayViewD<f32>, explained: &Explained) -> Result<f64> {
-        let drops = self.occluded(image, explained.class, explained.probability)?.mapv(|drop| drop.max(0.));
+        let drops = self.occluded(image, explained.class, explained.probability)?.mapv(self.relevance());
         let (height, width) = drops.dim();
         let map = grid::resized(&explained.map, height, width);
         Ok(spearman(&map.into_raw_vec_and_offset().0, &drops.into_raw_vec_and_offset().0))
+    }
+
+    fn relevance(&self) -> fn(f32) -> f32 {
+        if self.trained.task == Task::Regression { f32::abs } else { |value| value.max(0.) }
     }
 
     fn occluded(&mut self, image: ArrayViewD<f32>, class: usize, before: f32) -> Result<Array2<f32>> {

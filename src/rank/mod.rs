@@ -23,7 +23,8 @@ use prost::Message;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Weights of a head, features times classes, up to which the probe is a softmax regression: beyond, it would take minutes.
+/// Weights of a head, features times classes, up to which the probe is a softmax regression: beyond, it would take minutes. Where
+/// one model has more, ridge regression probes all of them.
 const LARGEST_HEAD: usize = 400_000;
 
 /// A model and what became of it.
@@ -75,7 +76,7 @@ pub struct Judged {
 pub enum Probe {
     /// Softmax regression in five folds, each judged by the others', its strength that of the lowest loss.
     Softmax,
-    /// Ridge regression on the classes' indicators, each image left out in closed form: for the largest heads.
+    /// Ridge regression on the classes' indicators, each image left out in closed form: for all models where one has too large a head.
     Ridge,
 }
 
@@ -129,7 +130,7 @@ impl Ranking<'_> {
             let what = "all training images are of one class: there is nothing to tell apart";
             return Err(Error::data(self.data.source.place(), what));
         }
-        let mut ranked = Vec::new();
+        let (mut ranked, mut features) = (Vec::new(), Vec::new());
         for file in files {
             let name = file.as_ref().map_or(preprocessing::BUILTIN.into(), |file| file.display().to_string());
             let mut one = Ranked { model: name, bytes: 0, parameters: 0, judged: None, error: None };
@@ -139,11 +140,23 @@ impl Ranking<'_> {
                 self.judge(model, &one.model, &items)
             });
             match judged {
-                Ok(judged) => one.judged = Some(judged),
+                Ok((judged, own)) => {
+                    one.judged = Some(judged);
+                    features.push((ranked.len(), own));
+                }
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => one.error = Some(error.to_string()),
             }
             ranked.push(one);
+        }
+        let is_ridge = |one: &Ranked| one.judged.as_ref().is_some_and(|judged| judged.probe_kind == Probe::Ridge);
+        // Shares by different probes would not stand in one order.
+        if ranked.iter().any(is_ridge) {
+            for (place, own) in features {
+                emit(self.progress, Event::Advance(0))?;
+                let other = ranked[place].judged.as_mut().filter(|judged| judged.probe_kind != Probe::Ridge);
+                other.into_iter().for_each(|judged| judged.by(Probe::Ridge, &own.by_ridge()));
+            }
         }
         // Not by time, which is another in every run.
         let worth =
@@ -152,7 +165,7 @@ impl Ranking<'_> {
         Ok(ranked)
     }
 
-    fn judge(&self, mut model: Model, name: &str, items: &[&crate::data::Item]) -> Result<Judged> {
+    fn judge(&self, mut model: Model, name: &str, items: &[&crate::data::Item]) -> Result<(Judged, Sample)> {
         let (mut plan, extractor) = Plan::make(&mut model, self.backend, &self.options, self.progress)?;
         let (backend, options) = (self.backend, &self.options);
         let trying = Trying { backend, options, data: self.data, cache: self.cache, progress: self.progress };
@@ -166,38 +179,40 @@ impl Ranking<'_> {
         let found = extractor.run(&self.data.source, &paths, &stage, self.progress)?;
         drop(extractor);
         let labels = found.places.iter().map(|&place| items[place].label).collect();
-        let (rows, labels, classes) = several(found.rows, labels);
-        if classes < 2 {
+        let sample = several(found.rows, labels);
+        let Sample { rows, labels, classes } = &sample;
+        if *classes < 2 {
             return Err(Error::data(self.data.source.place(), "too few images can be read, none or of one class"));
         }
         emit(self.progress, Event::Stage { name: "judging features", total: 0 })?;
-        let (kind, agree) = self.probe(&rows, &labels, classes)?;
-        let share = |agree: &[bool]| agree.iter().filter(|&&agrees| agrees).count() as f64 / agree.len() as f64;
-        let probe = share(&agree);
-        let near = share(&nearest_agree(rows.view(), &labels));
-        let (logme, h_score) = (logme(rows.view(), &labels, classes), h_score(rows.view(), &labels, classes));
+        let (kind, agree) = self.probe(&sample)?;
+        let near = share(&nearest_agree(rows.view(), labels));
+        let (logme, h_score) = (logme(rows.view(), labels, *classes), h_score(rows.view(), labels, *classes));
         emit(self.progress, Event::Stage { name: "measuring", total: 0 })?;
         let cost = (self.measure)(&surgery::backbone(&model, &plan.surgery, &plan.pooling), &plan);
         // An interruption reaches whoever measures, too.
         emit(self.progress, Event::Advance(0))?;
-        Ok(Judged {
+        let mut judged = Judged {
             images: labels.len(),
             features: rows.ncols(),
             preprocessing: plan.preprocessing_source,
             neighbours: near,
-            probe,
-            probe_error: (probe * (1. - probe) / labels.len() as f64).sqrt(),
+            probe: 0.,
+            probe_error: 0.,
             probe_kind: kind,
             logme,
             h_score,
             cost: cost?,
-        })
+        };
+        judged.by(kind, &agree);
+        Ok((judged, sample))
     }
 
     /// Whether each image gets its class by a probe that has not seen it.
-    fn probe(&self, rows: &Array2<f32>, labels: &[usize], classes: usize) -> Result<(Probe, Vec<bool>)> {
+    fn probe(&self, sample: &Sample) -> Result<(Probe, Vec<bool>)> {
+        let Sample { rows, labels, classes } = sample;
         if rows.ncols() * classes > LARGEST_HEAD {
-            return Ok((Probe::Ridge, probe_agrees(rows.view(), labels, classes)));
+            return Ok((Probe::Ridge, sample.by_ridge()));
         }
         let options = Options { seed: self.seed, ..Options::default() };
         // Its two short stages would be told for each model.
@@ -205,14 +220,41 @@ impl Ranking<'_> {
             Event::Stage { .. } => silent(event),
             event => (self.progress)(event),
         };
-        let fit = fit_softmax(rows.view(), labels, classes, &options, &poll)?;
+        let fit = fit_softmax(rows.view(), labels, *classes, &options, &poll)?;
         let given = fit.out_of_fold.rows().into_iter().map(argmax);
         Ok((Probe::Softmax, given.zip(labels).map(|(given, label)| given == *label).collect()))
     }
 }
 
+impl Judged {
+    /// Takes the share of a probe, whose hits these are.
+    fn by(&mut self, kind: Probe, agree: &[bool]) {
+        let probe = share(agree);
+        self.probe_kind = kind;
+        self.probe = probe;
+        self.probe_error = (probe * (1. - probe) / agree.len() as f64).sqrt();
+    }
+}
+
+fn share(agree: &[bool]) -> f64 {
+    agree.iter().filter(|&&agrees| agrees).count() as f64 / agree.len() as f64
+}
+
+/// Features of images, `[images, features]`, and their classes: tens of megabytes a model.
+struct Sample {
+    rows: Array2<f32>,
+    labels: Vec<usize>,
+    classes: usize,
+}
+
+impl Sample {
+    fn by_ridge(&self) -> Vec<bool> {
+        probe_agrees(self.rows.view(), &self.labels, self.classes)
+    }
+}
+
 /// The images of classes with two or more, and their classes numbered anew: one image alone tells nothing of its class.
-fn several(rows: Array2<f32>, labels: Vec<usize>) -> (Array2<f32>, Vec<usize>, usize) {
+fn several(rows: Array2<f32>, labels: Vec<usize>) -> Sample {
     let mut counts = vec![0; labels.iter().max().map_or(0, |most| most + 1)];
     labels.iter().for_each(|&label| counts[label] += 1);
     let mut numbers = vec![None; counts.len()];
@@ -220,7 +262,7 @@ fn several(rows: Array2<f32>, labels: Vec<usize>) -> (Array2<f32>, Vec<usize>, u
     let classes = kept.enumerate().map(|(number, class)| numbers[class] = Some(number)).count();
     let places: Vec<usize> = (0..labels.len()).filter(|&place| numbers[labels[place]].is_some()).collect();
     let labels = labels.iter().filter_map(|&label| numbers[label]).collect();
-    (rows.select(Axis(0), &places), labels, classes)
+    Sample { rows: rows.select(Axis(0), &places), labels, classes }
 }
 
 fn parameters(model: &Model) -> u64 {

@@ -3,9 +3,12 @@
 use super::HeadInfo;
 use serde::Serialize;
 
-/// The least and the most accuracy that training inside gained over the head that `auto` chose, in trials on four sets of images
-/// (`docs/performance.md`). Neither the head's figures nor its learning curve foretold it.
+/// The least and the most accuracy that training inside [`TRIED`] gained over the head that `auto` chose, in trials on four sets of
+/// images of three kinds (`docs/performance.md`). Neither the head's figures nor its learning curve foretold it.
 const TRIALS: [(&str, [f64; 2]); 2] = [("last:2", [-0.084, -0.015]), ("all", [0.015, 0.041])];
+
+/// The SHA-256 of the network of these trials: the embedded one. They tell nothing of others.
+const TRIED: &str = "aff30667625329264461e4f0c32e2e3c6b7a83b85a502da1939ea744d542a341";
 
 /// What training inside would take, and what is known of what it would gain. What it does gain is not known until it is tried.
 #[derive(Debug, Clone, Serialize)]
@@ -30,7 +33,7 @@ pub struct Measured {
     pub epochs: Option<u64>,
     /// Seconds of their steps, from one that was measured.
     pub seconds: Option<f64>,
-    /// The least and the most accuracy that it gained elsewhere, where the images have one class each.
+    /// The least and the most accuracy that it gained elsewhere, where that was tried with this network: with one class an image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gained_elsewhere: Option<[f64; 2]>,
     /// Why there are none.
@@ -50,9 +53,10 @@ impl Measured {
 }
 
 impl FineTuning {
-    /// With what a head's choice tells.
-    pub fn new(mut measured: Vec<Measured>, head: Option<&HeadInfo>) -> FineTuning {
-        for one in measured.iter_mut().filter(|one| head.is_some() && one.seconds.is_some()) {
+    /// With what a head's choice tells, of a model with this SHA-256.
+    pub fn new(mut measured: Vec<Measured>, head: Option<&HeadInfo>, sha256: &str) -> FineTuning {
+        let tried = head.is_some() && sha256 == TRIED;
+        for one in measured.iter_mut().filter(|one| tried && one.seconds.is_some()) {
             one.gained_elsewhere = TRIALS.iter().find(|(train, _)| *train == one.train).map(|(_, gained)| *gained);
         }
         let deep = head.and_then(|head| head.compared.get(head.chosen)).filter(|one| one.taps > 0);
@@ -76,5 +80,15 @@ pub fn time(seconds: f64) -> String {
         ..100. => format!("{seconds:.0} s"),
         ..6000. => format!("{:.0} min", seconds / 60.),
         _ => format!("{:.0} h {:02.0} min", (seconds / 3600.).floor(), seconds % 3600. / 60.),
+    }
+}
+
+/// A figure in any unit: with four decimals, and of a small one three digits that tell something.
+pub fn precise(value: f64) -> String {
+    let digits = (-value.abs().log10().floor()).max(0.);
+    match value == 0. || digits <= 2. {
+        true => format!("{value:.4}"),
+        false if digits > 5. => format!("{value:.2e}"),
+        false => format!("{value:.*}", digits as usize + 2),
     }
 }

@@ -47,10 +47,10 @@ impl SeveralInfo {
         let figures = |images: &[usize]| {
             let (truths, told) = (truths.select(Axis(0), images), chosen.out_of_fold.select(Axis(0), images));
             Ok(match chosen.task {
-                Task::Regression => Figures::Values(Regression::new(truths.view(), told.view(), names)?),
+                Task::Regression => Figures::Values(Regression::without_intervals(truths.view(), told.view(), names)?),
                 _ => {
                     let own = truths.mapv(|value| value > 0.5);
-                    Figures::Labels(MultiLabel::new(own.view(), told.view(), names, &chosen.thresholds)?)
+                    Figures::Labels(MultiLabel::without_intervals(own.view(), told.view(), names, &chosen.thresholds)?)
                 }
             }
             .summary())

@@ -21,7 +21,7 @@ use crate::train::tune::{Epoch, Settings, Tuned};
 pub use crate::verify::Baked;
 use crate::verify::Parity;
 pub use export::Adapted;
-pub use fine_tuning::{FineTuning, Measured, time};
+pub use fine_tuning::{FineTuning, Measured, precise, time};
 pub use head::{AnyHead, HeadInfo, SeveralInfo};
 pub use out::OutDir;
 pub use problems::Problems;

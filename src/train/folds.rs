@@ -6,9 +6,29 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Differences of deviations that are rounding.
 const ALIKE: f64 = 1e-9;
 
-/// The fold of each image; those of one of `groups` share it, where there are any.
-pub(super) fn deal(labels: &[usize], groups: &[usize], folds: usize, seed: u64) -> Vec<usize> {
-    if groups.is_empty() { stratified(labels, folds, seed) } else { grouped(labels, groups, folds, seed) }
+/// The fold of each image, for up to so many deals; images of one of `groups` share it, where there are any. Groups are dealt as
+/// evenly as can be the first time, and then in orders that the seed gives. Of deals that part the images alike there is one.
+pub(super) fn deals(labels: &[usize], groups: &[usize], folds: usize, seed: u64, repeats: usize) -> Vec<Vec<usize>> {
+    let mut seen = BTreeSet::new();
+    let deal = |repeat: usize| {
+        let seed = seed.wrapping_add((repeat as u64) << 32);
+        match groups.is_empty() {
+            true => stratified(labels, folds, seed),
+            false => grouped(labels, groups, folds, seed, repeat == 0),
+        }
+    };
+    (0..repeats).map(deal).filter(|fold| seen.insert(in_order(fold))).collect()
+}
+
+/// Folds numbered as images come to them.
+fn in_order(fold: &[usize]) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    fold.iter()
+        .map(|own| {
+            let next = numbers.len();
+            *numbers.entry(own).or_insert(next)
+        })
+        .collect()
 }
 
 /// As many folds as are wanted, or as the median class has images (or groups, by `counts`); two at least. A class with fewer is missing
@@ -56,10 +76,10 @@ pub(super) fn count(fold: &[usize]) -> usize {
     fold.iter().max().map_or(0, |last| last + 1)
 }
 
-/// Whole groups dealt as scikit-learn's `StratifiedGroupKFold` does: those whose classes are the most unequal first, each to
-/// the fold that leaves the classes' shares in the folds most alike; of equally good ones to that with the fewest images.
-/// Groups that are alike stand in the order that the seed gives. There may be fewer folds than asked for.
-fn grouped(labels: &[usize], groups: &[usize], folds: usize, seed: u64) -> Vec<usize> {
+/// Whole groups dealt as scikit-learn's `StratifiedGroupKFold` does: each to the fold that leaves the classes' shares in the folds
+/// most alike; of equally good ones to that with the fewest images. With `sorted` those whose classes are the most unequal come
+/// first, and of groups that are alike, else of all, the order is what the seed gives. There may be fewer folds than asked for.
+fn grouped(labels: &[usize], groups: &[usize], folds: usize, seed: u64, sorted: bool) -> Vec<usize> {
     let classes = labels.iter().max().map_or(0, |last| last + 1);
     let (mut counts, mut own) = (vec![0f64; classes], BTreeMap::<usize, BTreeMap<usize, f64>>::new());
     for (&label, &group) in labels.iter().zip(groups) {
@@ -72,7 +92,9 @@ fn grouped(labels: &[usize], groups: &[usize], folds: usize, seed: u64) -> Vec<u
         let mean = own.values().sum::<f64>() / classes as f64;
         own.values().map(|count| count * count).sum::<f64>() / classes as f64 - mean * mean
     };
-    order.sort_by(|a, b| unequal(b.1).total_cmp(&unequal(a.1)));
+    if sorted {
+        order.sort_by(|a, b| unequal(b.1).total_cmp(&unequal(a.1)));
+    }
     let (mut shares, mut sizes) = (vec![vec![0f64; classes]; folds], vec![0f64; folds]);
     let mut fold_of = BTreeMap::new();
     for (group, own) in order {

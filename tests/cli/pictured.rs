@@ -161,8 +161,8 @@ fn what_training_inside_would_take() {
         assert!(m["seconds"].as_f64().unwrap() > 0. && number(&m["epochs"]) == steps / images.div_ceil(size), "{told}");
     }
     assert!(ran.out.contains("--train last:2 would take about") && ran.out.contains("not known until it is tried"));
-    assert!(ran.out.contains("in trials on four other sets of images --train last:2 gained -0."), "{}", ran.out);
-    assert!(place.read("out/report.html").contains("in trials on four other sets of images it gained"));
+    // What was tried with another network says nothing of this one.
+    assert!(!ran.out.contains("gained") && !place.read("out/report.html").contains("in trials"), "{}", ran.out);
     assert!(place.read("out/report.html").contains("<th scope=\"row\">--train all</th><td class=\"text\">about"));
     // A graph that cannot be trained says why.
     fs::copy(golden("onnx/qoperator_conv.onnx"), place.path("tiny.onnx")).unwrap();

@@ -2,6 +2,7 @@
 
 use super::support::Place;
 use crate::common::golden;
+use adapt::onnx::Model;
 use serde_json::Value;
 use std::fs;
 
@@ -87,6 +88,31 @@ fn time_limits_leave_out_what_takes_longer() {
     refused.fails(2, &["none of the models of --onnx takes at most 0.000001 ms an image"]);
     place.adapt(&format!("{several} --max-ms 10000 --max-mb 0.002")).succeeds();
     assert_eq!(place.json("out/run.json")["model"]["path"], "tiny.onnx");
+}
+
+/// A head of so many weights that softmax regression would take long: then no model is probed by it.
+#[test]
+fn all_models_have_one_probe() {
+    let place = place();
+    let mut model = Model::open(place.path("tiny.onnx")).unwrap();
+    let graph = model.proto.graph.as_mut().unwrap();
+    graph.value_info.clear();
+    for tensor in &mut graph.initializer {
+        let wider = tensor.dims.iter().filter(|size| **size == 6).count();
+        tensor.dims.iter_mut().filter(|size| **size == 6).for_each(|size| *size *= 700);
+        assert!(wider < 2 && tensor.raw_data.is_some());
+        tensor.raw_data = tensor.raw_data.take().map(|bytes| if wider > 0 { bytes.repeat(700).into() } else { bytes });
+    }
+    model.save(&place.path("wide.onnx")).unwrap();
+    (0..100).for_each(|class| place.images(&format!("many/{class}"), class, 2));
+    let arguments = "rank --data many --no-builtin --preprocess raw01 tiny.onnx";
+    let ran = place.adapt(&format!("{arguments} wide.onnx")).succeeds();
+    assert!(ran.out.contains("probe: ridge regression, since"), "{}", ran.out);
+    let ran = place.adapt(&format!("{arguments} wide.onnx --json")).succeeds();
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    let kinds: Vec<&Value> = found["models"].as_array().unwrap().iter().map(|model| &model["probe_kind"]).collect();
+    assert_eq!(kinds, ["ridge", "ridge"]);
+    assert!(place.adapt(arguments).succeeds().out.contains("probe: softmax regression; on 200 training images"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ const LABELS: [(&str, &str); 6] = [
 
 /// `labels.csv` (label, and split) and `values.csv` (brightness, contrast and split) of 15 images a class to train, and 10 to
 /// test.
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::empty();
     fs::copy(crate::common::golden("tiny.onnx"), place.path("tiny.onnx")).unwrap();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fashion");
@@ -135,7 +135,20 @@ fn numbers_from_list_to_model() {
         .adapt("eval out/model.onnx --data values.csv --label-column bright")
         .fails(1, &["1 label columns", "2 targets"]);
     place.adapt("verify out").succeeds();
-    place.adapt(&format!("explain out/model.onnx {} -o maps", test[0][0])).fails(2, &["predicts numbers"]);
+    for (method, more, target) in [("cam", "", 0), ("gradcam", "--class contrast", 1), ("occlusion", "--class 1", 1)] {
+        let arguments = format!("explain out/model.onnx {} -o maps --force --method {method} {more}", test[0][0]);
+        assert!(place.adapt(&arguments).succeeds().out.contains(["bright", "contrast"][target]), "{method}");
+        let told: serde_json::Value =
+            serde_json::from_str(&place.adapt(&format!("{arguments} --json --check")).succeeds().out).unwrap();
+        let row = &told["images"][0];
+        assert_eq!(row["target"], ["bright", "contrast"][target], "{row}");
+        let value = f64::from(values[target]);
+        assert!(
+            (row["value"].as_f64().unwrap() / value - 1.).abs() < 1e-4 && row.get("probability").is_none(),
+            "{row}"
+        );
+        assert!((-1. ..=1.).contains(&row["agreement"].as_f64().unwrap()), "{row}");
+    }
 }
 
 #[test]

@@ -27,6 +27,10 @@ fn regression_as_scikit_learn() {
         let (truth, predicted) = (floats(&case["truth"], k), floats(&case["predicted"], k));
         let got = Regression::new(truth.view(), predicted.view(), &names(k)).unwrap();
         let json = serde_json::to_value(&got).unwrap();
+        let mut bare = got.clone();
+        bare.intervals.clear();
+        bare.per_target.iter_mut().for_each(|target| target.intervals.clear());
+        assert_eq!(Regression::without_intervals(truth.view(), predicted.view(), &names(k)).unwrap(), bare);
         for key in ["r2", "mae", "rmse"] {
             same(key, &json[key], &case[key]);
             let want = case[&format!("per_{key}")].as_array().unwrap();
@@ -46,6 +50,8 @@ fn several_labels_as_scikit_learn() {
         let probabilities = floats(&case["probabilities"], k);
         let got = MultiLabel::new(truth.view(), probabilities.view(), &names(k), &thresholds).unwrap();
         let json = serde_json::to_value(&got).unwrap();
+        let bare = MultiLabel::without_intervals(truth.view(), probabilities.view(), &names(k), &thresholds).unwrap();
+        assert_eq!(bare, MultiLabel { intervals: Default::default(), ..got.clone() });
         for key in ["subset_accuracy", "hamming_loss", "average_precision", "roc_auc"] {
             same(key, &json[key], &case[key]);
         }

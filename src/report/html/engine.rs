@@ -1,6 +1,7 @@
 //! The templates.
 
 use crate::error::{Error, Result};
+use crate::report::precise;
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
 use std::sync::LazyLock;
@@ -25,6 +26,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.add_filter("fixed", fixed);
+    environment.add_filter("precise", |value: minijinja::Value| number(value, precise));
     environment.add_filter("percent", |value: f64| format!("{:.1} %", 100. * value));
     for (name, text) in TEMPLATES {
         environment.add_template(name, text).expect("the templates are part of the program, and tested");
@@ -34,10 +36,11 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// A number with so many decimals; a dash where there is none.
 fn fixed(value: minijinja::Value, decimals: usize) -> String {
-    match f64::try_from(value) {
-        Ok(value) if value.is_finite() => format!("{value:.decimals$}"),
-        _ => "–".into(),
-    }
+    number(value, |value| format!("{value:.decimals$}"))
+}
+
+fn number(value: minijinja::Value, written: impl Fn(f64) -> String) -> String {
+    f64::try_from(value).ok().filter(|value| value.is_finite()).map_or("–".into(), written)
 }
 
 /// A template with these values.

@@ -3,6 +3,7 @@
 use super::pictures::{Judged, Shown};
 use super::shown;
 use crate::metrics::calibration::Bin;
+use crate::report::precise;
 use crate::report::recorded::Recorded;
 use serde::Serialize;
 use serde_json::Value;
@@ -165,10 +166,15 @@ pub(super) fn scatter(title: &str, points: Vec<(f64, f64, String)>) -> Option<Sc
     }
     let share = |value: f64| 300. * (value - low) / (high - low);
     let point = |(x, y, what): &(f64, f64, String)| {
-        (round(55. + share(*x)), round(315. - share(*y)), format!("{what}: is {x:.4}, predicted {y:.4}"))
+        (
+            round(55. + share(*x)),
+            round(315. - share(*y)),
+            format!("{what}: is {}, predicted {}", precise(*x), precise(*y)),
+        )
     };
     // As many digits as there is room for.
     let short = |value: f64| match value.abs() {
+        ..0.1 => precise(value),
         ..1. => format!("{value:.3}"),
         ..100. => format!("{value:.2}"),
         _ => format!("{value:.0}"),

@@ -111,22 +111,23 @@ impl Judge<'_> {
         self.deals.iter().map(|fold| count(fold)).sum()
     }
 
+    /// What would take long, where there are too many covariances of their size.
+    pub(super) fn takes_long(&self, basis: &Basis) -> Option<String> {
+        let (folds, size) = (self.dealt(), basis.rows.ncols());
+        let long = size <= MOST_COORDINATES && folds as f64 * (size as f64).powi(3) > MOST_WORK;
+        long.then(|| format!("discriminant analysis on {} features in {folds} folds would take long", basis.features))
+    }
+
     /// Whether the covariances are of a size that time allows; says where there are too many of them. Where they are all that is
     /// asked for, that is an error.
     fn in_time(&self, basis: &Basis, alone: bool, progress: Progress) -> Result<bool> {
-        let (folds, size) = (self.dealt(), basis.rows.ncols());
-        if size > MOST_COORDINATES {
-            return Ok(false);
-        }
-        let fits = folds as f64 * (size as f64).powi(3) <= MOST_WORK;
-        let what = format!("discriminant analysis on {} features in {folds} folds would take long", basis.features);
-        match fits {
-            false if alone => Err(Error::Train(format!("{what}; give a lower --cv"))),
-            false => {
+        match self.takes_long(basis) {
+            None => Ok(basis.rows.ncols() <= MOST_COORDINATES),
+            Some(what) if alone => Err(Error::Train(format!("{what}; give a lower --cv"))),
+            Some(what) => {
                 emit(progress, Event::Warning(&format!("{what} and is left out; a lower --cv has it")))?;
                 Ok(false)
             }
-            true => Ok(true),
         }
     }
 

@@ -6,12 +6,13 @@ use super::basis::{Bases, Basis};
 use super::calibrate::Calibrated;
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
+use super::depths::depths;
 use super::mlp::Mlp;
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2};
 use std::time::Instant;
 
 /// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
@@ -19,10 +20,8 @@ pub(super) const JUDGED: usize = 600;
 pub(super) const MOST_REPEATS: usize = 10;
 /// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
 const UNBALANCED: f32 = 1.5;
-/// Images on which depths are compared.
-const SAMPLE: usize = 3000;
-/// Of each class among them, where there are so many.
-const FEWEST: usize = 5;
+/// Images up to which a learning curve costs little beside the features.
+const MOST_CURVED: usize = 20_000;
 /// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
 const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
@@ -54,16 +53,7 @@ pub fn choose(
     if deals.is_empty() {
         return uncompared(&first()?, labels, classes, wishes, progress);
     }
-    let judge = Judge {
-        labels,
-        classes,
-        deals: &deals,
-        metric: wishes.metric,
-        shares: shares(labels, classes, wishes.balanced),
-        balanced: wishes.balanced,
-        seed: wishes.seed,
-        device: &wishes.device,
-    };
+    let judge = judge(labels, classes, &deals, wishes);
     let mut candidates = tried(features, columns, &judge, wishes, &in_time, progress)?;
     if candidates.is_empty() {
         return uncompared(&first()?, labels, classes, wishes, progress);
@@ -101,16 +91,29 @@ pub fn choose(
     })
 }
 
+/// What candidates are judged on.
+pub(super) fn judge<'a>(labels: &'a [usize], classes: usize, deals: &'a [Vec<usize>], wishes: &'a Wishes) -> Judge<'a> {
+    Judge {
+        labels,
+        classes,
+        deals,
+        metric: wishes.metric,
+        shares: shares(labels, classes, wishes.balanced),
+        balanced: wishes.balanced,
+        seed: wishes.seed,
+        device: &wishes.device,
+    }
+}
+
 /// Each image's fold, for each deal; none where most classes have one image only.
-fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Vec<usize>> {
+pub(super) fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Vec<usize>> {
     let counts = folds::separate(labels, &wishes.groups, classes);
     if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
         return Vec::new();
     }
     let folds = folds::at_most(wishes.folds.unwrap_or(FOLDS), counts);
     let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
-    let deal = |repeat: u64| folds::deal(labels, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32));
-    (0..repeats as u64).map(deal).collect()
+    folds::deals(labels, &wishes.groups, folds, wishes.seed, repeats)
 }
 
 /// The heads that are worth a comparison, on the depths that are.
@@ -129,7 +132,7 @@ fn tried(
     let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
     let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
     let mut shrinkage = USUAL_SHRINKAGE;
-    let depths = depths(features, columns, labels, judge.classes, wishes, progress)?;
+    let depths = depths(features, columns, judge, wishes, progress)?;
     emit(progress, Event::Stage { name: "comparing heads", total: depths.len() as u64 + 1 })?;
     for taps in depths {
         if taps > 0 && !in_time() {
@@ -166,40 +169,6 @@ fn tried(
     }
     emit(progress, Event::Advance(1))?;
     Ok(candidates)
-}
-
-/// How many taps are worth a try. Deep ones differ little from their neighbours; of many images a part tells which are best.
-fn depths(
-    features: ArrayView2<f32>,
-    columns: &[usize],
-    labels: &[usize],
-    classes: usize,
-    wishes: &Wishes,
-    progress: Progress,
-) -> Result<Vec<usize>> {
-    let parts = labels.len().div_ceil(SAMPLE);
-    if parts == 1 || columns.len() == 1 {
-        let worth = |taps: &usize| *taps <= 2 || taps.is_multiple_of(2) || taps + 1 == columns.len();
-        return Ok((0..columns.len()).filter(worth).collect());
-    }
-    let part = folds::stratified(labels, parts, wishes.seed);
-    let (mut order, mut taken) = ((0..labels.len()).collect::<Vec<_>>(), vec![0usize; classes]);
-    order.sort_by_key(|&i| part[i]);
-    // Of rare classes a few images all the same.
-    let mut places = order;
-    places.retain(|&i| {
-        let takes = part[i] == 0 || taken[labels[i]] < FEWEST;
-        taken[labels[i]] += usize::from(takes);
-        takes
-    });
-    let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-    let groups = if wishes.groups.is_empty() { Vec::new() } else { places.iter().map(|&i| wishes.groups[i]).collect() };
-    // Half of the time is for the heads themselves.
-    let budget = wishes.budget.map(|budget| budget / 2);
-    let wishes = Wishes { kind: Some(Kind::Lda), curve: false, groups, budget, ..wishes.clone() };
-    let found = choose(features.select(Axis(0), &places).view(), columns, &labels, classes, &wishes, progress)?;
-    let best = found.compared.iter().find(|compared| compared.behind[0] == 0.).map_or(0, |best| best.taps);
-    Ok(if best == 0 { vec![0] } else { vec![0, best] })
 }
 
 /// The logarithms of the classes' shares, where they differ enough or are wanted.

@@ -6,6 +6,7 @@ mod candidates;
 mod choice;
 mod closed;
 mod curve;
+mod depths;
 mod judge;
 mod mlp;
 mod ridge;
@@ -22,7 +23,7 @@ pub use curve::{Curve, Point};
 pub use judge::Metric;
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
-pub use several::{Several, Tried, choose_several, kind};
+pub use several::{Several, choose_several, kind};
 use std::fmt;
 use std::time::Duration;
 pub use thresholds::thresholds;
@@ -123,6 +124,22 @@ pub struct Compared {
     pub macro_f1: f64,
     /// Mean −ln(probability of the true class), with the temperature at its best.
     pub log_loss: f64,
+}
+
+/// A head for several labels or numbers that was compared, by images that it did not learn from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tried {
+    /// Tensors before the cut whose features it takes, too.
+    pub taps: usize,
+    /// How many features that makes.
+    pub features: usize,
+    /// The penalty on the mean loss.
+    pub strength: f64,
+    /// The mean cross-entropy of the labels in nats, or the mean squared error of the standardised targets (1 is that of their
+    /// means).
+    pub loss: f64,
+    /// How much more that is than the best one's, and the standard error of this over the images.
+    pub behind: [f64; 2],
 }
 
 /// The head that was chosen, and what it was compared with.

@@ -6,16 +6,16 @@ use super::basis::{Bases, Basis};
 use super::candidates::rows;
 use super::choice::{JUDGED, MOST_REPEATS};
 use super::closed::MOST_COORDINATES;
+use super::depths::worth;
 use super::judge::mean;
 use super::ridge::Ridge;
 use super::thresholds::thresholds;
-use super::{FOLDS, Wishes, depths_named};
+use super::{FOLDS, Tried, Wishes, depths_named};
 use crate::data::{Task, strata};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use serde::Serialize;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -23,22 +23,6 @@ use std::time::Instant;
 const STRENGTHS: i32 = 13;
 /// Images by which depths are compared.
 const SAMPLE: usize = 1500;
-
-/// A head that was compared, by images that it did not learn from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tried {
-    /// Tensors before the cut whose features it takes, too.
-    pub taps: usize,
-    /// How many features that makes.
-    pub features: usize,
-    /// The penalty on the mean loss.
-    pub strength: f64,
-    /// The mean cross-entropy of the labels in nats, or the mean squared error of the standardised targets (1 is that of their
-    /// means).
-    pub loss: f64,
-    /// How much more that is than the best one's, and the standard error of this over the images.
-    pub behind: [f64; 2],
-}
 
 /// The head that was chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,7 +109,7 @@ pub fn choose_several(
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
-    let tried = depths(features, columns, truths, (wishes.seed, &in_time), progress)?;
+    let tried = depths(features, columns, (task, truths), (wishes, &in_time), progress)?;
     let deals = match task {
         Task::Regression if wishes.groups.is_empty() && wishes.folds.is_none() => Vec::new(),
         _ => deals(task, truths, wishes),
@@ -172,12 +156,12 @@ pub fn choose_several(
 /// How the images are dealt into folds: small sets several times.
 fn deals(task: Task, truths: ArrayView2<f32>, wishes: &Wishes) -> Vec<Vec<usize>> {
     let (images, strata) = (truths.nrows(), strata(task, truths));
-    let repeats = JUDGED.div_ceil(images).clamp(1, MOST_REPEATS) as u64;
+    // Regression is judged once: its folds are whole parts of one solution.
+    let most_repeats = if task == Task::Regression { 1 } else { MOST_REPEATS };
+    let repeats = JUDGED.div_ceil(images).clamp(1, most_repeats);
     let most = if wishes.groups.is_empty() { images } else { folds::distinct(&wishes.groups) };
     let folds = wishes.folds.unwrap_or(FOLDS).min(most).max(2);
-    let deal = |repeat: u64| folds::deal(&strata, &wishes.groups, folds, wishes.seed.wrapping_add(repeat << 32));
-    // Regression is judged once: its folds are whole parts of one solution.
-    (0..if task == Task::Regression { 1 } else { repeats }).map(deal).collect()
+    folds::deals(&strata, &wishes.groups, folds, wishes.seed, repeats)
 }
 
 /// The depths that are worth a comparison: the cut alone, and the one at which ridge regression is best, on a part of many
@@ -185,26 +169,32 @@ fn deals(task: Task, truths: ArrayView2<f32>, wishes: &Wishes) -> Vec<Vec<usize>
 fn depths(
     features: ArrayView2<f32>,
     columns: &[usize],
-    truths: ArrayView2<f32>,
-    (seed, in_time): (u64, &dyn Fn() -> bool),
+    (task, truths): (Task, ArrayView2<f32>),
+    (wishes, in_time): (&Wishes, &dyn Fn() -> bool),
     progress: Progress,
 ) -> Result<Vec<usize>> {
-    let worth = |taps: &usize| *taps <= 2 || taps.is_multiple_of(2) || taps + 1 == columns.len();
-    let tried: Vec<usize> = (0..columns.len()).filter(worth).collect();
+    let tried = worth(columns.len());
     if tried.len() == 1 {
         return Ok(tried);
     }
     let parts = truths.nrows().div_ceil(SAMPLE);
-    let part = folds::stratified(&vec![0; truths.nrows()], parts, seed);
+    let part = folds::stratified(&vec![0; truths.nrows()], parts, wishes.seed);
     let own: Vec<usize> = (0..part.len()).filter(|&i| part[i] == 0).collect();
     let (features, truths) = (features.select(Axis(0), &own), truths.select(Axis(0), &own));
+    // What an image's own group tells of it is nothing that the depth is to be chosen by.
+    let groups: Vec<usize> = own.iter().filter_map(|&i| wishes.groups.get(i).copied()).collect();
+    let fold = match folds::distinct(&groups) {
+        0 => None,
+        1 => return Ok(vec![0]),
+        _ => deals(task, truths.view(), &Wishes { groups, ..wishes.clone() }).into_iter().next(),
+    };
     emit(progress, Event::Stage { name: "comparing depths", total: tried.len() as u64 })?;
     let (mut bases, mut attempts) = (Bases::new(features.view(), columns), Vec::new());
     for taps in tried {
         if taps > 0 && !in_time() {
             break;
         }
-        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view(), None)?);
+        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view(), fold.as_ref())?);
         emit(progress, Event::Advance(1))?;
     }
     let best = attempts[compare(&attempts).0].taps;

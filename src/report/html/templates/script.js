@@ -10,6 +10,11 @@ function reveal() {
 }
 addEventListener("hashchange", reveal);
 reveal();
+// Numbers by their values, what is none as people sort it.
+function order(a, b) {
+  const [x, y] = [a, b].map((text) => (text === "" ? NaN : Number(text)));
+  return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, undefined, { numeric: true }) : x - y;
+}
 // Headings of columns that sort.
 for (const table of document.querySelectorAll("table.sort")) {
   table.tHead.querySelectorAll("th").forEach((th, column) => {
@@ -22,7 +27,7 @@ for (const table of document.querySelectorAll("table.sort")) {
       table.tHead.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       th.setAttribute("aria-sort", down ? "descending" : "ascending");
       const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
-      const compare = (a, b) => key(a).localeCompare(key(b), undefined, { numeric: true });
+      const compare = (a, b) => order(key(a), key(b));
       const rows = [...table.tBodies[0].rows].sort((a, b) => (down ? compare(b, a) : compare(a, b)));
       table.tBodies[0].append(...rows);
     });
@@ -43,6 +48,7 @@ for (const map of document.querySelectorAll("svg.map")) {
   points.forEach((point, i) => point.addEventListener("pointerenter", () => i !== now && show(i)));
   map.addEventListener("pointerleave", () => show(-1));
   map.setAttribute("tabindex", "0");
+  told.before("With the map in focus, the arrow keys go from image to image. ");
   map.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step || !points.length) return;

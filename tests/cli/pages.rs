@@ -1,0 +1,149 @@
+//! What `report.html` and the terminal say is so: of labels and numbers, of small units, of trials with one network, of groups.
+
+use super::report::{code, python};
+use super::support::{Place, left_out};
+use super::tasks;
+use std::process::Command;
+
+/// A list without the images to test.
+fn to_train(place: &Place, list: &str) {
+    let text = place.read(list);
+    let rows = text.lines().filter(|line| !line.ends_with(",test")).map(|line| format!("{line}\n"));
+    place.write(list, rows.collect::<String>());
+}
+
+fn page(place: &Place, arguments: &str) -> String {
+    place.adapt(&format!("--onnx tiny.onnx --preprocess raw01 --force --out out {arguments}")).succeeds();
+    place.read("out/report.html")
+}
+
+#[test]
+fn pages_of_labels_and_numbers_say_nothing_of_classes() {
+    let place = tasks::place();
+    let lists = [("labels.csv", ""), ("values.csv", "--label-column bright,contrast")];
+    let says = [
+        "By cross-validation in 5 folds of the training images, mean and standard deviation: ",
+        "left out by itself: ",
+    ];
+    for ((list, more), says) in lists.into_iter().zip(says) {
+        let page = page(&place, &format!("--data {list} {more}"));
+        assert!(page.contains(says) && page.contains("95 % interval"), "{list}");
+    }
+    for (list, more) in lists {
+        to_train(&place, list);
+        let page = page(&place, &format!("--data {list} {more} --cv 3"));
+        for words in ["labels that look wrong", "adapt audit", "of a class", "the classes with their probabilities"] {
+            assert!(!page.contains(words), "{list}: {words}");
+        }
+        let own = if list == "labels.csv" { "the labels with their probabilities" } else { "the targets' values" };
+        assert!(page.contains("No images were held out") && page.contains(own), "{list}");
+        assert_eq!(page.contains("Fewest of a label"), list == "labels.csv");
+    }
+}
+
+#[test]
+fn targets_in_small_units_are_told() {
+    let place = tasks::place();
+    let text = place.read("values.csv");
+    let mut list = "path,small,split\n".to_string();
+    for row in text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()) {
+        list += &format!("{},{:.8},{}\n", row[0], row[1].parse::<f64>().unwrap() * 1e-4, row[3]);
+    }
+    place.write("small.csv", list);
+    let arguments = "--data small.csv --label-column small --onnx tiny.onnx --preprocess raw01 --out out";
+    let ran = place.adapt(arguments).succeeds();
+    let nothing = |text: &str| {
+        text.split([' ', '>', '<', '(', ')', '–', '\t', '\n']).any(|word| word == "0.0000" || word == "0.000")
+    };
+    assert!(!nothing(&ran.out), "{}", ran.out);
+    let page = place.read("out/report.html");
+    let shown = page.split("id=\"data\"").next().unwrap();
+    assert!(!nothing(shown) && shown.contains("Predicted and true"));
+    let image = place.read("out/predictions.csv").lines().nth(1).unwrap().split(',').next().unwrap().to_string();
+    let told = place.adapt(&format!("predict out/model.onnx {image}")).succeeds().out;
+    assert!(!nothing(&told), "{told}");
+    assert!(!nothing(&place.adapt("data small.csv --label-column small").succeeds().out));
+    place.adapt(&format!("{} --seed 3", arguments.replace("--out out", "--out other"))).succeeds();
+    let compared = place.adapt("compare out other").succeeds().out;
+    assert!(!nothing(compared.split("\nother less out").next().unwrap()), "{compared}");
+    let Some(python) = python() else { return };
+    place.write("out/classify.py", code(&page, "python"));
+    let mut command = Command::new(python);
+    command.args(["classify.py", &format!("../{image}")]).current_dir(place.path("out"));
+    let told = place.run(&mut command).succeeds().out;
+    assert!(told.trim_end().rsplit('\t').next().unwrap().parse::<f64>().unwrap() != 0., "{told}");
+    assert!(!nothing(&told), "{told}");
+}
+
+#[test]
+fn trials_are_told_of_the_network_they_were_made_with() {
+    let (place, models) =
+        (Place::usual(), concat!(env!("CARGO_MANIFEST_DIR"), "/models/efficientnet_lite0/model.onnx"));
+    let ran = place.adapt(&format!("--data data --onnx {models} --val 0 --out out")).succeeds();
+    let words = "in trials with this network on four sets of images of three kinds";
+    assert!(ran.out.contains(&format!("{words} --train last:2 gained -0.")), "{}", ran.out);
+    assert!(place.read("out/report.html").contains(&format!("{words} it gained")));
+}
+
+#[test]
+fn intervals_of_groups_are_told_to_be_too_narrow() {
+    let place = super::report::place();
+    let mut list = "path,label,split,patient\n".to_string();
+    for (split, count) in [("train", 8), ("test", 6)] {
+        for class in ["a", "b"] {
+            let row = |i: usize| format!("data/{split}/{class}/{i}.png,{class},{split},{split}{}\n", i / 2);
+            list += &(0..count).map(row).collect::<String>();
+        }
+    }
+    place.write("list.csv", list);
+    let run =
+        |more: &str| place.adapt(&format!("--data list.csv --onnx tiny.onnx --force --out out {more}")).succeeds().out;
+    let words = "as if nothing joined them";
+    assert!(!run("").contains(words) && !place.read("out/report.html").contains(words));
+    assert!(run("--groups patient").contains(&format!("intervals count images of one 'patient' {words}")));
+    let page = place.read("out/report.html");
+    assert!(page.contains(&format!("Images of one “patient” were drawn {words}")));
+    assert!(place.adapt("compare out out").succeeds().err.contains(words));
+}
+
+#[test]
+fn runs_on_other_data_are_told_apart() {
+    let place = super::report::place();
+    place.main("").succeeds();
+    assert_eq!(place.adapt("compare out out").succeeds().err, "");
+    std::fs::rename(place.path("data"), place.path("others")).unwrap();
+    place.adapt("--data others --onnx tiny.onnx --out other").succeeds();
+    let ran = place.adapt("compare out other").succeeds();
+    assert!(
+        ran.err.starts_with("warning: other has its images from others, not data: those of one name"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn no_threshold_has_its_own_reason() {
+    let place = Place::usual();
+    (0..3).for_each(|class| place.images(&format!("one/{class}"), class, 1));
+    let ran = place.adapt("--data one --onnx tiny.onnx --val 0 --abstain 0.9 --out out").succeeds();
+    assert!(ran.err.contains("--abstain: nothing tells how often answers are right"), "{}", ran.err);
+}
+
+#[test]
+fn tables_are_reached_by_keys_and_sorted_by_value() {
+    let place = super::report::place();
+    place.main("").succeeds();
+    let page = place.read("out/report.html");
+    let reached = "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"";
+    assert_eq!(page.matches("<div class=\"wide\"").count(), page.matches(reached).count());
+    assert!(page.contains("id=\"map\"") && page.contains("the arrow keys go from image to image"));
+    let script = page.split("<script>").nth(1).unwrap();
+    let order = script.split("function order").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let node = Command::new("node")
+        .args(["-e", &format!("function order{order}\n}}\nconst v = ['3', '-1.5', '10', '-12', '1.2e-6'];console.log(v.sort(order).join())")])
+        .output();
+    match node {
+        Ok(ran) => assert_eq!(String::from_utf8_lossy(&ran.stdout).trim(), "-12,-1.5,1.2e-6,3,10", "{ran:?}"),
+        Err(_) => left_out("there is no node"),
+    }
+}
