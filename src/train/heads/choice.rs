@@ -20,8 +20,6 @@ pub(super) const JUDGED: usize = 600;
 pub(super) const MOST_REPEATS: usize = 10;
 /// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
 const UNBALANCED: f32 = 1.5;
-/// Images up to which a learning curve costs little beside the features.
-const MOST_CURVED: usize = 20_000;
 /// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
 const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
