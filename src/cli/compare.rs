@@ -59,6 +59,9 @@ const ROWS: [&str; 13] = [
     "rmse",
 ];
 
+/// Those of them that are the better the lower.
+const LOWER: [&str; 5] = ["hamming_loss", "log_loss", "brier", "mae", "rmse"];
+
 /// A run's figures, with intervals for those that have some.
 fn headline(figures: &Figures) -> Vec<String> {
     let plain = |value: f64| format!("{value:.4}");
@@ -87,7 +90,9 @@ fn text(compared: &Compared) -> String {
     });
     let row = |side: &Side| {
         let seconds = side.seconds.map_or("?".into(), |s| format!("{s:.1}"));
-        let begin = vec![side.run.clone(), side.model.clone(), side.train.clone(), seconds];
+        // What heads differ in is their kind.
+        let trained = if side.train == "head" { &side.head } else { &side.train };
+        let begin = vec![side.run.clone(), side.model.clone(), trained.clone(), seconds];
         [begin, headline(&side.figures)].concat()
     };
     let mut text = tables::table(&header, 3, compared.runs.iter().map(row));
@@ -100,7 +105,11 @@ fn text(compared: &Compared) -> String {
         let rows = ROWS.into_iter().filter_map(|name| {
             let found = against.figures.get(name)?;
             let [low, high] = found.interval;
-            let sure = if low > 0. || high < 0. { "not by chance" } else { "may be chance" };
+            let sure = match (low > 0. || high < 0., (found.difference > 0.) != LOWER.contains(&name)) {
+                (false, _) => "may be chance",
+                (true, true) => "better, not by chance",
+                (true, false) => "worse, not by chance",
+            };
             let shown = |value: f64| match name {
                 "mae" | "rmse" if value >= 0. => format!("+{}", precise(value)),
                 "mae" | "rmse" => precise(value),

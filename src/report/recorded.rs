@@ -77,7 +77,8 @@ impl Recorded {
     /// [`Error::Usage`] where `folder` is none, [`Error::Data`] where a file of it is damaged.
     pub fn read(folder: &Path) -> Result<Recorded> {
         let path = folder.join("run.json");
-        let text = bytes(&path, LARGEST_RUN)?.ok_or_else(|| {
+        let text = if folder.is_file() { None } else { bytes(&path, LARGEST_RUN)? };
+        let text = text.ok_or_else(|| {
             Error::Usage(format!("{}: no run.json in it; give the folder of a run", folder.display()))
         })?;
         let run: Value = serde_json::from_slice(&text).map_err(|e| Error::data(&path, format!("damaged: {e}")))?;

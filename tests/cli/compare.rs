@@ -34,6 +34,24 @@ fn a_run_is_as_good_as_itself() {
 }
 
 #[test]
+fn the_better_run_is_named() {
+    let place = tested();
+    // Trained to take the one class for the other.
+    for (from, to) in [("a", "x"), ("b", "a"), ("x", "b")] {
+        fs::rename(place.path(format!("data/train/{from}")), place.path(format!("data/train/{to}"))).unwrap();
+    }
+    place.adapt("--data data --onnx tiny.onnx --out wrong --head lda").succeeds();
+    for (order, words) in [("out wrong", "worse, not by chance"), ("wrong out", "better, not by chance")] {
+        let ran = place.adapt(&format!("compare {order}")).succeeds();
+        for name in ["accuracy", "log loss"] {
+            let row = ran.out.lines().find(|line| line.starts_with(&format!("{name}  "))).unwrap();
+            assert!(row.ends_with(words), "{}", ran.out);
+        }
+        assert!(ran.out.lines().any(|line| line.starts_with("wrong ") && line.contains("  discriminant analysis  ")));
+    }
+}
+
+#[test]
 fn images_are_matched_by_path_and_classes_by_name() {
     let place = tested();
     fs::remove_file(place.path("data/test/a/0.png")).unwrap();
@@ -57,6 +75,7 @@ fn images_are_matched_by_path_and_classes_by_name() {
 fn what_cannot_be_compared() {
     let place = tested();
     place.adapt("compare out nowhere").fails(2, &["nowhere", "no run.json"]);
+    place.adapt("compare out out/model.onnx").fails(2, &["out/model.onnx", "give the folder of a run"]);
     assert_eq!(place.adapt("compare out").code, Some(2));
     fs::rename(place.path("data/train/c"), place.path("data/train/d")).unwrap();
     fs::rename(place.path("data/test/c"), place.path("data/test/d")).unwrap();
