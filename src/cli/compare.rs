@@ -8,7 +8,7 @@ use adapt::report::compare::{Compared, Side, compare};
 use adapt::report::recorded::Recorded;
 use adapt::report::{json, precise};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct CompareOptions {
@@ -31,11 +31,12 @@ pub fn run(options: &CompareOptions) -> Result<()> {
 fn tell_of_data(runs: &[Recorded]) {
     let path = |run: &Recorded| run.run["data"]["path"].as_str().unwrap_or("?").to_string();
     let first = path(&runs[0]);
-    for run in runs.iter().filter(|run| path(run) != first) {
+    // As paths: a slash at the end makes no other place.
+    for run in runs.iter().filter(|run| Path::new(&path(run)) != Path::new(&first)) {
         let (folder, own) = (run.folder.display(), path(run));
-        tell(&format!(
+        tell(&printable(&format!(
             "warning: {folder} has its images from {own}, not {first}: those of one name are taken for the same"
-        ));
+        )));
     }
     if runs.iter().any(|run| run.run["data"]["groups"].is_object()) {
         tell("note: intervals count images of one group as if nothing joined them, and may be too narrow");

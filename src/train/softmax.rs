@@ -48,8 +48,9 @@ pub(super) struct Model {
     active: bool,
 }
 
+/// What a device refuses is no property of the images, which [`Error::Train`] stands for.
 fn failed(e: impl Display) -> Error {
-    Error::Train(e.to_string())
+    Error::Engine(format!("training a head: {e}; --device cpu needs no room on a GPU"))
 }
 
 /// The product of two matrices, not rounded whatever else this thread computes with, row by row.

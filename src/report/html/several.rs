@@ -78,7 +78,10 @@ impl<'a> Several<'a> {
         });
         let truths = recorded.truths.select(Axis(0), &rows);
         let scale = match recorded.task {
-            Task::Regression => truths.std_axis(Axis(0), 0.).mapv(|deviation| deviation.max(f32::MIN_POSITIVE)),
+            // As heads have it: what never varies has no unit of its own.
+            Task::Regression => {
+                truths.std_axis(Axis(0), 0.).mapv(|deviation| if deviation > 0. { deviation } else { 1. })
+            }
             _ => Array1::ones(truths.ncols()),
         };
         Several { recorded, split, rows, given: given.filter(|given| given.dim() == recorded.truths.dim()), scale }
@@ -171,5 +174,8 @@ impl<'a> Several<'a> {
 /// A number with four digits that tell something.
 fn short(value: f32) -> String {
     let before = if value == 0. { 0 } else { value.abs().log10().floor() as i32 };
-    format!("{value:.*}", (3 - before).clamp(0, 8) as usize)
+    match before {
+        ..-5 => format!("{value:.3e}"),
+        _ => format!("{value:.*}", (3 - before).max(0) as usize),
+    }
 }

@@ -18,9 +18,9 @@ const SHARES: [f64; 3] = [0.125, 0.25, 0.5];
 /// Images up to which a curve costs little beside the features.
 const MOST_IMAGES: usize = 20_000;
 /// Why there is no curve.
-const MANY: &str = "it would take long with more than 20,000 images";
+const MANY: &str = "it would take long with so many images";
 const LATE: &str = "the time of the budget was up";
-const FEW: &str = "there are too few images; it takes about 10 of most classes";
+const FEW: &str = "there are too few images outside the folds";
 /// A figure needs no more precision than this (relative objective).
 const TOLERANCE: f64 = 1e-4;
 /// Asymptotes that are tried, as shares of the smallest error.

@@ -51,7 +51,13 @@ pub(super) fn depths(
         let basis = bases.first(columns[taps])?;
         // Deeper it takes longer still.
         if let Some(long) = judge.takes_long(&basis) {
-            emit(progress, Event::Warning(&format!("{long}: depths are compared no further; a lower --cv does it")))?;
+            // Of the cut's own discriminants it is told where heads are compared.
+            if taps > 0 {
+                emit(
+                    progress,
+                    Event::Warning(&format!("{long}: depths are compared no further; a lower --cv does it")),
+                )?;
+            }
             break;
         }
         candidates.extend(judge.closed(&basis, taps, (Kind::Lda, false), &mut shrinkage, progress)?);

@@ -31,8 +31,9 @@ const FEW: u32 = 2;
 /// Steps between two words to the caller.
 const PART: usize = 64;
 
+/// As in softmax regression.
 fn failed(e: impl Display) -> Error {
-    Error::Train(e.to_string())
+    Error::Engine(format!("training a head: {e}; --device cpu needs no room on a GPU"))
 }
 
 /// The epochs after which heads on so many images are judged the `number`th time.
