@@ -37,8 +37,8 @@ fn no_second_depth_of_many_images_is_compared_when_time_is_up() {
 
 #[test]
 fn depths_that_take_long_to_compare_are_no_error() {
-    let labels: Vec<usize> = (0..3001).map(|i| i % 2).collect();
-    let x = Array2::from_shape_fn((3001, 1900), |(i, j)| ((i * 31 + j * 17) % 101) as f32 + labels[i] as f32);
+    let labels: Vec<usize> = (0..6000).map(|i| i % 2).collect();
+    let x = Array2::from_shape_fn((6000, 1900), |(i, j)| ((i * 31 + j * 17) % 101) as f32 + labels[i] as f32);
     let told = Mutex::new(String::new());
     let tell = |event: Event| match event {
         Event::Warning(what) => {

@@ -12,8 +12,8 @@ addEventListener("hashchange", reveal);
 reveal();
 // Numbers by their values, what is none as people sort it.
 function order(a, b) {
-  const [x, y] = [a, b].map((text) => (text === "" ? NaN : Number(text)));
-  return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, undefined, { numeric: true }) : x - y;
+  const numbers = [a, b].every((text) => text !== "" && isFinite(text));
+  return numbers ? a - b : a.localeCompare(b, undefined, { numeric: true });
 }
 // Headings of columns that sort.
 for (const table of document.querySelectorAll("table.sort")) {
