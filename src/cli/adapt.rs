@@ -112,7 +112,7 @@ fn open(
         ([], _) => Some(preprocessing::builtin()?),
         ([path], _) => Some(Model::open(path)?),
         // That choice may hang on times.
-        (_, Some((_, recipe))) => recipe.model(&options.onnx)?,
+        (_, Some((_, recipe))) => Some(recipe.model(&options.onnx)?),
         _ => None,
     };
     if options.onnx.len() < 2 && options.limits.any() {

@@ -1,8 +1,117 @@
-//! The head that training begins with where none is trained first.
+//! The head that training begins with: one that is trained first, or what the original has of it and chance.
 
+use super::clock::Clock;
 use super::inside::Job;
 use super::made::Work;
-use adapt::train::LinearHead;
+use adapt::Result;
+use adapt::data::{Dataset, Split};
+use adapt::engine::{Extractor, KeptRows};
+use adapt::metrics::Answers;
+use adapt::report::{AnyHead, HeadInfo, Problems, SeveralInfo};
+use adapt::train::heads::Chosen;
+use adapt::train::{Features, LinearHead};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A head that was chosen.
+pub(super) struct Fitted {
+    pub head: LinearHead,
+    /// Its hidden layer, if it has one.
+    pub hidden: Option<LinearHead>,
+    pub taps: usize,
+    pub name: String,
+    pub told: AnyHead,
+    pub thresholds: Vec<f32>,
+    pub problems: Option<Problems>,
+}
+
+impl Fitted {
+    /// The best for the labels, once copies and, with classes, images that look wrongly labelled were looked for.
+    pub fn screened(
+        work: &Work,
+        parts: &mut [Features; 3],
+        data: &mut Dataset,
+        fit: impl Fn(&Work, &Features, &Dataset, Duration) -> Result<Chosen>,
+    ) -> Result<Fitted> {
+        if data.task.is_multiclass() {
+            let (chosen, problems) = work.screened(parts, data, fit)?;
+            let fitted = Fitted::of_classes(work, chosen, &parts[0]);
+            return Ok(Fitted { problems: Some(problems), ..fitted });
+        }
+        let problems = Some(work.without_copies(parts, data)?);
+        Ok(Fitted { problems, ..Fitted::several(work, &parts[0], data)? })
+    }
+
+    pub fn of_classes(work: &Work, chosen: Chosen, train: &Features) -> Fitted {
+        let told = HeadInfo::new(&chosen, &train.labels, work.options.heads.abstain);
+        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Classes(told.into()));
+        let (thresholds, problems) = (Vec::new(), None);
+        Fitted { head: chosen.head, hidden: chosen.hidden, taps, name, told, thresholds, problems }
+    }
+
+    pub fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
+        let chosen = work.choose_several(train, data)?;
+        let told = SeveralInfo::new(&chosen, data.truth(&train.labels).view(), &data.classes)?;
+        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told));
+        let thresholds = chosen.thresholds;
+        Ok(Fitted { head: chosen.head, hidden: None, taps, name, told, thresholds, problems: None })
+    }
+}
+
+/// What is there when training inside begins.
+pub(super) struct Begun {
+    pub probe: Option<Fitted>,
+    pub problems: Option<Problems>,
+    /// What the frozen part gave, where it came with the features.
+    pub kept: Vec<KeptRows>,
+    /// The splits of which no image was read.
+    pub unseen: &'static [Split],
+    pub nearest_mean: BTreeMap<Split, Answers>,
+}
+
+/// Trains a head first, if that is wanted, and looks for what is to be left out.
+pub(super) fn begin(
+    work: &Work,
+    job: &Job,
+    data: &mut Dataset,
+    mut extractor: Extractor,
+    clock: &mut Clock,
+) -> Result<Begun> {
+    let (mut probe, mut problems, mut unseen, mut nearest_mean) = (None, None, &Split::ALL[..], BTreeMap::new());
+    let mut kept = Vec::new();
+    let probing = job.probes(work);
+    if !work.options.drop.is_empty() {
+        let mut parts = work.all_features(data, &mut extractor, clock)?;
+        let fitted = Fitted::screened(work, &mut parts, data, |work, features, data, _| work.probe(features, data))?;
+        problems = fitted.problems.clone();
+        nearest_mean = work.nearest_mean(&parts, data)?;
+        probe = Some(fitted).filter(|_| probing);
+        unseen = &[];
+    } else if probing && job.dwarfs_a_pass(work, data) {
+        let parts = work.all_features(data, &mut extractor, clock)?;
+        nearest_mean = work.nearest_mean(&parts, data)?;
+        probe = Some(Fitted::of_classes(work, work.probe(&parts[0], data)?, &parts[0]));
+        unseen = &[];
+    } else if probing {
+        let features = match job.keeps() {
+            true => {
+                let (features, rows) = job.keep(work, data, Some(extractor))?;
+                (kept, unseen) = (rows, &[Split::Test]);
+                features.unwrap_or_else(|| unreachable!("there is a way to them"))
+            }
+            false => {
+                unseen = &[Split::Val, Split::Test];
+                work.features(data, Split::Train, &mut extractor)?
+            }
+        };
+        clock.lap(|seconds| &mut seconds.extract_train);
+        probe = Some(match data.task.is_multiclass() {
+            true => Fitted::of_classes(work, work.probe(&features, data)?, &features),
+            false => Fitted::several(work, &features, data)?,
+        });
+    }
+    Ok(Begun { probe, problems, kept, unseen, nearest_mean })
+}
 
 impl Job {
     /// Classes whose rows of the head are the original's to begin with.

@@ -44,13 +44,13 @@ pub fn run(options: &DataOptions) -> Result<()> {
         let (written, skipped) = data.extract(folder, &progress)?;
         reporter.finish();
         let skipped: Vec<_> = data.skipped.iter().chain(&skipped).collect();
+        if let Some(other) = data.task.mistaken(&data.classes).filter(|_| folder.join("labels.csv").is_file()) {
+            tell(&format!("labels.csv: the classes look like {other}"));
+        }
         if options.json {
             return print(&json(&serde_json::json!({ "folder": folder, "written": written, "skipped": skipped }))?);
         }
         tell_skipped(skipped);
-        if let Some(other) = data.task.mistaken(&data.classes).filter(|_| folder.join("labels.csv").is_file()) {
-            tell(&format!("labels.csv: the classes look like {other}"));
-        }
         return print(&format!("{}: {written} images\n", printable(&folder.display().to_string())));
     }
     let summary = data.summary(&progress)?;

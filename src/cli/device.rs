@@ -44,7 +44,7 @@ pub fn plan(
         plan.notes.push(format!("the frozen part does not run on {}: {why}", plan.device));
     } else if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
         plan.notes.push(format!(
-            "only the head is on {}: the engine {} runs on the processor",
+            "only heads that are trained step by step are on {}: the engine {} runs on the processor",
             plan.device,
             backend.name()
         ));

@@ -1,6 +1,7 @@
 //! The work between the plan and the figures: a new head, or training inside the network.
 
 use super::AdaptOptions;
+use super::beginning::{Begun, Fitted, begin};
 use super::clock::Clock;
 use super::epochs::Epochs;
 use super::inside::Job;
@@ -13,15 +14,14 @@ use adapt::metrics::{Answers, Outlier, sigmoid};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, available_threads};
 use adapt::progress::{Event, Progress, emit};
-use adapt::report::{Adapted, AnyHead, HeadInfo, OutDir, Problems, SeveralInfo, TrainingInfo, csv};
-use adapt::train::heads::{Chosen, thresholds};
+use adapt::report::{Adapted, AnyHead, OutDir, Problems, TrainingInfo, csv};
+use adapt::train::heads::thresholds;
 use adapt::train::tune::{CHECKPOINT, Epoch, readable};
-use adapt::train::{Features, LinearHead, vary};
+use adapt::train::{Features, vary};
 use adapt::verify::IMAGES;
 use adapt::{Error, Result};
 use ndarray::{Array2, Axis, concatenate, s};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// What all stages look at.
 pub struct Work<'a> {
@@ -57,51 +57,6 @@ pub struct Made {
     pub training: Option<TrainingInfo>,
     /// What is wrong with the images, where it was looked for.
     pub problems: Option<Problems>,
-}
-
-/// A head that was chosen.
-struct Fitted {
-    head: LinearHead,
-    /// Its hidden layer, if it has one.
-    hidden: Option<LinearHead>,
-    taps: usize,
-    name: String,
-    told: AnyHead,
-    thresholds: Vec<f32>,
-    problems: Option<Problems>,
-}
-
-impl Fitted {
-    /// The best for the labels, once copies and, with classes, images that look wrongly labelled were looked for.
-    fn screened(
-        work: &Work,
-        parts: &mut [Features; 3],
-        data: &mut Dataset,
-        fit: impl Fn(&Work, &Features, &Dataset, Duration) -> Result<Chosen>,
-    ) -> Result<Fitted> {
-        if data.task.is_multiclass() {
-            let (chosen, problems) = work.screened(parts, data, fit)?;
-            let fitted = Fitted::of_classes(work, chosen, &parts[0]);
-            return Ok(Fitted { problems: Some(problems), ..fitted });
-        }
-        let problems = Some(work.without_copies(parts, data)?);
-        Ok(Fitted { problems, ..Fitted::several(work, &parts[0], data)? })
-    }
-
-    fn of_classes(work: &Work, chosen: Chosen, train: &Features) -> Fitted {
-        let told = HeadInfo::new(&chosen, &train.labels, work.options.heads.abstain);
-        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Classes(told.into()));
-        let (thresholds, problems) = (Vec::new(), None);
-        Fitted { head: chosen.head, hidden: chosen.hidden, taps, name, told, thresholds, problems }
-    }
-
-    fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
-        let chosen = work.choose_several(train, data)?;
-        let told = SeveralInfo::new(&chosen, data.truth(&train.labels).view(), &data.classes)?;
-        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told));
-        let thresholds = chosen.thresholds;
-        Ok(Fitted { head: chosen.head, hidden: None, taps, name, told, thresholds, problems: None })
-    }
 }
 
 /// A new head on frozen features.
@@ -149,46 +104,8 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
 }
 
 /// The network itself, from a head on that is trained first.
-pub fn inside(
-    work: &Work,
-    mut job: Job,
-    data: &mut Dataset,
-    mut extractor: Extractor,
-    clock: &mut Clock,
-) -> Result<Made> {
-    let (mut probe, mut problems, mut unseen, mut nearest_mean) = (None, None, &Split::ALL[..], BTreeMap::new());
-    let mut kept = Vec::new();
-    let probing = job.probes(work);
-    if !work.options.drop.is_empty() {
-        let mut parts = work.all_features(data, &mut extractor, clock)?;
-        let fitted = Fitted::screened(work, &mut parts, data, |work, features, data, _| work.probe(features, data))?;
-        problems = fitted.problems.clone();
-        nearest_mean = work.nearest_mean(&parts, data)?;
-        probe = Some(fitted).filter(|_| probing);
-        unseen = &[];
-    } else if probing && job.dwarfs_a_pass(work, data) {
-        let parts = work.all_features(data, &mut extractor, clock)?;
-        nearest_mean = work.nearest_mean(&parts, data)?;
-        probe = Some(Fitted::of_classes(work, work.probe(&parts[0], data)?, &parts[0]));
-        unseen = &[];
-    } else if probing {
-        let features = match job.keeps() {
-            true => {
-                let (features, rows) = job.keep(work, data, Some(extractor))?;
-                (kept, unseen) = (rows, &[Split::Test]);
-                features.unwrap_or_else(|| unreachable!("there is a way to them"))
-            }
-            false => {
-                unseen = &[Split::Val, Split::Test];
-                work.features(data, Split::Train, &mut extractor)?
-            }
-        };
-        clock.lap(|seconds| &mut seconds.extract_train);
-        probe = Some(match data.task.is_multiclass() {
-            true => Fitted::of_classes(work, work.probe(&features, data)?, &features),
-            false => Fitted::several(work, &features, data)?,
-        });
-    }
+pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extractor, clock: &mut Clock) -> Result<Made> {
+    let Begun { probe, problems, mut kept, mut unseen, nearest_mean } = begin(work, &job, data, extractor, clock)?;
     if job.keeps() && kept.is_empty() {
         (_, kept) = job.keep(work, data, None)?;
         if !unseen.is_empty() {
@@ -267,7 +184,7 @@ fn map(parts: [&Features; 2]) -> Array2<f32> {
 }
 
 impl Work<'_> {
-    fn features(&self, data: &mut Dataset, split: Split, extractor: &mut Extractor) -> Result<Features> {
+    pub(super) fn features(&self, data: &mut Dataset, split: Split, extractor: &mut Extractor) -> Result<Features> {
         Features::extract(data, split, extractor, self.progress)
     }
 
@@ -284,7 +201,12 @@ impl Work<'_> {
     }
 
     /// Those of all splits, in order.
-    fn all_features(&self, data: &mut Dataset, extractor: &mut Extractor, clock: &mut Clock) -> Result<[Features; 3]> {
+    pub(super) fn all_features(
+        &self,
+        data: &mut Dataset,
+        extractor: &mut Extractor,
+        clock: &mut Clock,
+    ) -> Result<[Features; 3]> {
         let train = self.features(data, Split::Train, extractor)?;
         clock.lap(|seconds| &mut seconds.extract_train);
         let val = self.features(data, Split::Val, extractor)?;

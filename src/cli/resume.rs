@@ -66,15 +66,11 @@ impl Recipe {
         told(self.arguments.iter())
     }
 
-    /// Which of several models the run was begun with, if it is still there.
-    pub fn model(&self, files: &[PathBuf]) -> Result<Option<Model>> {
-        for file in files {
-            let model = Model::open(file)?;
-            if model.sha256 == self.model {
-                return Ok(Some(model));
-            }
-        }
-        Ok(None)
+    /// Which of several models the run was begun with; the others may be gone.
+    pub fn model(&self, files: &[PathBuf]) -> Result<Model> {
+        let own = files.iter().filter_map(|file| Model::open(file).ok()).find(|model| model.sha256 == self.model);
+        let what = "the model that the run chose is gone, or has changed, since it began; begin anew without --resume";
+        own.ok_or_else(|| Error::Usage(what.into()))
     }
 
     pub fn write(&self, out: &OutDir) -> Result<()> {

@@ -89,7 +89,10 @@ impl Archive {
         let zip = zip.map_err(|e| Error::data(path, format!("not a zip file, or cut short ({e}); make it again")))?;
         // Its own reader takes no more than fit into the file.
         if zip.len() as u64 > MOST_IMAGES {
-            return Err(Error::data(path, format!("has {} members; at most {MOST_IMAGES} are read", zip.len())));
+            return Err(Error::data(
+                path,
+                format!("has {} members; at most {MOST_IMAGES} are read: split it", zip.len()),
+            ));
         }
         let mut places = HashMap::new();
         for place in 0..zip.len() {
@@ -149,7 +152,11 @@ impl Archive {
             self.images().iter().map(|name| (*name, name.split('/').collect())).collect();
         let around = |depth: usize| {
             let below = images.iter().filter(|(_, parts)| parts.len() > depth + 1);
-            let classes = below.clone().any(|(_, parts)| parts.len() > depth + 2);
+            // Of one folder alone beside images it is these whose class the name around tells.
+            let inner: BTreeSet<&str> =
+                below.clone().filter(|(_, parts)| parts.len() > depth + 2).map(|(_, parts)| parts[depth + 1]).collect();
+            let direct = below.clone().any(|(_, parts)| parts.len() == depth + 2);
+            let classes = inner.len() > usize::from(direct);
             let mut firsts = below.map(|(_, parts)| parts[depth]);
             let first = firsts.next().filter(|first| classes && split_of(first).is_none())?;
             firsts.all(|other| other == first).then_some(())

@@ -46,11 +46,13 @@ impl Dataset {
         let Some(first) = rows.first() else { return Ok(Beside::default()) };
         let titles: Vec<String> = first.values().map(String::from).collect();
         let (used, headed) = places(&titles, &rows, columns).map_err(|what| Error::data(list, what))?;
-        let end = titles.len().saturating_sub(without.len());
-        let plain = titles[end..].iter().map(|title| title.trim_start_matches(OWN));
-        let end = if plain.eq(without.iter().copied()) { end } else { titles.len() };
         let is_used =
             |place: &usize| used.labels.contains(place) || [Some(used.path), used.split].contains(&Some(*place));
+        let end = titles.len().saturating_sub(without.len());
+        let plain = titles[end..].iter().map(|title| title.trim_start_matches(OWN));
+        // A column with labels, say, is the list's own, and so are those beside it.
+        let ours = plain.eq(without.iter().copied()) && !(end..titles.len()).any(|place| is_used(&place));
+        let end = if ours { end } else { titles.len() };
         let others: Vec<usize> = (0..end).filter(|place| !is_used(place)).collect();
         let title = |place: usize| if headed { titles[place].clone() } else { format!("column{}", place + 1) };
         let names: Vec<String> = others.iter().map(|&place| title(place)).collect();

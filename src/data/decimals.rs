@@ -10,36 +10,41 @@ pub(super) fn with_points(rows: &mut [Row], labels: &[usize], task: Option<Task>
     if task.is_some_and(|task| task != Task::Regression) {
         return None;
     }
-    let own = |row: &Row| labels.iter().copied().filter(|&place| place < row.columns()).collect::<Vec<_>>();
-    let (mut commas, mut thousands, mut others) = (Vec::new(), 0, Vec::new());
+    let own = |row: &Row| {
+        let columns = row.columns();
+        labels.iter().copied().filter(move |&place| place < columns)
+    };
+    // How many there are, and the first.
+    let (mut commas, mut thousands, mut others) = ((0, None), 0, (0, None));
     for row in rows.iter() {
-        for value in own(row).into_iter().map(|place| row.get(place)).filter(|value| !value.is_empty()) {
+        for value in own(row).map(|place| row.get(place)).filter(|value| !value.is_empty()) {
             match is_number(value) {
                 true if value.contains(',') => {
                     thousands += usize::from(parts_thousands(value));
-                    commas.push(value);
+                    commas = (commas.0 + 1, commas.1.or(Some(value)));
                 }
                 true => {}
-                false => others.push(value),
+                false => others = (others.0 + 1, others.1.or(Some(value))),
             }
         }
     }
     let shown = |value: &str| cut(value).escape_debug().to_string();
-    let first = shown(commas.first()?);
+    let first = shown(commas.1?);
     let semicolons = delimiter == b';';
-    if !semicolons && thousands == commas.len() && others.is_empty() {
+    // Where numbers are asked for, what is none is left out, and tells nothing of these.
+    if !semicolons && thousands == commas.0 && (others.1.is_none() || task.is_some()) {
         let what = format!("in labels as '{first}' the comma may part thousands, or be decimal: they are no numbers");
         return Some(format!("{what}; write them without it, or with a point"));
     }
-    if let Some(other) = others.first().filter(|_| task.is_none()) {
-        let what = format!("{} labels are numbers with decimal commas, as '{first}'", commas.len());
-        let what = format!("{what}, and {} are none, as '{}': none is read as one", others.len(), shown(other));
-        return (commas.len() >= others.len()).then(|| format!("{what}; --task regression leaves out what is none"));
+    if let Some(other) = others.1.filter(|_| task.is_none()) {
+        let what = format!("{} labels are numbers with decimal commas, as '{first}'", commas.0);
+        let what = format!("{what}, and {} are none, as '{}': none is read as one", others.0, shown(other));
+        return (commas.0 >= others.0).then(|| format!("{what}; --task regression leaves out what is none"));
     }
     let note = format!("labels as '{first}' are read as numbers with decimal commas; --task multiclass keeps them");
     let note = (!semicolons && task.is_none()).then_some(note);
     for row in rows {
-        let commas = own(row).into_iter().filter(|&place| row.get(place).contains(',') && is_number(row.get(place)));
+        let commas = own(row).filter(|&place| row.get(place).contains(',') && is_number(row.get(place)));
         commas.collect::<Vec<_>>().into_iter().for_each(|place| row.put_point(place));
     }
     note

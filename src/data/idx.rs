@@ -76,18 +76,27 @@ fn split(stem: &str) -> (Split, &str) {
 ///
 /// # Errors
 /// [`Error::Data`] when they belong to several data sets, whose labels mean different things.
-pub(super) fn chosen(place: &Path, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let key = |path: &PathBuf| called(path);
-    files.sort_by_cached_key(|path| (key(path), is_packed(path)));
-    files.dedup_by_key(|path| key(path));
-    let stems: Vec<String> = files.iter().map(key).collect();
+pub(super) fn chosen(place: &Path, files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let files = unpacked(files);
+    let stems: Vec<String> = files.iter().map(|path| called(path)).collect();
     let families: BTreeSet<&str> = stems.iter().map(|stem| split(stem).1).collect();
-    if families.len() > 1 {
-        let some = families.iter().take(5).map(|family| format!("'{family}'")).collect::<Vec<_>>().join(", ");
+    let alike = stems.iter().collect::<BTreeSet<_>>().len() < stems.len();
+    if families.len() > 1 || alike {
+        let names = files.iter().map(|path| file_name(path));
+        let some: Vec<_> = if alike { names.collect() } else { families.into_iter().collect() };
+        let some = some.iter().take(5).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
         let what = format!("holds several data sets ({some}); give a folder with the files of one, or one images file");
         return Err(Error::data(place, what));
     }
     Ok(files)
+}
+
+/// In order of what they are called, those that are there packed, too, once.
+fn unpacked(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let plain = |path: &PathBuf| if is_packed(path) { path.with_extension("") } else { path.clone() };
+    files.sort_by_cached_key(|path| (called(path), plain(path), is_packed(path)));
+    files.dedup_by_key(|path| plain(path));
+    files
 }
 
 /// The images with their labels, and the classes' names: the labels as numbers.
@@ -137,7 +146,7 @@ fn labels(images: &Path, count: u64) -> Result<Vec<u8>> {
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     let ways = [name.clone(), plain.to_string(), format!("{plain}.gz")].map(|name| images.with_file_name(name));
     let usual = ways.into_iter().find(|path| path.is_file() && path != images);
-    let Some(path) = usual.or_else(|| alike(images)) else {
+    let Some(path) = usual.map_or_else(|| alike(images), |path| Ok(Some(path)))? else {
         let name =
             if name == file_name(images) { format!("a file of labels called '{}'", called(images)) } else { name };
         return Err(Error::data(images, format!("has no labels; put {name} beside it")));
@@ -153,13 +162,19 @@ fn labels(images: &Path, count: u64) -> Result<Vec<u8>> {
 }
 
 /// What begins as labels do beside a file of images, and is called alike.
-fn alike(images: &Path) -> Option<PathBuf> {
+fn alike(images: &Path) -> Result<Option<PathBuf>> {
     let folder = images.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| images.with_file_name(entry.file_name()));
+    let entries = std::fs::read_dir(folder).map_err(Error::io(folder))?;
+    let files = entries.flatten().map(|entry| images.with_file_name(entry.file_name()));
     let own = called(images);
-    files
-        .filter(|path| called(path) == own && magic(path) == Some(LABELS))
-        .min_by_key(|path| (is_packed(path), path.clone()))
+    match &unpacked(files.filter(|path| called(path) == own && magic(path) == Some(LABELS)).collect())[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        [one, other, ..] => {
+            let what = format!("has several files of labels, '{}' and '{}'", file_name(one), file_name(other));
+            Err(Error::data(images, format!("{what}; leave the one that belongs to it")))
+        }
+    }
 }
 
 fn is_packed(path: &Path) -> bool {

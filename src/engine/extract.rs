@@ -4,11 +4,11 @@ use super::Engine;
 use super::cache::Shelf;
 use super::kept::{Keeper, KeptRows};
 use super::load::{Batch, Beside, Looks, load, load_pixels};
-use super::table::{Table, recall};
+use super::table::{Table, joined, recall};
 use crate::data::{Facts, Layout, Preprocessing, Skipped, Source};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis, concatenate};
+use ndarray::{Array2, ArrayViewD, Axis};
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -284,22 +284,4 @@ impl Extractor {
         }
         Ok(Some(rows))
     }
-}
-
-/// The outputs for some images as one row an image, in the standard layout; the shape of one that has no row an image.
-fn joined(outputs: Vec<ArrayD<f32>>, images: usize) -> std::result::Result<Array2<f32>, Vec<usize>> {
-    let rows = |output: ArrayD<f32>| {
-        let shape = output.shape().to_vec();
-        if shape.first() != Some(&images) {
-            return Err(shape);
-        }
-        let flat: Vec<f32> = output.as_standard_layout().iter().copied().collect();
-        Array2::from_shape_vec((images, flat.len() / images.max(1)), flat).map_err(|_| shape)
-    };
-    let mut all = outputs.into_iter().map(rows).collect::<std::result::Result<Vec<_>, _>>()?;
-    if all.len() == 1 {
-        return Ok(all.swap_remove(0));
-    }
-    let views: Vec<_> = all.iter().map(|rows| rows.view()).collect();
-    Ok(concatenate(Axis(1), &views).map_err(|_| vec![images])?.as_standard_layout().into_owned())
 }

@@ -5,7 +5,7 @@ use super::extract::Rows;
 use crate::data::{Facts, Preprocessing, Skipped, Source};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayD, Axis, concatenate};
 use rayon::prelude::*;
 
 /// Images that are looked up in the cache between two words to the caller.
@@ -108,4 +108,22 @@ impl Found {
         let facts = kept.or_else(|| content.facts(p).ok())?;
         Some(Found { hash, row, facts: Some(facts), is_new })
     }
+}
+
+/// The outputs for some images as one row an image, in the standard layout; the shape of one that has no row an image.
+pub(super) fn joined(outputs: Vec<ArrayD<f32>>, images: usize) -> std::result::Result<Array2<f32>, Vec<usize>> {
+    let rows = |output: ArrayD<f32>| {
+        let shape = output.shape().to_vec();
+        if shape.first() != Some(&images) {
+            return Err(shape);
+        }
+        let flat: Vec<f32> = output.as_standard_layout().iter().copied().collect();
+        Array2::from_shape_vec((images, flat.len() / images.max(1)), flat).map_err(|_| shape)
+    };
+    let mut all = outputs.into_iter().map(rows).collect::<std::result::Result<Vec<_>, _>>()?;
+    if all.len() == 1 {
+        return Ok(all.swap_remove(0));
+    }
+    let views: Vec<_> = all.iter().map(|rows| rows.view()).collect();
+    Ok(concatenate(Axis(1), &views).map_err(|_| vec![images])?.as_standard_layout().into_owned())
 }

@@ -130,7 +130,8 @@ impl Ranking<'_> {
             let what = "all training images are of one class: there is nothing to tell apart";
             return Err(Error::data(self.data.source.place(), what));
         }
-        let (mut ranked, mut features) = (Vec::new(), Vec::new());
+        let (mut ranked, mut features): (Vec<Ranked>, _) = (Vec::new(), Vec::new());
+        let is_ridge = |one: &Ranked| one.judged.as_ref().is_some_and(|judged| judged.probe_kind == Probe::Ridge);
         for file in files {
             let name = file.as_ref().map_or(preprocessing::BUILTIN.into(), |file| file.display().to_string());
             let mut one = Ranked { model: name, bytes: 0, parameters: 0, judged: None, error: None };
@@ -141,21 +142,20 @@ impl Ranking<'_> {
             });
             match judged {
                 Ok((judged, own)) => {
+                    let by_ridge = judged.probe_kind == Probe::Ridge;
                     one.judged = Some(judged);
-                    features.push((ranked.len(), own));
+                    features.extend((!by_ridge).then_some((ranked.len(), own)));
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => one.error = Some(error.to_string()),
             }
             ranked.push(one);
-        }
-        let is_ridge = |one: &Ranked| one.judged.as_ref().is_some_and(|judged| judged.probe_kind == Probe::Ridge);
-        // Shares by different probes would not stand in one order.
-        if ranked.iter().any(is_ridge) {
-            for (place, own) in features {
-                emit(self.progress, Event::Advance(0))?;
-                let other = ranked[place].judged.as_mut().filter(|judged| judged.probe_kind != Probe::Ridge);
-                other.into_iter().for_each(|judged| judged.by(Probe::Ridge, &own.by_ridge()));
+            // Shares by different probes would not stand in one order.
+            if ranked.iter().any(is_ridge) {
+                for (place, own) in features.drain(..) {
+                    emit(self.progress, Event::Advance(0))?;
+                    ranked[place].judged.iter_mut().for_each(|judged| judged.by(Probe::Ridge, &own.by_ridge()));
+                }
             }
         }
         // Not by time, which is another in every run.

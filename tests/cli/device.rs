@@ -49,7 +49,7 @@ fn a_gpu_trains_as_the_processor_does() {
     assert_eq!(on_gpu["plan"]["engine"]["name"], "candle");
     let elsewhere = run("--train head --engine tract", "cuda");
     assert_eq!(elsewhere["plan"]["device"], "cuda:0");
-    assert!(elsewhere["plan"]["notes"].to_string().contains("only the head is on cuda:0"), "{elsewhere}");
+    assert!(elsewhere["plan"]["notes"].to_string().contains("are on cuda:0: the engine ort"), "{elsewhere}");
     let inside = "--epochs 8 --lr 0.02 --probe off --augment none";
     for (part, more) in [("last:1", ""), ("all", "--ema 0.9 --clip-grad 1"), ("all", "--optimizer sgd --mixup 0.2")] {
         let arguments = format!("--train {part} {inside} {more}");

@@ -75,6 +75,16 @@ fn defaults_suit_what_is_trained() {
 }
 
 #[test]
+fn a_budget_has_fewer_steps() {
+    let place = classes();
+    // Twenty epochs of 36 steps, each of eleven million weights, take seconds on any machine.
+    place.adapt("new resnet18 --data data --input 3x32x32 -o net.onnx").succeeds();
+    place.adapt("--onnx net.onnx --data data --out short --train all --val 0 --batch-size 1 --budget 1s").succeeds();
+    let steps = place.json("short/run.json")["training"]["settings"]["steps"].as_u64().unwrap();
+    assert!((1..20 * 36).contains(&steps), "{steps}");
+}
+
+#[test]
 fn layers_learn_the_slower_the_further_they_are_from_the_head() {
     let place = classes();
     place.adapt("new cnn --data data --input 3x16x16 -o net.onnx").succeeds();

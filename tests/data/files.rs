@@ -201,6 +201,9 @@ fn images_beside_the_classes_are_in_none() {
     let mut split: Vec<&str> = split.iter().map(String::as_str).collect();
     split.extend(["set/of/test/a/5.png", "set/of/test/b/6.png", "set/of/cover.png", "set/cover.png", "cover.png"]);
     assert_eq!(found(&split), ("a b".into(), 6, 2, note(3)));
+    // A folder with images of its own, and one folder in it, is a class.
+    archive(&path, &["cat/1.png", "cat/2.png", "cat/extra/3.png"].map(|name| (name, png(1))));
+    assert!(read(&path).unwrap_err().to_string().contains("only one class, 'cat'"));
     // Two folders are classes, whatever lies below them.
     let two = ["a/0.png", "a/1.png", "b/x/0.png", "b/x/1.png"];
     assert_eq!(found(&two), ("a b".into(), 4, 0, Vec::new()));

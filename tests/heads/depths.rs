@@ -17,14 +17,14 @@ fn a_sample_that_is_all_images_is_compared_once() {
         *stages.lock().unwrap() += usize::from(matches!(event, Event::Stage { name: "comparing depths", .. }));
         ControlFlow::Continue(())
     };
-    choose(x.view(), &[4, 8], &labels, 601, &only(Kind::Ncm), &count).unwrap();
+    choose(x.view(), &[4, 8], &labels, 601, &only(Kind::Lda), &count).unwrap();
     assert_eq!(*stages.lock().unwrap(), 1);
     // Whoever ends it is heard there.
     let ends = |event: Event| match event {
         Event::Stage { name: "comparing depths", .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    let ended = choose(x.view(), &[4, 8], &labels, 601, &only(Kind::Ncm), &ends);
+    let ended = choose(x.view(), &[4, 8], &labels, 601, &only(Kind::Lda), &ends);
     assert!(matches!(ended, Err(Error::Interrupted)));
 }
 
@@ -48,9 +48,9 @@ fn depths_that_take_long_to_compare_are_no_error() {
         _ => ControlFlow::Continue(()),
     };
     let wishes = Wishes { folds: Some(100), ..Wishes::default() };
-    let ended = choose(x.view(), &[1899, 1900], &labels, 2, &wishes, &tell);
+    let ended = choose(x.view(), &[99, 1900], &labels, 2, &wishes, &tell);
     // It goes on after the warning, but for us.
     assert!(matches!(ended, Err(Error::Interrupted)));
     let told = told.into_inner().unwrap();
-    assert!(told.contains("on 1899 features in 100 folds would take long: depths"), "{told}");
+    assert!(told.contains("on 1900 features in 100 folds would take long: depths"), "{told}");
 }

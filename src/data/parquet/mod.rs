@@ -183,6 +183,7 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
         // Of one file alone everything is for training, whatever it is called.
         let own = split_of_file(place, path).filter(|_| !place.is_file());
         let split = own.or((!others.contains_key(path)).then_some(Split::Train));
+        let texts = rows.room.texts;
         let read = || Table::open(path, columns, labelled).and_then(|table| table.copy(&mut rows, &copied));
         // A reader that fails on what strangers wrote is no bug of ours.
         let read =
@@ -191,6 +192,8 @@ fn copy(place: &Path, prefix: String, columns: &Columns, labelled: bool, progres
             Err(_) if stopped.get() => return Err(Error::Interrupted),
             Err(Refused::Other(what)) => return Err(Error::data(path, what)),
             Err(Refused::Damaged(reason)) => {
+                // What was read of it is dropped.
+                rows.room.texts = texts;
                 rows.pass(path, first)?;
                 rows.lost.push(first..rows.count());
                 let path = path.strip_prefix(place).unwrap_or(path).to_string_lossy().into_owned();

@@ -34,7 +34,12 @@ impl Room {
     /// Takes a text in, if it is one.
     pub fn take(&mut self, text: Option<String>) -> std::result::Result<Option<String>, String> {
         let left = self.texts.checked_sub(text.as_ref().map_or(0, String::len) as u64);
-        self.texts = left.ok_or_else(|| format!("its labels, splits and groups are more than {} MiB", TEXTS >> 20))?;
+        self.texts = left.ok_or_else(|| {
+            format!(
+                "its labels, splits and groups are more than {} MiB; shorten them, or give fewer files",
+                TEXTS >> 20
+            )
+        })?;
         Ok(text)
     }
 }

@@ -48,7 +48,8 @@ impl From<String> for Refused {
 
 pub(super) fn damaged(error: impl std::fmt::Display) -> Refused {
     let what = error.to_string();
-    Refused::Damaged(format!("cannot be read: {}", what.trim_start_matches("Parquet error: ")))
+    let what = what.trim_start_matches("Parquet error: ");
+    Refused::Damaged(format!("cannot be read: {what}; download it again, or write it with Snappy"))
 }
 
 /// A file that has fewer rows than it says.
@@ -92,6 +93,9 @@ impl Table {
         let options = ReadOptionsBuilder::new().with_reader_properties(lz4).build();
         let reader = SerializedFileReader::new_with_options(file, options).map_err(damaged)?;
         let file = reader.metadata().file_metadata();
+        if file.num_rows() < 0 {
+            return Err(Refused::Damaged(format!("says it has {} rows; download it again", file.num_rows())));
+        }
         if file.num_rows() as u64 > MOST_IMAGES {
             return Err(format!("has {} rows; at most {MOST_IMAGES} are read", file.num_rows()).into());
         }

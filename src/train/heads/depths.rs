@@ -29,6 +29,10 @@ pub(super) fn depths(
     wishes: &Wishes,
     progress: Progress,
 ) -> Result<Vec<usize>> {
+    // Who asks for another kind has it on the cut's features.
+    if !matches!(wishes.kind, None | Some(Kind::Lda)) {
+        return Ok(vec![0]);
+    }
     let tried = worth(columns.len());
     if all.labels.len() <= SAMPLE || tried.len() == 1 {
         return Ok(tried);
