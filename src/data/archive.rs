@@ -150,13 +150,18 @@ impl Archive {
     pub(super) fn list(&self, progress: Progress) -> Result<Listing> {
         let images: Vec<(&str, Vec<&str>)> =
             self.images().iter().map(|name| (*name, name.split('/').collect())).collect();
+        // How many folders there are where there is not one.
+        let folders = |level: usize| {
+            let names = images.iter().filter(|(_, parts)| parts.len() > level + 1).map(|(_, parts)| parts[level]);
+            names.collect::<BTreeSet<_>>().len()
+        };
+        let several = (0..).map(folders).find(|&count| count != 1).is_some_and(|count| count > 1);
         let around = |depth: usize| {
             let below = images.iter().filter(|(_, parts)| parts.len() > depth + 1);
-            // Of one folder alone beside images it is these whose class the name around tells.
-            let inner: BTreeSet<&str> =
-                below.clone().filter(|(_, parts)| parts.len() > depth + 2).map(|(_, parts)| parts[depth + 1]).collect();
+            // Where one lies in the other to the end, a folder with images is a class.
+            let inner = below.clone().any(|(_, parts)| parts.len() > depth + 2);
             let direct = below.clone().any(|(_, parts)| parts.len() == depth + 2);
-            let classes = inner.len() > usize::from(direct);
+            let classes = inner && (several || !direct);
             let mut firsts = below.map(|(_, parts)| parts[depth]);
             let first = firsts.next().filter(|first| classes && split_of(first).is_none())?;
             firsts.all(|other| other == first).then_some(())

@@ -28,9 +28,11 @@ pub(super) fn is_images(name: &str) -> bool {
     stem(name).is_some()
 }
 
-/// Whether a file begins as one of images does, packed or not.
+/// Whether a file begins as one of images does, packed or not, and is not called as labels are.
 pub(super) fn begins_as_images(path: &Path) -> bool {
-    magic(path) == Some(IMAGES)
+    let tells_labels = |word: &str| ["labels", "label", "y", "idx1"].contains(&word);
+    let name = file_name(path).to_lowercase();
+    !name.split(['-', '_', '.']).any(tells_labels) && magic(path) == Some(IMAGES)
 }
 
 fn magic(path: &Path) -> Option<u32> {

@@ -103,7 +103,7 @@ fn labels_and_numbers_have_maps() {
     assert_eq!((overlays(&page), page.contains("; map of warm")), (12, true));
     place.adapt("--data values.csv --onnx tiny.onnx --out values").succeeds();
     let page = place.read("values/report.html");
-    assert_eq!((overlays(&page), page.contains("what makes the number that is farthest off")), (12, true));
+    assert_eq!((overlays(&page), page.contains("what in it makes the number that is farthest off")), (12, true));
     // Places that lower a number count as those that raise it: its map is that of the opposite number.
     let opposite = |text: String| text.replace(".png,", ".png,-");
     place.write("opposites.csv", opposite(place.read("values.csv")));
