@@ -45,8 +45,11 @@ pub fn refuse(options: &TrainingOptions, settings: &Settings, inside: &Inside, v
         return refused(&what, "give less of it, or more --epochs");
     }
     if options.cache_limit.is_some() && (changed || inside.frozen.is_none()) {
-        let why = if changed { "images are changed each time" } else { "nothing is frozen before it" };
-        return refused(&format!("--cache-limit: nothing is kept, since {why}"), "leave it out");
+        let (why, to_do) = match changed {
+            true => ("images are changed each time", "leave it out, or give --augment none"),
+            false => ("nothing is frozen before it", "leave it out"),
+        };
+        return refused(&format!("--cache-limit: nothing is kept, since {why}"), to_do);
     }
     Ok(())
 }

@@ -22,7 +22,9 @@ pub struct NewOptions {
     /// So many classes, which are called 0, 1, 2, …
     #[arg(long, value_name = "N")]
     pub classes: Option<usize>,
-    /// Channels (1 grey, 3 colour), height and width of the images that it takes; others are resized
+    #[command(flatten)]
+    pub columns: options::ColumnOptions,
+    /// Channels (1 grey, 2 grey and opacity, 3 colour, 4 colour and opacity), height and width of the images that it takes; others are resized
     #[arg(long, value_name = "CxHxW", value_parser = options::input)]
     pub input: (usize, u32, u32),
     /// Decides the weights
@@ -61,7 +63,8 @@ pub fn run(options: &NewOptions) -> Result<()> {
 fn names(options: &NewOptions) -> Result<Option<Vec<String>>> {
     let Some(folder) = &options.data else { return Ok(None) };
     let reporter = Reporter::new(false, false);
-    let data = Dataset::read(folder, &ReadOptions::default(), &|event| reporter.event(event))?;
+    let read = ReadOptions { columns: options.columns.columns(), ..ReadOptions::default() };
+    let data = Dataset::read(folder, &read, &|event| reporter.event(event))?;
     classes_only(&data, "adapt new --data")?;
     Ok(Some(data.classes))
 }

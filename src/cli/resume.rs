@@ -86,7 +86,10 @@ impl Recipe {
                 format!("adapt or its engine ({}, now {})", self.versions.join(", "), now.versions.join(", "))
             }
             (_, false, _) => format!("the model {}", model.path.display()),
-            _ => format!("the list of images in {}, or one of them,", data.source.place().display()),
+            _ => format!(
+                "the list of images in {}, or one of them (its size, or when it was changed),",
+                data.source.place().display()
+            ),
         };
         Err(Error::Usage(format!("{changed} has changed since the run began; begin anew without --resume")))
     }

@@ -15,7 +15,7 @@ pub(super) fn with_points(rows: &mut [Row], labels: &[usize], task: Option<Task>
         labels.iter().copied().filter(move |&place| place < columns)
     };
     // How many there are, and the first.
-    let (mut commas, mut thousands, mut others) = ((0, None), 0, (0, None));
+    let (mut commas, mut thousands, mut others, mut pointed) = ((0, None), 0, (0, None), None);
     for row in rows.iter() {
         for value in own(row).map(|place| row.get(place)).filter(|value| !value.is_empty()) {
             match is_number(value) {
@@ -23,7 +23,7 @@ pub(super) fn with_points(rows: &mut [Row], labels: &[usize], task: Option<Task>
                     thousands += usize::from(parts_thousands(value));
                     commas = (commas.0 + 1, commas.1.or(Some(value)));
                 }
-                true => {}
+                true => pointed = pointed.or(Some(value).filter(|value| value.contains('.'))),
                 false => others = (others.0 + 1, others.1.or(Some(value))),
             }
         }
@@ -35,6 +35,10 @@ pub(super) fn with_points(rows: &mut [Row], labels: &[usize], task: Option<Task>
     if !semicolons && thousands == commas.0 && (others.1.is_none() || task.is_some()) {
         let what = format!("in labels as '{first}' the comma may part thousands, or be decimal: they are no numbers");
         return Some(format!("{what}; write them without it, or with a point"));
+    }
+    if let Some(pointed) = pointed {
+        let what = format!("labels have decimal commas, as '{first}', and points, as '{}'", shown(pointed));
+        return Some(format!("{what}: those with commas are no numbers; write all with points"));
     }
     if let Some(other) = others.1.filter(|_| task.is_none()) {
         let what = format!("{} labels are numbers with decimal commas, as '{first}'", commas.0);

@@ -111,7 +111,8 @@ pub fn write(
     let arrays = [("input", input), ("logits", logits.into_dyn()), ("output", given.into_dyn())];
     put(TENSORS, &tensors(&arrays)?)?;
     let (input, output) = (baked.unwrap_or(&plan.input.name).into(), output.into());
-    let golden = Golden { images: list, input, baked: baked.is_some(), output, tolerance: tolerance(plan) };
+    let within = if baked.is_some() { BAKED_LOGITS } else { tolerance(plan) };
+    let golden = Golden { images: list, input, baked: baked.is_some(), output, tolerance: within };
     let text = serde_json::to_string_pretty(&golden).map_err(|e| Error::Engine(format!("writing JSON: {e}")))?;
     put(LIST, (text + "\n").as_bytes())
 }

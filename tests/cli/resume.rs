@@ -104,7 +104,9 @@ fn what_is_done_stays_and_what_changed_is_refused() {
     place.adapt("--resume data").fails(2, &["data", "without --resume"]);
     interrupted(&place);
     place.write("data/a/new.png", fs::read(place.path("data/a/0.png")).unwrap());
-    place.adapt("--resume out").fails(2, &["data, or one of them, has changed", "without --resume"]);
+    place
+        .adapt("--resume out")
+        .fails(2, &["data, or one of them (its size, or when it was changed), has changed", "without --resume"]);
     fs::remove_file(place.path("data/a/new.png")).unwrap();
     fs::copy(golden("tiny_f16.onnx"), place.path("tiny.onnx")).unwrap();
     place.adapt("--resume out").fails(2, &["tiny.onnx has changed", "without --resume"]);

@@ -218,6 +218,8 @@ fn lists_of_spreadsheets() {
     assert!(task == Task::Multiclass && note.contains("as '1,234' the comma may part thousands"), "{note}");
     let (task, note, texts) = notes(&list_of(["1,234", "12,5", "1,234", "12,500"]), None);
     assert!(task == Task::Regression && texts.contains(&"12.5".into()), "{note} {texts:?}");
+    let (_, note, texts) = notes(&list_of(["1,5", "1.204", "2,5", "7"]), Some(Task::Regression));
+    assert!(texts == ["1.204", "7"] && note.contains("commas, as '1,5', and points, as '1.204'"), "{note} {texts:?}");
     // Though some are no numbers, where numbers are asked for.
     let (_, note, texts) = notes(&list_of(["1,234", "n/a", "7", "8"]), Some(Task::Regression));
     assert!(texts == ["7", "8"] && note.contains("may part thousands"), "{note} {texts:?}");
