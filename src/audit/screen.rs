@@ -16,9 +16,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const QUICK: f64 = 5e11;
 /// The same of one for outliers, which is slower: 4,000 images of 1,280 features.
 const OUTLIERS: f64 = 2e10;
-/// Probabilities that a quick probe for shortcuts may make, and images that it takes however many classes there are.
-const PROBED: usize = 50_000;
-const PROBED_IMAGES: usize = 2_000;
+/// Probabilities that a quick probe for shortcuts may make, which colours that tell the classes make slow, …
+const PROBED: usize = 20_000;
+/// … and images of a class that it needs: of more classes than have so many it tells nothing.
+const PROBED_OF_CLASS: usize = 5;
 /// Features of copies are at least this near to each other …
 const NEAR: f32 = 0.95;
 /// … and so many pairs of images are compared to be sure.
@@ -109,7 +110,10 @@ impl<'a> Screen<'a> {
         let progress: Progress = &|_| progress(Event::Advance(0));
         let labels: Vec<usize> = self.items.iter().map(|item| item.label).collect();
         let classes = self.data.classes.len();
-        let most = PROBED_IMAGES.max(PROBED / classes.max(1));
+        let most = PROBED / classes.max(1);
+        if most < PROBED_OF_CLASS * classes {
+            return Ok(Vec::new());
+        }
         shortcut::probe(self.facts, &labels, classes, most, seed, progress)
     }
 }

@@ -1,7 +1,7 @@
 //! What is told of a head by images that it did not learn from, in the time that there is.
 
 use super::{blobs, chosen, only};
-use adapt::metrics::argmax;
+use adapt::metrics::{argmax, softmax};
 use adapt::train::heads::{Kind, Wishes};
 use std::time::Duration;
 
@@ -68,4 +68,16 @@ fn one_rare_class_takes_no_learning_curve_away() {
         assert!(points.iter().all(|point| point.accuracy > 0.3), "{kind} {points:?}");
         assert!(points[3].accuracy > points[0].accuracy, "{kind} {points:?}");
     }
+}
+
+#[test]
+fn images_that_are_all_of_their_class_make_no_other_unsure() {
+    let counts = [vec![4; 12], vec![1; 11]].concat();
+    let (x, labels) = blobs(4, &counts, 30, 3.);
+    let found = chosen(&x, &[30], &labels, &only(Kind::Ncm));
+    // Other images of the twelve classes.
+    let (other, own) = blobs(5, &counts, 30, 3.);
+    let given = softmax(found.head.logits(other.view()).unwrap().view());
+    let sure: f32 = (0..48).map(|i| given[[i, own[i]]]).sum::<f32>() / 48.;
+    assert!(sure > 0.9, "{sure}");
 }

@@ -37,13 +37,26 @@ impl Calibrated {
         let unseen = unseen(features, judge, candidate, progress)?;
         let deals: Vec<&Array2<f32>> = unseen.as_ref().unwrap_or(&candidate.logits).iter().collect();
         let labels = judge.labels;
+        // No head can be right on the only image of a class without having seen it, however sure it may be of others.
+        let mut counts = vec![0usize; judge.classes];
+        labels.iter().for_each(|&label| counts[label] += 1);
+        let known = |i: &usize| counts[labels[*i]] > 1;
+        let sure = |deals: &[&Array2<f32>], places: &[usize]| {
+            let some: Vec<usize> = places.iter().copied().filter(known).collect();
+            let places = if some.is_empty() { places } else { &some };
+            if places.len() == labels.len() {
+                return sharpness(deals, labels);
+            }
+            let rows: Vec<Array2<f32>> = deals.iter().map(|logits| logits.select(Axis(0), places)).collect();
+            let own: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
+            sharpness(&rows.iter().collect::<Vec<_>>(), &own)
+        };
         let (mut probabilities, mut by_fold) = (Vec::new(), Vec::new());
         for (logits, fold) in deals.iter().zip(judge.deals) {
             let mut sharp = (*logits).clone();
             let parts: Vec<_> = (0..folds::count(fold)).map(|f| apart(labels, fold, f)).collect();
-            for [(held, _), (others, own)] in &parts {
-                let rows = logits.select(Axis(0), others);
-                let factor = sharpness(&[&rows], own) as f32;
+            for [(held, _), (others, _)] in &parts {
+                let factor = sure(&[logits], others) as f32;
                 held.iter().for_each(|&i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
             }
             let found = softmax(sharp.view());
@@ -53,7 +66,7 @@ impl Calibrated {
             probabilities.push(found);
         }
         Ok(Calibrated {
-            sharpness: sharpness(&deals, labels),
+            sharpness: sure(&deals, &(0..labels.len()).collect::<Vec<_>>()),
             out_of_fold: probabilities.swap_remove(0),
             uncalibrated: softmax(deals[0].view()),
             by_fold,
