@@ -196,7 +196,7 @@ fn damaged_files_say_what_is_wrong() {
         fails("mnist", test, &content, words);
     }
     fails("mnist", "other-train-images-idx3-ubyte", &whole, "several");
-    fails("mnist", "x_train", &whole, "several data sets ('x_train', 'train-images-idx3-ubyte'");
+    fails("mnist", "x_train", &whole, "'train-images-idx3-ubyte', 'x_train'); give a folder");
     fails("mnist", "train.bin", &[0; 3074], "several");
     fails(
         "emnist",
