@@ -8,6 +8,9 @@ use adapt::tensor::{Device, Number, Precision};
 use adapt::train::heads::{Kind, Wishes, choose, choose_several};
 use ndarray::Array2;
 
+/// What a head that was trained on a device gives.
+type Scores<'a> = &'a dyn Fn(&Device) -> Array2<f32>;
+
 /// In full precision, whatever else the thread computes with.
 #[test]
 fn heads_are_the_same_on_a_gpu() {
@@ -32,7 +35,7 @@ fn heads_are_the_same_on_a_gpu() {
         let found = choose_several(x.view(), &[features], several.view(), task, &wishes, &silent).unwrap();
         found.head.logits(x.view()).unwrap()
     };
-    let all: [(&str, &dyn Fn(&Device) -> Array2<f32>); 3] = [
+    let all: [(&str, Scores); 3] = [
         ("softmax regression", &|device| of_classes(Kind::Softmax, device)),
         ("a perceptron", &|device| of_classes(Kind::Mlp, device)),
         ("labels", &of_labels),
