@@ -49,7 +49,7 @@ pub(super) struct Model {
 }
 
 /// What a device refuses is no property of the images, which [`Error::Train`] stands for.
-fn failed(e: impl Display) -> Error {
+pub(super) fn failed(e: impl Display) -> Error {
     Error::Engine(format!("training a head: {e}; --device cpu needs no room on a GPU"))
 }
 

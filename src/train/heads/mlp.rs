@@ -4,6 +4,7 @@ use super::super::LinearHead;
 use super::super::folds::count;
 use super::super::loss::one_hot;
 use super::super::optimizer::{Optimizer, OptimizerKind, Setting};
+use super::super::softmax::failed;
 use super::Kind;
 use super::basis::Basis;
 use super::candidates::{Candidate, Judge};
@@ -13,7 +14,6 @@ use crate::random;
 use crate::tensor::{DType, Device, Precision, Result as Made, Tensor};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
-use std::fmt::Display;
 
 /// Of the hidden layer.
 const UNITS: usize = 64;
@@ -30,11 +30,6 @@ const JUDGEMENTS: u32 = 8;
 const FEW: u32 = 2;
 /// Steps between two words to the caller.
 const PART: usize = 64;
-
-/// As in softmax regression.
-fn failed(e: impl Display) -> Error {
-    Error::Engine(format!("training a head: {e}; --device cpu needs no room on a GPU"))
-}
 
 /// The epochs after which heads on so many images are judged the `number`th time.
 fn epochs(images: usize, number: u32) -> f64 {
