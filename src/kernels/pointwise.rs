@@ -19,16 +19,16 @@ pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Writes `function` of the values at each place of `x` to `y`.
-pub fn map<T: Float, const N: usize>(x: [&[T]; N], y: &mut [T], function: impl Fn([T; N]) -> T + Sync) {
+pub fn map<T: Float, const N: usize>(x: [&[T]; N], y: &mut [T], function: impl Fn([T; N]) -> T + Sync + Copy) {
     assert!(x.iter().all(|x| x.len() == y.len()), "as many values of each");
     y.par_chunks_mut(PIECE).enumerate().for_each(|(piece, y)| {
         let x = x.map(|x| &x[piece * PIECE..][..y.len()]);
-        wide(|| line(x, y, &function));
+        wide(|| line(x, y, function));
     });
 }
 
 #[inline(always)]
-fn line<T: Float, const N: usize>(x: [&[T]; N], y: &mut [T], function: impl Fn([T; N]) -> T) {
+fn line<T: Float, const N: usize>(x: [&[T]; N], y: &mut [T], function: impl Fn([T; N]) -> T + Copy) {
     let length = y.len();
     let x = x.map(|x| &x[..length]);
     (0..length).for_each(|i| y[i] = function(x.map(|x| x[i])));
@@ -81,7 +81,7 @@ impl Grid {
         x: [&[T]; N],
         others: [&[T]; M],
         y: &mut [T],
-        function: impl Fn([T; N], [T; M]) -> T + Sync,
+        function: impl Fn([T; N], [T; M]) -> T + Sync + Copy,
     ) {
         let Grid { channels, inner, .. } = *self;
         assert!(x.iter().all(|x| x.len() == y.len()) && y.len() == self.len(), "as many values as the grid says");
@@ -96,6 +96,7 @@ impl Grid {
         y.par_chunks_mut(rows * row).enumerate().for_each(|(piece, y)| {
             let start = piece * rows;
             let x = x.map(|x| &x[start * row..][..y.len()]);
+            let function = function;
             wide(|| {
                 for (place, y) in y.chunks_exact_mut(row).enumerate() {
                     let x = x.map(|x| &x[place * row..][..row]);
@@ -118,14 +119,14 @@ impl Grid {
         x: [&[T]; N],
         others: [&[T]; K],
         sums: [&mut [T]; M],
-        function: impl Fn([T; N], [T; K]) -> [T; M] + Sync,
+        function: impl Fn([T; N], [T; K]) -> [T; M] + Sync + Copy,
     ) {
         let Grid { outer, channels, inner } = *self;
         assert!(x.iter().all(|x| x.len() == self.len()), "as many values as the grid says");
         assert!(others.iter().all(|other| other.len() == channels), "a value for each channel");
         assert!(sums.iter().all(|sums| sums.len() == channels), "a sum for each channel");
         let found: Vec<[T; M]> = if inner == 1 && channels > 1 {
-            self.sum_rows(x, others, &function)
+            self.sum_rows(x, others, function)
         } else {
             let channel = |channel: usize| {
                 let others = others.map(|other| other[channel]);
@@ -147,7 +148,7 @@ impl Grid {
         x: [&[T]; N],
         y: &mut [T],
         sums: Option<&mut [T]>,
-        function: impl Fn([T; N]) -> T + Sync,
+        function: impl Fn([T; N]) -> T + Sync + Copy,
     ) {
         let Grid { channels, inner, .. } = *self;
         let Some(sums) = sums else { return map(x, y, function) };
@@ -158,7 +159,7 @@ impl Grid {
         assert!(x.iter().all(|x| x.len() == y.len()) && y.len() == self.len(), "as many values as the grid says");
         let part = |(row, y): (usize, &mut [T])| {
             let x = x.map(|x| &x[row * inner..][..inner]);
-            wide(|| line(x, y, &function));
+            wide(|| line(x, y, function));
             let [sum] = total([&*y], |y| y);
             sum
         };
@@ -173,7 +174,7 @@ impl Grid {
         &self,
         x: [&[T]; N],
         others: [&[T]; K],
-        function: &(impl Fn([T; N], [T; K]) -> [T; M] + Sync),
+        function: impl Fn([T; N], [T; K]) -> [T; M] + Sync + Copy,
     ) -> Vec<[T; M]> {
         let Grid { outer, channels, .. } = *self;
         let rows = outer.div_ceil(PARTS).max(PIECE / channels).max(1);
@@ -208,7 +209,7 @@ fn plus<T: Float, const M: usize>(mut sum: [T; M], more: [T; M]) -> [T; M] {
 /// The sum of `function` over all places.
 pub(super) fn total<T: Float, const N: usize, const M: usize>(
     x: [&[T]; N],
-    function: impl Fn([T; N]) -> [T; M],
+    function: impl Fn([T; N]) -> [T; M] + Copy,
 ) -> [T; M] {
     wide(|| {
         let length = x.first().map_or(0, |x| x.len());

@@ -17,7 +17,8 @@ fn bounds<T: Real>(clip: Option<[f64; 2]>) -> [T; 2] {
 /// The gradient in front of a clip, from its output and the gradient behind it: only what lies between the bounds passes.
 pub(super) fn mask<T: Real>(clip: [f64; 2]) -> impl Fn([T; 2]) -> T + Sync + Copy {
     let [low, high] = bounds::<T>(Some(clip));
-    move |[y, dy]| if y <= low || y >= high { T::default() } else { dy }
+    // No branch: which values pass cannot be foretold.
+    move |[y, dy]| if (y <= low) | (y >= high) { T::default() } else { dy }
 }
 
 fn masked<T: Real>(clip: [f64; 2], run: &Run, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
