@@ -105,6 +105,21 @@ impl HeadOptions {
         plan.cached(extractor, model, cache)
     }
 
+    /// The same where the whole network is trained from such a head on: the plan's features are those of all depths, whichever the
+    /// head takes to begin with.
+    pub fn deep(
+        &self,
+        plan: &mut Plan,
+        (model, backend): (&Model, &Backend),
+        data: &Dataset,
+        extractor: Extractor,
+        cache: Option<&Cache>,
+    ) -> Extractor {
+        let extractor = self.ready(plan, (model, backend), data, extractor, cache);
+        *plan = plan.with_taps(plan.taps.len());
+        extractor
+    }
+
     fn kind(&self) -> Option<Kind> {
         match self.head.unwrap_or(Head::Auto) {
             Head::Auto => None,
@@ -131,6 +146,7 @@ impl Work<'_> {
         let wishes = Wishes {
             seed: self.options.seed,
             kind: options.kind(),
+            linear: false,
             metric: options.metric(),
             folds: options.cv,
             groups: data.groups_of(&features.paths),
@@ -166,7 +182,7 @@ impl Work<'_> {
         if held.is_empty() || !data.task.is_multiclass() {
             return Ok(BTreeMap::new());
         }
-        let at_cut = s![.., ..self.plan.features];
+        let at_cut = s![.., ..self.plan.at_cut()];
         let head = nearest_class_mean(train.rows.slice(at_cut), &train.labels, data.classes.len())?;
         let judged = |part: &Features| {
             Ok((part.split, Answers::new(&part.labels, head.logits(part.rows.slice(at_cut))?.view())))
@@ -198,14 +214,15 @@ impl Work<'_> {
         Ok(chosen)
     }
 
-    /// Softmax regression on the cut's features: what training inside the network begins with.
+    /// What training inside the network begins with: softmax regression on the cut's features, or what is best of the heads that
+    /// are linear in those of several depths.
     pub fn probe(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
         // The loss of training, by which no adjustment wins.
-        let (kind, metric) = (Some(Kind::Softmax), Metric::LogLoss);
+        let (kind, metric) = (Some(Kind::Softmax).filter(|_| self.plan.taps.is_empty()), Metric::LogLoss);
         let groups = data.groups_of(&features.paths);
         let (seed, device) = (self.options.seed, self.backend.device().clone());
-        let wishes = Wishes { seed, kind, metric, groups, device, ..Wishes::default() };
-        self.choose_by(features, &[self.plan.features], data, &wishes)
+        let wishes = Wishes { seed, kind, linear: true, metric, groups, device, ..Wishes::default() };
+        self.choose_by(features, &self.plan.columns(), data, &wishes)
     }
 
     fn choose_by(&self, features: &Features, columns: &[usize], data: &Dataset, wishes: &Wishes) -> Result<Chosen> {

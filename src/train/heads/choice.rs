@@ -155,7 +155,8 @@ fn tried(
         let basis = Bases::new(features, columns).first(columns[taps])?;
         candidates.extend(judge.regression(&basis, taps, progress)?);
     }
-    let tries = wishes.kind == Some(Kind::Mlp) || wishes.kind.is_none() && labels.len() >= MANY && in_time();
+    let wanted = wishes.kind.is_none() && !wishes.linear && labels.len() >= MANY;
+    let tries = wishes.kind == Some(Kind::Mlp) || wanted && in_time();
     if tries {
         let taps = judge.best(&candidates).unwrap_or(0);
         let basis = Bases::new(features, columns).first(columns[taps])?;

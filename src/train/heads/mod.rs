@@ -63,6 +63,8 @@ pub struct Wishes {
     pub seed: u64,
     /// The kind; the best one where `None`.
     pub kind: Option<Kind>,
+    /// Whether the best one is to be linear in the features.
+    pub linear: bool,
     /// By what.
     pub metric: Metric,
     /// Folds; fewer where the median class has fewer images, or groups. `None` for five, or for numbers without groups for each
@@ -87,6 +89,7 @@ impl Default for Wishes {
         Wishes {
             seed: 0,
             kind: None,
+            linear: false,
             metric: Metric::MacroF1,
             folds: None,
             groups: Vec::new(),
