@@ -1,5 +1,7 @@
 //! The parts of training inside a network, against PyTorch.
 
+#[path = "training/chosen.rs"]
+mod chosen;
 #[path = "training/losses.rs"]
 mod losses;
 #[path = "training/mixes.rs"]
@@ -10,6 +12,8 @@ mod optimizers;
 mod random;
 #[path = "training/told.rs"]
 mod told;
+#[path = "training/trial.rs"]
+mod trial;
 
 /// What PyTorch computes (tests/golden/make_training.py).
 fn golden(part: &str) -> serde_json::Value {

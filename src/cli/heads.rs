@@ -217,11 +217,12 @@ impl Work<'_> {
     /// What training inside the network begins with: softmax regression on the cut's features, or what is best of the heads that
     /// are linear in those of several depths.
     pub fn probe(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
-        // The loss of training, by which no adjustment wins.
-        let (kind, metric) = (Some(Kind::Softmax).filter(|_| self.plan.taps.is_empty()), Metric::LogLoss);
-        let groups = data.groups_of(&features.paths);
-        let (seed, device) = (self.options.seed, self.backend.device().clone());
-        let wishes = Wishes { seed, kind, linear: true, metric, groups, device, ..Wishes::default() };
+        let (seed, balanced) = (self.options.seed, self.options.training.balanced);
+        let kind = Some(Kind::Softmax).filter(|_| self.plan.taps.is_empty());
+        // By the loss of training no adjustment wins. Where one is asked for, what counts rare classes like others chooses among them.
+        let metric = if balanced { Metric::MacroF1 } else { Metric::LogLoss };
+        let (groups, device) = (data.groups_of(&features.paths), self.backend.device().clone());
+        let wishes = Wishes { seed, kind, linear: true, metric, groups, balanced, device, ..Wishes::default() };
         self.choose_by(features, &self.plan.columns(), data, &wishes)
     }
 

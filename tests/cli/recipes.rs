@@ -193,6 +193,12 @@ fn classes_count_alike_inside_the_network_too() {
         column(&place, "train_loss")
     };
     assert_ne!(losses(""), losses("--balanced"));
+    // The head that it begins with, too.
+    let compared = place.json("out/run.json")["head"]["compared"].as_array().unwrap().clone();
+    assert!(!compared.is_empty());
+    // Means count all classes alike anyway.
+    let alike = |head: &Value| head["weighted"] == true || head["adjusted"] == true || head["kind"] == "ncm";
+    assert!(compared.iter().all(alike), "{compared:?}");
 }
 
 #[test]

@@ -181,8 +181,7 @@ impl Tuning<'_> {
         let started = Instant::now();
         let mut val = None;
         if self.val.images() > 0 {
-            let tally = self.validate(state, progress)?;
-            let best = Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() };
+            let (tally, best) = self.validate(state, epoch, progress)?;
             if best.loss.is_finite() && best.better_than(&state.standing.best) {
                 state.standing.best = Some(best);
                 state.keep()?;
@@ -231,9 +230,8 @@ impl Tuning<'_> {
         Ok(self.exported(state).logits_at(&self.train, &places)?.iter().all(|logit| logit.is_finite()))
     }
 
-    /// The validation images, by the weights that would be exported.
-    fn validate(&self, state: &State, progress: Progress) -> Result<Tally> {
-        let loss = Loss::new(self.settings.loss);
+    /// The validation images, by the weights that would be exported: what they give, and what chooses the epoch.
+    fn validate(&self, state: &State, epoch: u64, progress: Progress) -> Result<(Tally, Best)> {
         let total = self.val.images() as u64;
         let told = |done: usize| {
             // Who interrupts is heard once the epoch is closed, and saved.
@@ -241,14 +239,27 @@ impl Tuning<'_> {
         };
         let places: Vec<usize> = (0..self.val.images()).collect();
         let logits = self.exported(state).logits_telling(&self.val, &places, &told)?;
-        let mean = loss.evaluate(logits.view(), self.targets.of(self.val.labels).view());
+        let targets = self.targets.of(self.val.labels);
+        // Scores that are not finite are no error here: the next step tells of them.
+        let mean = |loss: &Loss| loss.evaluate(logits.view(), targets.view()).map_or(f64::NAN, |(mean, _)| mean);
         // Without classes nothing is right or wrong, and the loss alone chooses.
         let classes = self.targets.are_classes();
-        let correct =
-            logits.rows().into_iter().zip(self.val.labels).filter(|(row, label)| classes && argmax(*row) == **label);
-        // Scores that are not finite are no error here: the next step tells of them.
-        let loss = mean.map_or(f64::NAN, |(mean, _)| mean) * self.val.images() as f64;
-        Ok(Tally { loss, correct: correct.count(), images: self.val.images() })
+        let rows = logits.rows().into_iter().zip(self.val.labels);
+        let right: Vec<bool> = rows.map(|(row, label)| classes && argmax(row) == *label).collect();
+        let tally = Tally {
+            loss: mean(&Loss::new(self.settings.loss)) * self.val.images() as f64,
+            correct: right.iter().filter(|right| **right).count(),
+            images: self.val.images(),
+        };
+        let Some(weights) = &state.loss.class_weights else {
+            return Ok((tally, Best { epoch, accuracy: tally.accuracy(), loss: tally.mean_loss() }));
+        };
+        // Where rare classes weigh more in training, they do in what it is judged by: else the start would win.
+        let all: f64 = self.val.labels.iter().map(|&label| weights[label]).sum();
+        let ours: f64 =
+            right.iter().zip(self.val.labels).filter(|(right, _)| **right).map(|(_, &label)| weights[label]).sum();
+        let loss = mean(&Loss { label_smoothing: 0., ..state.loss.clone() });
+        Ok((tally, Best { epoch, accuracy: ours / all.max(f64::MIN_POSITIVE), loss }))
     }
 
     fn end(&self, state: State, stop: Option<Stop>) -> Result<Tuned> {

@@ -41,6 +41,7 @@ pub struct Standing {
     pub(super) best: Option<Best>,
 }
 
+/// What chooses the epoch: figures of the validation images, which weigh as their classes do in training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Best {
     pub(super) epoch: u64,
