@@ -82,7 +82,8 @@ pub(super) fn begin(
     let probing = job.probes(work);
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
-        let fitted = Fitted::screened(work, &mut parts, data, |work, features, data, _| work.probe(features, data))?;
+        let fitted =
+            Fitted::screened(work, &mut parts, data, |work, features, data, spent| work.probe(features, data, spent))?;
         problems = fitted.problems.clone();
         nearest_mean = work.nearest_mean(&parts, data)?;
         probe = Some(fitted).filter(|_| probing);
@@ -90,7 +91,7 @@ pub(super) fn begin(
     } else if probing && job.dwarfs_a_pass(work, data) {
         let parts = work.all_features(data, &mut extractor, clock)?;
         nearest_mean = work.nearest_mean(&parts, data)?;
-        probe = Some(Fitted::of_classes(work, work.probe(&parts[0], data)?, &parts[0]));
+        probe = Some(Fitted::of_classes(work, work.probe(&parts[0], data, Duration::ZERO)?, &parts[0]));
         unseen = &[];
     } else if probing {
         let features = match job.keeps() {
@@ -106,7 +107,7 @@ pub(super) fn begin(
         };
         clock.lap(|seconds| &mut seconds.extract_train);
         probe = Some(match data.task.is_multiclass() {
-            true => Fitted::of_classes(work, work.probe(&features, data)?, &features),
+            true => Fitted::of_classes(work, work.probe(&features, data, Duration::ZERO)?, &features),
             false => Fitted::several(work, &features, data)?,
         });
     }

@@ -38,8 +38,11 @@ pub struct Cost {
     step: f64,
     /// Of the validation behind each epoch.
     validation: f64,
-    /// Of what is done once: what is frozen, the head that is trained first and its validation, the scores of all images at the end.
-    once: f64,
+    /// Of what comes before training: what is frozen, a look at all images. Of the head that is trained first only the features; how long
+    /// the rest takes is known once it is there.
+    before: f64,
+    /// Of its validation, and of the scores of all images at the end.
+    behind: f64,
 }
 
 impl Cost {
@@ -77,7 +80,7 @@ impl Cost {
         };
         let validation = val * (own + FORWARDS * step / batch);
         // Before the first epoch there is a validation, too.
-        Ok(Cost { step: step + batch * own, validation, once: looked_at + validation + scores })
+        Ok(Cost { step: step + batch * own, validation, before: looked_at, behind: validation + scores })
     }
 
     /// Of a step, with the images for it.
@@ -85,14 +88,19 @@ impl Cost {
         self.step
     }
 
+    /// What is left of it when training begins.
+    pub fn of_training(self) -> Cost {
+        Cost { before: 0., ..self }
+    }
+
     /// Of all that is left to do.
     pub fn total(&self, steps: u64, by_epoch: u64) -> f64 {
-        self.once + steps as f64 * self.step + steps.div_ceil(by_epoch) as f64 * self.validation
+        self.before + self.behind + steps as f64 * self.step + steps.div_ceil(by_epoch) as f64 * self.validation
     }
 
     /// The steps of as many epochs as fit into what is left of a budget; of a part of one where none does, but one step.
     pub fn within(&self, budget: Duration, spent: Duration, by_epoch: u64) -> u64 {
-        let left = SHARE_OF_BUDGET * budget.saturating_sub(spent).as_secs_f64() - self.once;
+        let left = SHARE_OF_BUDGET * budget.saturating_sub(spent).as_secs_f64() - self.before - self.behind;
         match (left / (by_epoch as f64 * self.step + self.validation)) as u64 {
             0 => (((left - self.validation) / self.step) as u64).max(1),
             epochs => by_epoch * epochs,
@@ -129,14 +137,16 @@ mod tests {
 
     #[test]
     fn a_budget_has_room_for_what_is_done_once() {
-        let cost = Cost { step: 0.5, validation: 2., once: 30. };
+        let cost = Cost { step: 0.5, validation: 2., before: 20., behind: 10. };
         assert_eq!((cost.total(20, 10), cost.total(21, 10)), (30. + 10. + 4., 30. + 10.5 + 6.));
         // Of 100 seconds 80 are planned with; 10 are spent. An epoch of ten steps takes 7.
         let steps = |budget| cost.within(Duration::from_secs(budget), Duration::from_secs(10), 10);
         assert_eq!((steps(110), steps(60), steps(50), steps(20)), (10 * 7, 10, 1, 1));
         // Six seconds are too few for an epoch of seven; two are for what validates.
-        let just = Cost { once: 26., ..cost };
+        let just = Cost { before: 16., ..cost };
         assert_eq!(just.within(Duration::from_secs(50), Duration::from_secs(10), 10), 8);
-        assert_eq!(Cost { once: 0., ..cost }.within(Duration::from_secs(110), Duration::from_secs(10), 10), 10 * 11);
+        // Where training begins only what comes behind it is left to do; what the head took is in what was spent.
+        let begun = |spent| cost.of_training().within(Duration::from_secs(110), Duration::from_secs(spent), 10);
+        assert_eq!((begun(10), begun(60), begun(105)), (10 * 10, 10 * 4, 1));
     }
 }

@@ -1,6 +1,7 @@
 //! Options of the head, and its choice.
 
 use super::made::Work;
+use super::training::Train;
 use super::{classes_only, tables};
 use adapt::Result;
 use adapt::data::{Dataset, Split};
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// What is left of a budget at least, where a head is chosen again.
 const LEAST_BUDGET: Duration = Duration::from_secs(1);
+/// The share of a budget that goes into the head with which training inside the network begins.
+const SHARE_OF_BUDGET: f64 = 0.2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Head {
@@ -152,7 +155,7 @@ impl Work<'_> {
             groups: data.groups_of(&features.paths),
             balanced: inside.balanced,
             curve: true,
-            budget: inside.budget.map(|budget| budget.saturating_sub(spent).max(LEAST_BUDGET.min(budget))),
+            budget: self.time_for_head(spent),
             device: self.backend.device().clone(),
         };
         let chosen = self.choose_by(features, &self.plan.columns(), data, &wishes)?;
@@ -202,7 +205,7 @@ impl Work<'_> {
             seed: self.options.seed,
             folds: self.options.heads.cv,
             groups: data.groups_of(&features.paths),
-            budget: self.options.training.budget,
+            budget: self.time_for_head(Duration::ZERO),
             device: self.backend.device().clone(),
             ..Wishes::default()
         };
@@ -214,15 +217,23 @@ impl Work<'_> {
         Ok(chosen)
     }
 
+    /// What a budget has for heads, where so much of it was spent on others.
+    fn time_for_head(&self, spent: Duration) -> Option<Duration> {
+        let share = if self.options.train == Train::Head { 1. } else { SHARE_OF_BUDGET };
+        let left = |budget: Duration| budget.mul_f64(share).saturating_sub(spent).max(LEAST_BUDGET.min(budget));
+        self.options.training.budget.map(left)
+    }
+
     /// What training inside the network begins with: softmax regression on the cut's features, or what is best of the heads that
-    /// are linear in those of several depths.
-    pub fn probe(&self, features: &Features, data: &Dataset) -> Result<Chosen> {
+    /// are linear in those of several depths; where so much of a budget was spent on others.
+    pub fn probe(&self, features: &Features, data: &Dataset, spent: Duration) -> Result<Chosen> {
         let (seed, balanced) = (self.options.seed, self.options.training.balanced);
         let kind = Some(Kind::Softmax).filter(|_| self.plan.taps.is_empty());
         // By the loss of training no adjustment wins. Where one is asked for, what counts rare classes like others chooses among them.
         let metric = if balanced { Metric::MacroF1 } else { Metric::LogLoss };
         let (groups, device) = (data.groups_of(&features.paths), self.backend.device().clone());
-        let wishes = Wishes { seed, kind, linear: true, metric, groups, balanced, device, ..Wishes::default() };
+        let budget = self.time_for_head(spent);
+        let wishes = Wishes { seed, kind, linear: true, metric, groups, balanced, budget, device, ..Wishes::default() };
         self.choose_by(features, &self.plan.columns(), data, &wishes)
     }
 

@@ -173,6 +173,24 @@ impl Job {
         self.images = images;
     }
 
+    /// Takes steps off that a budget has no time for any more, now that training begins: what came before it, a head's fit above
+    /// all, may have taken longer than was known.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn shorten(&mut self, work: &Work, clock: &Clock) -> Result<()> {
+        let (Some(budget), Some(cost)) = (work.options.training.budget, self.cost) else { return Ok(()) };
+        let (spent, planned) = (Duration::from_secs_f64(clock.total()), self.settings.steps);
+        let steps = cost.of_training().within(budget, spent, self.settings.by_epoch(self.images));
+        if steps < planned {
+            self.settings.steps = steps;
+            let what = format!("--budget: {} were gone before training, which has {steps} steps", time(clock.total()));
+            emit(work.progress, Event::Warning(&format!("{what} instead of {planned}")))?;
+            self.settings.suit_few_steps(work.progress)?;
+        }
+        Ok(())
+    }
+
     /// Seconds that a step takes, and all that is left to do.
     pub fn estimate(&self) -> Option<[f64; 2]> {
         self.cost.map(|cost| [cost.step(), cost.total(self.settings.steps, self.settings.by_epoch(self.images))])

@@ -114,6 +114,7 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
     }
     readable(data, unseen, work.plan.preprocessing.color.has_alpha(), work.options.strict, work.progress)?;
     job.recount(work, data);
+    job.shorten(work, clock)?;
     let mut rows = Epochs::new(job.epochs());
     let mut told = Vec::new();
     let mut row = |epoch: &Epoch| {
