@@ -26,6 +26,9 @@ pub struct Recipe {
     versions: [String; 2],
     model: String,
     images: String,
+    /// The plan's, which files beside the model may tell.
+    preprocessing: String,
+    cut: String,
     /// How the network is trained: some of it may have hung on the time.
     pub settings: Settings,
     /// Whether the settings count with the images that can be read.
@@ -56,6 +59,8 @@ impl Recipe {
             versions: [env!("CARGO_PKG_VERSION").into(), engine],
             model: model.sha256.clone(),
             images: hex(&images.finalize()),
+            preprocessing: plan.preprocessing.to_json().to_string(),
+            cut: plan.cut.clone(),
             settings: settings.clone(),
             counted: false,
         })
@@ -77,19 +82,22 @@ impl Recipe {
         out.write(RESUME, json(self)?.as_bytes())
     }
 
-    /// Refuses to go on with another model or other images than the run began with.
+    /// Refuses to go on with another model, other images or another plan than the run began with.
     pub fn check(&self, model: &Model, plan: &Plan, data: &Dataset) -> Result<()> {
         let now = Recipe::new(model, plan, data, &self.settings)?;
-        let changed = match (now.versions == self.versions, now.model == self.model, now.images == self.images) {
-            (true, true, true) => return Ok(()),
-            (false, ..) => {
-                format!("adapt or its engine ({}, now {})", self.versions.join(", "), now.versions.join(", "))
-            }
-            (_, false, _) => format!("the model {}", model.path.display()),
-            _ => format!(
-                "the list of images in {}, or one of them (its size, or when it was changed),",
-                data.source.place().display()
-            ),
+        let changed = if now.versions != self.versions {
+            format!("adapt or its engine ({}, now {})", self.versions.join(", "), now.versions.join(", "))
+        } else if now.model != self.model {
+            format!("the model {}", model.path.display())
+        } else if now.images != self.images {
+            let place = data.source.place().display();
+            format!("the list of images in {place}, or one of them (its size, or when it was changed),")
+        } else if now.preprocessing != self.preprocessing {
+            format!("the images' preprocessing (now from {})", plan.preprocessing_source)
+        } else if now.cut != self.cut {
+            format!("the cut ('{}', now '{}')", self.cut, now.cut)
+        } else {
+            return Ok(());
         };
         Err(Error::Usage(format!("{changed} has changed since the run began; begin anew without --resume")))
     }

@@ -3,6 +3,7 @@
 use super::inside::classes;
 use super::support::{Place, Running};
 use crate::common::golden;
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -111,6 +112,14 @@ fn what_is_done_stays_and_what_changed_is_refused() {
     fs::copy(golden("tiny_f16.onnx"), place.path("tiny.onnx")).unwrap();
     place.adapt("--resume out").fails(2, &["tiny.onnx has changed", "without --resume"]);
     fs::copy(golden("tiny.onnx"), place.path("tiny.onnx")).unwrap();
+    // What stands beside the model tells another preprocessing.
+    let told = json!({ "do_normalize": true, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 0.5],
+        "do_rescale": true, "rescale_factor": 0.00392156862745098, "size": { "height": 8, "width": 8 } });
+    place.write("preprocessor_config.json", told.to_string());
+    place
+        .adapt("--resume out")
+        .fails(2, &["preprocessing", "preprocessor_config.json", "has changed", "without --resume"]);
+    fs::remove_file(place.path("preprocessor_config.json")).unwrap();
     // A checkpoint that is damaged.
     let checkpoint = fs::read(place.path("out.partial/checkpoint.safetensors")).unwrap();
     for damaged in [&checkpoint[..checkpoint.len() / 2], b"", b"no checkpoint at all"] {
