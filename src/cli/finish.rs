@@ -39,6 +39,9 @@ pub(super) fn finish(
     let progress = |event: Event| reporter.event(event);
     let Ended { command, made, metrics, predictions, fine_tuning } = ended;
     let plan = &made.plan;
+    if made.training.is_none() {
+        out.begin_anew()?;
+    }
     out.write_model(&made.adapted, plan, &data.classes)?;
     clock.lap(|seconds| &mut seconds.write);
 

@@ -113,6 +113,8 @@ impl Job {
             }
         }
         recipe.settings = job.settings.clone();
+        // All was judged: an interrupted run that is to be replaced can go.
+        work.out.begin_anew()?;
         recipe.write(work.out)?;
         job.recipe = Some(recipe);
         Ok(job)

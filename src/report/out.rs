@@ -55,22 +55,34 @@ pub struct OutDir {
 
 impl OutDir {
     /// Makes `target.partial`. An existing `target` must be empty, or hold nothing but an earlier run's files and
-    /// `force` be set.
+    /// `force` be set. What an interrupted run could go on from stays until [`OutDir::begin_anew`].
     ///
     /// # Errors
     /// [`Error::Usage`] when `target` may not be replaced or another run is writing there, [`Error::Io`] when nothing
     /// can be written there.
     pub fn create(target: &Path, force: bool) -> Result<OutDir> {
         let out = OutDir::occupy(target, force)?;
-        if !force && out.path(tune::CHECKPOINT).is_file() {
+        let interrupted = out.path(tune::CHECKPOINT).is_file();
+        if !force && interrupted {
             let target = target.display();
             let what = format!(
                 "{target}: an interrupted run is there; go on with --resume {target}, or begin anew with --force"
             );
             return Err(Error::Usage(what));
         }
-        out.clear(FILES.iter().chain(&CHECKPOINTS).chain([&RESUME]))?;
+        out.clear(FILES.iter())?;
+        if !interrupted {
+            out.begin_anew()?;
+        }
         Ok(out)
+    }
+
+    /// Removes the state of an interrupted run that was there, now that this one is sure to take its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin_anew(&self) -> Result<()> {
+        self.remove(CHECKPOINTS.iter().chain([&RESUME]))
     }
 
     /// `target.partial` as an interrupted run left it.

@@ -139,7 +139,14 @@ fn what_is_done_stays_and_what_changed_is_refused() {
     fs::create_dir(place.path("out.partial")).unwrap();
     place.adapt("--resume out").fails(2, &["out", "without --resume"]);
     fs::remove_dir(place.path("out.partial")).unwrap();
-    // Begun anew over one that was interrupted.
+    // Begun anew over one that was interrupted, which is there until that is sure to work.
+    fs::remove_dir_all(place.path("out")).unwrap();
+    interrupted(&place);
+    let checkpoint = fs::read(place.path("out.partial/checkpoint.safetensors")).unwrap();
+    place.main("--force --train all --patience 2 --val 0").fails(2, &["--patience"]);
+    place.main("--force --train nowhere").fails(2, &["--train nowhere"]);
+    assert!(fs::read(place.path("out.partial/checkpoint.safetensors")).unwrap() == checkpoint);
+    place.adapt("--resume out").succeeds();
     fs::remove_dir_all(place.path("out")).unwrap();
     interrupted(&place);
     place.main("--force").succeeds();
