@@ -34,7 +34,8 @@ pub fn refuse(options: &TrainingOptions, settings: &Settings, inside: &Inside, v
         }
     }
     if matches!(options.bn, Some(BatchNorms::Frozen | BatchNorms::Affine)) && inside.norms.is_empty() {
-        return refused("--bn: what is trained has no batch norms", "leave it out");
+        let what = "--bn: what is trained has no batch norms (exporters fold them into convolutions)";
+        return refused(what, "leave it out");
     }
     if options.bn == Some(BatchNorms::Train) && settings.batch_size < 2 && !inside.norms.is_empty() {
         let what = "--bn train: a step has one image, whose statistics mean nothing";

@@ -91,12 +91,14 @@ impl Inside {
     /// # Errors
     /// [`Error::Usage`] where there are none, or where the graph does not take several images at once.
     pub fn follow(&mut self) -> Result<()> {
-        let refuse = |what: String| Err(Error::Usage(format!("--bn train: {what}; leave it out, or give --bn affine")));
+        let refuse = |what: &str| Err(Error::Usage(format!("--bn train: {what}")));
         if self.statistics.is_empty() {
-            return refuse("what is trained has no batch norms with statistics of their own".into());
+            let what = "what is trained has no batch norms with statistics of their own";
+            return refuse(&format!("{what} (exporters fold them into convolutions); leave it out"));
         }
         if let Some(batch) = self.program.batch() {
-            return refuse(format!("the graph takes {batch} images at once, no more, which are too few"));
+            let what = format!("the graph takes {batch} images at once, no more, which are too few");
+            return refuse(&format!("{what}; leave it out, or give --bn affine"));
         }
         let [program, training] = Program::import_following(&self.part, &self.axes, &self.statistics)?;
         (self.program, self.training) = (program.on(&self.device)?, Some(training.on(&self.device)?));

@@ -213,12 +213,14 @@ fn what_would_do_nothing_is_refused() {
         ("--cutmix 0.5 --batch-size 1", ["--cutmix", "one image"]),
         ("--bn frozen", ["--bn", "no batch norms"]),
         ("--bn affine", ["--bn", "no batch norms"]),
-        ("--bn train", ["batch norms", "--bn"]),
+        ("--bn train", ["--bn train", "exporters fold them into convolutions); leave it out"]),
         ("--epochs 2 --schedule cosine --warmup 100", ["--warmup", "more --epochs"]),
         ("--cache-limit 1M", ["--cache-limit", "nothing is kept"]),
     ] {
         place.refuses(&format!("--train all {option}"), 2, &words);
     }
+    // Another --bn would be refused, too.
+    assert!(!place.main("--train all --bn train").err.contains("affine"));
     let ran = place.main("--head ncm --balanced").succeeds();
     assert!(ran.err.contains("note: --balanced"), "{}", ran.err);
 }
