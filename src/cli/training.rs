@@ -231,7 +231,7 @@ impl TrainingOptions {
 
     /// Refuses what means nothing where only a head is trained.
     pub fn check(&self, train: &Train) -> Result<()> {
-        let other = self.probe == Some(Switch::Off) || self.cache_limit.is_some();
+        let other = self.probe.is_some() || self.cache_limit.is_some();
         let inside = Wishes { balanced: false, budget: None, ..self.wishes() };
         if *train == Train::Head && (other || inside != Wishes::default()) {
             let what = "options of training inside the network do nothing with --train head";

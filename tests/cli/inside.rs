@@ -151,6 +151,7 @@ fn wrong_usage_is_refused_before_the_work() {
         "--mixup 0.1",
         "--cutmix 0.1",
         "--probe off",
+        "--probe on",
         "--bn frozen",
         "--patience 3",
         "--loss mse",
