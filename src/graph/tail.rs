@@ -108,7 +108,10 @@ fn belongs(node: &NodeProto) -> bool {
 fn hanging(model: &Model, tensor: &str, needed: &[usize]) -> Result<HashSet<usize>> {
     let graph = model.graph();
     let refuse = |what: &str| {
-        Error::Usage(format!("--train {tensor}: {what} (adapt inspect {} lists tensors)", model.path.display()))
+        // The model that is compiled in is no file to inspect.
+        let path = Some(model.path.display()).filter(|_| model.path.is_file());
+        let lists = path.map_or(String::new(), |path| format!(" (adapt inspect {path} lists tensors)"));
+        Error::Usage(format!("--train {tensor}: {what}{lists}"))
     };
     if !Index::new(graph).has(tensor) {
         return Err(refuse("give head, last:N, all, or a tensor of the model's part that stays"));

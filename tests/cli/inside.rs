@@ -182,6 +182,10 @@ fn wrong_usage_is_refused_before_the_work() {
         let said = place.main(arguments).err;
         assert!(words.iter().all(|word| said.contains(word)), "{arguments}: {said}");
     }
+    // Of the embedded model there is no file to inspect.
+    let ran = place.adapt("--data data --out out --train nowhere");
+    ran.fails(2, &["--train nowhere", "last:N"]);
+    assert!(!ran.err.contains("adapt inspect"), "{}", ran.err);
 }
 
 #[test]
