@@ -9,7 +9,11 @@ use std::fmt::Write;
 /// The rows of the plan.
 pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
     let (tensors, values) = job.trained();
-    let frozen = job.start().map_or("nothing is frozen".into(), |start| format!("frozen before '{start}'"));
+    let frozen = match (job.start(), job.untrained()) {
+        (Some(start), _) => format!("frozen before '{start}'"),
+        (None, 0) => "nothing is frozen".into(),
+        (None, others) => format!("{others} others are frozen"),
+    };
     let s = &job.settings;
     let epochs = job.epochs();
     let optimizer = match s.optimizer {

@@ -163,6 +163,14 @@ impl Job {
         trained.fold((0, 0), |(tensors, values), p| (tensors + 1, values + p.shape.iter().product::<usize>()))
     }
 
+    /// How many values weights have behind what is frozen that are not trained all the same.
+    pub fn untrained(&self) -> usize {
+        let inside = &self.inside;
+        let follows = |name: &String| inside.depths.contains_key(name) || inside.statistics.contains(name);
+        let others = inside.program.parameters().iter().filter(|p| !follows(&p.name));
+        others.map(|p| p.shape.iter().product::<usize>()).sum()
+    }
+
     /// Keeps to the epochs that were planned, where some images cannot be read.
     pub fn recount(&mut self, work: &Work, data: &Dataset) {
         let images = data.split(Split::Train).count();

@@ -66,7 +66,10 @@ fn what_is_frozen_stays_bit_for_bit() {
     let all: BTreeSet<String> = stored(&place, "net.onnx").into_keys().collect();
     let run = |arguments: &str| {
         let job = "--data data --onnx net.onnx --out out --force --epochs 2";
-        place.adapt(&format!("{job} {arguments}")).succeeds();
+        let ran = place.adapt(&format!("{job} {arguments}")).succeeds();
+        let [every, frozen] = ["all", "frozen"].map(|word| arguments.contains(word));
+        assert_eq!(ran.err.contains("; nothing is frozen"), every && !frozen, "{}", ran.err);
+        assert_eq!(ran.err.contains(" others are frozen"), frozen, "{}", ran.err);
         let now: BTreeSet<String> = stored(&place, "out/model.onnx").into_keys().collect();
         assert!(all.difference(&now).all(|name| name.starts_with("fc")), "{arguments}: {all:?} {now:?}");
         changed(&place, "net.onnx")
