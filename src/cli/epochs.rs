@@ -6,6 +6,9 @@ use adapt::report::time;
 use adapt::train::tune::{BatchNorms, Epoch, OptimizerChoice as Optimizer};
 use std::fmt::Write;
 
+/// The most images of the trials in which a head on several depths was better than the last blocks (docs/performance.md).
+const FEW: usize = 1_000;
+
 /// The rows of the plan.
 pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
     let (tensors, values) = job.trained();
@@ -55,6 +58,9 @@ pub fn plan(job: &Job) -> Vec<(&'static str, String)> {
             "",
             format!("{taken} of {} classes begin with the original's weights for them{others}", job.classes()),
         ));
+    }
+    if job.start().is_some() && job.images <= FEW && !job.from_scratch {
+        rows.push(("", "in trials with 200 to 1,000 images --train head was better than the last two blocks".into()));
     }
     rows.extend(job.estimate().map(|[step, all]| ("", format!("a step takes {step:.2} s, all about {}", time(all)))));
     rows

@@ -37,7 +37,8 @@ pub struct Job {
     pub settings: Settings,
     /// Where a step was tried.
     cost: Option<Cost>,
-    images: usize,
+    /// How many train.
+    pub(super) images: usize,
     /// To be written when training begins; none where it goes on.
     recipe: Option<Recipe>,
     /// Whether the network knows nothing yet: a head trained on its features would, too.

@@ -49,6 +49,7 @@ fn every_part_learns_and_the_rest_stays() {
         let arguments = format!("--train {part} --epochs 8 --lr 0.02 --probe off --augment none --val 0 --force");
         let ran = place.main(&arguments).succeeds();
         assert!(ran.out.contains("proof") && ran.out.contains("100 % the same class"), "{}", ran.out);
+        assert_eq!(ran.err.contains("--train head was better"), part == "relu", "{}", ran.err);
         let losses = column(&place, "train_loss");
         assert!(losses.len() == 8 && losses[7] < losses[0], "{part}: {losses:?}");
         assert_eq!(changed(&place, "tiny.onnx"), trained.iter().map(|s| s.to_string()).collect(), "{part}");
