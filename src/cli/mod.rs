@@ -134,7 +134,7 @@ pub struct AdaptOptions {
     /// Share of the training images held out for validation, where there is no val folder [default: 0.2; 0 with --cv]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Training")]
     pub val: Option<f64>,
-    /// Decides the split and the folds
+    /// Decides the split, the folds, and all that training draws: weights, orders, variations of images
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Training")]
     pub seed: u64,
     /// Leave training images out: copies of other ones; copies of images to validate or test; labels that look wrong

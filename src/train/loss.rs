@@ -14,7 +14,9 @@ pub enum LossKind {
     #[value(help = "Of the softmax: classes exclude each other")]
     CrossEntropy,
     /// The mean over the classes of w·(z − t)², `mse_loss`.
-    #[value(help = "Squared error of the scores")]
+    #[value(
+        help = "Squared error of the scores; of classes, probabilities are poor then: scores near 0 and 1, through a softmax"
+    )]
     Mse,
     /// The mean over the classes of −w·(t·log σ(z) + (1 − t)·log(1 − σ(z))), `binary_cross_entropy_with_logits`.
     #[value(help = "Binary cross-entropy of each class by itself")]
