@@ -6,6 +6,7 @@ use super::inside::Job;
 use super::made::{Work, head, inside};
 use super::progress::Reporter;
 use super::resume::{self, Recipe};
+use super::tables::quoted;
 use super::training::Train;
 use super::{AdaptOptions, classes_only, device, rank, screen, tables};
 use adapt::audit::imbalance;
@@ -18,6 +19,7 @@ use adapt::plan::{self, Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress, emit};
 use adapt::report::{OutDir, bake};
 use adapt::train::heads::kind;
+use adapt::train::tune::CHECKPOINT;
 use adapt::{Error, Result};
 use std::path::Path;
 
@@ -37,13 +39,32 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         return Err(Error::Usage(format!("{option} chooses between heads on frozen features; add --train head")));
     }
     options.engine.limit_threads();
-    let mut clock = Clock::start();
+    let clock = Clock::start();
+    let opened = open(options, going_on, &progress)?;
+    let target = opened.2.target().to_owned();
+    work(options, going_on, opened, clock, &reporter).inspect_err(|error| {
+        // Of what was asked for, or is damaged, going on makes nothing else.
+        let in_vain = matches!(error, Error::Usage(_) | Error::Train(_));
+        if !in_vain && OutDir::state_of(&target, CHECKPOINT).is_file() {
+            let target = quoted(&target.display().to_string());
+            reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
+        }
+    })
+}
 
-    let (mut model, mut data, out) = open(options, going_on, &progress)?;
+/// From the opened model, images and folder on.
+fn work(
+    options: &AdaptOptions,
+    going_on: Option<(&Path, &Recipe)>,
+    (mut model, mut data, out): (Model, Dataset, OutDir),
+    mut clock: Clock,
+    reporter: &Reporter,
+) -> Result<()> {
+    let progress = |event: Event| reporter.event(event);
     let cache = options.cache.open();
     let (backend, plan, extractor) = settle(options, &mut model, &data, cache.as_ref(), &progress)?;
     let (model, plan) = (&model, &plan);
-    let work = Work { options, model, plan, backend: &backend, out: &out, reporter: &reporter, progress: &progress };
+    let work = Work { options, model, plan, backend: &backend, out: &out, reporter, progress: &progress };
     let job = match &options.train {
         Train::Head => None,
         Train::Inside(extent) => {
@@ -63,14 +84,14 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
         Some(job) => inside(&work, job, &mut data, extractor, &mut clock)?,
     };
     let (metrics, predictions) = evaluate(&made, &data)?;
-    describe(&mut made, &metrics, options, &data, &reporter);
+    describe(&mut made, &metrics, options, &data, reporter);
     clock.lap(|seconds| &mut seconds.write);
     let fine_tuning =
         (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref())).transpose()?;
     clock.lap(|seconds| &mut seconds.fine_tuning);
     let command = going_on.map_or_else(|| resume::told(std::env::args_os()), |(_, recipe)| recipe.command());
     let ended = Ended { command, made, metrics, predictions, fine_tuning };
-    finish(ended, options, (model, &backend), &data, out, clock, &reporter)
+    finish(ended, options, (model, &backend), &data, out, clock, reporter)
 }
 
 /// The engine, the plan, and what gives the features that it takes.

@@ -6,7 +6,6 @@ use super::clock::Clock;
 use super::epochs::Epochs;
 use super::inside::Job;
 use super::progress::Reporter;
-use super::tables::quoted;
 use adapt::data::{Dataset, Split, Task};
 use adapt::engine::{Backend, Extractor, KeptRows};
 use adapt::metrics::projection::principal;
@@ -16,7 +15,7 @@ use adapt::plan::{Plan, available_threads};
 use adapt::progress::{Event, Progress, emit};
 use adapt::report::{Adapted, AnyHead, OutDir, Problems, TrainingInfo, csv};
 use adapt::train::heads::thresholds;
-use adapt::train::tune::{CHECKPOINT, Epoch, readable};
+use adapt::train::tune::{Epoch, readable};
 use adapt::train::{Features, vary};
 use adapt::verify::IMAGES;
 use adapt::{Error, Result};
@@ -122,13 +121,7 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
         told.push(epoch.clone());
         work.out.write("results.csv", &csv(&told)?)
     };
-    let tuned =
-        job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &kept, &mut row).inspect_err(|_| {
-            if work.out.path(CHECKPOINT).is_file() {
-                let target = quoted(&work.out.target().display().to_string());
-                work.reporter.say_beside(&format!("what was trained so far is kept: adapt --resume {target} goes on"));
-            }
-        })?;
+    let tuned = job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &kept, &mut row)?;
     clock.lap(|seconds| &mut seconds.train);
     if tuned.best == Some(0) && tuned.epochs.len() > 1 {
         let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";

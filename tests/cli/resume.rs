@@ -99,6 +99,21 @@ fn an_interrupt_keeps_what_was_trained() {
 }
 
 #[test]
+fn what_fails_behind_the_training_can_go_on_too() {
+    let place = classes();
+    let mut running = start(&place, &format!("{JOB} --out out"));
+    wait_for(&mut running, &place.path("out.partial/checkpoint.safetensors"), None);
+    // Somebody puts a file where the result is to go.
+    place.write("out/mine.txt", "");
+    let ran = running.wait();
+    ran.fails(1, &["mine.txt", "out.partial"]);
+    assert!(ran.err.contains("adapt --resume out goes on"), "{}", ran.err);
+    fs::remove_dir_all(place.path("out")).unwrap();
+    place.adapt("--resume out").succeeds();
+    assert_eq!(place.outputs(), ["out"]);
+}
+
+#[test]
 fn what_is_done_stays_and_what_changed_is_refused() {
     let place = classes();
     place.adapt("--resume nothing").fails(2, &["nothing", "without --resume"]);
@@ -128,6 +143,16 @@ fn what_is_done_stays_and_what_changed_is_refused() {
         ran.fails(1, &["checkpoint.safetensors", "without --resume"]);
         // Before any work, and nothing else.
         assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    }
+    // One of another network: no advice to go on beside what is wrong.
+    for name in ["w.value", "w.ema"] {
+        let mut strange = checkpoint.clone();
+        let at = strange.windows(name.len()).position(|bytes| bytes == name.as_bytes()).unwrap();
+        strange[at..][..name.len()].fill(b'x');
+        place.write("out.partial/checkpoint.safetensors", &strange);
+        let ran = place.adapt("--resume out");
+        ran.fails(1, &["checkpoint.safetensors", "without --resume"]);
+        assert!(!ran.err.contains("goes on"), "{}", ran.err);
     }
     place.write("out.partial/checkpoint.safetensors", &checkpoint);
     place.adapt("--resume out.partial").succeeds();

@@ -71,9 +71,13 @@ impl Store<'_> {
         if state.names.first().is_some_and(|name| tensors.contains_key(&format!("{name}.best"))) {
             state.best = Some(self.named(&tensors, &state.names, "best", &state.changing)?);
         }
-        state.optimizer.load_state(&state.names[..state.trained], &tensors)?;
+        let strange = |error| match error {
+            Error::Train(what) => self.damaged(what),
+            other => other,
+        };
+        state.optimizer.load_state(&state.names[..state.trained], &tensors).map_err(strange)?;
         if let Some(ema) = &mut state.ema {
-            ema.load_state(&state.names, &tensors)?;
+            ema.load_state(&state.names, &tensors).map_err(strange)?;
         }
         for (own, value) in state.changing.iter().zip(&values) {
             own.slice_set(value, 0, 0).map_err(failed)?;
