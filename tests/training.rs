@@ -10,6 +10,8 @@ mod mixes;
 mod optimizers;
 #[path = "training/random.rs"]
 mod random;
+#[path = "training/resumed.rs"]
+mod resumed;
 #[path = "training/told.rs"]
 mod told;
 #[path = "training/trial.rs"]

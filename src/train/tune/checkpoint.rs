@@ -80,7 +80,9 @@ impl Store<'_> {
             ema.load_state(&state.names, &tensors).map_err(strange)?;
         }
         for (own, value) in state.changing.iter().zip(&values) {
-            own.slice_set(value, 0, 0).map_err(failed)?;
+            // A single number has no axis along which to set it.
+            let flat = own.flatten_all().and_then(|own| own.slice_set(&value.flatten_all()?, 0, 0));
+            flat.map_err(failed)?;
         }
         state.standing = standing;
         Ok(())
