@@ -5,6 +5,7 @@ use adapt::data::augment::Level;
 use adapt::report::time;
 use adapt::train::tune::{BatchNorms, Epoch, OptimizerChoice as Optimizer};
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 /// The most images of the trials in which a head on several depths was better than the last blocks (docs/performance.md).
 const FEW: usize = 1_000;
@@ -71,15 +72,28 @@ fn named(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// How often the rows so far are written: as a whole each time, which among thousands of short epochs would take longer than these.
+const WRITTEN: Duration = Duration::from_secs(1);
+
 /// A line an epoch, with the header before the first.
 pub struct Epochs {
     total: u64,
     begun: bool,
+    written: Option<Instant>,
 }
 
 impl Epochs {
     pub fn new(total: u64) -> Epochs {
-        Epochs { total, begun: false }
+        Epochs { total, begun: false, written: None }
+    }
+
+    /// Whether they are to be written now; if so, not again for a while.
+    pub fn are_due(&mut self) -> bool {
+        let due = self.written.is_none_or(|at| at.elapsed() > WRITTEN);
+        if due {
+            self.written = Some(Instant::now());
+        }
+        due
     }
 
     pub fn row(&mut self, epoch: &Epoch) -> String {

@@ -119,9 +119,10 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
     let mut row = |epoch: &Epoch| {
         work.reporter.say_beside(&rows.row(epoch));
         told.push(epoch.clone());
-        work.out.write("results.csv", &csv(&told)?)
+        if rows.are_due() { work.out.write("results.csv", &csv(&told)?) } else { Ok(()) }
     };
     let tuned = job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &kept, &mut row)?;
+    work.out.write("results.csv", &csv(&tuned.epochs)?)?;
     clock.lap(|seconds| &mut seconds.train);
     if tuned.best == Some(0) && tuned.epochs.len() > 1 {
         let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";

@@ -85,3 +85,31 @@ fn single_numbers_go_on() {
     assert!(trained["slope"].len() == 1 && trained["slope"] != [0.25], "{:?}", trained["slope"]);
     goes_on(&trial);
 }
+
+#[test]
+fn short_epochs_are_not_all_saved() {
+    let wishes = Wishes { steps: Some(60), batch_size: Some(BatchSize::All), ..wishes() };
+    let trial = trial(&golden_model("tiny"), &Extent::All, wishes);
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join(CHECKPOINT);
+    let mut saved = Vec::new();
+    let whole = trial
+        .run(Some(&checkpoint), &silent, &mut |_| {
+            saved.extend(checkpoint.metadata().and_then(|file| file.modified()).ok());
+            Ok(())
+        })
+        .unwrap();
+    // The first one is there at the third row: the start's is told before any step.
+    assert_eq!((whole.epochs.len(), saved.len()), (61, 59));
+    saved.dedup();
+    assert!(saved.len() < 20, "{} times", saved.len());
+    // The last one is.
+    let mut rows = 0;
+    let again = trial
+        .run(Some(&checkpoint), &silent, &mut |_| {
+            rows += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!((again.values == whole.values, rows), (true, 61));
+}

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Its name in a run's folder.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -25,7 +26,41 @@ pub fn check(file: &Path) -> Result<()> {
     if file.is_file() { Store(file).read().map(drop) } else { Ok(()) }
 }
 
+/// An epoch's end is saved no sooner than this after the last.
+const OFTEN: Duration = Duration::from_secs(2);
+/// Nor before so many times what saving took went by: of a large network, or short epochs, the disk would take most of the time.
+const TIMES: u32 = 20;
+
 pub(super) struct Store<'a>(pub(super) &'a Path);
+
+/// When the state was saved last, or the run began, and how long that took.
+pub(super) struct Saved {
+    at: Instant,
+    took: Option<Duration>,
+}
+
+impl Saved {
+    pub(super) fn not_yet() -> Saved {
+        Saved { at: Instant::now(), took: None }
+    }
+
+    /// Whether an epoch's end is to be saved.
+    pub(super) fn is_due(&self) -> bool {
+        self.took.is_none_or(|took| self.at.elapsed() > OFTEN.max(TIMES * took))
+    }
+
+    /// How long ago it was.
+    pub(super) fn since(&self) -> Duration {
+        self.at.elapsed()
+    }
+
+    pub(super) fn save(&mut self, store: &Store, state: &State) -> Result<()> {
+        let begun = Instant::now();
+        store.save(state)?;
+        *self = Saved { at: Instant::now(), took: Some(begun.elapsed()) };
+        Ok(())
+    }
+}
 
 impl Store<'_> {
     fn damaged(&self, what: impl std::fmt::Display) -> Error {
@@ -33,7 +68,7 @@ impl Store<'_> {
     }
 
     /// Writes it under another name and renames it, so that what is there is always whole.
-    pub(super) fn save(&self, state: &State) -> Result<()> {
+    fn save(&self, state: &State) -> Result<()> {
         let mut tensors = state.optimizer.state(&state.names[..state.trained])?;
         if let Some(ema) = &state.ema {
             tensors.extend(ema.state(&state.names)?);

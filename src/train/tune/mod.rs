@@ -14,8 +14,8 @@ use crate::graph::Program;
 use crate::metrics::argmax;
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Tensor;
-use checkpoint::Store;
 pub use checkpoint::{CHECKPOINT, NEW_CHECKPOINT, check};
+use checkpoint::{Saved, Store};
 pub use feed::{Change, Feed, readable};
 pub use network::{Given, Network, Tally};
 pub use settings::{BatchNorms, BatchSize, Optimizer as OptimizerChoice, Settings, Task, Wishes};
@@ -139,7 +139,7 @@ impl Tuning<'_> {
         progress: Progress,
         row: Row,
     ) -> Result<Option<Stop>> {
-        let (mut started, mut saved) = (Instant::now(), Instant::now());
+        let (mut started, mut saved) = (Instant::now(), Saved::not_yet());
         for batch in batches {
             let batch = batch?;
             if let Some(why) = self.step(state, &batch)? {
@@ -156,20 +156,22 @@ impl Tuning<'_> {
             if step.is_multiple_of(by_epoch) || step == self.settings.steps {
                 state.standing.seconds += started.elapsed().as_secs_f64();
                 self.close_epoch(state, epoch, progress, row)?;
-                if let Some(store) = store {
-                    store.save(state)?;
+                let over = self.over(state);
+                let ends = over.is_some() || step == self.settings.steps || told.is_err();
+                if let Some(store) = store.filter(|_| ends || saved.is_due()) {
+                    saved.save(store, state)?;
                 }
-                (started, saved) = (Instant::now(), Instant::now());
-                if let Some(stop) = self.over(state) {
-                    return Ok(Some(stop));
+                started = Instant::now();
+                if over.is_some() {
+                    return Ok(over);
                 }
-            } else if let Some(store) = store.filter(|_| told.is_err() || saved.elapsed() > SAVED) {
+            } else if let Some(store) = store.filter(|_| told.is_err() || saved.since() > SAVED) {
                 if !state.read()? {
                     return Ok(Some(Stop::Diverged(self.broken(state, step))));
                 }
                 state.standing.seconds += started.elapsed().as_secs_f64();
-                store.save(state)?;
-                (started, saved) = (Instant::now(), Instant::now());
+                saved.save(store, state)?;
+                started = Instant::now();
             }
             told?;
         }
