@@ -238,3 +238,38 @@ fn unchanged(original: &Model, cut: &str, adapted: &Model, trained: impl Fn(&str
         |what| Error::model(&original.path, format!("{what} is frozen, but would be changed; please report this"));
     changed.map_or(Ok(()), |what| Err(error(what)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::schema::GraphProto;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_frozen_must_stay() {
+        let model = Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny.onnx")).unwrap();
+        let told = |trained: &str, change: &dyn Fn(&mut GraphProto)| {
+            let mut adapted = model.clone();
+            change(adapted.proto.graph.as_mut().unwrap());
+            unchanged(&model, "features", &adapted, |name| name == trained).map_err(|error| error.to_string())
+        };
+        let weight = |graph: &mut GraphProto| {
+            let tensor = graph.initializer.iter_mut().find(|tensor| tensor.name() == "w").unwrap();
+            let mut values = tensor::floats(tensor).unwrap();
+            values[5] += 1e-3;
+            tensor.raw_data = Some(tensor::encode_floats(values, data_type::FLOAT));
+        };
+        let refused = |found: std::result::Result<(), String>, what: &str| {
+            let error = found.unwrap_err();
+            assert!(error.contains(&format!("{what} is frozen, but would be changed")), "{error}");
+        };
+        assert_eq!(told("", &|_| {}), Ok(()));
+        refused(told("", &weight), "w");
+        refused(told("b", &weight), "w");
+        assert_eq!(told("w", &weight), Ok(()));
+        refused(told("w", &|graph| graph.node[1].op_type = Some("Tanh".into())), "relu (Tanh)");
+        refused(told("w", &|graph| graph.node.truncate(3)), "a node");
+        // Behind the cut stands the new head.
+        assert_eq!(told("", &|graph| graph.node[4].op_type = Some("MatMul".into())), Ok(()));
+    }
+}
