@@ -4,6 +4,7 @@
 use super::gpu;
 use super::shape::moved;
 use super::slices::{self, Real, by_type, on_slices};
+use super::steps::{bounded, shortened};
 use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, fused, whole};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
 use crate::kernels::pointwise::Grid;
@@ -71,13 +72,11 @@ pub(super) fn window(spec: &PoolSpec, shape: &[usize]) -> Result<(Window, [usize
         candle_core::bail!("a window over {} axes meets an input of shape {shape:?}", spec.rank());
     }
     let padded = spec.computed_padding(spatial);
-    let lengths = || spatial.iter().zip(&padded).map(|(length, axis)| length + axis.pad_before + axis.pad_after);
-    if lengths().product::<usize>() > LARGEST_MAP.max(64 * spatial.iter().product::<usize>()) {
-        candle_core::bail!("its padding makes a map of {:?} from {spatial:?}", lengths().collect::<Vec<_>>());
+    let lengths = spatial.iter().zip(&padded).map(|(length, axis)| length + axis.pad_before + axis.pad_after);
+    let lengths: Vec<usize> = lengths.collect();
+    if lengths.iter().product::<usize>() > LARGEST_MAP.max(64 * spatial.iter().product::<usize>()) {
+        candle_core::bail!("its padding makes a map of {lengths:?} from {spatial:?}");
     }
-    // A step out of the map ends it, however wide: kernels' memory grows with it.
-    let strides: Vec<usize> = spec.strides().iter().zip(lengths()).map(|(s, length)| (*s).min(length.max(1))).collect();
-    let dilations = spec.dilations();
     // One-dimensional data is a map of height 1.
     let two = |one: usize, values: &mut dyn Iterator<Item = usize>| {
         let mut two = [one; 2];
@@ -89,11 +88,11 @@ pub(super) fn window(spec: &PoolSpec, shape: &[usize]) -> Result<(Window, [usize
         input: two(1, &mut spatial.iter().copied()),
         output: two(1, &mut padded.iter().map(|axis| axis.convoluted)),
         kernel: two(1, &mut spec.kernel_shape.iter().copied()),
-        stride: two(1, &mut strides.iter().copied()),
-        dilation: two(1, &mut dilations.iter().copied()),
+        stride: two(1, &mut spec.strides().iter().copied()),
+        dilation: two(1, &mut spec.dilations().iter().copied()),
         before: two(0, &mut padded.iter().map(|axis| axis.pad_before)),
     };
-    Ok((window, two(0, &mut padded.iter().map(|axis| axis.pad_after))))
+    Ok((shortened(window), two(0, &mut padded.iter().map(|axis| axis.pad_after))))
 }
 
 /// The shape of what a window makes of an input of this shape.
@@ -119,7 +118,7 @@ impl Conv {
         if !fits || k[2..] != self.spec.kernel_shape[..] {
             candle_core::bail!("a kernel of shape {k:?} in {} groups meets an input of shape {x:?}", self.groups);
         }
-        Ok(Geometry { images: x[0], inputs: x[1], outputs: k[0], groups: self.groups, window })
+        bounded(Geometry { images: x[0], inputs: x[1], outputs: k[0], groups: self.groups, window })
     }
 }
 

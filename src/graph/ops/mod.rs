@@ -21,6 +21,7 @@ mod select;
 mod shape;
 mod slices;
 mod softmax;
+mod steps;
 mod transposed;
 mod unary;
 

@@ -5,6 +5,7 @@
 use super::gpu;
 use super::onnx::{Parsed, Shape, given, made};
 use super::slices::{Real, by_type, on_slices};
+use super::steps::{bounded, shortened};
 use super::{Family, Keeps, Kept, Op, Run, elsewhere};
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
 use crate::kernels::{Activation, Window};
@@ -170,7 +171,7 @@ impl Transposed {
             candle_core::bail!("a kernel of shape {k:?} in {} groups meets an input of shape {x:?}", self.groups);
         }
         let (images, inputs, outputs) = (x[0], k[1] * self.groups, x[1]);
-        Ok(Geometry { images, inputs, outputs, groups: self.groups, window: self.window })
+        bounded(Geometry { images, inputs, outputs, groups: self.groups, window: shortened(self.window) })
     }
 }
 
