@@ -15,9 +15,9 @@ pub fn refuse(options: &TrainingOptions, settings: &Settings, inside: &Inside, v
         let what = "--patience: there are no validation images that could tell when to stop";
         return refused(what, "give --val 0.2, say, or --patience 0");
     }
-    if settings.cutmix > 0. && inside.shape.len() != 3 {
-        let what =
-            format!("--cutmix: what is trained begins with {:?} values an image, which are no map", inside.shape);
+    if settings.cutmix > 0. && !inside.is_map() {
+        let what = format!("--cutmix: what is trained begins with {:?} values an image", inside.shape);
+        let what = format!("{what}, which are no map of channels, rows and columns");
         return refused(&what, "leave it out, or give --mixup");
     }
     for (option, alpha) in [("--mixup", settings.mixup), ("--cutmix", settings.cutmix)] {

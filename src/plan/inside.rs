@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{self, Extent, Obstacle, Part, Program, Trainable, tail};
 use crate::onnx::Model;
 use crate::onnx::cut::Cut;
-use crate::onnx::schema::{ValueInfoProto, data_type};
+use crate::onnx::schema::{GraphProto, ValueInfoProto, data_type};
 use crate::onnx::surgery::{self, Pooling, size, symbol, tensor_type};
 use crate::tensor::Device;
 use std::collections::{HashMap, HashSet};
@@ -86,6 +86,12 @@ impl Inside {
         Ok(Inside { start, program, device, depths, norms, training: None, statistics, frozen, shape, part, axes })
     }
 
+    /// Whether the trained part begins with a map: with images, or with what convolutions, pools or batch norms read as
+    /// `[images, channels, height, width]`.
+    pub fn is_map(&self) -> bool {
+        self.start.as_deref().is_none_or(|start| self.shape.len() == 3 && is_read_as_map(self.part.graph(), start))
+    }
+
     /// Lets the trained batch norms take the statistics of each step's images, and the stored ones follow those.
     ///
     /// # Errors
@@ -126,6 +132,48 @@ fn behind(model: &Model, start: &str, backend: &Backend, input: &Input) -> Resul
     let Some(tail) = graph::behind(model, info) else { return Ok(None) };
     let program = Program::import(&tail, &[])?;
     Ok(Some((tail, program, frozen, shape.to_vec())))
+}
+
+/// Whether operators that know channels and places read a tensor, or what others make of its values one by one.
+fn is_read_as_map(graph: &GraphProto, tensor: &str) -> bool {
+    const SPATIAL: [&str; 8] = [
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "GlobalMaxPool",
+        "GlobalAveragePool",
+        "BatchNormalization",
+        "InstanceNormalization",
+    ];
+    const ONE_BY_ONE: [&str; 14] = [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Clip",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pad",
+    ];
+    let mut values = HashSet::from([tensor]);
+    for node in &graph.node {
+        let is = |kinds: &[&str]| kinds.iter().any(|kind| node.is(kind));
+        if !node.input.iter().any(|input| values.contains(input.as_str())) {
+            continue;
+        } else if is(&SPATIAL) {
+            return true;
+        } else if is(&ONE_BY_ONE) {
+            values.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    false
 }
 
 /// What can be trained on the way to a model's first output, as [`graph::trainable`] finds it. Where shapes alone tell of
@@ -169,4 +217,32 @@ fn advise(model: &Model, error: Error, backend: &Backend, input: &Input) -> Erro
         _ => "a head on the frozen network can be trained: --train head".into(),
     };
     Error::model(path, format!("{what}; {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::schema::NodeProto;
+
+    #[test]
+    fn maps_are_told_from_tokens() {
+        // Each node reads the one before.
+        let read = |kinds: &[&str]| {
+            let node = |(place, kind): (usize, &&str)| NodeProto {
+                op_type: Some(kind.to_string()),
+                input: vec![place.to_string()],
+                output: vec![(place + 1).to_string()],
+                ..Default::default()
+            };
+            is_read_as_map(
+                &GraphProto { node: kinds.iter().enumerate().map(node).collect(), ..Default::default() },
+                "0",
+            )
+        };
+        assert!(read(&["Conv"]) && read(&["BatchNormalization", "Relu", "Conv"]) && read(&["GlobalAveragePool"]));
+        assert!(read(&["Sigmoid", "Mul", "Pad", "Conv"]));
+        // Swin's grids of tokens have their channels last.
+        assert!(!read(&["LayerNormalization", "Reshape", "Transpose", "MatMul"]));
+        assert!(!read(&["Transpose", "Conv"]) && !read(&["Mul", "Add", "Flatten", "Gemm"]) && !read(&[]));
+    }
 }

@@ -219,6 +219,9 @@ fn what_would_do_nothing_is_refused() {
     ] {
         place.refuses(&format!("--train all {option}"), 2, &words);
     }
+    place.refuses("--train features --cutmix 0.5", 2, &["--cutmix", "no map", "--mixup"]);
+    place.main("--train relu --cutmix 0.5 --steps 1").succeeds();
+    fs::remove_dir_all(place.path("out")).unwrap();
     // Another --bn would be refused, too.
     assert!(!place.main("--train all --bn train").err.contains("affine"));
     let ran = place.main("--head ncm --balanced").succeeds();
