@@ -250,7 +250,6 @@ fn each_option_does_what_it_says() {
         "--optimizer sgd",
         "--label-smoothing 0.2",
         "--schedule constant",
-        "--warmup 1",
         "--weight-decay 0.5",
         "--clip-grad 0.001",
         "--layer-decay 0.5",
@@ -264,6 +263,11 @@ fn each_option_does_what_it_says() {
             run(&format!("--epochs 2 {} {option}", if option.contains("augment") { "" } else { "--augment none" }));
         assert_eq!(other["epochs"].as_array().unwrap().len(), 3, "{option}");
         assert_ne!(column_of(&other), column_of(&plain), "{option}");
+    }
+    // What has another default in such company.
+    for (company, option) in [("--schedule cosine", "--warmup 1"), ("--optimizer sgd", "--momentum 0.5")] {
+        let [without, with] = ["", option].map(|option| run(&format!("--epochs 2 --augment none {company} {option}")));
+        assert_ne!(column_of(&with), column_of(&without), "{option}");
     }
     let stopped = run("--epochs 60 --patience 2");
     let epochs = stopped["epochs"].as_array().unwrap().len() as u64;
