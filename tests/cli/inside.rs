@@ -281,30 +281,3 @@ fn each_option_does_what_it_says() {
 fn column_of(training: &serde_json::Value) -> Vec<String> {
     training["epochs"].as_array().unwrap().iter().map(|e| format!("{} {}", e["train_loss"], e["val_loss"])).collect()
 }
-
-#[test]
-fn models_of_all_kinds() {
-    let place = classes();
-    for name in [
-        "tiny_u8",
-        "tiny_f16",
-        "tiny_batch1",
-        "onnx/batch1_stuck",
-        "onnx/nhwc",
-        "onnx/channels_last",
-        "onnx/channels_1",
-        "onnx/channels_4",
-        "onnx/shared_bias",
-        "onnx/weight_constant",
-        "onnx/mixed_precision",
-        "onnx/qdq",
-    ] {
-        model(&place, name);
-        for part in ["all", "last:1"] {
-            let arguments = format!("--train {part} --epochs 4 --batch-size 5 --lr 0.01 --force --probe off --val 0");
-            place.main(&arguments).succeeds();
-            let losses = column(&place, "train_loss");
-            assert!(losses.len() == 4 && losses[3] < losses[0], "{name}: {losses:?}");
-        }
-    }
-}

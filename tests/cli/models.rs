@@ -1,7 +1,9 @@
-//! Files that are no models, and models that take no images.
+//! Files that are no models, models that take no images, and models of all kinds.
 
+use super::inside::{classes, column};
 use super::obstacles::node;
 use super::support::{Place, hostile, image};
+use crate::common::golden;
 use adapt::onnx::Model;
 use std::fs;
 
@@ -133,6 +135,33 @@ fn a_graph_that_wants_a_terabyte_is_refused() {
             // What an engine would make of constants and sizes is bounded before it does.
             ran.fails(1, &["too large"]);
             assert_eq!(place.outputs(), [""; 0], "{name}");
+        }
+    }
+}
+
+#[test]
+fn models_of_all_kinds_are_trained_inside() {
+    let place = classes();
+    for name in [
+        "tiny_u8",
+        "tiny_f16",
+        "tiny_batch1",
+        "onnx/batch1_stuck",
+        "onnx/nhwc",
+        "onnx/channels_last",
+        "onnx/channels_1",
+        "onnx/channels_4",
+        "onnx/shared_bias",
+        "onnx/weight_constant",
+        "onnx/mixed_precision",
+        "onnx/qdq",
+    ] {
+        fs::copy(golden(&format!("{name}.onnx")), place.path("tiny.onnx")).unwrap();
+        for part in ["all", "last:1"] {
+            let arguments = format!("--train {part} --epochs 4 --batch-size 5 --lr 0.01 --force --probe off --val 0");
+            place.main(&arguments).succeeds();
+            let losses = column(&place, "train_loss");
+            assert!(losses.len() == 4 && losses[3] < losses[0], "{name}: {losses:?}");
         }
     }
 }

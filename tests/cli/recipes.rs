@@ -254,34 +254,6 @@ fn what_was_best_is_kept_without_validation() {
 }
 
 #[test]
-fn without_held_out_images_the_folds_tell() {
-    let place = classes();
-    let ran = place.main("--val 0 --cv 4 --head lda").succeeds();
-    assert!(ran.out.contains("the head in 4 folds") && ran.out.contains("accuracy"), "{}", ran.out);
-    let page = place.read("out/report.html");
-    assert!(page.contains("in 4 folds of a cross-validation") && !page.contains("nothing was measured"));
-    let told: Value = place.json("out/run.json")["head"]["cross_validation"].clone();
-    assert!(ran.out.contains(&format!("{:.4}", told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
-    let ran = place.main("--cv 30 --head lda --force").succeeds();
-    assert!(ran.err.contains("note: --cv: in 12 folds"), "{}", ran.err);
-    // --cv alone holds nothing out besides.
-    place.main("--cv 4 --head lda --force").succeeds();
-    assert!(place.json("out/metrics.json").as_object().unwrap().is_empty());
-    assert_eq!(place.json("out/run.json")["head"]["cross_validation"], told);
-    // Beside what is held out.
-    let ran = place.main("--cv 4 --val 0.3 --head lda --force").succeeds();
-    assert!(ran.out.contains("val ") && ran.out.contains("the head in 4 folds"), "{}", ran.out);
-    assert!(place.read("out/report.html").contains("By cross-validation in 4 folds"));
-    // Numbers, each of which is left out by itself.
-    let row = |i: usize| format!("data/{}/{}.png,{}.5\n", ["a", "b", "c"][i % 3], i / 3, i % 3);
-    place.write("numbers.csv", "path,label\n".to_string() + &(0..36).map(row).collect::<String>());
-    let ran = place.adapt("--data numbers.csv --onnx tiny.onnx --out out --val 0 --force").succeeds();
-    let r2 = place.json("out/run.json")["head"]["cross_validation"]["r2"].as_f64().unwrap();
-    assert!(ran.out.contains("on each image left out: ") && ran.out.contains(&format!("r2 {r2:.4}")), "{}", ran.out);
-    assert!(place.read("out/report.html").contains("each left out by itself"));
-}
-
-#[test]
 fn a_batch_in_pieces_has_the_gradient_of_the_whole() {
     let place = classes();
     let step = |out: &str| {
