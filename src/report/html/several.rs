@@ -1,7 +1,7 @@
 //! The page's part for several labels an image, and for numbers.
 
 use super::pictures::{Shown, evenly};
-use super::tables::{Class, Figure, figure, named};
+use super::tables::{Class, Figure, Told, figure, large, named};
 use super::{plots, shown};
 use crate::data::{Split, Task};
 use crate::metrics::{argmax, sigmoid};
@@ -17,7 +17,7 @@ const POINTS: usize = 1500;
 /// Plots: of more targets the first.
 const PLOTS: usize = 12;
 
-const LABELS: [(&str, &str, &str); 11] = [
+const LABELS: [Told; 11] = [
     ("micro_f1", "Micro F1", "F1 of all decisions taken together, a label for an image"),
     ("macro_f1", "Macro F1", "mean F1 of the labels, rare ones counting as much as common ones"),
     ("average_precision", "Mean average precision (mAP)", "of each label's probability, without a threshold"),
@@ -30,11 +30,14 @@ const LABELS: [(&str, &str, &str); 11] = [
     ("hamming_loss", "Hamming loss", "share of all decisions that are wrong; lower is better"),
     ("log_loss", "Log-loss", "nats a decision; lower is better"),
 ];
-const VALUES: [(&str, &str, &str); 3] = [
+const VALUES: [Told; 3] = [
     ("r2", "R²", "share of the variance that is explained: 1 is perfect, 0 is always the mean"),
     ("mae", "Mean absolute error", "in the target's unit, of several the mean; lower is better"),
     ("rmse", "Root mean squared error", "the same, large errors weighing more; lower is better"),
 ];
+/// The keys of those that are shown large, of labels and of numbers.
+const LARGE: [&str; 3] = ["micro_f1", "macro_f1", "average_precision"];
+const LARGE_VALUES: [&str; 3] = ["r2", "mae", "rmse"];
 
 /// The images of the split by which the run is judged.
 pub(super) struct Several<'a> {
@@ -118,7 +121,7 @@ impl<'a> Several<'a> {
     pub fn shown(&self, pictured: &Shown, other: Option<&Value>) -> Page {
         let m = &self.recorded.run["metrics"][self.split.to_string()];
         let regression = self.recorded.task == Task::Regression;
-        let rows = if regression { &VALUES[..] } else { &LABELS };
+        let (rows, keys) = if regression { (&VALUES[..], LARGE_VALUES) } else { (&LABELS[..], LARGE) };
         let all = rows.iter().map(|&row| figure(m, other, row)).filter(Figure::is_there);
         let (names, heads): (_, &[&str]) = match regression {
             true => (named(&m["per_target"], "target", &["r2", "mae", "rmse"]), &["R²", "Mean absolute error", "RMSE"]),
@@ -128,7 +131,7 @@ impl<'a> Several<'a> {
                 (named(&m["per_label"], "label", &keys), heads)
             }
         };
-        let tiles = rows.iter().take(3).map(|&row| figure(m, None, row)).collect();
+        let tiles = large(m, rows, &keys);
         let plots = if regression { self.plots() } else { Vec::new() };
         let worst = self.worst_rows().into_iter().map(|row| self.image(row, pictured)).collect();
         Page { regression, tiles, figures: all.collect(), names, heads, plots, worst }

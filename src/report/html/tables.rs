@@ -17,7 +17,8 @@ const MOST: usize = 200;
 const COLUMNS: usize = 30;
 
 /// A figure's key, name, and what it says.
-const FIGURES: [(&str, &str, &str); 16] = [
+pub(super) type Told = (&'static str, &'static str, &'static str);
+const FIGURES: [Told; 16] = [
     ("accuracy", "Accuracy", "share of images that are right"),
     ("balanced_accuracy", "Balanced accuracy", "mean recall of the classes"),
     ("top2_accuracy", "Top-2 accuracy", "right class among the two likeliest"),
@@ -35,6 +36,8 @@ const FIGURES: [(&str, &str, &str); 16] = [
     ("mcc", "Matthews' correlation", "0 by chance, 1 perfect"),
     ("ece", "Calibration error (ECE)", "distance of how sure it is from how often it is right; lower is better"),
 ];
+/// The keys of those that are shown large.
+const LARGE: [&str; 3] = ["accuracy", "macro_f1", "log_loss"];
 
 /// A figure with its interval.
 #[derive(Serialize)]
@@ -55,20 +58,22 @@ impl Figure {
     }
 }
 
-pub(super) fn figure(
-    m: &Value,
-    other: Option<&Value>,
-    (key, name, help): (&str, &'static str, &'static str),
-) -> Figure {
+pub(super) fn figure(m: &Value, other: Option<&Value>, (key, name, help): Told) -> Figure {
     let interval = serde_json::from_value(m["intervals"][key].clone()).ok();
     let value = |m: &Value| m[key].as_f64();
     let (baseline, nearest) = (value(&m["baseline"]), value(&m["nearest_mean"]));
     Figure { name, help, value: value(m), interval, baseline, nearest, other: other.and_then(value) }
 }
 
-/// The three figures that are shown large.
+/// The figures that are shown large.
 pub(super) fn tiles(m: &Value) -> Vec<Figure> {
-    [0, 3, 7].map(|i| figure(m, None, FIGURES[i])).into()
+    large(m, &FIGURES, &LARGE)
+}
+
+/// Those of a list that have these keys, as far as the run has them.
+pub(super) fn large(m: &Value, list: &[Told], keys: &[&str]) -> Vec<Figure> {
+    let rows = keys.iter().filter_map(|key| list.iter().find(|row| row.0 == *key));
+    rows.map(|&row| figure(m, None, row)).filter(Figure::is_there).collect()
 }
 
 /// All figures that the run has.

@@ -1,0 +1,28 @@
+//! What stands on the page is what it says it is: large figures, lists of images, maps, pictures that are not to be had.
+
+use super::{report, tasks};
+
+/// The texts between two marks.
+fn all<'a>(page: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+    page.split(start).skip(1).map(|rest| rest.split(end).next().unwrap()).collect()
+}
+
+#[test]
+fn the_large_figures_are_those_of_their_names() {
+    let place = report::place();
+    place.main("").succeeds();
+    let large = |page: &str, names: &[&str]| {
+        let tiles = all(page, "<dl class=\"tiles\">", "</dl>");
+        assert_eq!(all(tiles[0], "<dt>", "</dt>"), names);
+        assert!(tiles.len() == 1 && !tiles[0].contains('–'), "{tiles:?}");
+    };
+    large(&place.read("out/report.html"), &["Accuracy", "Macro F1", "Log-loss"]);
+    let place = tasks::place();
+    for (list, more, names) in [
+        ("labels.csv", "", ["Micro F1", "Macro F1", "Mean average precision (mAP)"]),
+        ("values.csv", "--label-column bright", ["R²", "Mean absolute error", "Root mean squared error"]),
+    ] {
+        place.adapt(&format!("--data {list} {more} --onnx tiny.onnx --preprocess raw01 --force --out out")).succeeds();
+        large(&place.read("out/report.html"), &names);
+    }
+}
