@@ -26,3 +26,20 @@ fn the_large_figures_are_those_of_their_names() {
         large(&place.read("out/report.html"), &names);
     }
 }
+
+#[test]
+fn lists_of_images_tell_how_many_they_leave_out() {
+    let place = report::place();
+    place.main("").succeeds();
+    let headings = |page: &str| all(page, "tabindex=\"-1\"><h3>", "</h3>").join("\n");
+    assert!(!headings(&place.read("out/report.html")).contains("shown"));
+    // All of one class are taken for the other, and all of that are right.
+    let rows = |class: &str| (0..40).map(|i| format!("{class}{i}.png,test,{class},a,0.9\n")).collect::<String>();
+    place.write(
+        "out/predictions.csv",
+        format!("path,split,label,predicted,confidence\n{}{}", rows("a"), rows("b")),
+    );
+    std::fs::remove_file(place.path("out/scores.safetensors")).unwrap();
+    place.adapt("report out").succeeds();
+    assert_eq!(headings(&place.read("out/report.html")), "b taken for a: 24 of 40 shown\na, right: 8 of 40 shown");
+}
