@@ -43,3 +43,16 @@ fn lists_of_images_tell_how_many_they_leave_out() {
     place.adapt("report out").succeeds();
     assert_eq!(headings(&place.read("out/report.html")), "b taken for a: 24 of 40 shown\na, right: 8 of 40 shown");
 }
+
+#[test]
+fn only_a_gain_is_called_one() {
+    let place = report::place();
+    place.main("").succeeds();
+    for (gain, told) in [(0.0125, true), (0., false), (-0.0031, false)] {
+        let mut run = place.json("out/run.json");
+        run["fine_tuning"]["gain_of_depth"] = gain.into();
+        place.write("out/run.json", run.to_string());
+        place.adapt("report out").succeeds();
+        assert_eq!(place.read("out/report.html").contains("from deeper features already"), told, "{gain}");
+    }
+}

@@ -237,7 +237,7 @@ pub(super) fn fine_tuning(run: &Value) -> Option<FineTuning> {
     };
     Some(FineTuning {
         rows: told["measured"].as_array()?.iter().take(MOST).map(row).collect(),
-        depth: told["gain_of_depth"].as_f64(),
+        depth: told["gain_of_depth"].as_f64().filter(|gain| *gain > 0.),
         images: serde_json::from_value(told["gain_of_images"].clone()).ok(),
     })
 }
