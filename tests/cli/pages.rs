@@ -143,7 +143,11 @@ fn tables_are_reached_by_keys_and_sorted_by_value() {
     for (name, asks, answer) in [
         ("order", "['3', '-1.5', '10', '-12', '1.2e-6'].sort(order)", "-12,-1.5,1.2e-6,3,10"),
         // The first and the last key press, and those around the ends.
-        ("beside", "[[-1, 1], [-1, -1], [4, 1], [0, -1], [2, -1]].map(([now, step]) => beside(now, step, 5))", "0,4,0,4,1"),
+        (
+            "beside",
+            "[[-1, 1], [-1, -1], [4, 1], [0, -1], [2, -1]].map(([now, step]) => beside(now, step, 5))",
+            "0,4,0,4,1",
+        ),
     ] {
         let body = script.split(&format!("function {name}")).nth(1).unwrap().split("\n}\n").next().unwrap();
         let program = format!("function {name}{body}\n}}\nconsole.log({asks}.join())");

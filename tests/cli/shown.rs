@@ -35,10 +35,7 @@ fn lists_of_images_tell_how_many_they_leave_out() {
     assert!(!headings(&place.read("out/report.html")).contains("shown"));
     // All of one class are taken for the other, and all of that are right.
     let rows = |class: &str| (0..40).map(|i| format!("{class}{i}.png,test,{class},a,0.9\n")).collect::<String>();
-    place.write(
-        "out/predictions.csv",
-        format!("path,split,label,predicted,confidence\n{}{}", rows("a"), rows("b")),
-    );
+    place.write("out/predictions.csv", format!("path,split,label,predicted,confidence\n{}{}", rows("a"), rows("b")));
     std::fs::remove_file(place.path("out/scores.safetensors")).unwrap();
     place.adapt("report out").succeeds();
     assert_eq!(headings(&place.read("out/report.html")), "b taken for a: 24 of 40 shown\na, right: 8 of 40 shown");
@@ -54,5 +51,38 @@ fn only_a_gain_is_called_one() {
         place.write("out/run.json", run.to_string());
         place.adapt("report out").succeeds();
         assert_eq!(place.read("out/report.html").contains("from deeper features already"), told, "{gain}");
+    }
+}
+
+#[test]
+fn labels_and_numbers_have_a_map() {
+    let place = tasks::place();
+    for (list, more) in [("labels.csv", ""), ("values.csv", "--label-column bright,contrast")] {
+        place.adapt(&format!("--data {list} {more} --onnx tiny.onnx --preprocess raw01 --force --out out")).succeeds();
+        let page = place.read("out/report.html");
+        assert!(page.contains("href=\"#map\"") && page.contains("id=\"map-told\""), "{list}");
+        let map = all(&page, "<section id=\"map\">", "</section>")[0];
+        let (points, legend) = map.split_once("</svg>\n").unwrap();
+        let titles = all(points, "<title>", "</title>");
+        assert_eq!((titles.len(), all(points, "<g class=\"point\"", "</g>").len()), (60, 60), "{list}");
+        assert!(all(points, "<use href=\"#t", "\"").len() == 60 && map.contains("Point at one"), "{list}");
+        if list == "labels.csv" {
+            assert!(titles.iter().all(|title| title.contains(": has ") && title.contains("; given ")), "{titles:?}");
+            // What has no label is grey, what is not given its labels a cross; every label has its name.
+            assert_eq!(points.matches("style=\"--s:0%\"").count(), 10);
+            let test = place.read("out/predictions.csv");
+            let test = test.lines().map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row[1] == "test");
+            assert_eq!(points.matches("class=\"wrong\"").count(), test.filter(|row| row[2] != row[3]).count());
+            assert_eq!(all(map, "<text class=\"name\"", "</text>").len(), 4);
+        } else {
+            assert!(titles.iter().all(|title| title.contains(": is ") && title.contains(", predicted ")), "{titles:?}");
+            // Larger values have larger dots, and the legend says of which values they are.
+            let radii = all(legend, " r=\"", "\"");
+            let radii: Vec<f64> = radii.iter().map(|radius| radius.parse().unwrap()).collect();
+            assert!(radii.len() == 5 && radii.is_sorted() && radii[0] < radii[4], "{radii:?}");
+            let values = all(legend, "y=\"19\">", "</text>");
+            let values: Vec<f64> = values.iter().map(|value| value.parse().unwrap()).collect();
+            assert!(values.len() == 5 && values.is_sorted() && legend.contains("the larger is bright"), "{legend}");
+        }
     }
 }

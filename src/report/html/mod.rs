@@ -6,6 +6,8 @@
 mod card;
 mod code;
 mod engine;
+mod lists;
+mod map;
 mod pictures;
 mod plots;
 mod problems;
@@ -71,6 +73,11 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         _ if thumbs.is_empty() && !wanted.is_empty() => Some("none of the images can be read any more".into()),
         _ => None,
     };
+    let map = match (&judged, &several) {
+        (Some(judged), _) => judged.map(&pictured),
+        (None, Some(several)) => several.map(&pictured),
+        (None, None) => None,
+    };
     let programs = code::programs(recorded)?;
     let values = context! {
         title => title(run), style => engine::STYLE, script => engine::SCRIPT, hash => hash(engine::SCRIPT),
@@ -89,9 +96,9 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         rightly => judged.as_ref().map(|judged| judged.rightly(&pictured)),
         worst => judged.as_ref().map(|judged| judged.worst(&pictured)),
         unsure => judged.as_ref().map(|judged| judged.unsure(&pictured)),
-        map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &pictured)),
+        map => map,
         training => plots::training(&run["training"]["epochs"]),
-        sections => tables::sections(run), fine_tuning => tables::fine_tuning(run), learning => plots::learning(&run["head"]["learning_curve"]),
+        sections => lists::sections(run), fine_tuning => tables::fine_tuning(run), learning => plots::learning(&run["head"]["learning_curve"]),
         no_learning => run["head"]["no_learning_curve"].as_str().map(shown),
         skipped => tables::skipped(run), notes => tables::notes(run), counts => tables::counts(run),
         card => card::entries(recorded),
