@@ -86,3 +86,44 @@ fn labels_and_numbers_have_a_map() {
         }
     }
 }
+
+#[test]
+fn pictures_that_are_not_found_are_told() {
+    let place = report::place();
+    place.main("").succeeds();
+    std::fs::create_dir(place.path("other")).unwrap();
+    place.images("other/test/c", 0, 2);
+    let why = "none of the images can be read in other; --data says where they are now";
+    let ran = place.adapt("report out --data other").succeeds();
+    assert_eq!(ran.err, format!("warning: without pictures: {why}\n"));
+    assert!(place.read("out/report.html").contains(&format!("There are no pictures: {why}.")));
+    let ran = place.adapt("report out --data data").succeeds();
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn files_of_a_run_that_do_not_fit_each_other_are_refused() {
+    let place = report::place();
+    place.main("").succeeds();
+    let (list, scores) = (place.read("out/predictions.csv"), place.read_bytes("out/scores.safetensors"));
+    let rows: Vec<&str> = list.lines().collect();
+    let held_out = rows[1..].iter().filter(|row| !row.contains(",train,")).count();
+    // Of a shorter list there may be nothing left that did not train.
+    for left in [rows.len() - 1, rows.len() - held_out] {
+        place.write("out/predictions.csv", rows[..left].join("\n") + "\n");
+        let told = format!("predictions.csv {} images", held_out + left - rows.len());
+        for command in ["report out", "compare out out"] {
+            place.adapt(command).fails(1, &["scores.safetensors", &told, "one of the two was changed"]);
+        }
+    }
+    place.write("out/predictions.csv", list);
+    let mut bytes = scores.clone();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    place.write("out/scores.safetensors", bytes);
+    for command in ["report out", "compare out out"] {
+        place.adapt(command).fails(1, &["scores.safetensors", "is NaN in row ", "run it again"]);
+    }
+    place.write("out/scores.safetensors", scores);
+    place.adapt("report out").succeeds();
+}
