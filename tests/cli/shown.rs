@@ -127,3 +127,39 @@ fn files_of_a_run_that_do_not_fit_each_other_are_refused() {
     place.write("out/scores.safetensors", scores);
     place.adapt("report out").succeeds();
 }
+
+#[test]
+fn numbers_have_the_digits_that_tell_something() {
+    use adapt::report::{digits, precise};
+    let figures =
+        [(0., "0.000"), (0.8123, "0.8123"), (-0.012345, "-0.0123"), (0.00012345, "0.000123"), (1.23456, "1.235")];
+    let figures = figures.into_iter().chain([
+        (-123.456, "-123.5"),
+        (123456.789, "123457"),
+        (2e-6, "2.00e-6"),
+        (1.5e9, "1.500e9"),
+    ]);
+    figures.for_each(|(value, text)| assert_eq!(precise(value), text));
+    assert_eq!([0.0625, 99.96, 1234.5].map(|value| digits(value, 3)), ["0.0625", "100.0", "1234"]);
+
+    // Of numbers in the thousands nothing but the digits that are known is told.
+    let place = tasks::place();
+    let text = place.read("values.csv");
+    let mut list = "path,grams,split\n".to_string();
+    for row in text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()) {
+        list += &format!("{},{:.3},{}\n", row[0], row[1].parse::<f64>().unwrap() * 1e5 + 1e4, row[3]);
+    }
+    place.write("large.csv", list);
+    let ran = place.adapt("--data large.csv --onnx tiny.onnx --preprocess raw01 --out out").succeeds();
+    let page = place.read("out/report.html");
+    let shown = page.split("id=\"data\"").next().unwrap();
+    let is_long = |word: &&str| {
+        let (whole, part) = word.split_once('.').unwrap_or((word, ""));
+        let is = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+        whole.len() >= 4 && !part.is_empty() && is(whole) && is(part)
+    };
+    let ends = [' ', '>', '<', '(', ')', '–', '\t', '\n', ',', ';', '±'];
+    for text in [shown, &ran.out, &place.adapt("data large.csv").succeeds().out] {
+        assert_eq!(text.split(ends).find(is_long), None);
+    }
+}

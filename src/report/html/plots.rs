@@ -2,7 +2,7 @@
 
 use super::map::round;
 use crate::metrics::calibration::Bin;
-use crate::report::precise;
+use crate::report::{digits, precise};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ fn curve([title, x, y]: [&str; 3], lines: Vec<Line>, band: Option<Vec<f64>>) -> 
     };
     let path = |points: &[(f64, f64)]| points.iter().map(place).collect::<Vec<_>>().join(" ");
     let series = lines.iter().map(|(name, points)| Series { name: (*name).into(), points: path(points) }).collect();
-    let number = |v: f64| if v.fract() == 0. { format!("{v}") } else { format!("{v:.3}") };
+    let number = |v: f64| if v.fract() == 0. { format!("{v}") } else { digits(v, 3) };
     Some(Curve {
         title: title.into(),
         x: x.into(),
@@ -164,12 +164,6 @@ pub(super) fn scatter(title: &str, points: Vec<(f64, f64, String)>) -> Option<Sc
         )
     };
     // As many digits as there is room for.
-    let short = |value: f64| match value.abs() {
-        ..0.1 => precise(value),
-        ..1. => format!("{value:.3}"),
-        ..100. => format!("{value:.2}"),
-        _ => format!("{value:.0}"),
-    };
-    let [low, high] = [low, high].map(short);
+    let [low, high] = [low, high].map(|value| digits(value, 3));
     Some(Scatter { title: title.into(), low, high, points: points.iter().map(point).collect() })
 }

@@ -6,6 +6,7 @@ use super::tables::{Class, Figure, Told, figure, large, named};
 use super::{plots, shown};
 use crate::data::{Split, Task};
 use crate::metrics::{argmax, sigmoid};
+use crate::report::digits;
 use crate::report::recorded::Recorded;
 use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
@@ -156,7 +157,8 @@ impl<'a> Several<'a> {
     /// What an image has, and what it is given.
     fn told(&self, row: usize) -> String {
         let image = &self.recorded.held_out[row];
-        let values = |row: ndarray::ArrayView1<f32>| row.iter().map(|&v| short(v)).collect::<Vec<_>>().join("; ");
+        let values =
+            |row: ndarray::ArrayView1<f32>| row.iter().map(|&v| digits(v.into(), 4)).collect::<Vec<_>>().join("; ");
         match (&self.given, self.recorded.task) {
             (Some(given), Task::Regression) => {
                 let (own, given) = (values(self.recorded.truths.row(row)), values(given.row(row)));
@@ -220,8 +222,10 @@ impl<'a> Several<'a> {
         let mut map = Map::new(self.recorded, rows, pictured, |row| look(value(row), self.title(row)))?;
         let mut values: Vec<f32> = QUANTILES.iter().map(|share| sorted[(share * last as f64) as usize]).collect();
         values.dedup();
-        let mark =
-            |(place, &value): (usize, &f32)| Mark { look: look(value, short(value)), x: 20. + 110. * place as f64 };
+        let mark = |(place, &value): (usize, &f32)| Mark {
+            look: look(value, digits(value.into(), 4)),
+            x: 20. + 110. * place as f64,
+        };
         map.legend = values.iter().enumerate().map(mark).collect();
         let name = shown(self.recorded.classes.first()?);
         map.colours = format!("The larger and redder a dot is, the larger is {name}, as the scale shows.");
@@ -239,14 +243,5 @@ impl<'a> Several<'a> {
             plots::scatter(&shown(name), points.collect())
         };
         self.recorded.classes.iter().enumerate().take(PLOTS).filter_map(plot).collect()
-    }
-}
-
-/// A number with four digits that tell something.
-fn short(value: f32) -> String {
-    let before = if value == 0. { 0 } else { value.abs().log10().floor() as i32 };
-    match before {
-        ..-5 => format!("{value:.3e}"),
-        _ => format!("{value:.*}", (3 - before).max(0) as usize),
     }
 }
