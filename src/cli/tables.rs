@@ -7,7 +7,7 @@ use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
-use adapt::report::{AnyHead, FineTuning, Measured, Run, precise, time};
+use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, time};
 use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
@@ -189,9 +189,9 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
     let _ = writeln!(
         text,
-        "\nproof    {same} {} on {} images: outputs within {:.1e} of training's{}",
+        "\nproof    {same} {} on {}: outputs within {:.1e} of training's{}",
         p.version,
-        p.images,
+        report::images(p.images),
         p.max_rel_logit_diff,
         if run.plan.task.is_multiclass() {
             format!(", {:.0} % the same class", 100.0 * p.class_agreement)

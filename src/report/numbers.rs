@@ -23,3 +23,8 @@ pub fn digits(value: f64, count: usize) -> String {
         _ => format!("{value:.*}", (count as i32 - 1 - before).max(0) as usize),
     }
 }
+
+/// `1 image`, `2 images`
+pub fn images(count: usize) -> String {
+    format!("{count} image{}", if count == 1 { "" } else { "s" })
+}

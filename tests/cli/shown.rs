@@ -154,7 +154,7 @@ fn numbers_have_the_digits_that_tell_something() {
     let page = place.read("out/report.html");
     let shown = page.split("id=\"data\"").next().unwrap();
     let is_long = |word: &&str| {
-        let (whole, part) = word.split_once('.').unwrap_or((word, ""));
+        let (whole, part) = word.split_once('.').unwrap_or((*word, ""));
         let is = |part: &str| part.chars().all(|c| c.is_ascii_digit());
         whole.len() >= 4 && !part.is_empty() && is(whole) && is(part)
     };
@@ -162,4 +162,22 @@ fn numbers_have_the_digits_that_tell_something() {
     for text in [shown, &ran.out, &place.adapt("data large.csv").succeeds().out] {
         assert_eq!(text.split(ends).find(is_long), None);
     }
+}
+
+#[test]
+fn one_image_is_no_images() {
+    let place = report::place();
+    place.main("").succeeds();
+    let mut run = place.json("out/run.json");
+    run["data"]["counts"]["test"] = serde_json::json!([1, 0]);
+    run["parity"]["images"] = 1.into();
+    place.write("out/run.json", run.to_string());
+    place.adapt("report out").succeeds();
+    let page = place.read("out/report.html");
+    assert!(page.contains(", 1 image tested it.") && page.contains("gave for 1 image what"), "{page}");
+    place.images("one/a", 0, 1);
+    let embedded = place.adapt("embed tiny.onnx one/a/0.png --out one.csv").succeeds().out;
+    assert!(embedded.contains(" features of 1 image at "), "{embedded}");
+    let told = [&*page, &embedded].map(|text| text.contains("1 images"));
+    assert_eq!(told, [false, false]);
 }

@@ -104,7 +104,7 @@ impl Map {
     pub fn name(&mut self, recorded: &Recorded, has: impl Fn(usize, usize) -> bool) -> bool {
         let name = |(place, name): (usize, &String)| {
             let own = self.points.iter().filter(|point| has(point.id, place));
-            let sum = own.fold((0., 0., 0.), |sum, point| (sum.0 + point.x, sum.1 + point.y, sum.2 + 1.));
+            let sum = own.fold((0f64, 0f64, 0f64), |sum, point| (sum.0 + point.x, sum.1 + point.y, sum.2 + 1.));
             (sum.2 > 0.).then(|| Name { name: shown(name), x: round(sum.0 / sum.2), y: round(sum.1 / sum.2) })
         };
         let few = recorded.classes.len() <= NAMED;

@@ -2,7 +2,7 @@
 
 use super::map::round;
 use crate::metrics::calibration::Bin;
-use crate::report::{digits, precise};
+use crate::report::{digits, images, precise};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ pub(super) fn reliability(m: &Value) -> Option<Reliability> {
             gap_height: round(300. * (high - low)),
             n_y: 400. - n_height,
             n_height,
-            title: format!("{:.3} sure, {:.3} right, {} images", bin.confidence, bin.accuracy, bin.n),
+            title: format!("{:.3} sure, {:.3} right, {}", bin.confidence, bin.accuracy, images(bin.n as usize)),
         }
     };
     Some(Reliability { bins: rows.iter().map(bar).collect(), rows })
