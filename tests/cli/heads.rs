@@ -230,3 +230,18 @@ fn numbers_and_labels_have_folds_with_deviations() {
         );
     }
 }
+
+#[test]
+fn the_reason_why_nothing_was_compared_is_the_same_everywhere() {
+    let place = Place::usual();
+    (0..3).for_each(|class| place.images(&format!("two/{class}"), class, 2));
+    let ran = place
+        .adapt("--data two --onnx tiny.onnx --preprocess raw01 --head lda --cv 5 --abstain 0.9 --out out")
+        .succeeds();
+    let why = "too few images are left beside each fold for discriminant analysis";
+    assert!(ran.err.contains(&format!("head     discriminant analysis: {why}, so nothing")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("--abstain: nothing tells how often answers are right: {why};")), "{}", ran.err);
+    assert!(!ran.err.contains("one training image") && !ran.err.contains("in 0 folds"), "{}", ran.err);
+    assert_eq!(place.json("out/run.json")["head"]["uncompared"], why);
+    assert!(place.read("out/report.html").contains(&format!("There is no learning curve: {why}.")));
+}
