@@ -124,7 +124,7 @@ pub fn several(chosen: &Several) -> String {
         [vec![kind(chosen.task).to_string()], cells.to_vec(), vec![behind, mark.into()]].concat()
     });
     let loss = if chosen.task == Task::Regression { "squared error" } else { "log-loss" };
-    let text = table(&["head", "taps", "features", loss, "", ""], 1, rows);
+    let text = table(&["head", "taps", "features", loss, "behind the best", ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
     match chosen.folds {
         0 => format!("{text}each image left out by itself; 1 is the squared error of always the mean"),

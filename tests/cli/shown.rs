@@ -181,3 +181,19 @@ fn one_image_is_no_images() {
     let told = [&*page, &embedded].map(|text| text.contains("1 images"));
     assert_eq!(told, [false, false]);
 }
+
+#[test]
+fn tables_of_depths_have_titles_and_mark_the_chosen_one() {
+    let place = tasks::place();
+    for (list, more, loss) in [("labels.csv", "", "log-loss"), ("values.csv", "--label-column bright", "squared error")]
+    {
+        let options = "--onnx tiny.onnx --preprocess raw01 --verbose --force --out out";
+        let ran = place.adapt(&format!("--data {list} {more} {options}")).succeeds();
+        let header = ran.err.lines().find(|line| line.starts_with("head ") && line.contains(loss)).unwrap();
+        assert!(header.ends_with("behind the best"), "{header}");
+        let page = place.read("out/report.html");
+        let table = all(&page, "<summary>Depths compared, by cross-validation</summary>", "</details>")[0];
+        assert_eq!(all(table, "<th scope=\"col\">", "</th>"), ["Depths", "features", loss, "behind the best"]);
+        assert_eq!((table.matches(", chosen<").count(), table.matches("the best<").count()), (1, 2), "{table}");
+    }
+}

@@ -2,12 +2,15 @@
 
 use super::shown;
 use super::tables::{MOST, plain};
+use crate::data::Task;
 use crate::train::heads::Kind;
 use serde::Serialize;
 use serde_json::Value;
 
 /// Columns of lists of objects, which have about ten.
 const COLUMNS: usize = 30;
+const HEADS: [&str; 7] = ["Head", "depths", "features", "macro-F1", "accuracy", "log-loss", "behind the best"];
+const DEPTHS: &str = "Depths compared, by cross-validation";
 
 /// A table of whatever a list in `run.json` holds.
 #[derive(Serialize)]
@@ -17,6 +20,9 @@ pub(super) struct Flat {
     rows: Vec<Vec<String>>,
 }
 
+/// Cells of what was compared, with a word for the chosen one.
+type Cells = fn(&Value, &str) -> Vec<String>;
+
 /// Lists of flat objects with a title each, as far as this run has them.
 pub(super) fn sections(run: &Value) -> Vec<Flat> {
     let lists = [
@@ -25,39 +31,53 @@ pub(super) fn sections(run: &Value) -> Vec<Flat> {
         (&run["training"]["epochs"], "Epochs"),
         (&run["plan"]["evidence"], "Preprocessing: conventions compared"),
     ];
-    heads(&run["head"]).into_iter().chain(lists.into_iter().filter_map(|(list, title)| flat(list, title))).collect()
+    compared(run).into_iter().chain(lists.into_iter().filter_map(|(list, title)| flat(list, title))).collect()
 }
 
 /// The heads that were compared, on images that they did not learn from.
-fn heads(head: &Value) -> Option<Flat> {
+fn compared(run: &Value) -> Option<Flat> {
+    let head = &run["head"];
     let compared = head["compared"].as_array().filter(|compared| !compared.is_empty())?;
     // Of several labels, or of numbers, there is one kind.
-    if compared[0].get("loss").is_some() {
-        return flat(&head["compared"], "Depths compared, by cross-validation");
-    }
-    let row = |(place, one): (usize, &Value)| {
-        let kind = serde_json::from_value(one["kind"].clone()).map_or("?".into(), |kind: Kind| kind.to_string());
-        let alike = match (one["adjusted"] == true, one["weighted"] == true) {
-            (true, _) => ", classes alike",
-            (_, true) => ", classes weighted",
-            _ => "",
-        };
-        let behind = match [0, 1].map(|i| one["behind"][i].as_f64()) {
-            [Some(0.), _] => "the best".into(),
-            [Some(mean), Some(error)] => format!("{mean:.4} ± {error:.4}"),
-            _ => "–".into(),
-        };
-        let chosen = if head["chosen"].as_u64() == Some(place as u64) { ", chosen" } else { "" };
-        let figures = ["features", "macro_f1", "accuracy", "log_loss"].map(|key| plain(&one[key]));
-        let depths = (one["taps"].as_u64().unwrap_or(0) + 1).to_string();
-        [vec![format!("{kind}{alike}{chosen}"), depths], figures.to_vec(), vec![behind]].concat()
+    let task = serde_json::from_value(run["plan"]["task"].clone()).unwrap_or_default();
+    let (title, names, row): (_, &[&str], Cells) = match task {
+        Task::Multiclass => ("Heads compared, by cross-validation", &HEADS, of_classes),
+        Task::Multilabel => (DEPTHS, &["Depths", "features", "log-loss", "behind the best"], of_depths),
+        Task::Regression => (DEPTHS, &["Depths", "features", "squared error", "behind the best"], of_depths),
     };
-    let head = ["Head", "depths", "features", "macro-F1", "accuracy", "log-loss", "behind the best"];
-    Some(Flat {
-        title: "Heads compared, by cross-validation".into(),
-        head: head.map(String::from).to_vec(),
-        rows: compared.iter().enumerate().take(MOST).map(row).collect(),
-    })
+    let rows = compared
+        .iter()
+        .enumerate()
+        .take(MOST)
+        .map(|(place, one)| row(one, if head["chosen"].as_u64() == Some(place as u64) { ", chosen" } else { "" }));
+    Some(Flat { title: title.into(), head: names.iter().map(|name| (*name).into()).collect(), rows: rows.collect() })
+}
+
+fn of_classes(one: &Value, chosen: &str) -> Vec<String> {
+    let kind = serde_json::from_value(one["kind"].clone()).map_or("?".into(), |kind: Kind| kind.to_string());
+    let alike = match (one["adjusted"] == true, one["weighted"] == true) {
+        (true, _) => ", classes alike",
+        (_, true) => ", classes weighted",
+        _ => "",
+    };
+    let figures = ["features", "macro_f1", "accuracy", "log_loss"].map(|key| plain(&one[key]));
+    [vec![format!("{kind}{alike}{chosen}"), depths(one)], figures.to_vec(), vec![behind(one)]].concat()
+}
+
+fn of_depths(one: &Value, chosen: &str) -> Vec<String> {
+    vec![depths(one) + chosen, plain(&one["features"]), plain(&one["loss"]), behind(one)]
+}
+
+fn depths(one: &Value) -> String {
+    one["taps"].as_u64().unwrap_or(0).saturating_add(1).to_string()
+}
+
+fn behind(one: &Value) -> String {
+    match [0, 1].map(|i| one["behind"][i].as_f64()) {
+        [Some(0.), _] => "the best".into(),
+        [Some(mean), Some(error)] => format!("{mean:.4} ± {error:.4}"),
+        _ => "–".into(),
+    }
 }
 
 /// An array of objects.
