@@ -60,7 +60,7 @@ def metric_case(name, y, p):
     some, all_ = own.any(0), own.all(0)
     auc = [roc_auc_score(own[:, j], wide[:, j]) if some[j] and not all_[j] else None for j in classes]
     precise = [average_precision_score(own[:, j], wide[:, j]) if some[j] else None for j in classes]
-    kappa = 0.0 if len(set(y) | set(pred)) == 1 else cohen_kappa_score(y, pred, labels=classes)
+    kappa = None if len(set(y) | set(pred)) == 1 else cohen_kappa_score(y, pred, labels=classes)
     bins = reliability(y, wide)
     return dict(**averages, brier=brier_score_loss(y, wide, labels=classes), per_roc_auc=auc, per_average_precision=precise,
                 roc_auc=defined(auc), average_precision=defined(precise), cohen_kappa=kappa,
