@@ -1,4 +1,4 @@
-"""Writes metrics.json and train.json: what scikit-learn says about the cases of tests/metrics.rs and tests/train.rs.
+"""Writes metrics.json and train.json: what scikit-learn says about the cases of tests/metrics.rs and tests/heads/softmax.rs.
 
 usage: python make_sklearn.py            (scikit-learn 1.9.1, numpy 2.4; beside the script)"""
 import json
