@@ -2,6 +2,7 @@
 
 use crate::cli::support::{Place, Ran};
 use adapt::onnx::Model;
+use adapt::report::precise;
 use prost::Message;
 
 fn into(place: &Place, out: &str, more: &str) -> Ran {
@@ -217,17 +218,15 @@ fn numbers_and_labels_have_folds_with_deviations() {
         let ran = place.adapt(&format!("--data {list} --onnx tiny.onnx --out out --cv 4 --force")).succeeds();
         let told = &place.json("out/run.json")["head"]["by_fold"][figure];
         let told = [0, 1].map(|i| told[i].as_f64().unwrap());
-        let words = format!("{figure} {:.4} ± {:.4}", told[0], told[1]);
+        let [mean, deviation] = told.map(precise);
+        let words = format!("{figure} {mean} ± {deviation}");
         assert!(
             ran.out.contains("the head in 4 folds, mean and deviation: ") && ran.out.contains(&words),
             "{}",
             ran.out
         );
         let page = place.read("out/report.html");
-        assert!(
-            page.contains("in 4 folds of a cross-validation.") && page.contains(&format!("{:.4}", told[1])),
-            "{list}"
-        );
+        assert!(page.contains("in 4 folds of a cross-validation.") && page.contains(&deviation), "{list}");
     }
 }
 

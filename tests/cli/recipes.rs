@@ -4,6 +4,7 @@ use super::inside::{classes, column};
 use super::support::Place;
 use crate::common::golden;
 use adapt::onnx::{Model, tensor};
+use adapt::report::precise;
 use serde_json::Value;
 use std::fs;
 
@@ -250,7 +251,7 @@ fn without_held_out_images_the_folds_tell() {
     let page = place.read("out/report.html");
     assert!(page.contains("in 4 folds of a cross-validation") && !page.contains("nothing was measured"));
     let told: Value = place.json("out/run.json")["head"]["cross_validation"].clone();
-    assert!(ran.out.contains(&format!("{:.4}", told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
+    assert!(ran.out.contains(&precise(told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
     let ran = place.main("--cv 30 --head lda --force").succeeds();
     assert!(ran.err.contains("note: --cv: in 12 folds"), "{}", ran.err);
     // --cv alone holds nothing out besides.
@@ -266,7 +267,11 @@ fn without_held_out_images_the_folds_tell() {
     place.write("numbers.csv", "path,label\n".to_string() + &(0..36).map(row).collect::<String>());
     let ran = place.adapt("--data numbers.csv --onnx tiny.onnx --out out --val 0 --force").succeeds();
     let r2 = place.json("out/run.json")["head"]["cross_validation"]["r2"].as_f64().unwrap();
-    assert!(ran.out.contains("on each image left out: ") && ran.out.contains(&format!("r2 {r2:.4}")), "{}", ran.out);
+    assert!(
+        ran.out.contains("on each image left out: ") && ran.out.contains(&format!("r2 {}", precise(r2))),
+        "{}",
+        ran.out
+    );
     assert!(place.read("out/report.html").contains("each left out by itself"));
 }
 
