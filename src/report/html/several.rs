@@ -224,7 +224,7 @@ impl<'a> Several<'a> {
         values.dedup();
         let mark = |(place, &value): (usize, &f32)| Mark {
             look: look(value, digits(value.into(), 4)),
-            x: 20. + 110. * place as f64,
+            x: 10. + 71. * place as f64,
         };
         map.legend = values.iter().enumerate().map(mark).collect();
         let name = shown(self.recorded.classes.first()?);
