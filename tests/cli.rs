@@ -41,6 +41,7 @@ mod cli {
     mod recipes;
     mod report;
     mod resume;
+    mod shown;
     mod skipped;
     mod tasks;
     mod terminal;

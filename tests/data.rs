@@ -8,8 +8,11 @@ use std::time::Instant;
 
 #[path = "data/alpha.rs"]
 mod alpha;
+#[path = "data/audit.rs"]
+mod audit;
 #[path = "data/augment.rs"]
 mod augment;
+mod common;
 #[path = "data/files.rs"]
 mod files;
 #[path = "data/folders.rs"]

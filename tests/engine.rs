@@ -1,6 +1,8 @@
 //! The engines against each other and against numpy; where ONNX Runtime is looked for; what bad input does.
 
 mod common;
+#[path = "engine/explain.rs"]
+mod explain;
 
 use adapt::Error;
 use adapt::engine::runtime::{self, Found, Places};

@@ -3,8 +3,14 @@
 
 #[path = "heads/depths.rs"]
 mod depths;
+#[path = "heads/groups.rs"]
+mod groups;
 #[path = "heads/judged.rs"]
 mod judged;
+#[path = "heads/several.rs"]
+mod several;
+#[path = "heads/softmax.rs"]
+mod softmax;
 
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;

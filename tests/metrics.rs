@@ -4,6 +4,8 @@
 mod bootstrap;
 #[path = "metrics/others.rs"]
 mod others;
+#[path = "metrics/transfer.rs"]
+mod transfer;
 
 use adapt::metrics::{Classification, separation, softmax};
 use ndarray::{Array2, array};

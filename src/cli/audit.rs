@@ -12,7 +12,7 @@ use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, emit};
-use adapt::report::{csv, json};
+use adapt::report::{self, csv, json};
 use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -142,5 +142,5 @@ fn counts(audit: &Audit) -> String {
     };
     let found: Vec<String> = audit.counts.iter().map(|(kind, count)| name(*kind, *count)).collect();
     let found = if found.is_empty() { "nothing found".into() } else { found.join(", ") };
-    format!("{} images: {found}", audit.images)
+    format!("{}: {found}", report::images(audit.images))
 }

@@ -11,7 +11,6 @@ use adapt::onnx::{Model, metadata};
 use adapt::plan::{self, Input, MOST_VALUES, PlanOptions, Settled, available_threads, probe, steady};
 use adapt::{Error, Result};
 use ndarray::ArrayD;
-use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -131,11 +130,11 @@ fn part(model: &Model, cut: &Cut) -> Model {
     let mut part = surgery::backbone(model, &Cut { dequantize: None, ..cut.clone() }, &Pooling::None);
     part.proto.doc_string.clone_from(&model.proto.doc_string);
     part.proto.metadata_props.clone_from(&model.proto.metadata_props);
-    let contract = metadata::get(&part.proto, "adapt.contract").map(serde_json::from_str::<Map<String, Value>>);
-    if let Some(Ok(mut contract)) = contract {
-        contract.retain(|key, _| !["classes", "output", "activation", "metrics"].contains(&key.as_str()));
-        contract.insert("task".into(), "features".into());
-        metadata::set(&mut part.proto, "adapt.contract", Value::from(contract).to_string());
+    if let Ok(Some(mut contract)) = metadata::contract(&part.proto) {
+        let of_classes = |key: &String| ["classes", "output", "activation", "metrics"].contains(&key.as_str());
+        contract.as_object_mut().into_iter().for_each(|keys| keys.retain(|key, _| !of_classes(key)));
+        contract["task"] = "features".into();
+        metadata::set_contract(&mut part.proto, &contract);
         ["names", "task"].iter().for_each(|key| metadata::remove(&mut part.proto, key));
     }
     // An output is declared once.

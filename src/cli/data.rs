@@ -8,7 +8,7 @@ use adapt::Result;
 use adapt::data::{Dataset, ReadOptions, Summary, Task};
 use adapt::error::printable;
 use adapt::progress::Event;
-use adapt::report::{json, precise};
+use adapt::report::{self, json, precise};
 use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -51,7 +51,8 @@ pub fn run(options: &DataOptions) -> Result<()> {
             return print(&json(&serde_json::json!({ "folder": folder, "written": written, "skipped": skipped }))?);
         }
         tell_skipped(skipped);
-        return print(&format!("{}: {written} images\n", printable(&folder.display().to_string())));
+        let folder = printable(&folder.display().to_string());
+        return print(&format!("{folder}: {}\n", report::images(written)));
     }
     let summary = data.summary(&progress)?;
     reporter.finish();
@@ -61,7 +62,7 @@ pub fn run(options: &DataOptions) -> Result<()> {
     let images: usize = summary.formats.values().sum();
     let formats: Vec<String> = summary.formats.iter().map(|(format, count)| format!("{count} {format}")).collect();
     let place = printable(&options.data.display().to_string());
-    let mut text = format!("{place}: a {} of {images} images ({})\n", summary.kind, formats.join(", "));
+    let mut text = format!("{place}: a {} of {} ({})\n", summary.kind, report::images(images), formats.join(", "));
     if let [[h, w], [mh, mw], [lh, lw]] = summary.sizes[..] {
         let _ = writeln!(text, "sizes: {h}x{w} to {lh}x{lw}, the middle one {mh}x{mw} (height x width)");
     }

@@ -7,6 +7,7 @@ use adapt::data::images_below;
 use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::{Plan, PlanOptions, preprocessing};
+use adapt::report;
 use adapt::{Error, Result};
 use ndarray::Array2;
 use safetensors::tensor::{Dtype, TensorView};
@@ -73,7 +74,8 @@ pub fn run(options: &EmbedOptions) -> Result<()> {
         Format::Npy => npy(&rows),
         Format::Safetensors => safetensors(&paths, &rows)?,
     };
-    let mut text = format!("{}: {} features of {} images at '{}'", out.display(), rows.ncols(), rows.nrows(), plan.cut);
+    let (images, features) = (report::images(rows.nrows()), rows.ncols());
+    let mut text = format!("{}: {features} features of {images} at '{}'", out.display(), plan.cut);
     if let Some(list) = beside {
         // A line each, whatever a name holds.
         let lines = paths.iter().map(|p| printable(p) + "\n").collect::<String>();

@@ -105,7 +105,7 @@ fn of_values(splits: &[(&str, &Regression)]) -> String {
     text
 }
 
-/// `1.2345 (1.1000–1.4000)`, with as many digits as errors in any unit need.
+/// `1.234 (1.100–1.400)`, with as many digits as errors in any unit need.
 pub fn in_any_unit(value: f64, interval: Option<&Interval>) -> String {
     let interval = interval.map(|[low, high]| format!(" ({}–{})", precise(*low), precise(*high)));
     precise(value) + &interval.unwrap_or_default()

@@ -115,9 +115,9 @@ pub(super) fn describe(
     if let Some(outlier) = &made.outlier {
         made.adapted.tell_outliers(outlier);
     }
-    let (abstention, judged) = match &made.head {
-        Some(AnyHead::Classes(head)) => (head.abstention.as_ref(), head.folds > 0),
-        _ => (None, false),
+    let (abstention, uncompared) = match &made.head {
+        Some(AnyHead::Classes(head)) => (head.abstention.as_ref(), head.uncompared),
+        _ => (None, None),
     };
     match abstention {
         Some(abstention) => {
@@ -127,9 +127,9 @@ pub(super) fn describe(
                 .say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
         }
         None if options.heads.abstain.is_some() => {
-            let why = match judged {
-                true => "no probability is high enough for that",
-                false => "nothing tells how often answers are right where most classes have one image, or one group",
+            let why = match uncompared {
+                None => "no probability is high enough for that".into(),
+                Some(why) => format!("nothing tells how often answers are right: {why}"),
             };
             let _ = reporter.event(Event::Warning(&format!("--abstain: {why}; the model has no threshold")));
         }

@@ -170,7 +170,7 @@ impl Work<'_> {
             };
             self.reporter.say_beside(&format!("note: {option}: {why}, and nothing to choose"));
         }
-        if options.cv.is_some_and(|folds| folds > chosen.folds) {
+        if options.cv.is_some_and(|folds| folds > chosen.folds) && chosen.uncompared.is_none() {
             let few = if wishes.groups.is_empty() { "images" } else { "groups" };
             let what = format!("note: --cv: in {} folds, since half of the classes have no more {few}", chosen.folds);
             self.reporter.say_beside(&what);
@@ -240,10 +240,8 @@ impl Work<'_> {
     fn choose_by(&self, features: &Features, columns: &[usize], data: &Dataset, wishes: &Wishes) -> Result<Chosen> {
         let (rows, classes) = (features.rows.view(), data.classes.len());
         let chosen = choose(rows, columns, &features.labels, classes, wishes, self.progress)?;
-        if chosen.folds == 0 {
-            let one = if data.groups.is_some() { "training images of one group alone" } else { "one training image" };
-            let what = format!("most classes have {one}, so nothing was compared or calibrated");
-            self.reporter.say(&format!("head     {}: {what}", chosen.name()));
+        if let Some(why) = chosen.uncompared {
+            self.reporter.say(&format!("head     {}: {why}, so nothing was compared or calibrated", chosen.name()));
         } else if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::heads(&chosen, wishes.metric));
         }

@@ -33,22 +33,18 @@ pub fn run(options: &MergeOptions) -> Result<()> {
     let bytes = fs::read(&options.weights).map_err(Error::io(&options.weights))?.into();
     let merged = weights::merge(&mut model, &bytes).map_err(|what| Error::model(&options.weights, what))?;
     let mut note = "";
-    if let Some(mut contract) = contract(&model).filter(|_| merged.changed) {
+    if let Some(mut contract) = metadata::contract(&model.proto).ok().flatten().filter(|_| merged.changed) {
+        let mut left_out = |key: &str| contract.as_object_mut().and_then(|keys| keys.shift_remove(key)).is_some();
         // New weights may have learnt something.
-        contract.shift_remove("initial");
-        if contract.shift_remove("metrics").is_some() {
+        left_out("initial");
+        if left_out("metrics") {
             note = "; the figures in the file's metadata are left out: they were those of other values";
         }
-        metadata::set(&mut model.proto, "adapt.contract", serde_json::Value::Object(contract).to_string());
+        metadata::set_contract(&mut model.proto, &contract);
     }
     put(&options.out, options.force, |place| model.save(place))?;
     let (out, weights) = (options.out.display(), options.weights.display());
     print(&format!("{out}: {} tensors from {weights}{note}\n", merged.tensors))
-}
-
-/// `adapt.contract`, where there is one.
-fn contract(model: &Model) -> Option<serde_json::Map<String, serde_json::Value>> {
-    serde_json::from_str(metadata::get(&model.proto, "adapt.contract")?).ok()
 }
 
 /// What `write` writes in a hidden folder is renamed when whole, so that no interruption leaves half a file. Where a model's

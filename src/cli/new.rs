@@ -85,7 +85,7 @@ fn describe(model: &mut Model, classes: &[String], (channels, height, width): (u
         "task": "classify",
         "version": env!("CARGO_PKG_VERSION"),
     });
-    metadata::set(&mut model.proto, "adapt.contract", contract.to_string());
+    metadata::set_contract(&mut model.proto, &contract);
     metadata::set(&mut model.proto, "names", python_dict(classes));
     Ok(())
 }

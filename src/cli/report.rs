@@ -43,7 +43,7 @@ pub fn write(
     let maps = Maps::make(&recorded, trained, backend, source, progress)?;
     out.write(MAPS, json(&maps)?.as_bytes())?;
     recorded.maps = Some(maps);
-    out.write(REPORT, render(&recorded, &Images::Named(source.clone()))?.as_bytes())
+    out.write(REPORT, render(&recorded, &Images::Named(source.clone()))?.text.as_bytes())
 }
 
 pub fn run(options: &ReportOptions) -> Result<()> {
@@ -51,13 +51,12 @@ pub fn run(options: &ReportOptions) -> Result<()> {
         vacant(out, options.force)?;
     }
     let recorded = Recorded::read(&options.run)?;
-    let images = images(options, &recorded);
-    if let Images::Gone(why) = &images {
-        tell(&format!("warning: without pictures: {}", printable(why)));
+    let page = render(&recorded, &images(options, &recorded))?;
+    if let Some(why) = &page.gone {
+        tell(&format!("warning: without pictures: {why}"));
     }
-    let page = render(&recorded, &images)?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join(REPORT));
-    merge::put(&out, true, |place| fs::write(place, page).map_err(Error::io(place)))?;
+    merge::put(&out, true, |place| fs::write(place, &page.text).map_err(Error::io(place)))?;
     print(&format!("written  {}\n", printable(&out.to_string_lossy())))
 }
 

@@ -7,7 +7,7 @@ use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
-use adapt::report::{AnyHead, FineTuning, Measured, Run, precise, time};
+use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, time};
 use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ pub fn several(chosen: &Several) -> String {
         [vec![kind(chosen.task).to_string()], cells.to_vec(), vec![behind, mark.into()]].concat()
     });
     let loss = if chosen.task == Task::Regression { "squared error" } else { "log-loss" };
-    let text = table(&["head", "taps", "features", loss, "", ""], 1, rows);
+    let text = table(&["head", "taps", "features", loss, "behind the best", ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
     match chosen.folds {
         0 => format!("{text}each image left out by itself; 1 is the squared error of always the mean"),
@@ -189,9 +189,9 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
     let _ = writeln!(
         text,
-        "\nproof    {same} {} on {} images: outputs within {:.1e} of training's{}",
+        "\nproof    {same} {} on {}: outputs within {:.1e} of training's{}",
         p.version,
-        p.images,
+        report::images(p.images),
         p.max_rel_logit_diff,
         if run.plan.task.is_multiclass() {
             format!(", {:.0} % the same class", 100.0 * p.class_agreement)
@@ -243,8 +243,9 @@ fn fine_tuning(told: &FineTuning) -> String {
         (None, reason) => format!("--train {}: {}", m.train, printable(reason.as_deref().unwrap_or_default())),
     };
     let measured = told.measured.iter().map(one).collect::<Vec<_>>().join(", ");
-    let depth =
-        told.gain_of_depth.map(|gain| format!("it begins without deeper features, which gained {gain:+.4} accuracy"));
+    // Deeper features are taken for another figure's sake, too: then they have gained nothing here.
+    let depth = told.gain_of_depth.filter(|gain| *gain > 0.);
+    let depth = depth.map(|gain| format!("it begins without deeper features, which gained {gain:+.4} accuracy"));
     let images = told.gain_of_images.map(|[gain, error]| format!("twice the images may gain {gain:+.3} ± {error:.3}"));
     let hints = depth.into_iter().chain(images).reduce(|all, next| format!("{all}, {next}"));
     let elsewhere = told.measured.iter().filter_map(|m| Some((&m.train, m.gained_elsewhere?)));

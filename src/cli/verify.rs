@@ -5,7 +5,7 @@ use super::print;
 use super::progress::Reporter;
 use adapt::Result;
 use adapt::progress::Event;
-use adapt::report::json;
+use adapt::report::{self, json};
 use adapt::verify::golden;
 use clap::Args;
 use std::path::PathBuf;
@@ -42,8 +42,10 @@ pub fn run(options: &VerifyOptions) -> Result<()> {
         false => "",
     };
     print(&format!(
-        "{images} images in {} {}: {input}, outputs within {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})\n\
+        "{} in {} {}: {input}, outputs within {max_rel_diff:.1e} of their scale (allowed {tolerance:.0e})\n\
          {unchecked}",
-        engine.name, engine.version
+        report::images(images),
+        engine.name,
+        engine.version
     ))
 }

@@ -117,7 +117,7 @@ impl Outcomes {
             ("macro_f1", macro_mean(Count::f1)),
             ("weighted_precision", counts::weighted(counts, Count::precision)),
             ("weighted_f1", counts::weighted(counts, Count::f1)),
-            ("cohen_kappa", counts::cohen_kappa(counts)),
+            ("cohen_kappa", counts::cohen_kappa(counts).unwrap_or(f64::NAN)),
             ("mcc", counts::mcc(counts)),
             ("log_loss", sums.log_loss / n),
             ("brier", sums.brier / n),

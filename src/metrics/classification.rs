@@ -125,8 +125,8 @@ pub struct Classification {
     pub roc_auc: Option<f64>,
     /// Mean average precision over the classes that have images. (scikit-learn counts the others as 0.)
     pub average_precision: Option<f64>,
-    /// Cohen's kappa; 0 where it is not defined: one class only, and nothing else predicted.
-    pub cohen_kappa: f64,
+    /// Cohen's kappa; `None` where it is not defined: one class only, and nothing else predicted.
+    pub cohen_kappa: Option<f64>,
     /// Matthews' correlation coefficient; 0 where one class only occurs, or is predicted.
     pub mcc: f64,
     /// Expected calibration error over `reliability`.

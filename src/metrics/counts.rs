@@ -61,10 +61,11 @@ fn sums(counts: &[Count]) -> [f64; 5] {
     })
 }
 
-/// Cohen's kappa, unweighted: (observed − expected agreement) / (1 − expected agreement).
-pub(super) fn cohen_kappa(counts: &[Count]) -> f64 {
+/// Cohen's kappa, unweighted: (observed − expected agreement) / (1 − expected agreement); `None` where all are of one class and
+/// predicted as it, so that no other agreement is to be expected.
+pub(super) fn cohen_kappa(counts: &[Count]) -> Option<f64> {
     let [n, hits, both, ..] = sums(counts);
-    ratio(hits * n - both, n * n - both)
+    (both < n * n).then(|| (hits * n - both) / (n * n - both))
 }
 
 /// Matthews' correlation coefficient for several classes (Gorodkin 2004).

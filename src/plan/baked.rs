@@ -16,8 +16,7 @@ pub fn is_baked(model: &Model) -> bool {
 }
 
 fn contract(model: &Model) -> Value {
-    let text = metadata::get(&model.proto, "adapt.contract").unwrap_or_default();
-    serde_json::from_str(text).unwrap_or_default()
+    metadata::contract(&model.proto).ok().flatten().unwrap_or_default()
 }
 
 /// The part of such a model behind its preprocessing: what it was before that came into its graph.
@@ -39,7 +38,7 @@ pub(super) fn behind(mut model: Model) -> Result<Model> {
     if let Some(contract) = contract.as_object_mut() {
         contract.shift_remove("baked");
     }
-    metadata::set(&mut model.proto, "adapt.contract", contract.to_string());
+    metadata::set_contract(&mut model.proto, &contract);
     Ok(model)
 }
 

@@ -3,7 +3,6 @@
 use super::preprocessing::{MAX_TEXT, sidecar};
 use crate::error::{Error, Result};
 use crate::onnx::{Model, metadata};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::path::Path;
@@ -17,9 +16,7 @@ use std::str::Chars;
 /// # Errors
 /// [`Error::Model`] or [`Error::Data`] when what is found there is damaged.
 pub fn find(model: &Model) -> Result<Option<(Vec<String>, String)>> {
-    if let Some(text) = metadata::get(&model.proto, "adapt.contract") {
-        let json: Value = serde_json::from_str(text)
-            .map_err(|e| Error::model(&model.path, format!("metadata adapt.contract is damaged: {e}")))?;
+    if let Some(json) = metadata::contract(&model.proto).map_err(|what| Error::model(&model.path, what))? {
         if json["task"] == "features" {
             return Ok(None);
         }

@@ -38,7 +38,6 @@ use opener::Opener;
 pub use opener::steady;
 pub use probe::{MOST_VALUES, probe};
 use serde::Serialize;
-use serde_json::Value;
 pub use settled::{Settled, settle};
 use std::time::Duration;
 pub use trained::Trained;
@@ -49,9 +48,10 @@ const MOST_FEATURES: usize = 1 << 20;
 /// Whether a network knows nothing yet: `adapt new` wrote it, or, in a file that says nothing of `adapt`, every batch norm is
 /// as before any training.
 pub fn is_initial(model: &Model) -> bool {
-    match metadata::get(&model.proto, "adapt.contract") {
-        Some(contract) => serde_json::from_str::<Value>(contract).is_ok_and(|contract| contract["initial"] == true),
-        None => statistics::are_initial(model.graph()),
+    match metadata::contract(&model.proto) {
+        Ok(Some(contract)) => contract["initial"] == true,
+        Ok(None) => statistics::are_initial(model.graph()),
+        Err(_) => false,
     }
 }
 

@@ -111,16 +111,15 @@ fn gives_bytes(p: &Preprocessing) -> bool {
 
 /// What the file, or a file beside it, records.
 fn recorded(model: &Model, declared: &Declared, size: Option<(u32, u32)>) -> Result<Option<(Preprocessing, String)>> {
-    let bad = |source: &str, what: String| Error::model(&model.path, format!("{source}: {what}; use --preprocess"));
-    if let Some(contract) = metadata::get(&model.proto, "adapt.contract") {
-        let json: Value = serde_json::from_str(contract).map_err(|e| bad("metadata adapt.contract", e.to_string()))?;
+    let bad = |what: String| Error::model(&model.path, format!("{what}; use --preprocess"));
+    if let Some(json) = metadata::contract(&model.proto).map_err(bad)? {
         if is_baked(model) {
             let (height, width) = size.unwrap_or((224, 224));
             let found = parsed("raw255,crop=none")?.resolve(height, width)?;
             return Ok(Some((found, "the model's own graph (adapt.contract)".into())));
         }
         let found = Preprocessing::from_json(&json["preprocessing"], size);
-        let found = found.map_err(|what| bad("metadata adapt.contract", what))?;
+        let found = found.map_err(|what| bad(format!("metadata adapt.contract: {what}")))?;
         return Ok(Some((found, "the file's metadata (adapt.contract)".into())));
     }
     if let Some(found) = windows_ml(model, declared, size)? {

@@ -13,7 +13,6 @@ use crate::onnx::{Model, metadata};
 use crate::plan::Input;
 use crate::plan::preprocessing::Sourced;
 use ndarray::{Array2, ArrayView2};
-use serde_json::Value;
 use std::path::Path;
 
 /// The engine that preprocesses images of any size in a graph.
@@ -73,10 +72,9 @@ impl Trained {
         let (input, preprocessing) = preprocessing::resolve(&model, spec, size)?;
         extra::store(&mut model, &input);
         let classes = labels::find(&model)?.map(|(names, _)| names);
-        let contract = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str::<Value>);
-        let contract = contract.and_then(|json| json.ok()).unwrap_or_default();
         let path = model.path.clone();
         let bad = |what: String| Error::model(&path, what);
+        let contract = metadata::contract(&model.proto).map_err(bad)?.unwrap_or_default();
         // What is looked through for the output's meaning is a copy: the file runs as it is.
         let mut known = model.clone();
         let found = settled::find(&mut known, contract["output"].as_str(), None).map_err(bad)?.0;

@@ -184,10 +184,17 @@ impl Ranking<'_> {
         if *classes < 2 {
             return Err(Error::data(self.data.source.place(), "too few images can be read, none or of one class"));
         }
-        emit(self.progress, Event::Stage { name: "judging features", total: 0 })?;
+        // Each takes a minute where images, features and classes are many.
+        emit(self.progress, Event::Stage { name: "judging features", total: 4 })?;
+        let done = || emit(self.progress, Event::Advance(1));
         let (kind, agree) = self.probe(&sample)?;
+        done()?;
         let near = share(&nearest_agree(rows.view(), labels));
-        let (logme, h_score) = (logme(rows.view(), labels, *classes), h_score(rows.view(), labels, *classes));
+        done()?;
+        let logme = logme(rows.view(), labels, *classes);
+        done()?;
+        let h_score = h_score(rows.view(), labels, *classes);
+        done()?;
         emit(self.progress, Event::Stage { name: "measuring", total: 0 })?;
         let cost = (self.measure)(&surgery::backbone(&model, &plan.surgery, &plan.pooling), &plan);
         // An interruption reaches whoever measures, too.
@@ -218,6 +225,7 @@ impl Ranking<'_> {
         // Its two short stages would be told for each model.
         let poll = |event: Event| match event {
             Event::Stage { .. } => silent(event),
+            Event::Advance(_) => (self.progress)(Event::Advance(0)),
             event => (self.progress)(event),
         };
         let fit = fit_softmax(rows.view(), labels, *classes, &options, &poll)?;

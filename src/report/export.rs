@@ -182,7 +182,7 @@ impl Adapted {
         let proto = &mut self.model.proto;
         // Windows ML's keys told the original's preprocessing: the contract has its own.
         proto.metadata_props.retain(|entry| !entry.key().starts_with("Image."));
-        metadata::set(proto, "adapt.contract", contract.to_string());
+        metadata::set_contract(proto, &contract);
         // What the original may have is of other features.
         metadata::remove(proto, outliers::KEY);
         match plan.task {
@@ -195,9 +195,9 @@ impl Adapted {
 
 /// Changes the contract of a model that has one.
 fn amend(model: &mut Model, change: impl FnOnce(&mut serde_json::Value)) {
-    if let Some(Ok(mut contract)) = metadata::get(&model.proto, "adapt.contract").map(serde_json::from_str) {
+    if let Ok(Some(mut contract)) = metadata::contract(&model.proto) {
         change(&mut contract);
-        metadata::set(&mut model.proto, "adapt.contract", contract.to_string());
+        metadata::set_contract(&mut model.proto, &contract);
     }
 }
 

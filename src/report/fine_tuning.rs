@@ -73,22 +73,3 @@ impl FineTuning {
         }
     }
 }
-
-/// A time for people: `1 h 5 min`, `12 min`, `40 s`
-pub fn time(seconds: f64) -> String {
-    match seconds {
-        ..100. => format!("{seconds:.0} s"),
-        ..6000. => format!("{:.0} min", seconds / 60.),
-        _ => format!("{:.0} h {:02.0} min", (seconds / 3600.).floor(), seconds % 3600. / 60.),
-    }
-}
-
-/// A figure in any unit: with four decimals, and of a small one three digits that tell something.
-pub fn precise(value: f64) -> String {
-    let digits = (-value.abs().log10().floor()).max(0.);
-    match value == 0. || digits <= 2. {
-        true => format!("{value:.4}"),
-        false if digits > 5. => format!("{value:.2e}"),
-        false => format!("{value:.*}", digits as usize + 2),
-    }
-}

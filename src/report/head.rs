@@ -84,12 +84,15 @@ fn spread(values: &[f64]) -> [f64; 2] {
 /// The head and the cross-validation that chose it.
 #[derive(Debug, Clone, Serialize)]
 pub struct HeadInfo {
-    /// Folds of the cross-validation; 0 where most classes have one image only.
+    /// Folds of the cross-validation; 0 where nothing could be compared.
     pub folds: usize,
     /// How often the images were dealt into folds.
     pub repeats: usize,
     /// What was compared, the simplest first.
     pub compared: Vec<Compared>,
+    /// Why nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncompared: Option<&'static str>,
     /// The place of the chosen one.
     pub chosen: usize,
     /// What the logits were divided by, to be as sure as they are right.
@@ -128,6 +131,7 @@ impl HeadInfo {
             folds: chosen.folds,
             repeats: chosen.repeats,
             compared: chosen.compared.clone(),
+            uncompared: chosen.uncompared,
             chosen: chosen.place,
             temperature: chosen.temperature,
             calibration_error,

@@ -175,8 +175,17 @@ fn scores(path: &Path, images: usize, classes: usize) -> Result<Option<Scores>> 
         let fits = Some(view.shape().to_vec()).filter(|_| view.dtype() == Dtype::F32);
         let array = fits.and_then(|shape| ArrayD::from_shape_vec(shape, values).ok());
         let array = array.and_then(|array| array.into_dimensionality::<Ix2>().ok());
-        let array = array.filter(|array| images == 0 || array.dim() == (images, columns));
-        array.ok_or_else(|| damaged(format!("'{name}' has not a row of {columns} for each image of predictions.csv")))
+        let array = array.ok_or_else(|| damaged(format!("'{name}' is no table of float32")))?;
+        let (rows, own) = array.dim();
+        if rows != images || images > 0 && own != columns {
+            let what = format!("'{name}' has {rows} rows of {own}, predictions.csv {images} images that did not train");
+            return Err(damaged(format!(
+                "{what}, for which rows of {columns} belong there; one of the two was changed"
+            )));
+        }
+        let bad = array.indexed_iter().find(|(_, value)| !value.is_finite());
+        let bad = bad.map(|((row, column), value)| format!("'{name}' is {value} in row {row}, column {column}"));
+        bad.map_or(Ok(array), |what| Err(damaged(format!("{what}; run it again"))))
     };
     Ok(Some(Scores { logits: array(LOGITS, classes)?, map: array(MAP, 2)? }))
 }

@@ -3,6 +3,7 @@
 use crate::cli::inside::classes;
 use crate::cli::support::{Place, Ran};
 use adapt::onnx::Model;
+use adapt::report::precise;
 use prost::Message;
 
 fn into(place: &Place, out: &str, more: &str) -> Ran {
@@ -218,17 +219,15 @@ fn numbers_and_labels_have_folds_with_deviations() {
         let ran = place.adapt(&format!("--data {list} --onnx tiny.onnx --out out --cv 4 --force")).succeeds();
         let told = &place.json("out/run.json")["head"]["by_fold"][figure];
         let told = [0, 1].map(|i| told[i].as_f64().unwrap());
-        let words = format!("{figure} {:.4} ± {:.4}", told[0], told[1]);
+        let [mean, deviation] = told.map(precise);
+        let words = format!("{figure} {mean} ± {deviation}");
         assert!(
             ran.out.contains("the head in 4 folds, mean and deviation: ") && ran.out.contains(&words),
             "{}",
             ran.out
         );
         let page = place.read("out/report.html");
-        assert!(
-            page.contains("in 4 folds of a cross-validation.") && page.contains(&format!("{:.4}", told[1])),
-            "{list}"
-        );
+        assert!(page.contains("in 4 folds of a cross-validation.") && page.contains(&deviation), "{list}");
     }
 }
 
@@ -240,7 +239,7 @@ fn without_held_out_images_the_folds_tell() {
     let page = place.read("out/report.html");
     assert!(page.contains("in 4 folds of a cross-validation") && !page.contains("nothing was measured"));
     let told: serde_json::Value = place.json("out/run.json")["head"]["cross_validation"].clone();
-    assert!(ran.out.contains(&format!("{:.4}", told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
+    assert!(ran.out.contains(&precise(told["accuracy"][0].as_f64().unwrap())), "{}", ran.out);
     let ran = place.main("--cv 30 --head lda --force").succeeds();
     assert!(ran.err.contains("note: --cv: in 12 folds"), "{}", ran.err);
     // --cv alone holds nothing out besides.
@@ -256,6 +255,25 @@ fn without_held_out_images_the_folds_tell() {
     place.write("numbers.csv", "path,label\n".to_string() + &(0..36).map(row).collect::<String>());
     let ran = place.adapt("--data numbers.csv --onnx tiny.onnx --out out --val 0 --force").succeeds();
     let r2 = place.json("out/run.json")["head"]["cross_validation"]["r2"].as_f64().unwrap();
-    assert!(ran.out.contains("on each image left out: ") && ran.out.contains(&format!("r2 {r2:.4}")), "{}", ran.out);
+    assert!(
+        ran.out.contains("on each image left out: ") && ran.out.contains(&format!("r2 {}", precise(r2))),
+        "{}",
+        ran.out
+    );
     assert!(place.read("out/report.html").contains("each left out by itself"));
+}
+
+#[test]
+fn the_reason_why_nothing_was_compared_is_the_same_everywhere() {
+    let place = Place::usual();
+    (0..3).for_each(|class| place.images(&format!("two/{class}"), class, 2));
+    let ran = place
+        .adapt("--data two --onnx tiny.onnx --preprocess raw01 --head lda --cv 5 --abstain 0.9 --out out")
+        .succeeds();
+    let why = "too few images are left beside each fold for discriminant analysis";
+    assert!(ran.err.contains(&format!("head     discriminant analysis: {why}, so nothing")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("--abstain: nothing tells how often answers are right: {why};")), "{}", ran.err);
+    assert!(!ran.err.contains("one training image") && !ran.err.contains("in 0 folds"), "{}", ran.err);
+    assert_eq!(place.json("out/run.json")["head"]["uncompared"], why);
+    assert!(place.read("out/report.html").contains(&format!("There is no learning curve: {why}.")));
 }

@@ -140,12 +140,20 @@ fn tables_are_reached_by_keys_and_sorted_by_value() {
     assert_eq!(page.matches("<div class=\"wide\"").count(), page.matches(reached).count());
     assert!(page.contains("id=\"map\"") && page.contains("the arrow keys go from image to image"));
     let script = page.split("<script>").nth(1).unwrap();
-    let order = script.split("function order").nth(1).unwrap().split("\n}\n").next().unwrap();
-    let node = Command::new("node")
-        .args(["-e", &format!("function order{order}\n}}\nconst v = ['3', '-1.5', '10', '-12', '1.2e-6'];console.log(v.sort(order).join())")])
-        .output();
-    match node {
-        Ok(ran) => assert_eq!(String::from_utf8_lossy(&ran.stdout).trim(), "-12,-1.5,1.2e-6,3,10", "{ran:?}"),
-        Err(_) => left_out("there is no node"),
+    for (name, asks, answer) in [
+        ("order", "['3', '-1.5', '10', '-12', '1.2e-6'].sort(order)", "-12,-1.5,1.2e-6,3,10"),
+        // The first and the last key press, and those around the ends.
+        (
+            "beside",
+            "[[-1, 1], [-1, -1], [4, 1], [0, -1], [2, -1]].map(([now, step]) => beside(now, step, 5))",
+            "0,4,0,4,1",
+        ),
+    ] {
+        let body = script.split(&format!("function {name}")).nth(1).unwrap().split("\n}\n").next().unwrap();
+        let program = format!("function {name}{body}\n}}\nconsole.log({asks}.join())");
+        match Command::new("node").args(["-e", &program]).output() {
+            Ok(ran) => assert_eq!(String::from_utf8_lossy(&ran.stdout).trim(), answer, "{ran:?}"),
+            Err(_) => left_out("there is no node"),
+        }
     }
 }

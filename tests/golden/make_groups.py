@@ -1,4 +1,4 @@
-"""Writes groups.json: how scikit-learn's StratifiedGroupKFold deals groups into folds (tests/groups.rs). No two groups are as unequal
+"""Writes groups.json: how scikit-learn's StratifiedGroupKFold deals groups into folds (tests/heads/groups.rs). No two groups are as unequal
 in their classes, so that its order of the groups, and so all of it, hangs on nothing drawn.
 
 usage: python make_groups.py            (scikit-learn 1.9.1, numpy 2.4; beside the script)"""

@@ -1,4 +1,4 @@
-"""Writes metrics.json and train.json: what scikit-learn says about the cases of tests/metrics.rs and tests/train.rs.
+"""Writes metrics.json and train.json: what scikit-learn says about the cases of tests/metrics.rs and tests/heads/softmax.rs.
 
 usage: python make_sklearn.py            (scikit-learn 1.9.1, numpy 2.4; beside the script)"""
 import json
@@ -60,7 +60,7 @@ def metric_case(name, y, p):
     some, all_ = own.any(0), own.all(0)
     auc = [roc_auc_score(own[:, j], wide[:, j]) if some[j] and not all_[j] else None for j in classes]
     precise = [average_precision_score(own[:, j], wide[:, j]) if some[j] else None for j in classes]
-    kappa = 0.0 if len(set(y) | set(pred)) == 1 else cohen_kappa_score(y, pred, labels=classes)
+    kappa = None if len(set(y) | set(pred)) == 1 else cohen_kappa_score(y, pred, labels=classes)
     bins = reliability(y, wide)
     return dict(**averages, brier=brier_score_loss(y, wide, labels=classes), per_roc_auc=auc, per_average_precision=precise,
                 roc_auc=defined(auc), average_precision=defined(precise), cohen_kappa=kappa,

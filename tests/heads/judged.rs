@@ -51,8 +51,23 @@ fn why_there_is_no_learning_curve_is_told() {
     assert!(why(chosen(&x, &[4], &labels, &late)).contains("time"));
     let few = blobs(5, &[6, 6], 4, 1.);
     assert!(why(chosen(&few.0, &[4], &few.1, &wishes)).contains("too few images"));
-    let (single, wishes) = (blobs(5, &[1, 1], 4, 1.), Wishes { kind: Some(Kind::Ncm), ..wishes });
-    assert!(why(chosen(&single.0, &[4], &single.1, &wishes)).contains("cross-validation"));
+}
+
+#[test]
+fn why_nothing_was_compared_is_told() {
+    let why = |counts: &[usize], wishes: Wishes| {
+        let (x, labels) = blobs(5, counts, 4, 1.);
+        let found = chosen(&x, &[4], &labels, &Wishes { curve: true, ..wishes });
+        let why = found.uncompared;
+        assert_eq!((why.is_some(), why), (found.folds == 0, found.curve.unwrap().err().filter(|_| why.is_some())));
+        why.unwrap_or_default()
+    };
+    assert_eq!(why(&[1, 1], only(Kind::Ncm)), "most classes have one training image");
+    let groups = Wishes { groups: vec![0, 0, 1, 1], ..only(Kind::Ncm) };
+    assert_eq!(why(&[2, 2], groups), "most classes have training images of one group alone");
+    // Two images a class are one beside each of two folds: there is nothing in which a class would vary.
+    let few = "too few images are left beside each fold for discriminant analysis";
+    assert_eq!([Kind::Lda, Kind::Ncm].map(|kind| why(&[2, 2, 2], only(kind))), [few, ""]);
 }
 
 #[test]

@@ -138,8 +138,8 @@ fn damaged_sources_are_named() {
     };
     let deep = "[".repeat(100_000);
     let metadata = [
-        ("adapt.contract", "{", "adapt.contract"),
-        ("adapt.contract", "[]", "adapt.contract"),
+        ("adapt.contract", "{", "metadata adapt.contract is damaged: "),
+        ("adapt.contract", "[]", "metadata adapt.contract is damaged: "),
         ("adapt.contract", "{\"preprocessing\": 3}", "must be a JSON object"),
         ("adapt.contract", deep.as_str(), "adapt.contract"),
         ("adapt.contract", &format!("{{\"preprocessing\": {sized}}}"), "gives 9x9 pixels, the input takes 8x8"),
@@ -209,6 +209,10 @@ fn class_names_are_found() {
     for bad in ["{", "{}x", "{1: 'a'}", "{0: a}", "{0: 'a'", "{0: 'a', 0: 'b'}", "cat, dog", "{0: '\\ud800'}"] {
         let error = find(&[("names", bad)], &[]).expect_err(bad).to_string();
         assert!(error.contains("the metadata key `names`"), "{error}");
+    }
+    for bad in ["{", "[]"] {
+        let error = find(&[("adapt.contract", bad)], &[]).expect_err(bad).to_string();
+        assert!(error.contains("metadata adapt.contract is damaged: "), "{error}");
     }
     for bad in ["{\"classes\": 3}", "{\"classes\": [1]}", "{}"] {
         assert!(find(&[("adapt.contract", bad)], &[]).unwrap_err().to_string().contains("no list of classes"), "{bad}");

@@ -5,6 +5,7 @@ use super::{prepared, shown};
 use crate::data::Task;
 use crate::error::printable;
 use crate::plan::preprocessing::in_words;
+use crate::report;
 use crate::report::recorded::Recorded;
 use serde_json::Value;
 
@@ -12,7 +13,8 @@ fn text(value: &Value) -> String {
     value.as_str().map(shown).unwrap_or_default()
 }
 
-fn images(run: &Value, split: &str) -> u64 {
+/// How many images a split has.
+fn count(run: &Value, split: &str) -> u64 {
     if let Some(count) = run["data"]["images"][split].as_u64() {
         return count;
     }
@@ -39,9 +41,9 @@ pub(super) fn summary(recorded: &Recorded) -> String {
             format!("{model} got {head}, and {from} was trained for {epochs} epochs")
         }
     }];
-    let counts = [("train", "trained it"), ("val", "were held out for validation"), ("test", "tested it")];
-    let counts = counts.map(|(split, what)| (images(run, split), what)).into_iter().filter(|(n, _)| *n > 0);
-    let counts: Vec<_> = counts.map(|(n, what)| format!("{n} images {what}")).collect();
+    let counts = [("train", "trained it"), ("val", "validated it"), ("test", "tested it")];
+    let counts = counts.map(|(split, what)| (count(run, split), what)).into_iter().filter(|(n, _)| *n > 0);
+    let counts: Vec<_> = counts.map(|(n, what)| format!("{} {what}", report::images(n as usize))).collect();
     sentences.push(format!("Of {}, {}", text(&run["data"]["path"]), counts.join(", ")));
     if let Some(column) = run["data"]["groups"]["column"].as_str() {
         sentences.push(format!("Images of one “{}” are all on one side of each split and fold", shown(column)));
@@ -49,11 +51,11 @@ pub(super) fn summary(recorded: &Recorded) -> String {
     let p = &run["parity"];
     if let (Some(difference), Some(agreement)) = (p["max_rel_logit_diff"].as_f64(), p["class_agreement"].as_f64()) {
         sentences.push(format!(
-            "The written file was loaded afresh in {} {} and gave for {} images what training saw, within {difference:.0e} of \
+            "The written file was loaded afresh in {} {} and gave for {} what training saw, within {difference:.0e} of \
              the outputs' scale{}",
             text(&p["engine"]).replace("onnxruntime", "ONNX Runtime"),
             text(&p["version"]),
-            p["images"],
+            proven(p),
             if classes { format!(", and the same class for {:.0} % of them", 100. * agreement) } else { String::new() }
         ));
     }
@@ -93,16 +95,21 @@ fn preprocessing(plan: &Value) -> String {
     printable(&prepared(plan).map_or_else(|why| why, |p| in_words(&p)))
 }
 
+/// The images of the proof.
+fn proven(parity: &Value) -> String {
+    report::images(parity["images"].as_u64().unwrap_or_default() as usize)
+}
+
 /// How near the written model is to what was trained.
 fn proof(parity: &Value, task: Task) -> String {
     let same = parity["class_agreement"].as_f64().map_or("?".into(), |share| format!("{:.0} %", 100. * share));
     let same = if task.is_multiclass() { format!(", the same class for {same}") } else { String::new() };
     let small = |key: &str| parity[key].as_f64().map_or("?".into(), |v| format!("{v:.0e}"));
     format!(
-        "{} {}, {} images: outputs within {} of their scale (allowed {}){same}",
+        "{} {}, {}: outputs within {} of their scale (allowed {}){same}",
         text(&parity["engine"]),
         text(&parity["version"]),
-        parity["images"],
+        proven(parity),
         small("max_rel_logit_diff"),
         small("tolerance")
     )

@@ -6,6 +6,8 @@
 mod card;
 mod code;
 mod engine;
+mod lists;
+mod map;
 mod pictures;
 mod plots;
 mod problems;
@@ -43,10 +45,18 @@ pub enum Images {
 }
 
 /// The page.
+pub struct Page {
+    /// All of the file.
+    pub text: String,
+    /// Why there are no pictures in it, where there are images.
+    pub gone: Option<String>,
+}
+
+/// Makes the page.
 ///
 /// # Errors
 /// Those of reading the run's files, and [`crate::error::Error::Engine`] where a template cannot be filled in.
-pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
+pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
     let run = &recorded.run;
     let classes = recorded.task.is_multiclass();
     let judged = recorded.judged().filter(|_| classes).map(|split| Judged::new(recorded, split));
@@ -63,18 +73,16 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         Images::Gone(_) => Default::default(),
     };
     let pictured = thumbs::shown(&thumbs, &overlays);
-    let gone = match images {
-        Images::Gone(why) => Some(printable(why)),
-        Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) && thumbs.is_empty() => {
-            Some("the images lie elsewhere than the data; --data says that this is right".into())
-        }
-        _ if thumbs.is_empty() && !wanted.is_empty() => Some("none of the images can be read any more".into()),
-        _ => None,
+    let gone = if thumbs.is_empty() { gone(images, &wanted) } else { None };
+    let map = match (&judged, &several) {
+        (Some(judged), _) => judged.map(&pictured),
+        (None, Some(several)) => several.map(&pictured),
+        (None, None) => None,
     };
     let programs = code::programs(recorded)?;
     let values = context! {
         title => title(run), style => engine::STYLE, script => engine::SCRIPT, hash => hash(engine::SCRIPT),
-        summary => card::summary(recorded), diverged => run["training"]["diverged"].as_str().map(shown), gone,
+        summary => card::summary(recorded), diverged => run["training"]["diverged"].as_str().map(shown), gone => &gone,
         several => several.as_ref().map(|several| several.shown(&pictured, other(recorded))),
         task => recorded.task, split => recorded.judged().map(|split| split.to_string()),
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
@@ -89,9 +97,9 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         rightly => judged.as_ref().map(|judged| judged.rightly(&pictured)),
         worst => judged.as_ref().map(|judged| judged.worst(&pictured)),
         unsure => judged.as_ref().map(|judged| judged.unsure(&pictured)),
-        map => judged.as_ref().and_then(|judged| plots::map(recorded, judged, &pictured)),
+        map => map,
         training => plots::training(&run["training"]["epochs"]),
-        sections => tables::sections(run), fine_tuning => tables::fine_tuning(run), learning => plots::learning(&run["head"]["learning_curve"]),
+        sections => lists::sections(run), fine_tuning => tables::fine_tuning(run), learning => plots::learning(&run["head"]["learning_curve"]),
         no_learning => run["head"]["no_learning_curve"].as_str().map(shown),
         skipped => tables::skipped(run), notes => tables::notes(run), counts => tables::counts(run),
         card => card::entries(recorded),
@@ -100,7 +108,22 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<String> {
         version => run["version"].as_str(), thumbs, overlays, maps => maps(recorded),
         problems => problems::problems(run),
     };
-    engine::render("report.html", values)
+    Ok(Page { text: engine::render("report.html", values)?, gone })
+}
+
+/// Why none of the images that are wanted has a picture.
+fn gone(images: &Images, wanted: &[(usize, &str)]) -> Option<String> {
+    match images {
+        Images::Gone(why) => Some(printable(why)),
+        Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) => {
+            Some("the images lie elsewhere than the data; --data says that this is right".into())
+        }
+        _ if wanted.is_empty() => None,
+        Images::Named(source) | Images::Recorded(source) => {
+            let place = shown(&source.place().to_string_lossy());
+            Some(format!("none of the images can be read in {place}; --data says where they are now"))
+        }
+    }
 }
 
 /// The images that a report lists as worst and as least sure, by their rows in [`Recorded::held_out`], each with the class or

@@ -1,5 +1,6 @@
 //! Which images are worth looking at.
 
+use super::map::{Look, Map, RADIUS, hue};
 use super::shown;
 use super::tables::WIDEST;
 use crate::data::Split;
@@ -53,11 +54,11 @@ pub(super) struct Pair {
 
 /// The images of the split by which the run is judged. An image's number is its row in [`Recorded::held_out`].
 pub(super) struct Judged<'a> {
-    pub recorded: &'a Recorded,
+    recorded: &'a Recorded,
     pub split: Split,
-    pub rows: Vec<usize>,
+    rows: Vec<usize>,
     /// Class and predicted class of each row.
-    pub classes: Vec<[usize; 2]>,
+    classes: Vec<[usize; 2]>,
     /// The second most probable class of each row and its probability, where scores are stored.
     seconds: Option<Vec<(usize, f32)>>,
 }
@@ -77,7 +78,7 @@ impl<'a> Judged<'a> {
         self.recorded.held_out[row].confidence
     }
 
-    pub fn is_right(&self, row: usize) -> bool {
+    fn is_right(&self, row: usize) -> bool {
         self.classes[row][0] == self.classes[row][1]
     }
 
@@ -130,8 +131,24 @@ impl<'a> Judged<'a> {
     }
 
     /// The rows of the map, evenly chosen.
-    pub fn points(&self) -> Vec<usize> {
+    fn points(&self) -> Vec<usize> {
         evenly(&self.rows, POINTS)
+    }
+
+    /// All of them on a plane, in the colours of their classes.
+    pub fn map(&self, pictured: &Shown) -> Option<Map> {
+        let look = |row: usize| {
+            let (image, wrong) = (&self.recorded.held_out[row], !self.is_right(row));
+            let [path, own, predicted] = [&image.path, &image.label, &image.predicted].map(|text| shown(text));
+            let kind = if wrong { "taken for" } else { "rightly" };
+            let title = format!("{path}: {own} {kind} {predicted}, {:.1} % sure", 100. * image.confidence);
+            Look { hue: Some(hue(self.classes[row][0])), radius: RADIUS, wrong, title }
+        };
+        let mut map = Map::new(self.recorded, &self.points(), pictured, look)?;
+        let named = map.name(self.recorded, |row, class| self.classes[row][0] == class);
+        let names = if named { ", whose names stand at their middles" } else { "" };
+        map.colours = format!("Colours are the true classes{names}; crosses are mistakes.");
+        Some(map)
     }
 
     /// Rows and paths of all images that a picture is wanted of, the most wanted first.

@@ -1,19 +1,10 @@
 //! What is drawn, in the units of the page.
 
-use super::pictures::{Judged, Shown};
-use super::shown;
+use super::map::round;
 use crate::metrics::calibration::Bin;
-use crate::report::precise;
-use crate::report::recorded::Recorded;
+use crate::report::{digits, images, precise};
 use serde::Serialize;
 use serde_json::Value;
-
-/// Classes of a map that are named on it; more names would hide it.
-const NAMED: usize = 30;
-
-fn round(value: f64) -> f64 {
-    (value * 10.).round() / 10.
-}
 
 /// A bar of the reliability diagram: how often right, how far from what it should be, and how many.
 #[derive(Serialize)]
@@ -56,7 +47,7 @@ pub(super) fn reliability(m: &Value) -> Option<Reliability> {
             gap_height: round(300. * (high - low)),
             n_y: 400. - n_height,
             n_height,
-            title: format!("{:.3} sure, {:.3} right, {} images", bin.confidence, bin.accuracy, bin.n),
+            title: format!("{:.3} sure, {:.3} right, {}", bin.confidence, bin.accuracy, images(bin.n as usize)),
         }
     };
     Some(Reliability { bins: rows.iter().map(bar).collect(), rows })
@@ -107,7 +98,7 @@ fn curve([title, x, y]: [&str; 3], lines: Vec<Line>, band: Option<Vec<f64>>) -> 
     };
     let path = |points: &[(f64, f64)]| points.iter().map(place).collect::<Vec<_>>().join(" ");
     let series = lines.iter().map(|(name, points)| Series { name: (*name).into(), points: path(points) }).collect();
-    let number = |v: f64| if v.fract() == 0. { format!("{v}") } else { format!("{v:.3}") };
+    let number = |v: f64| if v.fract() == 0. { format!("{v}") } else { digits(v, 3) };
     Some(Curve {
         title: title.into(),
         x: x.into(),
@@ -173,99 +164,6 @@ pub(super) fn scatter(title: &str, points: Vec<(f64, f64, String)>) -> Option<Sc
         )
     };
     // As many digits as there is room for.
-    let short = |value: f64| match value.abs() {
-        ..0.1 => precise(value),
-        ..1. => format!("{value:.3}"),
-        ..100. => format!("{value:.2}"),
-        _ => format!("{value:.0}"),
-    };
-    let [low, high] = [low, high].map(short);
+    let [low, high] = [low, high].map(|value| digits(value, 3));
     Some(Scatter { title: title.into(), low, high, points: points.iter().map(point).collect() })
-}
-
-/// A point of the map.
-#[derive(Serialize)]
-pub(super) struct Point {
-    id: usize,
-    x: f64,
-    y: f64,
-    hue: usize,
-    right: bool,
-    title: String,
-    shown: Option<[u32; 2]>,
-    near: [f64; 2],
-}
-
-#[derive(Serialize)]
-struct Name {
-    name: String,
-    x: f64,
-    y: f64,
-}
-
-/// The images on a plane.
-#[derive(Serialize)]
-pub(super) struct Map {
-    what: &'static str,
-    points: Vec<Point>,
-    names: Vec<Name>,
-    /// Points that have a picture.
-    pictured: usize,
-}
-
-/// The judged images in a rectangle of 860 by 560 units.
-pub(super) fn map(recorded: &Recorded, judged: &Judged, pictured: &Shown) -> Option<Map> {
-    let plane = &recorded.scores.as_ref()?.map;
-    let rows = judged.points();
-    let range = |axis: usize| {
-        let values = rows.iter().map(|&row| f64::from(plane[[row, axis]]));
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
-    };
-    let ranges = [range(0), range(1)];
-    if rows.len() < 3 || !ranges.iter().all(|(low, high)| low.is_finite() && high.is_finite()) {
-        return None;
-    }
-    let place = |row: usize, axis: usize, length: f64| {
-        let (low, high) = ranges[axis];
-        let share = if high > low { (f64::from(plane[[row, axis]]) - low) / (high - low) } else { 0.5 };
-        round(30. + share * (length - 60.))
-    };
-    // Neighbouring classes get hues that are far apart: multiples of the golden angle.
-    let hue = |class: usize| class * 137 % 360;
-    let point = |&row: &usize| {
-        let image = &recorded.held_out[row];
-        let (x, y) = (place(row, 0, 860.), place(row, 1, 560.));
-        let kind = if judged.is_right(row) { "rightly" } else { "taken for" };
-        let title = format!(
-            "{}: {} {kind} {}, {:.1} % sure",
-            shown(&image.path),
-            shown(&image.label),
-            shown(&image.predicted),
-            100. * image.confidence
-        );
-        let near = [(x + 8.).min(860. - 98.), if y > 106. { y - 104. } else { y + 8. }];
-        let (hue, right) = (hue(judged.classes[row][0]), judged.is_right(row));
-        Point { id: row, x, y, hue, right, title, shown: pictured.thumbs.get(&row).copied(), near }
-    };
-    let points: Vec<Point> = rows.iter().map(point).collect();
-    let names = names(recorded, judged, &rows, &points);
-    let trained = recorded.run["training"].is_object();
-    let what = if trained { "the scores of these images" } else { "the features of these images" };
-    let pictured = points.iter().filter(|point| point.shown.is_some()).count();
-    Some(Map { what, points, names, pictured })
-}
-
-/// The classes' names at the means of their points.
-fn names(recorded: &Recorded, judged: &Judged, rows: &[usize], points: &[Point]) -> Vec<Name> {
-    let mut sums = vec![(0., 0., 0.); recorded.classes.len()];
-    for (&row, point) in rows.iter().zip(points) {
-        let sum = &mut sums[judged.classes[row][0]];
-        *sum = (sum.0 + point.x, sum.1 + point.y, sum.2 + 1.);
-    }
-    let some = sums.iter().enumerate().filter(|(_, sum)| sum.2 > 0.);
-    let name = |(class, sum): (usize, &(f64, f64, f64))| {
-        let name = shown(&recorded.classes[class]);
-        Name { name, x: round(sum.0 / sum.2), y: round(sum.1 / sum.2) }
-    };
-    if recorded.classes.len() > NAMED { Vec::new() } else { some.map(name).collect() }
 }

@@ -5,19 +5,17 @@ use crate::data::Split;
 use crate::error::printable;
 use crate::report::recorded::Recorded;
 use crate::report::time;
-use crate::train::heads::Kind;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Classes beyond which a confusion matrix is no reading.
 pub(super) const WIDEST: usize = 60;
 /// Rows of lists that have no end.
-const MOST: usize = 200;
-/// Columns of lists of objects, which have about ten.
-const COLUMNS: usize = 30;
+pub(super) const MOST: usize = 200;
 
 /// A figure's key, name, and what it says.
-const FIGURES: [(&str, &str, &str); 16] = [
+pub(super) type Told = (&'static str, &'static str, &'static str);
+const FIGURES: [Told; 16] = [
     ("accuracy", "Accuracy", "share of images that are right"),
     ("balanced_accuracy", "Balanced accuracy", "mean recall of the classes"),
     ("top2_accuracy", "Top-2 accuracy", "right class among the two likeliest"),
@@ -35,6 +33,8 @@ const FIGURES: [(&str, &str, &str); 16] = [
     ("mcc", "Matthews' correlation", "0 by chance, 1 perfect"),
     ("ece", "Calibration error (ECE)", "distance of how sure it is from how often it is right; lower is better"),
 ];
+/// The keys of those that are shown large.
+const LARGE: [&str; 3] = ["accuracy", "macro_f1", "log_loss"];
 
 /// A figure with its interval.
 #[derive(Serialize)]
@@ -55,20 +55,22 @@ impl Figure {
     }
 }
 
-pub(super) fn figure(
-    m: &Value,
-    other: Option<&Value>,
-    (key, name, help): (&str, &'static str, &'static str),
-) -> Figure {
+pub(super) fn figure(m: &Value, other: Option<&Value>, (key, name, help): Told) -> Figure {
     let interval = serde_json::from_value(m["intervals"][key].clone()).ok();
     let value = |m: &Value| m[key].as_f64();
     let (baseline, nearest) = (value(&m["baseline"]), value(&m["nearest_mean"]));
     Figure { name, help, value: value(m), interval, baseline, nearest, other: other.and_then(value) }
 }
 
-/// The three figures that are shown large.
+/// The figures that are shown large.
 pub(super) fn tiles(m: &Value) -> Vec<Figure> {
-    [0, 3, 7].map(|i| figure(m, None, FIGURES[i])).into()
+    large(m, &FIGURES, &LARGE)
+}
+
+/// Those of a list that have these keys, as far as the run has them.
+pub(super) fn large(m: &Value, list: &[Told], keys: &[&str]) -> Vec<Figure> {
+    let rows = keys.iter().filter_map(|key| list.iter().find(|row| row.0 == *key));
+    rows.map(|&row| figure(m, None, row)).filter(Figure::is_there).collect()
 }
 
 /// All figures that the run has.
@@ -123,57 +125,6 @@ pub(super) fn confusion(m: &Value) -> Option<Vec<Row>> {
     };
     let fits = counts.len() <= WIDEST && counts.iter().all(|row| row.len() == counts.len());
     fits.then(|| counts.into_iter().zip(names).enumerate().map(row).collect())
-}
-
-/// A table of whatever a list in `run.json` holds.
-#[derive(Serialize)]
-pub(super) struct Flat {
-    title: String,
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
-/// Lists of flat objects with a title each, as far as this run has them.
-pub(super) fn sections(run: &Value) -> Vec<Flat> {
-    let lists = [
-        (&run["head"]["learning_curve"]["points"], "Learning curve"),
-        (&run["head"]["learning_curve"]["expected"], "What more images are expected to bring"),
-        (&run["training"]["epochs"], "Epochs"),
-        (&run["plan"]["evidence"], "Preprocessing: conventions compared"),
-    ];
-    heads(&run["head"]).into_iter().chain(lists.into_iter().filter_map(|(list, title)| flat(list, title))).collect()
-}
-
-/// The heads that were compared, on images that they did not learn from.
-fn heads(head: &Value) -> Option<Flat> {
-    let compared = head["compared"].as_array().filter(|compared| !compared.is_empty())?;
-    // Of several labels, or of numbers, there is one kind.
-    if compared[0].get("loss").is_some() {
-        return flat(&head["compared"], "Depths compared, by cross-validation");
-    }
-    let row = |(place, one): (usize, &Value)| {
-        let kind = serde_json::from_value(one["kind"].clone()).map_or("?".into(), |kind: Kind| kind.to_string());
-        let alike = match (one["adjusted"] == true, one["weighted"] == true) {
-            (true, _) => ", classes alike",
-            (_, true) => ", classes weighted",
-            _ => "",
-        };
-        let behind = match [0, 1].map(|i| one["behind"][i].as_f64()) {
-            [Some(0.), _] => "the best".into(),
-            [Some(mean), Some(error)] => format!("{mean:.4} ± {error:.4}"),
-            _ => "–".into(),
-        };
-        let chosen = if head["chosen"].as_u64() == Some(place as u64) { ", chosen" } else { "" };
-        let figures = ["features", "macro_f1", "accuracy", "log_loss"].map(|key| plain(&one[key]));
-        let depths = (one["taps"].as_u64().unwrap_or(0) + 1).to_string();
-        [vec![format!("{kind}{alike}{chosen}"), depths], figures.to_vec(), vec![behind]].concat()
-    };
-    let head = ["Head", "depths", "features", "macro-F1", "accuracy", "log-loss", "behind the best"];
-    Some(Flat {
-        title: "Heads compared, by cross-validation".into(),
-        head: head.map(String::from).to_vec(),
-        rows: compared.iter().enumerate().take(MOST).map(row).collect(),
-    })
 }
 
 /// The head's figures over the folds of its cross-validation; without a deviation where images were left out by themselves.
@@ -232,30 +183,9 @@ pub(super) fn fine_tuning(run: &Value) -> Option<FineTuning> {
     };
     Some(FineTuning {
         rows: told["measured"].as_array()?.iter().take(MOST).map(row).collect(),
-        depth: told["gain_of_depth"].as_f64(),
+        depth: told["gain_of_depth"].as_f64().filter(|gain| *gain > 0.),
         images: serde_json::from_value(told["gain_of_images"].clone()).ok(),
     })
-}
-
-/// An array of objects.
-fn flat(list: &Value, title: &str) -> Option<Flat> {
-    let rows: Vec<_> = list.as_array()?.iter().filter_map(Value::as_object).take(MOST).collect();
-    let mut head: Vec<&String> = Vec::new();
-    for key in rows.iter().flat_map(|row| row.iter().filter(|(_, v)| is_plain(v)).map(|(key, _)| key)) {
-        if head.len() < COLUMNS && !head.contains(&key) {
-            head.push(key);
-        }
-    }
-    let cells = |row: &&serde_json::Map<String, Value>| {
-        head.iter().map(|key| plain(row.get(*key).unwrap_or(&Value::Null))).collect()
-    };
-    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    let head = head.iter().map(|key| shown(&key.replace('_', " "))).collect();
-    (!rows.is_empty()).then(|| Flat { title: title.into(), head, rows })
-}
-
-fn is_plain(value: &Value) -> bool {
-    !value.is_object() && !value.is_array()
 }
 
 /// A value as a person writes it.

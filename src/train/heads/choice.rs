@@ -25,6 +25,10 @@ const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
 const FEW_SHRINKAGE: f64 = 0.9;
 const FEW_STEP: i32 = 4;
+/// Why nothing is compared.
+const SINGLE: &str = "most classes have one training image";
+const ONE_GROUP: &str = "most classes have training images of one group alone";
+const FEW: &str = "too few images are left beside each fold for discriminant analysis";
 
 /// Chooses and fits a head on features `[images, features]`.
 ///
@@ -49,12 +53,14 @@ pub fn choose(
     let first = || Bases::new(features, columns).first(columns[0]);
     let deals = deals(labels, classes, wishes);
     if deals.is_empty() {
-        return uncompared(&first()?, labels, classes, wishes, progress);
+        let why = if wishes.groups.is_empty() { SINGLE } else { ONE_GROUP };
+        return uncompared(why, &first()?, (labels, classes), wishes, progress);
     }
     let judge = judge(labels, classes, &deals, wishes);
     let mut candidates = tried(features, columns, &judge, wishes, &in_time, progress)?;
+    // Any other kind is always tried.
     if candidates.is_empty() {
-        return uncompared(&first()?, labels, classes, wishes, progress);
+        return uncompared(FEW, &first()?, (labels, classes), wishes, progress);
     }
     // Whatever depths a head takes that is linear in them, it is simpler than one that is not.
     candidates.sort_by_key(|candidate| (candidate.kind == Kind::Mlp, candidate.taps, candidate.kind));
@@ -78,6 +84,7 @@ pub fn choose(
         kind: candidate.kind,
         place,
         compared,
+        uncompared: None,
         folds: folds::count(&deals[0]),
         repeats: candidate.logits.len(),
         temperature: 1. / told.sharpness,
@@ -241,8 +248,14 @@ pub(super) fn fit(
     }
 }
 
-/// Nothing to compare by: most classes have one image only, or no head could be tried.
-fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, progress: Progress) -> Result<Chosen> {
+/// The head where there is nothing to compare by, and why.
+fn uncompared(
+    why: &'static str,
+    basis: &Basis,
+    (labels, classes): (&[usize], usize),
+    wishes: &Wishes,
+    progress: Progress,
+) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
     let form = Form { kind, strength: None, weighted: false };
     let (hidden, linear) = trained(basis, labels, classes, form, wishes, progress)?;
@@ -252,6 +265,7 @@ fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, 
         kind,
         place: 0,
         compared: Vec::new(),
+        uncompared: Some(why),
         folds: 0,
         repeats: 0,
         temperature: 1.,
@@ -259,6 +273,6 @@ fn uncompared(basis: &Basis, labels: &[usize], classes: usize, wishes: &Wishes, 
         uncalibrated: Array2::zeros((0, classes)),
         fold: Vec::new(),
         by_fold: Vec::new(),
-        curve: wishes.curve.then_some(Err("nothing could be compared by cross-validation")),
+        curve: wishes.curve.then_some(Err(why)),
     })
 }

@@ -158,7 +158,9 @@ pub struct Chosen {
     pub place: usize,
     /// All candidates, the simplest first.
     pub compared: Vec<Compared>,
-    /// Folds of the cross-validation; 0 where most classes have one image only, and nothing could be compared.
+    /// Why there are none.
+    pub uncompared: Option<&'static str>,
+    /// Folds of the cross-validation; 0 where nothing could be compared.
     pub folds: usize,
     /// How often images were dealt into folds.
     pub repeats: usize,

@@ -33,6 +33,10 @@ for (const table of document.querySelectorAll("table.sort")) {
     });
   });
 }
+// The place beside one of so many, around the ends; of none yet the first, or backwards the last.
+function beside(now, step, count) {
+  return now < 0 ? (step > 0 ? 0 : count - 1) : (now + step + count) % count;
+}
 // On the map the image under the pointer comes to the front; the arrow keys go from one to the next.
 for (const map of document.querySelectorAll("svg.map")) {
   const points = [...map.querySelectorAll(".point")];
@@ -53,7 +57,7 @@ for (const map of document.querySelectorAll("svg.map")) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step || !points.length) return;
     event.preventDefault();
-    show((now + step + points.length) % points.length);
+    show(beside(now, step, points.length));
     told.textContent = points[now].querySelector("title").textContent;
   });
   map.addEventListener("blur", () => show(-1));

@@ -27,7 +27,7 @@ fn made(images: usize, columns: usize, seed: f32) -> Array2<f32> {
 
 #[test]
 fn heads_are_scikit_learns() {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("golden/several.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/several.json")).unwrap();
     assert_eq!(cases.len(), 2);
     for case in cases {
         let (x, labels) = (array(&case, "x", "features"), array(&case, "labels", "outputs"));

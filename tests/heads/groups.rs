@@ -50,7 +50,7 @@ fn in_order(fold: &[usize]) -> Vec<usize> {
 
 #[test]
 fn folds_are_scikit_learns() {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("golden/groups.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/groups.json")).unwrap();
     assert_eq!(cases.len(), 3);
     for case in cases {
         let (labels, groups, want) = (places(&case["labels"]), places(&case["groups"]), places(&case["fold"]));

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde_json::Value;
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/transfer.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/transfer.json")).unwrap()
 }
 
 fn rows(case: &Value) -> Array2<f32> {

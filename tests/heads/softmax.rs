@@ -71,7 +71,7 @@ fn gradient_is_that_of_the_objective() {
 
 #[test]
 fn optimum_is_scikit_learns() {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("golden/train.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/train.json")).unwrap();
     assert_eq!(cases.len(), 4);
     for case in cases {
         let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();

@@ -1,7 +1,6 @@
 //! Maps of what a model sees, against PyTorch's gradients (tests/golden/make_explain.py) and each other.
 
-mod common;
-
+use crate::common;
 use adapt::engine::{Backend, Choice};
 use adapt::explain::{Explainer, Method};
 use adapt::plan::Trained;
@@ -10,7 +9,8 @@ use ndarray::{Array2, ArrayD};
 use serde_json::Value;
 use std::sync::LazyLock;
 
-static GOLDEN: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_str!("golden/explain.json")).unwrap());
+static GOLDEN: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../golden/explain.json")).unwrap());
 const CLASSES: usize = 4;
 
 fn backend(choice: Choice) -> Backend {

@@ -1,7 +1,6 @@
 //! What the audit finds of what is planted, and what it lets pass.
 
-mod common;
-
+use crate::common;
 use adapt::audit::near::Pair;
 use adapt::audit::{
     Audit, Finding, Kind, align, copies, imbalance, neighbours, outliers, shortcut, showing_nothing, suspects,

@@ -1,0 +1,199 @@
+//! What stands on the page is what it says it is: large figures, lists of images, maps, pictures that are not to be had.
+
+use super::{report, tasks};
+
+/// The texts between two marks.
+fn all<'a>(page: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+    page.split(start).skip(1).map(|rest| rest.split(end).next().unwrap()).collect()
+}
+
+#[test]
+fn the_large_figures_are_those_of_their_names() {
+    let place = report::place();
+    place.main("").succeeds();
+    let large = |page: &str, names: &[&str]| {
+        let tiles = all(page, "<dl class=\"tiles\">", "</dl>");
+        assert_eq!(all(tiles[0], "<dt>", "</dt>"), names);
+        assert!(tiles.len() == 1 && !tiles[0].contains('–'), "{tiles:?}");
+    };
+    large(&place.read("out/report.html"), &["Accuracy", "Macro F1", "Log-loss"]);
+    let place = tasks::place();
+    for (list, more, names) in [
+        ("labels.csv", "", ["Micro F1", "Macro F1", "Mean average precision (mAP)"]),
+        ("values.csv", "--label-column bright", ["R²", "Mean absolute error", "Root mean squared error"]),
+    ] {
+        place.adapt(&format!("--data {list} {more} --onnx tiny.onnx --preprocess raw01 --force --out out")).succeeds();
+        large(&place.read("out/report.html"), &names);
+    }
+}
+
+#[test]
+fn lists_of_images_tell_how_many_they_leave_out() {
+    let place = report::place();
+    place.main("").succeeds();
+    let headings = |page: &str| all(page, "tabindex=\"-1\"><h3>", "</h3>").join("\n");
+    assert!(!headings(&place.read("out/report.html")).contains("shown"));
+    // All of one class are taken for the other, and all of that are right.
+    let rows = |class: &str| (0..40).map(|i| format!("{class}{i}.png,test,{class},a,0.9\n")).collect::<String>();
+    place.write("out/predictions.csv", format!("path,split,label,predicted,confidence\n{}{}", rows("a"), rows("b")));
+    std::fs::remove_file(place.path("out/scores.safetensors")).unwrap();
+    place.adapt("report out").succeeds();
+    assert_eq!(headings(&place.read("out/report.html")), "b taken for a: 24 of 40 shown\na, right: 8 of 40 shown");
+}
+
+#[test]
+fn only_a_gain_is_called_one() {
+    let place = report::place();
+    place.main("").succeeds();
+    for (gain, told) in [(0.0125, true), (0., false), (-0.0031, false)] {
+        let mut run = place.json("out/run.json");
+        run["fine_tuning"]["gain_of_depth"] = gain.into();
+        place.write("out/run.json", run.to_string());
+        place.adapt("report out").succeeds();
+        assert_eq!(place.read("out/report.html").contains("from deeper features already"), told, "{gain}");
+    }
+}
+
+#[test]
+fn labels_and_numbers_have_a_map() {
+    let place = tasks::place();
+    for (list, more) in [("labels.csv", ""), ("values.csv", "--label-column bright,contrast")] {
+        place.adapt(&format!("--data {list} {more} --onnx tiny.onnx --preprocess raw01 --force --out out")).succeeds();
+        let page = place.read("out/report.html");
+        assert!(page.contains("href=\"#map\"") && page.contains("id=\"map-told\""), "{list}");
+        let map = all(&page, "<section id=\"map\">", "</section>")[0];
+        let (points, legend) = map.split_once("</svg>\n").unwrap();
+        let titles = all(points, "<title>", "</title>");
+        assert_eq!((titles.len(), all(points, "<g class=\"point\"", "</g>").len()), (60, 60), "{list}");
+        assert!(all(points, "<use href=\"#t", "\"").len() == 60 && map.contains("Point at one"), "{list}");
+        if list == "labels.csv" {
+            assert!(titles.iter().all(|title| title.contains(": has ") && title.contains("; given ")), "{titles:?}");
+            // What has no label is grey, what is not given its labels a cross; every label has its name.
+            assert_eq!(points.matches("style=\"--s:0%\"").count(), 10);
+            let test = place.read("out/predictions.csv");
+            let test = test.lines().map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row[1] == "test");
+            assert_eq!(points.matches("class=\"wrong\"").count(), test.filter(|row| row[2] != row[3]).count());
+            assert_eq!(all(map, "<text class=\"name\"", "</text>").len(), 4);
+        } else {
+            assert!(titles.iter().all(|title| title.contains(": is ") && title.contains(", predicted ")), "{titles:?}");
+            // Larger values have larger dots, and the legend says of which values they are.
+            let radii = all(legend, " r=\"", "\"");
+            let radii: Vec<f64> = radii.iter().map(|radius| radius.parse().unwrap()).collect();
+            assert!(radii.len() == 5 && radii.is_sorted() && radii[0] < radii[4], "{radii:?}");
+            let values = all(legend, "y=\"19\">", "</text>");
+            let values: Vec<f64> = values.iter().map(|value| value.parse().unwrap()).collect();
+            assert!(values.len() == 5 && values.is_sorted() && legend.contains("the larger is bright"), "{legend}");
+        }
+    }
+}
+
+#[test]
+fn pictures_that_are_not_found_are_told() {
+    let place = report::place();
+    place.main("").succeeds();
+    std::fs::create_dir(place.path("other")).unwrap();
+    place.images("other/test/c", 0, 2);
+    let why = "none of the images can be read in other; --data says where they are now";
+    let ran = place.adapt("report out --data other").succeeds();
+    assert_eq!(ran.err, format!("warning: without pictures: {why}\n"));
+    assert!(place.read("out/report.html").contains(&format!("There are no pictures: {why}.")));
+    let ran = place.adapt("report out --data data").succeeds();
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn files_of_a_run_that_do_not_fit_each_other_are_refused() {
+    let place = report::place();
+    place.main("").succeeds();
+    let (list, scores) = (place.read("out/predictions.csv"), place.read_bytes("out/scores.safetensors"));
+    let rows: Vec<&str> = list.lines().collect();
+    let held_out = rows[1..].iter().filter(|row| !row.contains(",train,")).count();
+    // Of a shorter list there may be nothing left that did not train.
+    for left in [rows.len() - 1, rows.len() - held_out] {
+        place.write("out/predictions.csv", rows[..left].join("\n") + "\n");
+        let told = format!("predictions.csv {} images", held_out + left - rows.len());
+        for command in ["report out", "compare out out"] {
+            place.adapt(command).fails(1, &["scores.safetensors", &told, "one of the two was changed"]);
+        }
+    }
+    place.write("out/predictions.csv", list);
+    let mut bytes = scores.clone();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    place.write("out/scores.safetensors", bytes);
+    for command in ["report out", "compare out out"] {
+        place.adapt(command).fails(1, &["scores.safetensors", "is NaN in row ", "run it again"]);
+    }
+    place.write("out/scores.safetensors", scores);
+    place.adapt("report out").succeeds();
+}
+
+#[test]
+fn numbers_have_the_digits_that_tell_something() {
+    use adapt::report::{digits, precise};
+    let figures =
+        [(0., "0.000"), (0.8123, "0.8123"), (-0.012345, "-0.0123"), (0.00012345, "0.000123"), (1.23456, "1.235")];
+    let figures = figures.into_iter().chain([
+        (-123.456, "-123.5"),
+        (123456.789, "123457"),
+        (2e-6, "2.00e-6"),
+        (1.5e9, "1.500e9"),
+    ]);
+    figures.for_each(|(value, text)| assert_eq!(precise(value), text));
+    assert_eq!([0.0625, 99.96, 1234.5].map(|value| digits(value, 3)), ["0.0625", "100.0", "1234"]);
+
+    // Of numbers in the thousands nothing but the digits that are known is told.
+    let place = tasks::place();
+    let text = place.read("values.csv");
+    let mut list = "path,grams,split\n".to_string();
+    for row in text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()) {
+        list += &format!("{},{:.3},{}\n", row[0], row[1].parse::<f64>().unwrap() * 1e5 + 1e4 + 0.125, row[3]);
+    }
+    place.write("large.csv", list);
+    let ran = place.adapt("--data large.csv --onnx tiny.onnx --preprocess raw01 --out out").succeeds();
+    let page = place.read("out/report.html");
+    let shown = page.split("id=\"data\"").next().unwrap();
+    let is_long = |word: &&str| {
+        let (whole, part) = word.split_once('.').unwrap_or((*word, ""));
+        let is = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+        whole.len() >= 4 && !part.is_empty() && is(whole) && is(part)
+    };
+    let ends = [' ', '>', '<', '(', ')', '–', '\t', '\n', ',', ';', '±'];
+    for text in [shown, &ran.out, &place.adapt("data large.csv").succeeds().out] {
+        assert_eq!(text.split(ends).find(is_long), None);
+    }
+}
+
+#[test]
+fn one_image_is_no_images() {
+    let place = report::place();
+    place.main("").succeeds();
+    let mut run = place.json("out/run.json");
+    run["data"]["counts"]["test"] = serde_json::json!([1, 0]);
+    run["parity"]["images"] = 1.into();
+    place.write("out/run.json", run.to_string());
+    place.adapt("report out").succeeds();
+    let page = place.read("out/report.html");
+    assert!(page.contains(", 1 image tested it.") && page.contains("gave for 1 image what"), "{page}");
+    place.images("one/a", 0, 1);
+    let embedded = place.adapt("embed tiny.onnx one/a/0.png --out one.csv").succeeds().out;
+    assert!(embedded.contains(" features of 1 image at "), "{embedded}");
+    let told = [&*page, &embedded].map(|text| text.contains(" 1 images"));
+    assert_eq!(told, [false, false]);
+}
+
+#[test]
+fn tables_of_depths_have_titles_and_mark_the_chosen_one() {
+    let place = tasks::place();
+    for (list, more, loss) in [("labels.csv", "", "log-loss"), ("values.csv", "--label-column bright", "squared error")]
+    {
+        let options = "--onnx tiny.onnx --preprocess raw01 --verbose --force --out out";
+        let ran = place.adapt(&format!("--data {list} {more} {options}")).succeeds();
+        let header = ran.err.lines().find(|line| line.starts_with("head ") && line.contains(loss)).unwrap();
+        assert!(header.ends_with("behind the best"), "{header}");
+        let page = place.read("out/report.html");
+        let table = all(&page, "<summary>Depths compared, by cross-validation</summary>", "</details>")[0];
+        assert_eq!(all(table, "<th scope=\"col\">", "</th>"), ["Depths", "features", loss, "behind the best"]);
+        assert_eq!((table.matches(", chosen<").count(), table.matches("the best<").count()), (1, 2), "{table}");
+    }
+}
