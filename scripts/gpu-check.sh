@@ -98,6 +98,9 @@ run() {
     check "$name" "$here/adapt" --data "$work/data" --onnx "$model" --device cuda --offline --out "$out" "$@"
     [ -f "$out/run.json" ] || return
     grep -q '"device": "cuda:0"' "$out/run.json" || note "$name: not on the GPU" FAILED 0
+    # ONNX Runtime is the judge, or tract where there is none; candle's program would be compared with itself.
+    grep -q '"engine": "candle"' "$out/run.json" && note "$name: proved by itself" FAILED 0
+    return 0
 }
 
 train() {

@@ -21,33 +21,33 @@ fn open(wanted: Wanted, progress: Progress) -> Result<Device> {
 }
 
 /// The engine, and the plan with it. On a GPU that is candle's program; where it cannot run the network, what is used
-/// without a GPU does, and the GPU is for training alone.
+/// without a GPU does, and the GPU is for training alone. That is to prove the result, too: it is fetched where it is missing.
 pub fn plan(
     options: &AdaptOptions,
     model: &mut Model,
     asked: &PlanOptions,
     progress: Progress,
 ) -> Result<(Backend, Plan, Extractor)> {
-    let (engine, device) = (&options.engine, open(options.device, progress)?);
+    let device = open(options.device, progress)?;
+    let own = options.engine.resolve(progress)?.on(device.clone());
     let mut why = None;
-    if engine.engine == Choice::Auto && !device.is_cpu() {
+    if options.engine.engine == Choice::Auto && !device.is_cpu() {
         let (before, backend) = (model.clone(), Backend::resolve(Choice::Candle, None, true, progress)?);
-        let backend = backend.on(device.clone());
+        let backend = backend.on(device);
         match Plan::make(model, &backend, asked, progress) {
             Err(error @ (Error::Model { .. } | Error::Engine(_))) => (*model, why) = (before, Some(error)),
             made => return made.map(|(plan, extractor)| (backend, plan, extractor)),
         }
     }
-    let backend = engine.resolve(progress)?.on(device);
-    let (mut plan, extractor) = Plan::make(model, &backend, asked, progress)?;
+    let (mut plan, extractor) = Plan::make(model, &own, asked, progress)?;
     if let Some(why) = why {
         plan.notes.push(format!("the frozen part does not run on {}: {why}", plan.device));
-    } else if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
+    } else if options.train == Train::Head && !own.device().is_cpu() && own.name() != "candle" {
         plan.notes.push(format!(
             "only heads that are trained step by step are on {}: the engine {} runs on the processor",
             plan.device,
-            backend.name()
+            own.name()
         ));
     }
-    Ok((backend, plan, extractor))
+    Ok((own, plan, extractor))
 }

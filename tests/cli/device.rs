@@ -42,8 +42,11 @@ fn a_gpu_trains_as_the_processor_does() {
     let run = |arguments: &str, device: &str| {
         let ran = place.main(&format!("{arguments} --val 0 --force --device {device}")).succeeds();
         assert!(ran.out.contains("proof") && ran.out.contains("100 % the same class"), "{}", ran.out);
-        place.json("out/run.json")
+        let told = place.json("out/run.json");
+        assert_eq!(told["parity"]["engine"], "onnxruntime", "{arguments}: candle is not its own judge");
+        told
     };
+    run("--train head --bake-preprocessing", "cuda");
     let on_gpu = run("--train head", "cuda");
     assert_eq!(on_gpu["plan"]["device"], "cuda:0");
     assert_eq!(on_gpu["plan"]["engine"]["name"], "candle");
