@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// From so many values on, a block of threads makes an output together.
 const TOGETHER: usize = 32;
+/// Blocks that keep a large device busy: fewer have work that is shared out further.
+pub(super) const BUSY: usize = 1 << 10;
 
 impl Array {
     /// The sum, largest or smallest value (`sum`, `max`, `min`) over axes, which stay with length 1.
@@ -22,6 +24,12 @@ impl Array {
             Ok::<_, candle_core::Error>((sizes.iter().product::<usize>(), Axes::one(&sizes, &steps)?))
         };
         let ((n, kept), (count, gone)) = (part(false)?, part(true)?);
+        // Few outputs of many values, as a bias's gradient is: all axes but the first are joined before it is.
+        let split = |first: usize| axes.len() > 1 && sizes[first] > 1 && n < BUSY && count >= TOGETHER * sizes[first];
+        if let Some(first) = axes.iter().copied().min().filter(|&first| split(first)) {
+            let others: Vec<usize> = axes.iter().copied().filter(|&axis| axis != first).collect();
+            return self.reduce(name, &others)?.reduce(name, &[first]);
+        }
         let shape = (0..sizes.len()).map(|axis| if axes.contains(&axis) { 1 } else { sizes[axis] });
         let made = Array::unset(&self.gpu, shape.collect::<Vec<_>>())?;
         let values = [self.memory(), made.memory(), n.into(), count.into(), kept.into(), gone.into()];

@@ -3,6 +3,7 @@
 //! In a build with `cuda-emulated` the kernels run on the processor; in one with `cuda` and without a GPU nothing is run, and
 //! that is said.
 
+mod arrays;
 mod heads;
 
 use super::build::{Graph, Rng, ints};

@@ -126,13 +126,15 @@ KERNEL scale_shift_back(const float *y, const float *dy, const float *s, float *
     EACH(i, n) dx[i] = (y[i] <= low || y[i] >= high ? 0.0f : dy[i]) * s[i / inner % channels];
 }
 
-// Its gradients by scale and shift; a block a channel.
-KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *by_s, float *by_t, int outer, int channels,
-                        int inner, float low, float high) {
-    EACH_BLOCK(channel, channels) {
+// Its gradients by scale and shift, of `each` of the outer places together: n blocks, one a channel of them.
+KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *by_s, float *by_t, int n, int outer,
+                        int channels, int inner, int each, float low, float high) {
+    EACH_BLOCK(block, n) {
+        int channel = block % channels, first = block / channels * each;
+        int count = outer - first < each ? outer - first : each;
         float s = 0.0f, t = 0.0f;
-        EACH_IN_BLOCK(j, outer * inner) {
-            int i = (j / inner * channels + channel) * inner + j % inner;
+        EACH_IN_BLOCK(j, count * inner) {
+            int i = ((first + j / inner) * channels + channel) * inner + j % inner;
             float d = y[i] <= low || y[i] >= high ? 0.0f : dy[i];
             s += d * x[i];
             t += d;
@@ -140,8 +142,8 @@ KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *
         s = block_sum(s);
         t = block_sum(t);
         if (threadIdx.x == 0) {
-            by_s[channel] = s;
-            by_t[channel] = t;
+            by_s[block] = s;
+            by_t[block] = t;
         }
     }
 }

@@ -1,0 +1,54 @@
+//! What a device computes in several parts, against one value after another. The numbers are whole, so that no order rounds.
+
+use super::{gpu, values};
+use adapt::cuda::Array;
+use adapt::kernels::pointwise::Grid;
+use adapt::tensor::{Device, Result, Tensor};
+
+/// Whole numbers around 0.
+fn numbers(count: usize, seed: usize, different: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i + seed) * 7919 % 104_729 % different) as f32 - (different / 2) as f32).collect()
+}
+
+/// Few outputs of many values: the images come last.
+#[test]
+fn few_outputs_have_all_of_their_values() {
+    let Some(gpu) = gpu() else { return };
+    let shape = [3, 5, 9, 8];
+    let host = numbers(shape.iter().product(), 1, 997);
+    let x = Array::upload(&gpu, &host, &shape[..]).unwrap();
+    let own = Tensor::from_slice(&host, &shape[..], &Device::Cpu).unwrap();
+    for axes in [vec![0, 2, 3], vec![3, 0, 2], vec![0, 1, 2, 3], vec![1, 2], vec![0, 1], vec![0]] {
+        let along = |one: fn(&Tensor, usize) -> Result<Tensor>| {
+            values(&axes.iter().try_fold(own.clone(), |x, &axis| one(&x, axis)).unwrap())
+        };
+        let all = [
+            ("sum", along(|x, axis| x.sum_keepdim(vec![axis]))),
+            ("max", along(Tensor::max_keepdim)),
+            ("min", along(Tensor::min_keepdim)),
+        ];
+        for (name, expected) in all {
+            assert_eq!(x.reduce(name, &axes).unwrap().download().unwrap(), expected, "{name} {axes:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_scales_and_shifts_have_all_of_their_values() {
+    let Some(gpu) = gpu() else { return };
+    for (outer, channels, inner) in [(5, 3, 7), (1500, 1, 2), (2, 1100, 1), (1, 4, 40), (0, 3, 5)] {
+        let count = outer * channels * inner;
+        let [y, dy, x] = [1, 2, 3].map(|seed| numbers(count, seed, 7));
+        let mut expected = [vec![0.; channels], vec![0.; channels]];
+        for i in (0..count).filter(|&i| y[i].abs() < 2.) {
+            let channel = i / inner % channels;
+            expected[0][channel] += dy[i] * x[i];
+            expected[1][channel] += dy[i];
+        }
+        let shape = (outer, channels, inner);
+        let there = [&y, &dy, &x].map(|values| Array::upload(&gpu, values, shape).unwrap());
+        let grid = Grid { outer, channels, inner };
+        let sums = there[0].scale_shift_sums(&there[1], &there[2], &grid, [-2., 2.]).unwrap();
+        assert_eq!(sums.map(|sum| sum.download().unwrap()), expected, "{shape:?}");
+    }
+}
