@@ -71,3 +71,36 @@ fn a_gpu_trains_as_the_processor_does() {
         }
     }
 }
+
+/// `scripts/gpu-check.sh` with stand-ins for what it runs, one of which hangs.
+#[cfg(unix)]
+#[test]
+fn the_check_of_a_gpu_ends_in_time() {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::empty();
+    place.write("models/efficientnet_lite0/model.onnx", "");
+    for (name, does) in [("adapt", "echo no GPU"), ("graph-tests", "echo they begin; sleep 50"), ("zoo_logits", "true")]
+    {
+        place.write(name, format!("#!/bin/sh\n{does}\n"));
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/gpu-check.sh");
+    let check = |variables: &str, parts: &str| {
+        place.shell(&format!("PYTHON=false OUT=logs {variables} bash {script} ./ {parts}"))
+    };
+    let ran = check("LIMIT=20 BUDGET=2", "operators zoo");
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    for (name, outcome) in [("operators and models", "TIMEOUT"), ("zoo", "LEFT OUT")] {
+        let told = ran.out.lines().any(|line| line.starts_with(name) && line.contains(outcome));
+        assert!(told, "{name}: {}", ran.out);
+    }
+    let ran = check("", "zoo");
+    assert!(ran.code == Some(0) && ran.out.lines().any(|l| l.starts_with("zoo ") && l.contains("ok")), "{}", ran.out);
+    // All in one file, however many checks there are.
+    assert_eq!(fs::read_dir(place.path("logs")).unwrap().count(), 1);
+    let kept = place.read("logs/gpu-check.log");
+    for part in ["no GPU", "they begin", "TIMEOUT", "LEFT OUT", "--- zoo"] {
+        assert!(kept.contains(part), "{part}: {kept}");
+    }
+}
