@@ -24,13 +24,18 @@ use ndarray::Array2;
 use proptest::prelude::any;
 use proptest::test_runner::TestCaseError;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// EfficientNet-Lite0 from its file: a build for another machine has no embedded model.
 fn lite0() -> Model {
     Model::open("models/efficientnet_lite0/model.onnx").unwrap()
 }
 
+/// A device of its own, whose copies nobody else makes. One more stays open to the end: with the last the driver's context
+/// would go, and what cuBLAS and cuDNN keep in it, between two tests.
 fn gpu() -> Option<Gpu> {
+    static OPEN: OnceLock<Option<Gpu>> = OnceLock::new();
+    OPEN.get_or_init(|| Gpu::open(0).ok());
     Gpu::open(0).map_err(|why| eprintln!("SKIPPED, no GPU: {why}")).ok()
 }
 
