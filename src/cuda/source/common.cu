@@ -53,6 +53,8 @@ __device__ __forceinline__ int pixel(const Window &w, int axis, int position, in
 // The position along an axis at which the tap lies on the pixel, or -1.
 __device__ __forceinline__ int position(const Window &w, int axis, int pixel, int tap) {
     int steps = pixel + w.before[axis] - tap * w.dilation[axis];
+    // Most windows take one step, and division is slow.
+    if (w.stride[axis] == 1) return steps >= 0 && steps < w.output[axis] ? steps : -1;
     if (steps < 0 || steps % w.stride[axis] != 0) return -1;
     int at = steps / w.stride[axis];
     return at < w.output[axis] ? at : -1;
