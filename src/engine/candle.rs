@@ -1,7 +1,7 @@
 //! Models on candle: slower than ONNX Runtime, but the very code that trains them.
 
 use super::port::{Named, in_pieces};
-use super::{Engine, Port};
+use super::{BATCH, Engine, Port};
 use crate::error::{Error, Result};
 use crate::graph::Program;
 use crate::graph::attempts::{Purpose, import};
@@ -18,6 +18,9 @@ pub(super) const VERSION: &str = "0.11.1";
 
 /// The same on a GPU.
 const VERSION_ON_GPU: &str = "0.11.1 on CUDA";
+
+/// Images in one run on a GPU, most of which fewer would leave idle. Fixed as [`BATCH`] is.
+const BATCH_ON_GPU: usize = 64;
 
 /// The version of what runs on a device.
 pub(super) fn version(device: &Device) -> &'static str {
@@ -91,6 +94,10 @@ impl Engine for Session {
 
     fn outputs(&self) -> &[String] {
         &self.outputs
+    }
+
+    fn at_once(&self) -> usize {
+        if self.program.device().is_cpu() { BATCH } else { BATCH_ON_GPU }
     }
 
     fn together(&self) -> Option<usize> {

@@ -3,8 +3,8 @@
 //! In a build with `cuda-emulated` the kernels run on the processor; in one with `cuda` and without a GPU nothing is run, and
 //! that is said.
 
-mod arrays;
 mod heads;
+mod shares;
 
 use super::build::{Graph, Rng, ints};
 use super::cases::CASES;

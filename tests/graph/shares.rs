@@ -1,9 +1,13 @@
-//! What a device computes in several parts, against one value after another. The numbers are whole, so that no order rounds.
+//! How a device shares out its work: sums in several parts, against one value after another (the numbers are whole, so that no
+//! order rounds), and how many images it takes at once.
 
-use super::{gpu, values};
+use super::{gpu, lite0, values};
 use adapt::cuda::Array;
+use adapt::engine::BATCH;
 use adapt::kernels::pointwise::Grid;
+use adapt::progress::silent;
 use adapt::tensor::{Device, Result, Tensor};
+use adapt::{Backend, Choice};
 
 /// Whole numbers around 0.
 fn numbers(count: usize, seed: usize, different: usize) -> Vec<f32> {
@@ -51,4 +55,14 @@ fn gradients_of_scales_and_shifts_have_all_of_their_values() {
         let sums = there[0].scale_shift_sums(&there[1], &there[2], &grid, [-2., 2.]).unwrap();
         assert_eq!(sums.map(|sum| sum.download().unwrap()), expected, "{shape:?}");
     }
+}
+
+#[test]
+fn many_images_are_extracted_at_once() {
+    let Some(gpu) = gpu() else { return };
+    let at_once = |device: Device| {
+        let backend = Backend::resolve(Choice::Candle, None, true, &silent).unwrap().on(device);
+        backend.open(&lite0(), &[], 1).unwrap().at_once()
+    };
+    assert_eq!([at_once(Device::Cpu), at_once(Device::Cuda(gpu))], [BATCH, 64]);
 }
