@@ -70,6 +70,16 @@ fn a_gpu_trains_as_the_processor_does() {
             assert!((least..most).contains(&far), "{what}");
         }
     }
+    // Nobody looks at the gradients' norm there.
+    for (val, clip) in [("0", "1"), ("0.2", "1"), ("0", "0")] {
+        let arguments =
+            format!("--train all --lr 1e30 --clip-grad {clip} --epochs 3 --force --val {val} --device cuda");
+        let ran = place.main(&arguments);
+        let told =
+            ["not finite", "lower --lr", "best weights so far are in out"].iter().all(|word| ran.err.contains(word));
+        assert!(ran.code == Some(1) && told, "{arguments}: {}", ran.err);
+        place.adapt("predict out/model.onnx data").succeeds();
+    }
 }
 
 /// `scripts/gpu-check.sh` with stand-ins for what it runs, one of which hangs.

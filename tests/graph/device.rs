@@ -225,7 +225,7 @@ fn optimizers_step_the_same_on_a_gpu() {
             for gradients in &gradients {
                 let mut grads: Vec<_> = on(device, gradients).into_iter().map(Some).collect();
                 let norm = clip_grad_norm(&mut grads, 2.).unwrap();
-                assert!((5. ..20.).contains(&norm), "{norm}");
+                assert!(norm.is_none_or(|norm| (5. ..20.).contains(&norm)), "{norm:?}");
                 optimizer.step(&parameters, &grads, 0.01).unwrap();
                 ema.update(&parameters).unwrap();
             }

@@ -7,6 +7,7 @@ use adapt::engine::BATCH;
 use adapt::kernels::pointwise::Grid;
 use adapt::progress::silent;
 use adapt::tensor::{Device, Result, Tensor};
+use adapt::train::optimizer::clip_grad_norm;
 use adapt::{Backend, Choice};
 
 /// Whole numbers around 0.
@@ -65,4 +66,25 @@ fn many_images_are_extracted_at_once() {
         backend.open(&lite0(), &[], 1).unwrap().at_once()
     };
     assert_eq!([at_once(Device::Cpu), at_once(Device::Cuda(gpu))], [BATCH, 64]);
+}
+
+/// Nobody waits for the norm, and what is not finite cannot be overlooked later.
+#[test]
+fn gradients_are_clipped_without_a_copy() {
+    let Some(gpu) = gpu() else { return };
+    let device = Device::Cuda(gpu.clone());
+    let clipped = |numbers: [&[f32]; 2], max: f64| {
+        let mut grads = numbers.map(|numbers| Some(Tensor::from_slice(numbers, numbers.len(), &device).unwrap()));
+        let before = gpu.copies();
+        assert_eq!(clip_grad_norm(&mut grads, max).unwrap(), None);
+        assert_eq!(gpu.copies(), before);
+        grads.iter().flatten().flat_map(values).collect::<Vec<f32>>()
+    };
+    assert_eq!(clipped([&[3., 0.], &[-4.]], 6.), [3., 0., -4.]);
+    let far =
+        clipped([&[3., 0.], &[-4.]], 1.).iter().zip([0.6, 0., -0.8]).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+    assert!(far < 1e-6, "{far}");
+    for broken in [f32::NAN, f32::INFINITY, 1e30] {
+        assert!(clipped([&[3., broken], &[-4.]], 1.).iter().all(|value| value.is_nan()), "{broken}");
+    }
 }

@@ -40,6 +40,12 @@ __device__ __forceinline__ float gelu_slope(float x) {
     return normal(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
 }
 __device__ __forceinline__ float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+// By what values whose squares come to so much are scaled, so that their norm is `most` at most.
+__device__ __forceinline__ float clip_factor(float squares, float most) {
+    float norm = sqrtf(squares), factor = most / (norm + 1e-6f);
+    if (!(norm < infinity())) return norm - norm;
+    return factor < 1.0f ? factor : 1.0f;
+}
 
 UNARY(abs, fabsf(a))
 UNARY(acos, acosf(a))
@@ -51,6 +57,7 @@ UNARY(atanh, atanhf(a))
 UNARY(affine, a * p + q)
 UNARY(ceil, ceilf(a))
 UNARY(clip, clip(a, p, q))
+UNARY(clip_factor, clip_factor(a, p))
 UNARY(cos, cosf(a))
 UNARY(erf, erff(a))
 UNARY(exp, expf(a))
