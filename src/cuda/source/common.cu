@@ -67,6 +67,8 @@ __device__ __forceinline__ unsigned short to_bf16(float x) {
     return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+__device__ __forceinline__ float from_bf16(unsigned short x) { return __int_as_float((int)((unsigned)x << 16)); }
+
 __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 
 // What is not a number stays so.

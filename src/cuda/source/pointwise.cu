@@ -98,7 +98,7 @@ BINARY(lt, a < b ? 1.0f : 0.0f)
 BINARY(le, a <= b ? 1.0f : 0.0f)
 BINARY(gt, a > b ? 1.0f : 0.0f)
 BINARY(ge, a >= b ? 1.0f : 0.0f)
-// The sum between two bounds: a bias and its activation, or a shortcut and its.
+// The sum between two bounds: a shortcut and its activation.
 BINARY(add_clip, clip(a + b, p, q))
 // The gradient b in front of a clip whose output a is.
 BINARY(clip_back, a <= p || a >= q ? 0.0f : b)
@@ -155,11 +155,21 @@ KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *
     }
 }
 
+// x plus one value a channel, between two bounds; y may be x.
+KERNEL bias(const float *x, const float *t, float *y, int n, int channels, int inner, float low, float high) {
+    EACH(i, n) y[i] = clip(x[i] + t[i / inner % channels], low, high);
+}
+
 // To and from half as many bits, two values a word: what cuDNN and cuBLAS multiply.
 KERNEL to_bf16_values(const float *x, unsigned short *y, int n) {
     EACH(i, n) y[i] = to_bf16(x[i]);
 }
 
 KERNEL from_bf16_values(const unsigned short *x, float *y, int n) {
-    EACH(i, n) y[i] = __int_as_float((int)((unsigned)x[i] << 16));
+    EACH(i, n) y[i] = from_bf16(x[i]);
+}
+
+// The same as bias.
+KERNEL bias_of_bf16(const unsigned short *x, const float *t, float *y, int n, int channels, int inner, float low, float high) {
+    EACH(i, n) y[i] = clip(from_bf16(x[i]) + t[i / inner % channels], low, high);
 }
