@@ -137,8 +137,15 @@ impl Array {
         if number != Number::Bf16 {
             return Ok(self.memory.clone());
         }
+        if let Some(rounded) = self.rounded.as_ref().and_then(|rounded| rounded.get()) {
+            return Ok(rounded.clone());
+        }
         let (made, n) = (self.gpu.alloc(self.len().div_ceil(2))?, self.len());
         self.gpu.launch("to_bf16_values", Work::Each(n), [self.memory(), (&made).into(), n.into()])?;
-        Ok(Arc::new(made))
+        let made = Arc::new(made);
+        if let Some(rounded) = &self.rounded {
+            let _ = rounded.set(made.clone());
+        }
+        Ok(made)
     }
 }

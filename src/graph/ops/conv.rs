@@ -180,6 +180,7 @@ fn gpu_backward(op: &Conv, conv: &Geometry, kept: &Kept, grad: &Tensor) -> Resul
         let by_bias = super::sum_over(grad, &axes)?.reshape(conv.outputs)?;
         grads[2] = Some(super::unbroadcast(&by_bias, kept.shapes[2])?);
     }
+    let grad = &gpu::rounded_once(grad)?;
     if kept.wanted[1] {
         grads[1] = Some(gpu::conv_by_kernel(conv, kept.input(0)?, grad, kept.shapes[1])?);
     }

@@ -132,6 +132,11 @@ pub(super) fn conv_biased(
     array(x)?.conv_biased(conv, array(k)?, Some(bias), shape).map(on_gpu)
 }
 
+/// A gradient that is multiplied twice.
+pub(super) fn rounded_once(grad: &Tensor) -> Result<Tensor> {
+    Ok(on_gpu(array(grad)?.rounded_once()))
+}
+
 /// Its gradient by an input of this shape.
 pub(super) fn conv_by_input(conv: &Conv, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
     array(grad)?.conv_by_input(conv, array(k)?, shape).map(on_gpu)
