@@ -3,8 +3,8 @@
 use super::port::{Named, in_pieces};
 use super::{BATCH, Engine, Port};
 use crate::error::{Error, Result};
-use crate::graph::Program;
 use crate::graph::attempts::{Purpose, import};
+use crate::graph::{Program, room};
 use crate::onnx::port::Kind;
 use crate::onnx::{Model, normalize};
 use crate::tensor::{DType, Device, Tensor};
@@ -21,6 +21,8 @@ const VERSION_ON_GPU: &str = "0.11.1 on CUDA";
 
 /// Images in one run on a GPU, most of which fewer would leave idle. Fixed as [`BATCH`] is.
 const BATCH_ON_GPU: usize = 64;
+/// Values that one tensor may have there for all images of a run together: 512 MiB. Several of them are live at a time.
+const MOST_VALUES: usize = 1 << 27;
 
 /// The version of what runs on a device.
 pub(super) fn version(device: &Device) -> &'static str {
@@ -37,6 +39,7 @@ pub(super) struct Session {
     program: Program,
     parameters: Vec<Tensor>,
     outputs: Vec<String>,
+    at_once: usize,
 }
 
 impl Session {
@@ -44,7 +47,13 @@ impl Session {
         let program = import(model, shape, &RUN)?.on(device)?;
         let parameters = program.initial()?;
         let outputs = program.outputs().map(str::to_owned).collect();
-        Ok(Session { program, parameters, outputs })
+        let at_once = if device.is_cpu() {
+            BATCH
+        } else {
+            let largest = room(model, shape).map_err(|what| Error::model(&model.path, what))?;
+            (MOST_VALUES / largest.max(1)).clamp(1, BATCH_ON_GPU)
+        };
+        Ok(Session { program, parameters, outputs, at_once })
     }
 
     fn piece(&self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
@@ -97,7 +106,7 @@ impl Engine for Session {
     }
 
     fn at_once(&self) -> usize {
-        if self.program.device().is_cpu() { BATCH } else { BATCH_ON_GPU }
+        self.at_once
     }
 
     fn together(&self) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! How a device shares out its work: sums in several parts, against one value after another (the numbers are whole, so that no
 //! order rounds), and how many images it takes at once.
 
+use super::super::build::Graph;
 use super::{gpu, lite0, values};
 use adapt::cuda::Array;
 use adapt::engine::BATCH;
@@ -8,7 +9,7 @@ use adapt::kernels::pointwise::Grid;
 use adapt::progress::silent;
 use adapt::tensor::{Device, Result, Tensor};
 use adapt::train::optimizer::clip_grad_norm;
-use adapt::{Backend, Choice};
+use adapt::{Backend, Choice, Model};
 
 /// Whole numbers around 0.
 fn numbers(count: usize, seed: usize, different: usize) -> Vec<f32> {
@@ -61,11 +62,19 @@ fn gradients_of_scales_and_shifts_have_all_of_their_values() {
 #[test]
 fn many_images_are_extracted_at_once() {
     let Some(gpu) = gpu() else { return };
-    let at_once = |device: Device| {
+    let at_once = |model: &Model, device: Device| {
         let backend = Backend::resolve(Choice::Candle, None, true, &silent).unwrap().on(device);
-        backend.open(&lite0(), &[], 1).unwrap().at_once()
+        backend.open(model, &[], 1).unwrap().at_once()
     };
-    assert_eq!([at_once(Device::Cpu), at_once(Device::Cuda(gpu))], [BATCH, 64]);
+    let there = Device::Cuda(gpu);
+    assert_eq!([Device::Cpu, there.clone()].map(|device| at_once(&lite0(), device)), [BATCH, 64]);
+    // Four million values an image, in one tensor.
+    let mut graph = Graph::new(3);
+    let x = graph.input(&[1, 1, 1024, 1024]);
+    let k = graph.weight(&[4, 1, 1, 1]);
+    let y = graph.node("Conv", &[x, &k], &[]);
+    let y = graph.node("GlobalAveragePool", &[&y], &[]);
+    assert_eq!(at_once(&graph.model(&y), there), 32);
 }
 
 /// Nobody waits for the norm, and what is not finite cannot be overlooked later.
