@@ -45,10 +45,10 @@ impl EngineOptions {
         }
     }
 
-    /// Who proves models that `backend` made: ONNX Runtime, if there is one, which is to run them, else tract: candle would be
-    /// compared with itself.
+    /// Who proves models that `backend` made: ONNX Runtime on the processor, if there is one, which is to run them, else tract:
+    /// candle would be compared with itself.
     pub fn prover(&self, backend: &Backend, progress: Progress) -> Backend {
-        if backend.name() == "onnxruntime" {
+        if backend.name() == "onnxruntime" && backend.device().is_cpu() {
             return backend.clone();
         }
         let resolve = |choice: Choice| Backend::resolve(choice, self.ort_lib.as_deref(), true, progress);

@@ -1,5 +1,6 @@
 //! Models on candle: slower than ONNX Runtime, but the very code that trains them.
 
+use super::extract::BATCH_ON_GPU;
 use super::port::{Named, in_pieces};
 use super::{BATCH, Engine, Port};
 use crate::error::{Error, Result};
@@ -19,9 +20,7 @@ pub(super) const VERSION: &str = "0.11.1";
 /// The same on a GPU.
 const VERSION_ON_GPU: &str = "0.11.1 on CUDA";
 
-/// Images in one run on a GPU, most of which fewer would leave idle. Fixed as [`BATCH`] is.
-const BATCH_ON_GPU: usize = 64;
-/// Values that one tensor may have there for all images of a run together: 512 MiB. Several of them are live at a time.
+/// Values that one tensor may have on a GPU for all images of a run together: 512 MiB. Several of them are live at a time.
 const MOST_VALUES: usize = 1 << 27;
 
 /// The version of what runs on a device.

@@ -52,7 +52,14 @@ fn a_gpu_trains_as_the_processor_does() {
     assert_eq!(on_gpu["plan"]["engine"]["name"], "candle");
     let elsewhere = run("--train head --engine tract", "cuda");
     assert_eq!(elsewhere["plan"]["device"], "cuda:0");
-    assert!(elsewhere["plan"]["notes"].to_string().contains("are on cuda:0: the engine ort"), "{elsewhere}");
+    assert!(elsewhere["plan"]["notes"].to_string().contains("are on cuda:0: the engine tract"), "{elsewhere}");
+    // Either its library has a CUDA provider, or that is told.
+    let elsewhere = run("--train head --engine ort", "cuda");
+    assert_eq!(elsewhere["plan"]["engine"]["name"], "onnxruntime");
+    let there = elsewhere["plan"]["engine"]["version"].to_string().contains("on CUDA");
+    let why = "does not run on cuda:0: ONNX Runtime";
+    assert!(there != elsewhere["plan"]["notes"].to_string().contains(why), "{elsewhere}");
+    assert!(!there || !cfg!(feature = "cuda-emulated"));
     let inside = "--epochs 8 --lr 0.02 --probe off --augment none";
     for (part, more) in [("last:1", ""), ("all", "--ema 0.9 --clip-grad 1"), ("all", "--optimizer sgd --mixup 0.2")] {
         let arguments = format!("--train {part} {inside} {more}");
