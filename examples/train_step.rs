@@ -134,7 +134,10 @@ fn measure(path: &Path, arguments: &Arguments, device: &Device) -> Result<()> {
     network.precision = arguments.precision.precision();
     let (count, mut rng) = (arguments.batch * shape.iter().product::<usize>(), zoo::Rng(1));
     let images: Vec<f32> = (0..count).map(|_| rng.normal(0., 1.) as f32).collect();
-    let input = || network.input(images.clone(), arguments.batch, &shape);
+    // On the host once, and copied each step, as PyTorch's side does.
+    let dims = [&[arguments.batch], &shape[..]].concat();
+    let images = Tensor::from_vec(images, dims, &Device::Cpu).map_err(failed)?;
+    let input = || images.to_device(device).map_err(failed);
     let classes = program.forward(&input()?, &network.parameters)?[0].elem_count() / arguments.batch;
     let labels: Vec<usize> = (0..arguments.batch).map(|i| i * 379 % classes).collect();
     let (targets, loss) = (one_hot(&labels, classes), Loss::new(LossKind::CrossEntropy));

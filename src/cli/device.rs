@@ -20,34 +20,43 @@ fn open(wanted: Wanted, progress: Progress) -> Result<Device> {
     }
 }
 
-/// The engine, and the plan with it. On a GPU that is candle's program; where it cannot run the network, what is used
-/// without a GPU does, and the GPU is for training alone.
+/// The engine, and the plan with it. On a GPU that is candle's program, or ONNX Runtime where that is asked for or candle cannot
+/// run the network; where neither can, what is used without a GPU does, and the GPU is for training alone. ONNX Runtime is to
+/// prove the result, too: it is fetched where it is missing.
 pub fn plan(
     options: &AdaptOptions,
     model: &mut Model,
     asked: &PlanOptions,
     progress: Progress,
 ) -> Result<(Backend, Plan, Extractor)> {
-    let (engine, device) = (&options.engine, open(options.device, progress)?);
-    let mut why = None;
-    if engine.engine == Choice::Auto && !device.is_cpu() {
-        let (before, backend) = (model.clone(), Backend::resolve(Choice::Candle, None, true, progress)?);
-        let backend = backend.on(device.clone());
+    let device = open(options.device, progress)?;
+    let own = options.engine.resolve(progress)?.on(device.clone());
+    let (mut there, mut whys) = (Vec::new(), Vec::new());
+    if !device.is_cpu() && options.engine.engine == Choice::Auto {
+        there.push(Backend::resolve(Choice::Candle, None, true, progress)?.on(device.clone()));
+    }
+    if !device.is_cpu() && own.name() == "onnxruntime" {
+        own.on_gpu().map_or_else(|why| whys.push(why), |backend| there.push(backend));
+    }
+    for backend in there {
+        let before = model.clone();
         match Plan::make(model, &backend, asked, progress) {
-            Err(error @ (Error::Model { .. } | Error::Engine(_))) => (*model, why) = (before, Some(error)),
+            Err(error @ (Error::Model { .. } | Error::Engine(_))) => {
+                *model = before;
+                whys.insert(0, error.to_string());
+            }
             made => return made.map(|(plan, extractor)| (backend, plan, extractor)),
         }
     }
-    let backend = engine.resolve(progress)?.on(device);
-    let (mut plan, extractor) = Plan::make(model, &backend, asked, progress)?;
-    if let Some(why) = why {
-        plan.notes.push(format!("the frozen part does not run on {}: {why}", plan.device));
-    } else if options.train == Train::Head && !backend.device().is_cpu() && backend.name() != "candle" {
+    let (mut plan, extractor) = Plan::make(model, &own, asked, progress)?;
+    if !whys.is_empty() {
+        plan.notes.push(format!("the frozen part does not run on {}: {}", plan.device, whys.join("; ")));
+    } else if options.train == Train::Head && !device.is_cpu() && own.name() != "candle" {
         plan.notes.push(format!(
             "only heads that are trained step by step are on {}: the engine {} runs on the processor",
             plan.device,
-            backend.name()
+            own.name()
         ));
     }
-    Ok((backend, plan, extractor))
+    Ok((own, plan, extractor))
 }

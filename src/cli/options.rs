@@ -45,12 +45,14 @@ impl EngineOptions {
         }
     }
 
-    /// Who proves models that `backend` made: ONNX Runtime, if there is one, which is to run them; another engine would be
-    /// compared with itself.
+    /// Who proves models that `backend` made: ONNX Runtime on the processor, if there is one, which is to run them, else tract:
+    /// candle would be compared with itself.
     pub fn prover(&self, backend: &Backend, progress: Progress) -> Backend {
-        let other = || Backend::resolve(Choice::Ort, self.ort_lib.as_deref(), true, progress).ok();
-        let own = matches!(self.engine, Choice::Auto | Choice::Ort);
-        Some(backend).filter(|_| own).cloned().or_else(other).unwrap_or_else(|| backend.clone())
+        if backend.name() == "onnxruntime" && backend.device().is_cpu() {
+            return backend.clone();
+        }
+        let resolve = |choice: Choice| Backend::resolve(choice, self.ort_lib.as_deref(), true, progress);
+        resolve(Choice::Ort).or_else(|_| resolve(Choice::Tract)).unwrap_or_else(|_| backend.clone())
     }
 
     /// Who proves this model: `backend` itself, with a warning, where ONNX Runtime cannot load it.

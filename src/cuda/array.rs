@@ -3,7 +3,7 @@
 use super::{Axes, Gpu, Memory, Value, Work};
 use candle_core::{Result, Shape, bail};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An array of `f32` on a device. Clones, and other shapes of it, share its memory.
 #[derive(Clone)]
@@ -11,6 +11,8 @@ pub struct Array {
     pub(super) gpu: Gpu,
     pub(super) memory: Arc<Memory>,
     shape: Shape,
+    /// The values in bfloat16, once they were multiplied so, where that is kept.
+    pub(super) rounded: Option<Arc<OnceLock<Arc<Memory>>>>,
 }
 
 /// How far apart the places of each axis lie in row-major order.
@@ -52,7 +54,7 @@ impl Array {
     /// An array whose memory holds nothing yet: a kernel has to write all of it.
     pub(super) fn unset(gpu: &Gpu, shape: impl Into<Shape>) -> Result<Array> {
         let shape = shape.into();
-        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.alloc(shape.elem_count())?), shape })
+        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.alloc(shape.elem_count())?), shape, rounded: None })
     }
 
     /// Values from the host.
@@ -64,7 +66,7 @@ impl Array {
         if values.len() != shape.elem_count() {
             bail!("{} values for a tensor of shape {shape:?}", values.len());
         }
-        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.upload(values)?), shape })
+        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.upload(values)?), shape, rounded: None })
     }
 
     /// The same value everywhere.
@@ -114,6 +116,11 @@ impl Array {
 
     pub(super) fn memory(&self) -> Value {
         (&*self.memory).into()
+    }
+
+    /// The same values, which do not change any more: however often they are multiplied, they are rounded for it once.
+    pub fn rounded_once(&self) -> Array {
+        Array { rounded: Some(Arc::default()), ..self.clone() }
     }
 
     /// The same values in another shape.

@@ -1,10 +1,13 @@
 //! Convolution: depthwise by own kernels, everything else by cuDNN.
 
-use super::{Array, Work};
+use super::{Array, Value, Work};
 use crate::kernels::conv::Conv;
 use crate::kernels::precision::{Number, Precision};
 use candle_core::Result;
 use std::sync::Arc;
+
+/// What is added to each of a convolution's outputs, `[outputs]`, and the bounds of the sum.
+pub type Bias<'a> = (&'a Array, [f32; 2]);
 
 /// What is computed of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,22 +71,50 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn conv(&self, conv: &Conv, k: &Array, shape: &[usize]) -> Result<Array> {
+        self.conv_biased(conv, k, None, shape)
+    }
+
+    /// The same, plus a bias `[outputs]` where there is one, between two bounds.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn conv_biased(&self, conv: &Conv, k: &Array, bias: Option<Bias>, shape: &[usize]) -> Result<Array> {
         if conv.y_len() == 0 || conv.x_len() == 0 {
-            return Array::full(&self.gpu, 0., shape);
+            let made = Array::full(&self.gpu, 0., shape)?;
+            return made.bias(conv, bias).map(|()| made);
         }
         if let Some(framed) = framed(conv) {
-            return self.in_frame(conv, &framed)?.conv(&framed, k, shape);
+            return self.in_frame(conv, &framed)?.conv_biased(&framed, k, bias, shape);
         }
         let made = Array::unset(&self.gpu, shape)?;
-        if depthwise(conv) {
-            let n = made.len();
-            let values =
-                [self.memory(), k.memory(), made.memory(), n.into(), conv.inputs.into(), (&conv.window).into()];
-            self.gpu.launch("depthwise", Work::Each(n), values)?;
-        } else {
-            Array::multiplied(Way::Forward, conv, [self, k, &made])?;
+        if !depthwise(conv) {
+            Array::multiplied(Way::Forward, conv, [self, k, &made], bias)?;
+            return Ok(made);
         }
+        let n = made.len();
+        let (biased, (t, [low, high])) = (usize::from(bias.is_some()), bias.unwrap_or((k, [0.; 2])));
+        let values = [
+            self.memory(),
+            k.memory(),
+            made.memory(),
+            n.into(),
+            conv.inputs.into(),
+            (&conv.window).into(),
+            biased.into(),
+            t.memory(),
+            low.into(),
+            high.into(),
+        ];
+        self.gpu.launch("depthwise", Work::Each(n), values)?;
         Ok(made)
+    }
+
+    /// Adds a bias to what a convolution gave, in place.
+    fn bias(&self, conv: &Conv, bias: Option<Bias>) -> Result<()> {
+        let Some((t, [low, high])) = bias else { return Ok(()) };
+        let (n, [channels, inner]) = (self.len(), [conv.outputs, conv.window.positions()].map(Value::from));
+        let values = [self.memory(), t.memory(), self.memory(), n.into(), channels, inner, low.into(), high.into()];
+        self.gpu.launch("bias", Work::Each(n), values)
     }
 
     /// The gradient by the map, of this shape; this is that by the output.
@@ -107,7 +138,7 @@ impl Array {
                 [k.memory(), self.memory(), made.memory(), n.into(), conv.inputs.into(), (&conv.window).into()];
             self.gpu.launch("depthwise_by_input", Work::Each(n), values)?;
         } else {
-            Array::multiplied(Way::ByInput, conv, [&made, k, self])?;
+            Array::multiplied(Way::ByInput, conv, [&made, k, self], None)?;
         }
         Ok(made)
     }
@@ -136,22 +167,22 @@ impl Array {
             ];
             self.gpu.launch("depthwise_by_kernel", Work::Blocks(made.len()), values)?;
         } else {
-            Array::multiplied(Way::ByKernel, conv, [x, &made, self])?;
+            Array::multiplied(Way::ByKernel, conv, [x, &made, self], None)?;
         }
         Ok(made)
     }
 
-    /// The one of map, kernel and output that is not there yet, by the library.
-    fn multiplied(way: Way, conv: &Conv, arrays: [&Array; 3]) -> Result<()> {
+    /// The one of map, kernel and output that is not there yet, by the library; with a bias, if it is the output.
+    fn multiplied(way: Way, conv: &Conv, arrays: [&Array; 3], bias: Option<Bias>) -> Result<()> {
         let number = Precision::current().conv;
-        match Array::multiplied_as(number, way, conv, arrays) {
+        match Array::multiplied_as(number, way, conv, arrays, bias) {
             // It may know no algorithm for these that always gives the same bits; TF32 rounds less, and takes float32's.
-            Err(_) if number == Number::Bf16 => Array::multiplied_as(Number::Tf32, way, conv, arrays),
+            Err(_) if number == Number::Bf16 => Array::multiplied_as(Number::Tf32, way, conv, arrays, bias),
             done => done,
         }
     }
 
-    fn multiplied_as(number: Number, way: Way, conv: &Conv, arrays: [&Array; 3]) -> Result<()> {
+    fn multiplied_as(number: Number, way: Way, conv: &Conv, arrays: [&Array; 3], bias: Option<Bias>) -> Result<()> {
         let (gpu, made) = (&arrays[0].gpu, way.made());
         let memory = |place: usize| match number {
             Number::Bf16 if place == made => gpu.alloc(arrays[place].len().div_ceil(2)).map(Arc::new),
@@ -159,11 +190,17 @@ impl Array {
         };
         let [x, k, y] = [memory(0)?, memory(1)?, memory(2)?];
         gpu.0.machine.conv(way, conv, number, [&x, &k, &y])?;
+        let to = arrays[made];
         if number != Number::Bf16 {
-            return Ok(());
+            return to.bias(conv, bias);
         }
-        let (from, to) = ([&x, &k, &y][made], arrays[made]);
-        gpu.launch("from_bf16_values", Work::Each(to.len()), [(&**from).into(), to.memory(), to.len().into()])
+        let (from, n): (Value, usize) = ((&**[&x, &k, &y][made]).into(), to.len());
+        let Some((t, [low, high])) = bias else {
+            return gpu.launch("from_bf16_values", Work::Each(n), [from, to.memory(), n.into()]);
+        };
+        let [channels, inner] = [conv.outputs, conv.window.positions()].map(Value::from);
+        let values = [from, t.memory(), to.memory(), n.into(), channels, inner, low.into(), high.into()];
+        gpu.launch("bias_of_bf16", Work::Each(n), values)
     }
 
     fn in_frame(&self, conv: &Conv, framed: &Conv) -> Result<Array> {

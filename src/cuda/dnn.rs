@@ -1,4 +1,4 @@
-//! Convolutions by cuDNN, by algorithms that give the same bits each time.
+//! Convolutions by cuDNN, by algorithms that give the same bits each time where it has any.
 
 use super::Memory;
 use super::conv::Way;
@@ -39,6 +39,8 @@ struct Plan {
     conv: sys::cudnnConvolutionDescriptor_t,
     /// The best is the last.
     candidates: Vec<Candidate>,
+    /// Why there are no others.
+    why: String,
 }
 
 impl Drop for Plan {
@@ -89,6 +91,7 @@ impl Plan {
             y: result::create_tensor_descriptor()?,
             conv: result::create_convolution_descriptor()?,
             candidates: Vec::new(),
+            why: "it has no algorithm for this convolution".into(),
         };
         let (rows, float) = (sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW, sys::cudnnDataType_t::CUDNN_DATA_FLOAT);
         let (kind, math) = match number {
@@ -146,7 +149,8 @@ impl Plan {
     }
 }
 
-/// Those that always give the same bits and need no more than some space; the fastest, by cuDNN's own reckoning, last.
+/// Those that need no more than some space, each with whether it always gives the same bits; the fastest, by cuDNN's own
+/// reckoning, last.
 macro_rules! candidates {
     ($ask:path, $kind:expr, $handle:expr, $a:expr, $b:expr, $conv:expr, $c:expr) => {{
         // SAFETY: zeros are a value of each of its fields.
@@ -155,10 +159,19 @@ macro_rules! candidates {
         // SAFETY: the descriptors are the plan's, and there is room for as many as are asked for.
         unsafe { $ask($handle, $a, $b, $conv, $c, ALGORITHMS as i32, &mut count, found.as_mut_ptr()) }.map_err(said)?;
         let found = found[..(count as usize).min(ALGORITHMS)].iter().rev();
+        let good = found.filter(|p| p.status.result().is_ok() && p.memory <= MOST_SPACE);
+        let candidate = |algorithm, space, math| Candidate { algorithm, space, math };
         let same = sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC;
-        let good = found.filter(|p| p.status.result().is_ok() && p.determinism == same && p.memory <= MOST_SPACE);
-        good.map(|p| Candidate { algorithm: $kind(p.algo), space: p.memory, math: p.mathType }).collect::<Vec<_>>()
+        good.map(|p| (p.determinism == same, candidate($kind(p.algo), p.memory, p.mathType))).collect::<Vec<_>>()
     }};
+}
+
+/// Behind the others those that always give the same bits: they are tried first. In bfloat16, in whose place TF32 does, there are
+/// no others.
+fn ordered<T>(mut found: Vec<(bool, T)>, number: Number) -> Vec<T> {
+    found.retain(|(same, _)| *same || number != Number::Bf16);
+    found.sort_by_key(|(same, _)| *same);
+    found.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 impl Dnn {
@@ -183,11 +196,17 @@ impl Dnn {
                 let (way, conv, number) = key;
                 let mut plan = Plan::new(&conv, number).map_err(said)?;
                 let (x, k, y, own) = (plan.x, plan.k, plan.y, plan.conv);
-                plan.candidates = match way {
-                    Way::Forward => candidates!(forward, Forward, handle, x, k, own, y),
-                    Way::ByInput => candidates!(by_input, ByInput, handle, k, y, own, x),
-                    Way::ByKernel => candidates!(by_kernel, ByKernel, handle, x, y, own, k),
+                let ask = || {
+                    Ok::<_, String>(match way {
+                        Way::Forward => candidates!(forward, Forward, handle, x, k, own, y),
+                        Way::ByInput => candidates!(by_input, ByInput, handle, k, y, own, x),
+                        Way::ByKernel => candidates!(by_kernel, ByKernel, handle, x, y, own, k),
+                    })
                 };
+                match ask() {
+                    Ok(found) => plan.candidates = ordered(found, number),
+                    Err(why) => plan.why = why,
+                }
                 if number == Number::F32 {
                     let exact = sys::cudnnMathType_t::CUDNN_FMA_MATH;
                     plan.candidates.iter_mut().for_each(|candidate| candidate.math = exact);
@@ -206,18 +225,39 @@ impl Dnn {
         alloc: impl Fn(usize) -> candle_core::Result<Memory>,
     ) -> Outcome<()> {
         let (handle, plan) = (self.handle, self.plan(key)?);
-        let mut why = "it has no algorithm for this convolution that always gives the same bits".to_owned();
+        let mut short = false;
         while let Some(candidate) = plan.candidates.last() {
-            let done = alloc(candidate.space.div_ceil(4)).map_err(|e| e.to_string()).and_then(|space| {
+            let space = alloc(candidate.space.div_ceil(4));
+            short |= space.is_err();
+            let done = space.map_err(|e| e.to_string()).and_then(|space| {
                 let space = (space.pointer as *mut c_void, candidate.space);
                 plan.run(handle, candidate, memories, space).map_err(said)
             });
             let Err(error) = done else { return Ok(()) };
-            why = error;
+            short |= error.contains("ALLOC");
+            plan.why = error;
             plan.candidates.pop();
         }
-        // Another time there may be more memory.
-        self.plans.remove(&key);
+        let why = plan.why.clone();
+        // Another time there may be more memory; what cannot be done at all is not planned again.
+        if short {
+            self.plans.remove(&key);
+        }
         Err(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Number, ordered};
+
+    /// The last is tried first.
+    #[test]
+    fn what_repeats_itself_is_tried_first() {
+        let found = [(true, "slow"), (false, "faster"), (true, "fast"), (false, "fastest")];
+        for number in [Number::F32, Number::Tf32] {
+            assert_eq!(ordered(found.to_vec(), number), ["faster", "fastest", "slow", "fast"]);
+        }
+        assert_eq!(ordered(found.to_vec(), Number::Bf16), ["slow", "fast"]);
     }
 }

@@ -1,5 +1,6 @@
 //! For tests, where there is no GPU: the same kernels, compiled as C++ (`emulated.hpp`) and run on the processor one
-//! thread after another; products and convolutions by the kernels of the CPU.
+//! thread after another; products and convolutions by the kernels of the CPU, summed up in float64, so that they differ from
+//! the CPU's as a device's do.
 
 use super::conv::Way;
 use super::source::{SOURCE, names};
@@ -68,18 +69,23 @@ impl Mark {
 ///
 /// # Safety
 /// As of [`slice`]; the memory must hold so many values of the number.
-unsafe fn factors(memory: &Memory, len: usize, number: Number) -> Vec<f32> {
+unsafe fn factors(memory: &Memory, len: usize, number: Number) -> Vec<f64> {
     let tf32 = |value: f32| f32::from_bits(value.to_bits().wrapping_add(1 << 12) & !0x1fff);
     unsafe {
         match number {
-            Number::F32 => slice(memory.pointer, len).to_vec(),
-            Number::Tf32 => slice(memory.pointer, len).iter().map(|&value| tf32(value)).collect(),
+            Number::F32 => slice(memory.pointer, len).iter().map(|&value| value.into()).collect(),
+            Number::Tf32 => slice(memory.pointer, len).iter().map(|&value| tf32(value).into()).collect(),
             Number::Bf16 => {
                 let halves = std::slice::from_raw_parts(memory.pointer as *const bf16, len);
-                halves.iter().map(|half| half.to_f32()).collect()
+                halves.iter().map(|half| half.to_f64()).collect()
             }
         }
     }
+}
+
+/// Rounds sums to what a device writes.
+fn round(sums: &[f64], to: &mut [f32]) {
+    to.iter_mut().zip(sums).for_each(|(to, &sum)| *to = sum as f32);
 }
 
 impl Machine {
@@ -150,7 +156,9 @@ impl Machine {
             let (x, y) = (factors(a.0, batch * m * k, number), factors(b.0, batch * k * n, number));
             (x, y, slice_mut(c.pointer, c.len))
         };
-        linear::products([batch, m, k, n], (&x, a.1), (&y, b.1), z);
+        let mut sums = vec![0.; batch * m * n];
+        linear::products([batch, m, k, n], (&x, a.1), (&y, b.1), &mut sums);
+        round(&sums, z);
         Ok(())
     }
 
@@ -169,9 +177,9 @@ impl Machine {
         unsafe {
             if number == Number::Bf16 {
                 let halves = std::slice::from_raw_parts_mut(memories[made].pointer as *mut bf16, values.len());
-                halves.iter_mut().zip(values).for_each(|(half, value)| *half = bf16::from_f32(value));
+                halves.iter_mut().zip(values).for_each(|(half, value)| *half = bf16::from_f32(value as f32));
             } else {
-                slice_mut(memories[made].pointer, values.len()).copy_from_slice(&values);
+                round(&values, slice_mut(memories[made].pointer, values.len()));
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! One value after another.
 
 use super::array::steps;
+use super::reduce::BUSY;
 use super::{Array, Axes, Work};
 use crate::kernels::function::Function;
 use crate::kernels::pointwise::Grid;
@@ -126,21 +127,27 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn scale_shift_sums(&self, grad: &Array, x: &Array, grid: &Grid, [low, high]: [f32; 2]) -> Result<[Array; 2]> {
-        let made = [Array::unset(&self.gpu, grid.channels)?, Array::unset(&self.gpu, grid.channels)?];
+        // Few channels are shared out further: what a part of the outer places gives is added up behind.
+        let parts = BUSY.div_ceil(grid.channels.max(1)).min(grid.outer).max(1);
+        let (each, n) = (grid.outer.div_ceil(parts), parts * grid.channels);
+        let made = [Array::unset(&self.gpu, (parts, grid.channels))?, Array::unset(&self.gpu, (parts, grid.channels))?];
         let values = [
             self.memory(),
             grad.memory(),
             x.memory(),
             made[0].memory(),
             made[1].memory(),
+            n.into(),
             grid.outer.into(),
             grid.channels.into(),
             grid.inner.into(),
+            each.into(),
             low.into(),
             high.into(),
         ];
-        self.gpu.launch("scale_shift_sums", Work::Blocks(grid.channels), values)?;
-        Ok(made)
+        self.gpu.launch("scale_shift_sums", Work::Blocks(n), values)?;
+        let [s, t] = made.map(|sums| if parts == 1 { Ok(sums) } else { sums.reduce("sum", &[0]) });
+        Ok([s?.reshape(grid.channels)?, t?.reshape(grid.channels)?])
     }
 
     /// This shape and another's, broadcast against each other.

@@ -8,6 +8,15 @@ use std::sync::Arc;
 
 /// From so many values on, a block of threads makes an output together.
 const TOGETHER: usize = 32;
+/// Blocks that keep a large device busy: fewer have work that is shared out further.
+pub(super) const BUSY: usize = 1 << 10;
+/// Threads that do.
+const MANY: usize = 1 << 16;
+
+/// Into how many values, few enough for one thread, so many are parted evenly, if that is worth a pass.
+fn evenly(count: usize) -> Option<usize> {
+    (TOGETHER / 4..TOGETHER).rev().find(|&part| count.is_multiple_of(part))
+}
 
 impl Array {
     /// The sum, largest or smallest value (`sum`, `max`, `min`) over axes, which stay with length 1.
@@ -22,10 +31,33 @@ impl Array {
             Ok::<_, candle_core::Error>((sizes.iter().product::<usize>(), Axes::one(&sizes, &steps)?))
         };
         let ((n, kept), (count, gone)) = (part(false)?, part(true)?);
-        let shape = (0..sizes.len()).map(|axis| if axes.contains(&axis) { 1 } else { sizes[axis] });
-        let made = Array::unset(&self.gpu, shape.collect::<Vec<_>>())?;
+        let shape: Vec<usize> =
+            (0..sizes.len()).map(|axis| if axes.contains(&axis) { 1 } else { sizes[axis] }).collect();
+        let first = axes.iter().copied().min().unwrap_or(0);
+        // What lies side by side behind the axes, where they are side by side themselves.
+        let inner = match sizes.get(first + axes.len()..) {
+            Some(behind) if (first..first + axes.len()).all(|axis| axes.contains(&axis)) => behind.iter().product(),
+            _ => 1usize,
+        };
+        let columns = inner >= TOGETHER;
+        // Threads side by side go down columns: as a whole where these are many, else in parts that are joined then.
+        if columns
+            && n < MANY
+            && count >= 2 * TOGETHER
+            && let Some(part) = evenly(count)
+        {
+            let parts = self.reshape((n / inner, count / part, part, inner))?.reduce(name, &[2])?;
+            return parts.reshape((n / inner, count / part, inner))?.reduce(name, &[1])?.reshape(shape);
+        }
+        // Few outputs of many values, as a bias's gradient is: all axes but the first are joined before it is.
+        if axes.len() > 1 && sizes[first] > 1 && n < BUSY && count >= TOGETHER * sizes[first] {
+            let others: Vec<usize> = axes.iter().copied().filter(|&axis| axis != first).collect();
+            return self.reduce(name, &others)?.reduce(name, &[first]);
+        }
+        let made = Array::unset(&self.gpu, shape)?;
         let values = [self.memory(), made.memory(), n.into(), count.into(), kept.into(), gone.into()];
-        let (way, work) = if count < TOGETHER { ("fold", Work::Each(n)) } else { ("reduce", Work::Blocks(n)) };
+        let alone = count < TOGETHER || columns && n >= MANY;
+        let (way, work) = if alone { ("fold", Work::Each(n)) } else { ("reduce", Work::Blocks(n)) };
         self.gpu.launch(&format!("{way}_{name}"), work, values)?;
         Ok(made)
     }
@@ -129,8 +161,15 @@ impl Array {
         if number != Number::Bf16 {
             return Ok(self.memory.clone());
         }
+        if let Some(rounded) = self.rounded.as_ref().and_then(|rounded| rounded.get()) {
+            return Ok(rounded.clone());
+        }
         let (made, n) = (self.gpu.alloc(self.len().div_ceil(2))?, self.len());
         self.gpu.launch("to_bf16_values", Work::Each(n), [self.memory(), (&made).into(), n.into()])?;
-        Ok(Arc::new(made))
+        let made = Arc::new(made);
+        if let Some(rounded) = &self.rounded {
+            let _ = rounded.set(made.clone());
+        }
+        Ok(made)
     }
 }

@@ -1,10 +1,11 @@
 //! Models on candle: slower than ONNX Runtime, but the very code that trains them.
 
+use super::extract::BATCH_ON_GPU;
 use super::port::{Named, in_pieces};
-use super::{Engine, Port};
+use super::{BATCH, Engine, Port};
 use crate::error::{Error, Result};
-use crate::graph::Program;
 use crate::graph::attempts::{Purpose, import};
+use crate::graph::{Program, room};
 use crate::onnx::port::Kind;
 use crate::onnx::{Model, normalize};
 use crate::tensor::{DType, Device, Tensor};
@@ -18,6 +19,9 @@ pub(super) const VERSION: &str = "0.11.1";
 
 /// The same on a GPU.
 const VERSION_ON_GPU: &str = "0.11.1 on CUDA";
+
+/// Values that one tensor may have on a GPU for all images of a run together: 512 MiB. Several of them are live at a time.
+const MOST_VALUES: usize = 1 << 27;
 
 /// The version of what runs on a device.
 pub(super) fn version(device: &Device) -> &'static str {
@@ -34,6 +38,7 @@ pub(super) struct Session {
     program: Program,
     parameters: Vec<Tensor>,
     outputs: Vec<String>,
+    at_once: usize,
 }
 
 impl Session {
@@ -41,7 +46,13 @@ impl Session {
         let program = import(model, shape, &RUN)?.on(device)?;
         let parameters = program.initial()?;
         let outputs = program.outputs().map(str::to_owned).collect();
-        Ok(Session { program, parameters, outputs })
+        let at_once = if device.is_cpu() {
+            BATCH
+        } else {
+            let largest = room(model, shape).map_err(|what| Error::model(&model.path, what))?;
+            (MOST_VALUES / largest.max(1)).clamp(1, BATCH_ON_GPU)
+        };
+        Ok(Session { program, parameters, outputs, at_once })
     }
 
     fn piece(&self, input: ArrayViewD<f32>, wanted: &[usize]) -> Result<Named> {
@@ -91,6 +102,10 @@ impl Engine for Session {
 
     fn outputs(&self) -> &[String] {
         &self.outputs
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
     }
 
     fn together(&self) -> Option<usize> {

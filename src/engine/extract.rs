@@ -16,6 +16,8 @@ use std::sync::mpsc::sync_channel;
 /// Images in one run of the engine. Fixed, so that results do not depend on the machine: more gain nothing on a CPU and
 /// cost memory. Very large images go in smaller batches, and so do those of which a model makes very large tensors.
 pub const BATCH: usize = 8;
+/// The same on a GPU, most of which fewer would leave idle.
+pub(super) const BATCH_ON_GPU: usize = 64;
 /// Values that the images of one batch may have together: 64 MiB.
 const MOST_VALUES: usize = 1 << 24;
 /// Decoded batches that may wait for the engine.

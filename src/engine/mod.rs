@@ -11,6 +11,8 @@ mod load;
 mod messages;
 mod onnxruntime;
 mod port;
+#[cfg(feature = "cuda")]
+mod provider;
 pub mod runtime;
 mod table;
 mod tract;
@@ -97,6 +99,9 @@ enum Kept {
 enum Care {
     /// To run it.
     Whole,
+    /// To run it on the CUDA device of this number.
+    #[cfg(feature = "cuda")]
+    OnGpu(usize),
     /// To see whether it runs.
     Hollow,
 }
@@ -142,6 +147,31 @@ impl Backend {
     /// The same engine; what candle computes, which is all training inside a network too, it computes on this device.
     pub fn on(self, device: Device) -> Backend {
         Backend(self.0, device)
+    }
+
+    /// ONNX Runtime on the GPU that candle computes on, too.
+    ///
+    /// # Errors
+    /// A line that says why its library cannot, or that there is no such engine or GPU.
+    #[cfg(feature = "cuda")]
+    pub fn on_gpu(&self) -> std::result::Result<Backend, String> {
+        let (Kept::Ort(found, environment, _), Device::Cuda(gpu)) = (&self.0, &self.1) else {
+            return Err(format!("{} is not for a GPU, or there is none", self.name()));
+        };
+        let number = gpu.ordinal();
+        provider::check(environment, number).map_err(|why| format!("ONNX Runtime {}: {why}", self.version()))?;
+        // What it gives differs by rounding: features are not to be taken for those of the other.
+        let found = Found { version: Some(format!("{} on CUDA", self.version())), ..found.clone() };
+        Ok(Backend(Kept::Ort(found, environment.clone(), Care::OnGpu(number)), self.1.clone()))
+    }
+
+    /// ONNX Runtime on the GPU that candle computes on, too.
+    ///
+    /// # Errors
+    /// Always: this build knows no GPU.
+    #[cfg(not(feature = "cuda"))]
+    pub fn on_gpu(&self) -> std::result::Result<Backend, String> {
+        Err("this adapt was built without CUDA".into())
     }
 
     /// The device that candle computes on.

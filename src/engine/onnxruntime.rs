@@ -54,6 +54,12 @@ impl Session {
         let largest = graph::room(model, shape).map_err(|what| Error::model(&model.path, what))?;
         let session = match care {
             Care::Whole => Self::open_within(builder(environment, threads), version, model, MAX_PROTO)?,
+            #[cfg(feature = "cuda")]
+            Care::OnGpu(number) => {
+                let builder =
+                    builder(environment, threads).and_then(|builder| super::provider::on_gpu(builder, number));
+                Self::open_within(builder, version, model, MAX_PROTO)?
+            }
             Care::Hollow => {
                 // Optimisations compute the weights ahead.
                 let builder = builder(environment, threads)
@@ -61,7 +67,12 @@ impl Session {
                 Self::open_within(builder, version, &hollow(model), MAX_PROTO)?
             }
         };
-        Ok(Session { at_once: (MOST_VALUES / largest.max(1)).clamp(1, BATCH), ..session })
+        let most = match care {
+            #[cfg(feature = "cuda")]
+            Care::OnGpu(_) => super::extract::BATCH_ON_GPU,
+            _ => BATCH,
+        };
+        Ok(Session { at_once: (MOST_VALUES / largest.max(1)).clamp(1, most), ..session })
     }
 
     /// Larger weights are handed over one by one where the model has more than `limit` bytes.

@@ -224,13 +224,14 @@ impl Tensor {
         array(self)?.update(name, array(grad)?, &moments, numbers)
     }
 
-    /// On a GPU: the sum of all squares of these tensors, of which there is one at least.
+    /// On a GPU: a number without axes by which these tensors, of which there is one at least, are scaled, so that the root of
+    /// the sum of all their squares is `max` at most; not a number where that root is not finite.
     ///
     /// # Errors
     /// On the CPU.
-    pub fn squares(tensors: &[&Tensor]) -> Result<Tensor> {
+    pub fn clip_factor(tensors: &[&Tensor], max: f64) -> Result<Tensor> {
         let arrays = tensors.iter().map(|tensor| array(tensor)).collect::<Result<Vec<_>>>()?;
-        Array::squares(&arrays).map(on_gpu)
+        Array::squares(&arrays)?.unary("clip_factor", [max as f32, 0.]).map(on_gpu)
     }
 
     /// candle's, on the CPU.

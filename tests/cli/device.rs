@@ -42,14 +42,24 @@ fn a_gpu_trains_as_the_processor_does() {
     let run = |arguments: &str, device: &str| {
         let ran = place.main(&format!("{arguments} --val 0 --force --device {device}")).succeeds();
         assert!(ran.out.contains("proof") && ran.out.contains("100 % the same class"), "{}", ran.out);
-        place.json("out/run.json")
+        let told = place.json("out/run.json");
+        assert_eq!(told["parity"]["engine"], "onnxruntime", "{arguments}: candle is not its own judge");
+        told
     };
+    run("--train head --bake-preprocessing", "cuda");
     let on_gpu = run("--train head", "cuda");
     assert_eq!(on_gpu["plan"]["device"], "cuda:0");
     assert_eq!(on_gpu["plan"]["engine"]["name"], "candle");
     let elsewhere = run("--train head --engine tract", "cuda");
     assert_eq!(elsewhere["plan"]["device"], "cuda:0");
-    assert!(elsewhere["plan"]["notes"].to_string().contains("are on cuda:0: the engine ort"), "{elsewhere}");
+    assert!(elsewhere["plan"]["notes"].to_string().contains("are on cuda:0: the engine tract"), "{elsewhere}");
+    // Either its library has a CUDA provider, or that is told.
+    let elsewhere = run("--train head --engine ort", "cuda");
+    assert_eq!(elsewhere["plan"]["engine"]["name"], "onnxruntime");
+    let there = elsewhere["plan"]["engine"]["version"].to_string().contains("on CUDA");
+    let why = "does not run on cuda:0: ONNX Runtime";
+    assert!(there != elsewhere["plan"]["notes"].to_string().contains(why), "{elsewhere}");
+    assert!(!there || !cfg!(feature = "cuda-emulated"));
     let inside = "--epochs 8 --lr 0.02 --probe off --augment none";
     for (part, more) in [("last:1", ""), ("all", "--ema 0.9 --clip-grad 1"), ("all", "--optimizer sgd --mixup 0.2")] {
         let arguments = format!("--train {part} {inside} {more}");
@@ -66,5 +76,48 @@ fn a_gpu_trains_as_the_processor_does() {
             let what = format!("{part} {more} {rounding}: {ours:?} on the GPU, {theirs:?} on the processor");
             assert!((least..most).contains(&far), "{what}");
         }
+    }
+    // Nobody looks at the gradients' norm there.
+    for (val, clip) in [("0", "1"), ("0.2", "1"), ("0", "0")] {
+        let arguments =
+            format!("--train all --lr 1e30 --clip-grad {clip} --epochs 3 --force --val {val} --device cuda");
+        let ran = place.main(&arguments);
+        let told =
+            ["not finite", "lower --lr", "best weights so far are in out"].iter().all(|word| ran.err.contains(word));
+        assert!(ran.code == Some(1) && told, "{arguments}: {}", ran.err);
+        place.adapt("predict out/model.onnx data").succeeds();
+    }
+}
+
+/// `scripts/gpu-check.sh` with stand-ins for what it runs, one of which hangs.
+#[cfg(unix)]
+#[test]
+fn the_check_of_a_gpu_ends_in_time() {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::empty();
+    place.write("models/efficientnet_lite0/model.onnx", "");
+    for (name, does) in [("adapt", "echo no GPU"), ("graph-tests", "echo they begin; sleep 50"), ("zoo_logits", "true")]
+    {
+        place.write(name, format!("#!/bin/sh\n{does}\n"));
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/gpu-check.sh");
+    let check = |variables: &str, parts: &str| {
+        place.shell(&format!("PYTHON=false OUT=logs {variables} bash {script} ./ {parts}"))
+    };
+    let ran = check("LIMIT=20 BUDGET=2", "operators zoo");
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    for (name, outcome) in [("operators and models", "TIMEOUT"), ("zoo", "LEFT OUT")] {
+        let told = ran.out.lines().any(|line| line.starts_with(name) && line.contains(outcome));
+        assert!(told, "{name}: {}", ran.out);
+    }
+    let ran = check("", "zoo");
+    assert!(ran.code == Some(0) && ran.out.lines().any(|l| l.starts_with("zoo ") && l.contains("ok")), "{}", ran.out);
+    // All in one file, however many checks there are.
+    assert_eq!(fs::read_dir(place.path("logs")).unwrap().count(), 1);
+    let kept = place.read("logs/gpu-check.log");
+    for part in ["no GPU", "they begin", "TIMEOUT", "LEFT OUT", "--- zoo"] {
+        assert!(kept.contains(part), "{part}: {kept}");
     }
 }

@@ -16,6 +16,17 @@ fn onnx_runtime_proves_what_tract_made() {
     assert_eq!(place.json("out/run.json")["parity"]["engine"], "onnxruntime");
 }
 
+#[test]
+fn without_onnx_runtime_tract_proves_what_candle_made() {
+    let place = Place::usual();
+    let mut command = place.command();
+    command.env("ORT_DYLIB_PATH", "nowhere.so");
+    command.args("--data data --onnx tiny.onnx --out out --engine candle".split_whitespace());
+    place.run(&mut command).succeeds();
+    assert_eq!(place.json("out/run.json")["plan"]["engine"]["name"], "candle");
+    assert_eq!(place.json("out/run.json")["parity"]["engine"], "tract");
+}
+
 /// Of a version that ONNX Runtime does not know yet, which tract does not look at.
 #[test]
 fn what_onnx_runtime_cannot_load_is_told() {

@@ -4,6 +4,7 @@
 //! that is said.
 
 mod heads;
+mod shares;
 
 use super::build::{Graph, Rng, ints};
 use super::cases::CASES;
@@ -23,13 +24,18 @@ use ndarray::Array2;
 use proptest::prelude::any;
 use proptest::test_runner::TestCaseError;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// EfficientNet-Lite0 from its file: a build for another machine has no embedded model.
 fn lite0() -> Model {
     Model::open("models/efficientnet_lite0/model.onnx").unwrap()
 }
 
+/// A device of its own, whose copies nobody else makes. One more stays open to the end: with the last the driver's context
+/// would go, and what cuBLAS and cuDNN keep in it, between two tests.
 fn gpu() -> Option<Gpu> {
+    static OPEN: OnceLock<Option<Gpu>> = OnceLock::new();
+    OPEN.get_or_init(|| Gpu::open(0).ok());
     Gpu::open(0).map_err(|why| eprintln!("SKIPPED, no GPU: {why}")).ok()
 }
 
@@ -219,7 +225,7 @@ fn optimizers_step_the_same_on_a_gpu() {
             for gradients in &gradients {
                 let mut grads: Vec<_> = on(device, gradients).into_iter().map(Some).collect();
                 let norm = clip_grad_norm(&mut grads, 2.).unwrap();
-                assert!((5. ..20.).contains(&norm), "{norm}");
+                assert!(norm.is_none_or(|norm| (5. ..20.).contains(&norm)), "{norm:?}");
                 optimizer.step(&parameters, &grads, 0.01).unwrap();
                 ema.update(&parameters).unwrap();
             }

@@ -53,6 +53,8 @@ __device__ __forceinline__ int pixel(const Window &w, int axis, int position, in
 // The position along an axis at which the tap lies on the pixel, or -1.
 __device__ __forceinline__ int position(const Window &w, int axis, int pixel, int tap) {
     int steps = pixel + w.before[axis] - tap * w.dilation[axis];
+    // Most windows take one step, and division is slow.
+    if (w.stride[axis] == 1) return steps >= 0 && steps < w.output[axis] ? steps : -1;
     if (steps < 0 || steps % w.stride[axis] != 0) return -1;
     int at = steps / w.stride[axis];
     return at < w.output[axis] ? at : -1;
@@ -64,6 +66,8 @@ __device__ __forceinline__ unsigned short to_bf16(float x) {
     if ((bits & 0x7fffffff) > 0x7f800000) return (unsigned short)(bits >> 16 | 0x40);
     return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
+
+__device__ __forceinline__ float from_bf16(unsigned short x) { return __int_as_float((int)((unsigned)x << 16)); }
 
 __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 

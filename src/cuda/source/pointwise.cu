@@ -40,6 +40,12 @@ __device__ __forceinline__ float gelu_slope(float x) {
     return normal(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
 }
 __device__ __forceinline__ float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+// By what values whose squares come to so much are scaled, so that their norm is `most` at most.
+__device__ __forceinline__ float clip_factor(float squares, float most) {
+    float norm = sqrtf(squares), factor = most / (norm + 1e-6f);
+    if (!(norm < infinity())) return norm - norm;
+    return factor < 1.0f ? factor : 1.0f;
+}
 
 UNARY(abs, fabsf(a))
 UNARY(acos, acosf(a))
@@ -51,6 +57,7 @@ UNARY(atanh, atanhf(a))
 UNARY(affine, a * p + q)
 UNARY(ceil, ceilf(a))
 UNARY(clip, clip(a, p, q))
+UNARY(clip_factor, clip_factor(a, p))
 UNARY(cos, cosf(a))
 UNARY(erf, erff(a))
 UNARY(exp, expf(a))
@@ -91,7 +98,7 @@ BINARY(lt, a < b ? 1.0f : 0.0f)
 BINARY(le, a <= b ? 1.0f : 0.0f)
 BINARY(gt, a > b ? 1.0f : 0.0f)
 BINARY(ge, a >= b ? 1.0f : 0.0f)
-// The sum between two bounds: a bias and its activation, or a shortcut and its.
+// The sum between two bounds: a shortcut and its activation.
 BINARY(add_clip, clip(a + b, p, q))
 // The gradient b in front of a clip whose output a is.
 BINARY(clip_back, a <= p || a >= q ? 0.0f : b)
@@ -126,13 +133,15 @@ KERNEL scale_shift_back(const float *y, const float *dy, const float *s, float *
     EACH(i, n) dx[i] = (y[i] <= low || y[i] >= high ? 0.0f : dy[i]) * s[i / inner % channels];
 }
 
-// Its gradients by scale and shift; a block a channel.
-KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *by_s, float *by_t, int outer, int channels,
-                        int inner, float low, float high) {
-    EACH_BLOCK(channel, channels) {
+// Its gradients by scale and shift, of `each` of the outer places together: n blocks, one a channel of them.
+KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *by_s, float *by_t, int n, int outer,
+                        int channels, int inner, int each, float low, float high) {
+    EACH_BLOCK(block, n) {
+        int channel = block % channels, first = block / channels * each;
+        int count = outer - first < each ? outer - first : each;
         float s = 0.0f, t = 0.0f;
-        EACH_IN_BLOCK(j, outer * inner) {
-            int i = (j / inner * channels + channel) * inner + j % inner;
+        EACH_IN_BLOCK(j, count * inner) {
+            int i = ((first + j / inner) * channels + channel) * inner + j % inner;
             float d = y[i] <= low || y[i] >= high ? 0.0f : dy[i];
             s += d * x[i];
             t += d;
@@ -140,10 +149,15 @@ KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *
         s = block_sum(s);
         t = block_sum(t);
         if (threadIdx.x == 0) {
-            by_s[channel] = s;
-            by_t[channel] = t;
+            by_s[block] = s;
+            by_t[block] = t;
         }
     }
+}
+
+// x plus one value a channel, between two bounds; y may be x.
+KERNEL bias(const float *x, const float *t, float *y, int n, int channels, int inner, float low, float high) {
+    EACH(i, n) y[i] = clip(x[i] + t[i / inner % channels], low, high);
 }
 
 // To and from half as many bits, two values a word: what cuDNN and cuBLAS multiply.
@@ -152,5 +166,10 @@ KERNEL to_bf16_values(const float *x, unsigned short *y, int n) {
 }
 
 KERNEL from_bf16_values(const unsigned short *x, float *y, int n) {
-    EACH(i, n) y[i] = __int_as_float((int)((unsigned)x[i] << 16));
+    EACH(i, n) y[i] = from_bf16(x[i]);
+}
+
+// The same as bias.
+KERNEL bias_of_bf16(const unsigned short *x, const float *t, float *y, int n, int channels, int inner, float low, float high) {
+    EACH(i, n) y[i] = clip(from_bf16(x[i]) + t[i / inner % channels], low, high);
 }

@@ -100,12 +100,15 @@ KERNEL sum_pool_back(const float *dy, float *dx, int n, Window w, int divisor, i
     }
 }
 
-// x is [images, channels, height, width], k [channels, 1, kernel height, kernel width].
-KERNEL depthwise(const float *x, const float *k, float *y, int n, int channels, Window w) {
+// x is [images, channels, height, width], k [channels, 1, kernel height, kernel width]. If it is biased, t has a value a channel
+// that is added, and the sum lies between two bounds.
+KERNEL depthwise(const float *x, const float *k, float *y, int n, int channels, Window w, int biased, const float *t,
+                 float low, float high) {
     EACH(i, n) {
         int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], plane = i / (w.output[0] * w.output[1]);
+        int channel = plane % channels;
         const float *map = x + plane * w.input[0] * w.input[1];
-        const float *taps = k + plane % channels * w.kernel[0] * w.kernel[1];
+        const float *taps = k + channel * w.kernel[0] * w.kernel[1];
         float sum = 0.0f;
         for (int ky = 0; ky < w.kernel[0]; ky++) {
             int iy = pixel(w, 0, oy, ky);
@@ -115,7 +118,7 @@ KERNEL depthwise(const float *x, const float *k, float *y, int n, int channels, 
                 if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix] * taps[ky * w.kernel[1] + kx];
             }
         }
-        y[i] = sum;
+        y[i] = biased ? clip(sum + t[channel], low, high) : sum;
     }
 }
 

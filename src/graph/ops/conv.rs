@@ -126,7 +126,7 @@ fn forward<T: Real>(op: &Conv, run: &Run, [x, k, bias]: [&Tensor; 3]) -> Result<
     let conv = op.geometry(x.dims(), k.dims())?;
     let shape = output_shape(&conv.window, x.dims(), conv.outputs);
     let bias = bias.flatten_all()?.broadcast_as(conv.outputs)?;
-    elsewhere!(x, gpu::biased(&gpu::conv(&conv, x, k, &shape)?, &bias, op.clip));
+    elsewhere!(x, gpu::conv_biased(&conv, [x, k, &bias], op.clip, &shape));
     let activation = op.clip.map_or(Activation::None, |[low, high]| Activation::Clip(T::of(low), T::of(high)));
     on_slices::<T, 3>(run, [x, k, &bias], &shape, |[x, k, bias], y| {
         kernel::forward(&conv, x, k, Some(bias), activation, y)
@@ -179,6 +179,7 @@ fn gpu_backward(op: &Conv, conv: &Geometry, kept: &Kept, grad: &Tensor) -> Resul
         let by_bias = super::sum_over(grad, &axes)?.reshape(conv.outputs)?;
         grads[2] = Some(super::unbroadcast(&by_bias, kept.shapes[2])?);
     }
+    let grad = &gpu::rounded_once(grad)?;
     if kept.wanted[1] {
         grads[1] = Some(gpu::conv_by_kernel(conv, kept.input(0)?, grad, kept.shapes[1])?);
     }

@@ -121,6 +121,22 @@ pub(super) fn conv(conv: &Conv, x: &Tensor, k: &Tensor, shape: &[usize]) -> Resu
     array(x)?.conv(conv, array(k)?, shape).map(on_gpu)
 }
 
+/// The same with a bias `[outputs]`, between two bounds.
+pub(super) fn conv_biased(
+    conv: &Conv,
+    [x, k, bias]: [&Tensor; 3],
+    clip: Option<[f64; 2]>,
+    shape: &[usize],
+) -> Result<Tensor> {
+    let bias = (array(bias)?, bounds(clip, OPEN));
+    array(x)?.conv_biased(conv, array(k)?, Some(bias), shape).map(on_gpu)
+}
+
+/// A gradient that is multiplied twice.
+pub(super) fn rounded_once(grad: &Tensor) -> Result<Tensor> {
+    Ok(on_gpu(array(grad)?.rounded_once()))
+}
+
 /// Its gradient by an input of this shape.
 pub(super) fn conv_by_input(conv: &Conv, k: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
     array(grad)?.conv_by_input(conv, array(k)?, shape).map(on_gpu)
@@ -129,14 +145,6 @@ pub(super) fn conv_by_input(conv: &Conv, k: &Tensor, grad: &Tensor, shape: &[usi
 /// Its gradient by a kernel of this shape.
 pub(super) fn conv_by_kernel(conv: &Conv, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
     array(grad)?.conv_by_kernel(conv, array(x)?, shape).map(on_gpu)
-}
-
-/// A bias `[channels]` added to what a convolution gives, between two bounds.
-pub(super) fn biased(y: &Tensor, bias: &Tensor, clip: Option<[f64; 2]>) -> Result<Tensor> {
-    let mut shape = vec![1; y.rank()];
-    shape[1] = bias.elem_count();
-    let bias = array(bias)?.reshape(shape)?;
-    array(y)?.binary(&bias, "add_clip", bounds(clip, OPEN)).map(on_gpu)
 }
 
 pub(super) fn take(x: &Tensor, axis: usize, places: &[u32]) -> Result<Tensor> {

@@ -12,9 +12,15 @@ const CHUNK: usize = 1 << 14;
 /// of all their squares (arXiv 1211.5063; PyTorch's `clip_grad_norm_`). A norm that is not finite leaves them alone: the
 /// caller has to look. Scaled gradients are new tensors, since one tensor may be the gradient of two parameters.
 ///
+/// A GPU is not waited for, and its norm not known; where that is not finite, no gradient is a number any more.
+///
 /// # Errors
 /// [`crate::error::Error::Train`] for gradients that cannot be read as numbers.
-pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
+pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<Option<f64>> {
+    #[cfg(feature = "cuda")]
+    if grads.iter().flatten().any(|grad| !grad.device().is_cpu()) {
+        return clip_there(grads, max).map(|()| None).map_err(failed);
+    }
     let norm = total(grads).map_err(failed)?.sqrt();
     let factor = max / (norm + 1e-6);
     if norm.is_finite() && factor < 1.0 {
@@ -22,17 +28,22 @@ pub fn clip_grad_norm(grads: &mut [Option<Tensor>], max: f64) -> Result<f64> {
             *grad = grad.affine(factor, 0.0).map_err(failed)?;
         }
     }
-    Ok(norm)
+    Ok(Some(norm))
 }
 
-/// The sum of all squares. A GPU adds them up there, and one number is copied.
-fn total(grads: &[Option<Tensor>]) -> candle_core::Result<f64> {
-    let grads: Vec<&Tensor> = grads.iter().flatten().collect();
-    #[cfg(feature = "cuda")]
-    if grads.first().is_some_and(|grad| !grad.device().is_cpu()) {
-        return Tensor::squares(&grads)?.to_dtype(DType::F64)?.to_scalar();
+/// On a GPU, which takes the factor from its own memory.
+#[cfg(feature = "cuda")]
+fn clip_there(grads: &mut [Option<Tensor>], max: f64) -> candle_core::Result<()> {
+    let factor = Tensor::clip_factor(&grads.iter().flatten().collect::<Vec<_>>(), max)?;
+    for grad in grads.iter_mut().flatten() {
+        *grad = grad.broadcast_mul(&factor)?;
     }
-    grads.into_iter().map(squares).sum()
+    Ok(())
+}
+
+/// The sum of all squares.
+fn total(grads: &[Option<Tensor>]) -> candle_core::Result<f64> {
+    grads.iter().flatten().map(squares).sum()
 }
 
 fn squares(grad: &Tensor) -> candle_core::Result<f64> {

@@ -169,7 +169,9 @@ impl Tuning<'_> {
         }
         let mut wanted = state.network.wanted.parameters.iter();
         grads.retain(|_| wanted.next() == Some(&true));
-        if settings.clip_grad > 0. && !clip_grad_norm(&mut grads, settings.clip_grad)?.is_finite() {
+        let norm = if settings.clip_grad > 0. { clip_grad_norm(&mut grads, settings.clip_grad)? } else { None };
+        // On a GPU the weights would not be finite either, which is told when they next are read.
+        if norm.is_some_and(|norm| !norm.is_finite()) {
             let sound = |grad: &Option<Tensor>| grad.as_ref().is_none_or(is_finite);
             let name = grads.iter().position(|grad| !sound(grad)).and_then(|place| state.names.get(place));
             // Each may be finite, and all together not.
