@@ -22,7 +22,7 @@ use crate::tensor::Device;
 pub use features::{Features, Judged, Prediction, Sample, by_path};
 use ndarray::{Array1, Array2, ArrayView2};
 use scale::Scaler;
-pub use scale::vary;
+pub use scale::{check_finite, vary};
 use serde::{Deserialize, Serialize};
 use softmax::{Model, Rows, Truth};
 
