@@ -81,3 +81,18 @@ fn images_that_are_all_of_their_class_make_no_other_unsure() {
     let sure: f32 = (0..48).map(|i| given[[i, own[i]]]).sum::<f32>() / 48.;
     assert!(sure > 0.9, "{sure}");
 }
+
+/// Nor do those of a class that is one group, all of whose images are held out together.
+#[test]
+fn classes_of_one_group_make_no_other_unsure() {
+    let counts = [4; 23];
+    let (x, labels) = blobs(4, &counts, 30, 3.);
+    // Twelve classes of four groups, and eleven of one.
+    let groups = (0..92).map(|i| if i < 48 { i } else { 48 + i / 4 }).collect();
+    let found = chosen(&x, &[30], &labels, &Wishes { groups, ..only(Kind::Ncm) });
+    assert_eq!(found.folds, 4);
+    let (other, own) = blobs(5, &counts, 30, 3.);
+    let given = softmax(found.head.logits(other.view()).unwrap().view());
+    let sure: f32 = (0..48).map(|i| given[[i, own[i]]]).sum::<f32>() / 48.;
+    assert!(sure > 0.9, "{sure}");
+}

@@ -37,11 +37,9 @@ impl Calibrated {
         let unseen = unseen(features, judge, candidate, progress)?;
         let deals: Vec<&Array2<f32>> = unseen.as_ref().unwrap_or(&candidate.logits).iter().collect();
         let labels = judge.labels;
-        // No head can be right on the only image of a class without having seen it, however sure it may be of others.
-        let mut counts = vec![0usize; judge.classes];
-        labels.iter().for_each(|&label| counts[label] += 1);
-        let known = |i: &usize| counts[labels[*i]] > 1;
-        let sure = |deals: &[&Array2<f32>], places: &[usize]| {
+        let spread: Vec<Vec<bool>> = judge.deals.iter().map(|fold| spread(labels, fold, judge.classes)).collect();
+        let sure = |deals: &[&Array2<f32>], spread: &[Vec<bool>], places: &[usize]| {
+            let known = |i: &usize| spread.iter().all(|spread| spread[labels[*i]]);
             let some: Vec<usize> = places.iter().copied().filter(known).collect();
             let places = if some.is_empty() { places } else { &some };
             if places.len() == labels.len() {
@@ -52,11 +50,11 @@ impl Calibrated {
             sharpness(&rows.iter().collect::<Vec<_>>(), &own)
         };
         let (mut probabilities, mut by_fold) = (Vec::new(), Vec::new());
-        for (logits, fold) in deals.iter().zip(judge.deals) {
+        for ((logits, fold), spread) in deals.iter().zip(judge.deals).zip(spread.chunks(1)) {
             let mut sharp = (*logits).clone();
             let parts: Vec<_> = (0..folds::count(fold)).map(|f| apart(labels, fold, f)).collect();
             for [(held, _), (others, _)] in &parts {
-                let factor = sure(&[logits], others) as f32;
+                let factor = sure(&[logits], spread, others) as f32;
                 held.iter().for_each(|&i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
             }
             let found = softmax(sharp.view());
@@ -66,12 +64,22 @@ impl Calibrated {
             probabilities.push(found);
         }
         Ok(Calibrated {
-            sharpness: sure(&deals, &(0..labels.len()).collect::<Vec<_>>()),
+            sharpness: sure(&deals, &spread[..deals.len()], &(0..labels.len()).collect::<Vec<_>>()),
             out_of_fold: probabilities.swap_remove(0),
             uncalibrated: softmax(deals[0].view()),
             by_fold,
         })
     }
+}
+
+/// Which classes have images in several folds. Of any other no head can be right on an image without having seen it, however sure it
+/// may be of others.
+fn spread(labels: &[usize], fold: &[usize], classes: usize) -> Vec<bool> {
+    let (mut first, mut spread) = (vec![None; classes], vec![false; classes]);
+    for (&label, &own) in labels.iter().zip(fold) {
+        spread[label] |= *first[label].get_or_insert(own) != own;
+    }
+    spread
 }
 
 /// The places and labels of a fold's images, and of all others.
