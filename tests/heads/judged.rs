@@ -96,3 +96,13 @@ fn classes_of_one_group_make_no_other_unsure() {
     let sure: f32 = (0..48).map(|i| given[[i, own[i]]]).sum::<f32>() / 48.;
     assert!(sure > 0.9, "{sure}");
 }
+
+#[test]
+fn the_learning_curve_of_a_perceptron_counts_classes_alike_where_it_does() {
+    let (x, labels) = blobs(7, &[400, 40], 6, 0.2);
+    let found = chosen(&x, &[6], &labels, &Wishes { balanced: true, curve: true, ..only(Kind::Mlp) });
+    assert!(found.compared.iter().all(|one| one.adjusted));
+    // One that counted images would always name the common class, which is 0.91 of them.
+    let points = found.curve.unwrap().unwrap().points;
+    assert!(points.iter().all(|point| point.accuracy < 0.87), "{points:?}");
+}
