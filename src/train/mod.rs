@@ -201,7 +201,8 @@ fn strength(
 ) -> Result<(usize, Choice)> {
     let folds = folds::at_most(options.folds, counts);
     let fold = folds::stratified(labels, folds, options.seed);
-    Ok((folds, path::cross_validate(rows, &fold, folds, (rows.features, None), progress)?))
+    let choice = path::cross_validate(rows, &fold, (rows.features, None), &|| true, progress)?;
+    Ok((folds, choice.ok_or_else(overflowed)?))
 }
 
 /// The objective that [`fit_softmax`] minimises, and its gradient by weight and bias, at `head`. Unlike there, the
@@ -234,8 +235,12 @@ fn head(model: &Model, classes: usize) -> Result<LinearHead> {
 fn whole(head: LinearHead) -> Result<LinearHead> {
     match head.weight.iter().chain(&head.bias).all(|v| v.is_finite()) {
         true => Ok(head),
-        false => Err(Error::Train("the head overflowed; the features span too many orders of magnitude".into())),
+        false => Err(overflowed()),
     }
+}
+
+fn overflowed() -> Error {
+    Error::Train("the head overflowed; the features span too many orders of magnitude".into())
 }
 
 /// Refuses what cannot be learnt from; answers how many images each class has.

@@ -1,9 +1,44 @@
 //! What is told of a head by images that it did not learn from, in the time that there is.
 
-use super::{blobs, chosen, only};
+use super::{blobs, chosen, numbers, only};
 use adapt::metrics::{argmax, softmax};
 use adapt::train::heads::{Kind, Wishes};
+use ndarray::Array2;
+use serde_json::Value;
 use std::time::Duration;
+
+/// Of more images than features, and of fewer.
+#[test]
+fn each_half_is_judged_by_scikit_learns_discriminants_of_the_other() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/discriminants.json")).unwrap();
+    for case in &cases[..2] {
+        let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
+        let x = numbers(&case["x"]).into_iter().map(|v| v as f32).collect();
+        let x = Array2::from_shape_vec((labels.len(), case["features"].as_u64().unwrap() as usize), x).unwrap();
+        let groups = (0..labels.len()).map(|i| i % 2).collect();
+        let found = chosen(&x, &[x.ncols()], &labels, &Wishes { groups, ..only(Kind::Lda) });
+        assert_eq!((found.folds, found.compared.len()), (2, 1));
+        let want = numbers(&case["halves"][found.compared[0].strength.unwrap().to_string()]);
+        for (ours, want) in found.uncalibrated.iter().zip(want) {
+            assert!((f64::from(*ours) - want).abs() < 1e-4, "{ours} against {want}");
+        }
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let again = one.install(|| chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)));
+        assert_eq!(again.out_of_fold, chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)).out_of_fold);
+    }
+}
+
+#[test]
+fn a_regression_ends_with_the_time() {
+    let (x, labels) = blobs(3, &[30, 30], 40, 0.5);
+    let with = |budget| chosen(&x, &[40], &labels, &Wishes { budget, ..only(Kind::Softmax) });
+    let (late, found) = (with(Some(Duration::ZERO)), with(None));
+    // The first strength of the path, and one deal of ten.
+    let first = 40. / (60. * 1e-2);
+    assert!((late.compared[0].strength.unwrap() / first - 1.).abs() < 1e-9, "{:?}", late.compared);
+    assert_eq!((late.repeats, late.by_fold.len(), found.repeats), (1, 5, 10));
+    assert!(found.compared[0].strength.unwrap() < first, "{:?}", found.compared);
+}
 
 #[test]
 fn folds_of_all_repeats_are_told() {

@@ -32,9 +32,10 @@ impl Calibrated {
         features: (ArrayView2<f32>, &[usize]),
         judge: &Judge,
         candidate: &Candidate,
+        in_time: &dyn Fn() -> bool,
         progress: Progress,
     ) -> Result<Calibrated> {
-        let unseen = unseen(features, judge, candidate, progress)?;
+        let unseen = unseen(features, judge, candidate, in_time, progress)?;
         let deals: Vec<&Array2<f32>> = unseen.as_ref().unwrap_or(&candidate.logits).iter().collect();
         let labels = judge.labels;
         let spread: Vec<Vec<bool>> = judge.deals.iter().map(|fold| spread(labels, fold, judge.classes)).collect();
@@ -96,18 +97,20 @@ fn apart(labels: &[usize], fold: &[usize], f: usize) -> [(Vec<usize>, Vec<usize>
 /// is enough to be too sure. Discriminants keep theirs: they are surer the fewer images they have, and would be told to be less sure than
 /// is right for one of all images (measured: docs/heads.md).
 ///
-/// `None` elsewhere, and where the others of a fold are too few for such a head.
+/// `None` elsewhere, and where the others of a fold are too few for such a head. No deal but the first is begun when time is up.
 fn unseen(
     features: (ArrayView2<f32>, &[usize]),
     judge: &Judge,
     candidate: &Candidate,
+    in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Option<Vec<Array2<f32>>>> {
     if judge.labels.len() > JUDGED || !matches!(candidate.kind, Kind::Ncm | Kind::Softmax) {
         return Ok(None);
     }
-    let dealt = |fold: &Vec<usize>| unseen_in(features, judge, candidate, fold, progress);
-    match judge.deals.iter().map(dealt).collect() {
+    let deals = judge.deals[..candidate.logits.len()].iter().enumerate();
+    let dealt = |(_, fold): (usize, &Vec<usize>)| unseen_in(features, judge, candidate, fold, progress);
+    match deals.take_while(|(deal, _)| *deal == 0 || in_time()).map(dealt).collect() {
         Err(Error::Train(_)) => Ok(None),
         found => found.map(Some),
     }
@@ -128,8 +131,8 @@ fn unseen_in(
         let part = features.select(Axis(0), &others);
         let form = candidate.form_of(others.len(), labels.len());
         let basis = Bases::new(part.view(), columns).first(columns[candidate.taps])?;
-        let linear =
-            fit((basis.rows.view(), basis.features), &own, judge.classes, form, (TOLERANCE, judge.device), progress)?;
+        let all: Vec<usize> = (0..own.len()).collect();
+        let linear = fit(&basis, &all, (&own, judge.classes), form, (TOLERANCE, judge.device), progress)?;
         let head = head(&basis, &linear, false)?;
         let found = head.logits(features.select(Axis(0), &held).slice(s![.., ..head.weight.ncols()]))?;
         held.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));

@@ -150,12 +150,10 @@ fn hits_of(
             Mlp::trained(basis, (judge.labels, judge.classes), places, (judge.seed, judge.device), epochs, progress)?;
         found.logits(held)?
     } else {
-        let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
-        let rows = basis.rows.select(Axis(0), places);
-        let view = (rows.view(), basis.features);
-        let form = candidate.form_of(own.len(), judge.labels.len());
-        let linear = fit(view, &own, judge.classes, form, (TOLERANCE, judge.device), progress)?;
-        linear.logits(basis.rows.select(Axis(0), held).view())
+        let form = candidate.form_of(places.len(), judge.labels.len());
+        let data = (judge.labels, judge.classes);
+        let linear = fit(basis, places, data, form, (TOLERANCE, judge.device), progress)?;
+        linear.logits(basis.standardised().select(Axis(0), held).view())
     };
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         logits -= shares;
