@@ -23,7 +23,7 @@ pub use features::{Features, Judged, Prediction, Sample, by_path};
 use ndarray::{Array1, Array2, ArrayView2};
 use path::Choice;
 use scale::Scaler;
-pub use scale::{check_finite, vary};
+pub use scale::vary;
 use serde::{Deserialize, Serialize};
 use softmax::{Model, Rows, Truth};
 

@@ -21,11 +21,8 @@ pub(super) struct Scaler {
     scale: Array1<f64>,
 }
 
-/// Refuses features `[images, features]` that are not finite, naming the first such place.
-///
-/// # Errors
-/// [`Error::Train`].
-pub fn check_finite(features: ArrayView2<f32>) -> Result<()> {
+/// Refuses what is not finite, naming the first such place.
+pub(super) fn check_finite(features: ArrayView2<f32>) -> Result<()> {
     let bad = (0..features.nrows()).into_par_iter().find_first(|&row| features.row(row).iter().any(|v| !v.is_finite()));
     let Some(row) = bad else { return Ok(()) };
     let column = features.row(row).iter().position(|v| !v.is_finite()).unwrap_or(0);

@@ -113,16 +113,6 @@ fn all_models_have_one_probe() {
     let kinds: Vec<&Value> = found["models"].as_array().unwrap().iter().map(|model| &model["probe_kind"]).collect();
     assert_eq!(kinds, ["ridge", "ridge"]);
     assert!(place.adapt(arguments).succeeds().out.contains("probe: softmax regression; on 200 training images"));
-    // Features that are no numbers tell nothing, and no probe says that they do.
-    let biases =
-        model.proto.graph.as_mut().unwrap().initializer.iter_mut().find(|tensor| tensor.dims == [4200]).unwrap();
-    let whole = biases.raw_data.take().unwrap();
-    biases.raw_data = Some([&f32::INFINITY.to_le_bytes()[..], &whole[4..]].concat().into());
-    model.save(&place.path("wide.onnx")).unwrap();
-    let ran = place.adapt(&format!("{arguments} wide.onnx --json")).succeeds();
-    let found: Value = serde_json::from_str(&ran.out).unwrap();
-    let reason = found["models"][1]["error"].as_str().unwrap();
-    assert!(reason.contains("the feature in row 0, column 0 is inf"), "{reason}");
 }
 
 #[test]
