@@ -16,10 +16,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const QUICK: f64 = 5e11;
 /// The same of one for outliers, which is slower: 4,000 images of 1,280 features.
 const OUTLIERS: f64 = 2e10;
-/// Probabilities that a quick probe for shortcuts may make, which colours that tell the classes make slow, …
-const PROBED: usize = 20_000;
-/// … and images of a class that it needs: of more classes than have so many it tells nothing.
+/// Probabilities of a quick probe for shortcuts: of ten classes 500 images, which tell a share of a half to within 0.02, …
+const PROBED: usize = 5000;
+/// … or as many images of each class, with which it tells nothing of fewer, …
 const PROBED_OF_CLASS: usize = 5;
+/// … but no more probabilities than these, which colours that tell the classes make slow.
+const MOST_PROBED: usize = 20_000;
 /// Features of copies are at least this near to each other …
 const NEAR: f32 = 0.95;
 /// … and so many pairs of images are compared to be sure.
@@ -110,8 +112,8 @@ impl<'a> Screen<'a> {
         let progress: Progress = &|_| progress(Event::Advance(0));
         let labels: Vec<usize> = self.items.iter().map(|item| item.label).collect();
         let classes = self.data.classes.len();
-        let most = PROBED / classes.max(1);
-        if most < PROBED_OF_CLASS * classes {
+        let most = (PROBED / classes.max(1)).max(PROBED_OF_CLASS * classes);
+        if most * classes > MOST_PROBED {
             return Ok(Vec::new());
         }
         shortcut::probe(self.facts, &labels, classes, most, seed, progress)

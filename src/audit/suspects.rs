@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::progress::Progress;
-use crate::train::{Options, fit_softmax};
+use crate::train::{Options, softmax_out_of_fold};
 use ndarray::{Array2, ArrayView2, Axis};
 
 /// What out-of-fold probabilities say of the labels.
@@ -67,7 +67,7 @@ pub fn judge(probabilities: ArrayView2<f32>, labels: &[usize]) -> Judgement {
 /// images is spread evenly over the others.
 ///
 /// # Errors
-/// Those of [`fit_softmax`].
+/// Those of [`softmax_out_of_fold`].
 pub fn out_of_fold(
     rows: ArrayView2<f32>,
     labels: &[usize],
@@ -83,17 +83,18 @@ pub fn out_of_fold(
     }
     let options = Options { seed, ..Options::default() };
     if kept.len() == classes {
-        return Ok(Some(fit_softmax(rows, labels, classes, &options, progress)?.out_of_fold));
+        return softmax_out_of_fold(rows, labels, classes, &options, progress).map(Some);
     }
     let places: Vec<usize> = (0..labels.len()).filter(|&place| counts[labels[place]] > 1).collect();
     let new = |place: &usize| kept.binary_search(&labels[*place]).unwrap_or(0);
     let fewer: Vec<usize> = places.iter().map(new).collect();
-    let fit = fit_softmax(rows.select(Axis(0), &places).view(), &fewer, kept.len(), &options, progress)?;
+    let rows = rows.select(Axis(0), &places);
+    let found = softmax_out_of_fold(rows.view(), &fewer, kept.len(), &options, progress)?;
     let mut out = Array2::zeros((labels.len(), classes));
     for mut row in out.rows_mut() {
         kept.iter().for_each(|&class| row[class] = 1. / kept.len() as f32);
     }
-    for (&place, from) in places.iter().zip(fit.out_of_fold.rows()) {
+    for (&place, from) in places.iter().zip(found.rows()) {
         kept.iter().zip(from).for_each(|(&class, &p)| out[[place, class]] = p);
     }
     Ok(Some(out))

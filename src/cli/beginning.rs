@@ -31,14 +31,16 @@ impl Fitted {
         work: &Work,
         parts: &mut [Features; 3],
         data: &mut Dataset,
+        clock: &mut Clock,
         fit: impl Fn(&Work, &Features, &Dataset, Duration) -> Result<Chosen>,
     ) -> Result<Fitted> {
         if data.task.is_multiclass() {
-            let (chosen, problems) = work.screened(parts, data, fit)?;
+            let (chosen, problems) = work.screened(parts, data, clock, fit)?;
             let fitted = Fitted::of_classes(work, chosen, &parts[0]);
             return Ok(Fitted { problems: Some(problems), ..fitted });
         }
         let problems = Some(work.without_copies(parts, data)?);
+        clock.lap(|seconds| &mut seconds.audit);
         Ok(Fitted { problems, ..Fitted::several(work, &parts[0], data)? })
     }
 
@@ -83,7 +85,9 @@ pub(super) fn begin(
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
         let fitted =
-            Fitted::screened(work, &mut parts, data, |work, features, data, spent| work.probe(features, data, spent))?;
+            Fitted::screened(work, &mut parts, data, clock, |work, features, data, spent| {
+                work.probe(features, data, spent)
+            })?;
         problems = fitted.problems.clone();
         nearest_mean = work.nearest_mean(&parts, data)?;
         probe = Some(fitted).filter(|_| probing);

@@ -65,8 +65,9 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     work.tells(&parts[0])?;
     // With large models the session's memory is needed again.
     drop(extractor);
-    let fitted =
-        Fitted::screened(work, &mut parts, data, |work, features, data, spent| work.choose(features, data, spent))?;
+    let fitted = Fitted::screened(work, &mut parts, data, clock, |work, features, data, spent| {
+        work.choose(features, data, spent)
+    })?;
     let (nearest_mean, outlier) = (work.nearest_mean(&parts, data)?, work.outlier(&parts[0], data));
     let plan = Plan { head: fitted.name, ..work.plan.with_taps(fitted.taps) };
     parts.iter_mut().for_each(|part| part.keep_columns(plan.features));

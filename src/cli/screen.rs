@@ -1,5 +1,6 @@
 //! What the main job finds wrong with its images on the way, and what it leaves out where it is told to.
 
+use super::clock::Clock;
 use super::made::Work;
 use super::tables::quoted;
 use adapt::Result;
@@ -96,9 +97,11 @@ impl Work<'_> {
         &self,
         parts: &mut [Features; 3],
         data: &mut Dataset,
+        clock: &mut Clock,
         fit: impl Fn(&Self, &Features, &Dataset, Duration) -> Result<Chosen>,
     ) -> Result<(Chosen, Problems)> {
         let mut problems = self.without_copies(parts, data)?;
+        clock.lap(|seconds| &mut seconds.audit);
         let started = Instant::now();
         let chosen = fit(self, &parts[0], data, Duration::ZERO)?;
         let spent = started.elapsed();

@@ -215,9 +215,10 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
     let s = &run.seconds;
     let _ = writeln!(
         text,
-        "time     {:.1} s: features {:.1}, head {:.2}, verification {:.1}",
+        "time     {:.1} s: features {:.1}, audit {:.1}, head {:.2}, verification {:.1}",
         s.total,
         s.extract_train + s.extract_eval,
+        s.audit,
         s.train,
         s.verify
     );

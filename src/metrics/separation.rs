@@ -1,5 +1,7 @@
 //! How well features separate classes, image by image, without training on more than closed forms.
 
+use faer::linalg::solvers::{DenseSolveCore, Llt};
+use faer::{Mat, Side};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 /// The ridge penalties that the linear probe tries, relative to the mean eigenvalue of the Gram matrix.
@@ -16,9 +18,9 @@ pub fn nearest_agree(rows: ArrayView2<f32>, labels: &[usize]) -> Vec<bool> {
             row /= norm;
         }
     }
-    let products = rows.dot(&rows.t());
+    let products = products(&rows);
     let nearest = |i: usize| {
-        let others = products.row(i).iter().copied().enumerate().filter(|(j, _)| *j != i).collect::<Vec<_>>();
+        let others = products.col(i).iter().copied().enumerate().filter(|(j, _)| *j != i).collect::<Vec<_>>();
         others.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(j, _)| j)
     };
     (0..labels.len()).map(|i| nearest(i).is_some_and(|j| labels[j] == labels[i])).collect()
@@ -39,10 +41,10 @@ pub fn probe_agrees(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> 
             column /= deviation;
         }
     }
-    let mut gram = rows.dot(&rows.t());
-    let mean = gram.diag().sum() / labels.len() as f64;
+    let mut gram = products(&rows);
+    let mean = (0..labels.len()).map(|i| gram[(i, i)]).sum::<f64>() / labels.len() as f64;
     if mean > 0. {
-        gram /= mean;
+        gram *= faer::Scale(1. / mean);
     }
     let mut targets = Array2::<f64>::zeros((labels.len(), classes));
     labels.iter().enumerate().for_each(|(i, &label)| targets[[i, label]] = 1.);
@@ -50,11 +52,16 @@ pub fn probe_agrees(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> 
     fits.max_by_key(|agree| agree.iter().filter(|&&agrees| agrees).count()).unwrap_or_default()
 }
 
-fn left_out(gram: &Array2<f64>, targets: &Array2<f64>, penalty: f64, labels: &[usize]) -> Vec<bool> {
+fn left_out(gram: &Mat<f64>, targets: &Array2<f64>, penalty: f64, labels: &[usize]) -> Vec<bool> {
     let count = labels.len();
-    let penalised = gram + &(Array2::<f64>::eye(count) * penalty);
-    let Some(inverse) = inverse(penalised) else { return vec![false; count] };
-    let hat = gram.dot(&inverse) + 1. / count as f64;
+    let mut penalised = gram.clone();
+    (0..count).for_each(|i| penalised[(i, i)] += penalty);
+    let Ok(factor) = Llt::new(penalised.as_ref(), Side::Lower) else { return vec![false; count] };
+    // G(G + pI)⁻¹ = I − p(G + pI)⁻¹
+    let inverse = factor.inverse();
+    let hat = Array2::from_shape_fn((count, count), |(i, j)| {
+        f64::from(u8::from(i == j)) - penalty * inverse[(i, j)] + 1. / count as f64
+    });
     let fitted = hat.dot(targets);
     let shares = targets.mean_axis(Axis(0)).unwrap_or_default();
     let agrees = |i: usize| {
@@ -67,23 +74,10 @@ fn left_out(gram: &Array2<f64>, targets: &Array2<f64>, penalty: f64, labels: &[u
     (0..count).map(agrees).collect()
 }
 
-/// The inverse of a symmetric positive definite matrix, by Gauss and Jordan without pivots, which such a one needs none of.
-fn inverse(mut a: Array2<f64>) -> Option<Array2<f64>> {
-    let n = a.nrows();
-    for k in 0..n {
-        let pivot = a[[k, k]];
-        if !(pivot.is_finite() && pivot > 0.) {
-            return None;
-        }
-        a[[k, k]] = 1.;
-        a.row_mut(k).mapv_inplace(|value| value / pivot);
-        let row = a.row(k).to_owned();
-        for i in (0..n).filter(|&i| i != k) {
-            let factor = std::mem::replace(&mut a[[i, k]], 0.);
-            a.row_mut(i).scaled_add(-factor, &row);
-        }
-    }
-    Some(a)
+/// Those of all rows with each other.
+fn products(rows: &Array2<f64>) -> Mat<f64> {
+    let rows = Mat::from_fn(rows.nrows(), rows.ncols(), |i, j| rows[[i, j]]);
+    &rows * rows.transpose()
 }
 
 fn centred(rows: ArrayView2<f32>) -> Array2<f64> {

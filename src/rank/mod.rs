@@ -16,7 +16,7 @@ use crate::onnx::{Model, surgery};
 use crate::plan::evidence::Trying;
 use crate::plan::{Plan, PlanOptions, preprocessing};
 use crate::progress::{Event, Progress, emit, silent};
-use crate::train::{Options, fit_softmax};
+use crate::train::{Options, softmax_out_of_fold};
 pub use cost::{Cost, Meter};
 use ndarray::{Array2, Axis};
 use prost::Message;
@@ -228,8 +228,8 @@ impl Ranking<'_> {
             Event::Advance(_) => (self.progress)(Event::Advance(0)),
             event => (self.progress)(event),
         };
-        let fit = fit_softmax(rows.view(), labels, *classes, &options, &poll)?;
-        let given = fit.out_of_fold.rows().into_iter().map(argmax);
+        let found = softmax_out_of_fold(rows.view(), labels, *classes, &options, &poll)?;
+        let given = found.rows().into_iter().map(argmax);
         Ok((Probe::Softmax, given.zip(labels).map(|(given, label)| given == *label).collect()))
     }
 }

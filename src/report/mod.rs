@@ -209,7 +209,9 @@ pub struct Seconds {
     pub extract_train: f64,
     /// Features of the validation and test images.
     pub extract_eval: f64,
-    /// The head, its cross-validation included.
+    /// The search for copies, outliers and shortcuts among the images.
+    pub audit: f64,
+    /// The head, its cross-validation included; inside the network, that training.
     pub train: f64,
     /// A step of training inside, measured.
     pub fine_tuning: f64,

@@ -21,6 +21,7 @@ use crate::random;
 use crate::tensor::Device;
 pub use features::{Features, Judged, Prediction, Sample, by_path};
 use ndarray::{Array1, Array2, ArrayView2, s};
+use path::Choice;
 use scale::Scaler;
 pub use scale::vary;
 use serde::{Deserialize, Serialize};
@@ -153,17 +154,13 @@ pub fn fit_softmax(
     options: &Options,
     progress: Progress,
 ) -> Result<Fit> {
-    let counts = check(features, labels, classes, options)?;
-    let scaler = Scaler::new(features);
-    let mut rows = Rows::new(scaler.apply(features), Truth::Classes(labels), classes, &options.device)?;
-    rows.balanced = options.balanced;
+    let (counts, scaler) = (check(features, labels, classes, options)?, Scaler::new(features));
+    let rows = rows(&scaler, features, (labels, classes), options)?;
     let mut model = rows.model(vec![true; labels.len()]);
     let (l2, folds, candidates, out_of_fold) = match options.l2 {
         Some(l2) => (l2, 0, Vec::new(), Array2::zeros((0, classes))),
         None => {
-            let folds = folds::at_most(options.folds, counts);
-            let fold = folds::stratified(labels, folds, options.seed);
-            let choice = path::cross_validate(&rows, &fold, folds, (rows.features, None), progress)?;
+            let (folds, choice) = strength(&rows, labels, counts, options, progress)?;
             model.parameters = choice.start;
             (choice.l2, folds, choice.candidates, choice.out_of_fold)
         }
@@ -174,6 +171,47 @@ pub fn fit_softmax(
     emit(progress, Event::Advance(1))?;
     let head = whole(scaler.fold(&head(&model, classes)?))?;
     Ok(Fit { head, l2, folds, candidates, iterations: model.iterations, objective: model.loss, out_of_fold })
+}
+
+/// The [`Fit::out_of_fold`] that [`fit_softmax`] would give without a strength, `[images, classes]`, and no head.
+///
+/// # Errors
+/// Those of [`fit_softmax`].
+pub fn softmax_out_of_fold(
+    features: ArrayView2<f32>,
+    labels: &[usize],
+    classes: usize,
+    options: &Options,
+    progress: Progress,
+) -> Result<Array2<f32>> {
+    let counts = check(features, labels, classes, options)?;
+    let rows = rows(&Scaler::new(features), features, (labels, classes), options)?;
+    Ok(strength(&rows, labels, counts, options, progress)?.1.out_of_fold)
+}
+
+fn rows<'a>(
+    scaler: &Scaler,
+    features: ArrayView2<f32>,
+    (labels, classes): (&'a [usize], usize),
+    options: &Options,
+) -> Result<Rows<'a>> {
+    let mut rows = Rows::new(scaler.apply(features), Truth::Classes(labels), classes, &options.device)?;
+    rows.balanced = options.balanced;
+    Ok(rows)
+}
+
+/// The best strength by cross-validation, and in how many folds.
+fn strength(
+    rows: &Rows,
+    labels: &[usize],
+    counts: Vec<usize>,
+    options: &Options,
+    progress: Progress,
+) -> Result<(usize, Choice)> {
+    let folds = folds::at_most(options.folds, counts);
+    let fold = folds::stratified(labels, folds, options.seed);
+    let choice = path::cross_validate(rows, &fold, (rows.features, None), &|| true, progress)?;
+    Ok((folds, choice.ok_or_else(overflowed)?))
 }
 
 /// The objective that [`fit_softmax`] minimises, and its gradient by weight and bias, at `head`. Unlike there, the
@@ -206,8 +244,12 @@ fn head(model: &Model, classes: usize) -> Result<LinearHead> {
 fn whole(head: LinearHead) -> Result<LinearHead> {
     match head.weight.iter().chain(&head.bias).all(|v| v.is_finite()) {
         true => Ok(head),
-        false => Err(Error::Train("the head overflowed; the features span too many orders of magnitude".into())),
+        false => Err(overflowed()),
     }
+}
+
+fn overflowed() -> Error {
+    Error::Train("the head overflowed; the features span too many orders of magnitude".into())
 }
 
 /// Refuses what cannot be learnt from; answers how many images each class has.

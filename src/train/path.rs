@@ -1,6 +1,7 @@
 //! The path of strengths, judged out of fold.
 
 use super::Candidate;
+use super::folds::count;
 use super::loss::balanced_weights;
 use super::row::binary;
 use super::softmax::{Model, Rows, Truth};
@@ -36,17 +37,19 @@ pub(super) struct Choice {
 /// where the rare ones are never predicted (measured: up to 5 points of balanced test accuracy lost, none gained).
 ///
 /// `features` is how many standardised features the rows' columns stand for. Where a strength of the path is `wanted`, it is taken
-/// whatever its log-loss.
+/// whatever its log-loss. No strength but the first is begun when time is up: then there is no choice where another was wanted. Nor is there one
+/// where no log-loss is finite.
 pub(super) fn cross_validate(
     rows: &Rows,
     fold: &[usize],
-    folds: usize,
     (features, wanted): (usize, Option<f64>),
+    in_time: &dyn Fn() -> bool,
     progress: Progress,
-) -> Result<Choice> {
+) -> Result<Option<Choice>> {
     emit(progress, Event::Stage { name: "choosing the strength", total: STRENGTHS as u64 })?;
     let n = fold.len() as f64;
-    let mut models: Vec<Model> = (0..folds).map(|f| rows.model(fold.iter().map(|&g| g != f).collect())).collect();
+    let model = |f: usize| rows.model(fold.iter().map(|&g| g != f).collect());
+    let mut models: Vec<Model> = (0..count(fold)).map(model).collect();
     let none = Array2::zeros((0, rows.classes));
     let mut choice = Choice { candidates: Vec::new(), l2: 0.0, start: Vec::new(), out_of_fold: none };
     let (mut best, mut worse) = (f64::INFINITY, 0);
@@ -63,11 +66,11 @@ pub(super) fn cross_validate(
         }
         choice.candidates.push(candidate);
         emit(progress, Event::Advance(1))?;
-        if wanted.map_or(worse == PATIENCE, |wanted| wanted == l2) {
+        if wanted.map_or(worse == PATIENCE, |wanted| wanted == l2) || !in_time() {
             break;
         }
     }
-    Ok(choice)
+    Ok(Some(choice).filter(|choice| !choice.start.is_empty()))
 }
 
 /// That of a step of the path.
@@ -147,7 +150,7 @@ impl Rows<'_> {
 
 /// Which labels some images outside of each fold have, and others have not: `[folds, labels]`.
 pub(super) fn learnable(truths: ArrayView2<f32>, fold: &[usize]) -> Array2<bool> {
-    let folds = super::folds::count(fold);
+    let folds = count(fold);
     let (all, mut own) = (truths.sum_axis(Axis(0)), Array2::<f32>::zeros((folds, truths.ncols())));
     let mut sizes = vec![0f32; folds];
     for (row, &f) in truths.rows().into_iter().zip(fold) {

@@ -41,6 +41,8 @@ fn the_best_head_is_chosen_and_the_choice_is_shown() {
         assert!(said.err.contains(word), "{word}: {}", said.err);
     }
     let run = place.json("out/run.json");
+    // What looks at the images is told beside the head, not as a part of it.
+    assert!(run["seconds"]["audit"].as_f64().unwrap() > 0. && said.out.contains(", audit "), "{}", said.out);
     let chosen = &run["head"]["compared"][run["head"]["chosen"].as_u64().unwrap() as usize];
     assert!(chosen["behind"][0].as_f64().unwrap() <= chosen["behind"][1].as_f64().unwrap());
     let said = into(&place, "second", "--metric log-loss --balanced --budget 10m --json");

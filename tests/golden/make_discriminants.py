@@ -23,11 +23,20 @@ def case(seed, counts, features):
     scaled = StandardScaler().fit_transform(x.astype(np.float64))
     fit = lambda s: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s).fit(scaled, labels)
     logits = {str(s): fit(s).predict_log_proba(scaled).ravel().tolist() for s in STRENGTHS}
+    # Of each half the probabilities by the other, as with two groups of images in turn.
+    halves = np.arange(len(labels)) % 2
+    other = lambda s, half: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s).fit(scaled[halves != half], labels[halves != half])
+    held_out = {str(s): np.empty((len(labels), len(counts))) for s in STRENGTHS}
+    for s in STRENGTHS:
+        for half in range(2):
+            held_out[str(s)][halves == half] = other(s, half).predict_proba(scaled[halves == half])
     deviations = x.std(0)  # none is below the floor that heads have
     assert deviations.min() > np.sqrt((deviations ** 2).mean() / len(x))
     means = np.stack([scaled[labels == k].mean(0) for k in range(len(counts))])
     nearest = cosine_similarity(scaled, means).argmax(1).tolist()
-    return {"labels": labels.tolist(), "features": features, "x": x.ravel().tolist(), "log_probabilities": logits, "nearest": nearest}
+    held_out = {s: np.round(p, 7).ravel().tolist() for s, p in held_out.items()}
+    told = {"log_probabilities": logits, "halves": held_out, "nearest": nearest}
+    return {"labels": labels.tolist(), "features": features, "x": x.ravel().tolist(), **told}
 
 
 # More images than features, fewer, and classes of different sizes.

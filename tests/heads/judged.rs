@@ -1,9 +1,44 @@
 //! What is told of a head by images that it did not learn from, in the time that there is.
 
-use super::{blobs, chosen, only};
+use super::{blobs, chosen, numbers, only};
 use adapt::metrics::{argmax, softmax};
 use adapt::train::heads::{Kind, Wishes};
+use ndarray::Array2;
+use serde_json::Value;
 use std::time::Duration;
+
+/// Of more images than features, and of fewer.
+#[test]
+fn each_half_is_judged_by_scikit_learns_discriminants_of_the_other() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/discriminants.json")).unwrap();
+    for case in &cases[..2] {
+        let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
+        let x = numbers(&case["x"]).into_iter().map(|v| v as f32).collect();
+        let x = Array2::from_shape_vec((labels.len(), case["features"].as_u64().unwrap() as usize), x).unwrap();
+        let groups = (0..labels.len()).map(|i| i % 2).collect();
+        let found = chosen(&x, &[x.ncols()], &labels, &Wishes { groups, ..only(Kind::Lda) });
+        assert_eq!((found.folds, found.compared.len()), (2, 1));
+        let want = numbers(&case["halves"][found.compared[0].strength.unwrap().to_string()]);
+        for (ours, want) in found.uncalibrated.iter().zip(want) {
+            assert!((f64::from(*ours) - want).abs() < 1e-4, "{ours} against {want}");
+        }
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let again = one.install(|| chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)));
+        assert_eq!(again.out_of_fold, chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)).out_of_fold);
+    }
+}
+
+#[test]
+fn a_regression_ends_with_the_time() {
+    let (x, labels) = blobs(3, &[30, 30], 40, 0.5);
+    let with = |budget| chosen(&x, &[40], &labels, &Wishes { budget, ..only(Kind::Softmax) });
+    let (late, found) = (with(Some(Duration::ZERO)), with(None));
+    // The first strength of the path, and one deal of ten.
+    let first = 40. / (60. * 1e-2);
+    assert!((late.compared[0].strength.unwrap() / first - 1.).abs() < 1e-9, "{:?}", late.compared);
+    assert_eq!((late.repeats, late.by_fold.len(), found.repeats), (1, 5, 10));
+    assert!(found.compared[0].strength.unwrap() < first, "{:?}", found.compared);
+}
 
 #[test]
 fn folds_of_all_repeats_are_told() {
@@ -95,4 +130,29 @@ fn images_that_are_all_of_their_class_make_no_other_unsure() {
     let given = softmax(found.head.logits(other.view()).unwrap().view());
     let sure: f32 = (0..48).map(|i| given[[i, own[i]]]).sum::<f32>() / 48.;
     assert!(sure > 0.9, "{sure}");
+}
+
+/// Nor do those of a class that is one group, all of whose images are held out together.
+#[test]
+fn classes_of_one_group_make_no_other_unsure() {
+    let counts = [4; 23];
+    let (x, labels) = blobs(4, &counts, 30, 3.);
+    // Twelve classes of four groups, and eleven of one.
+    let groups = (0..92).map(|i| if i < 48 { i } else { 48 + i / 4 }).collect();
+    let found = chosen(&x, &[30], &labels, &Wishes { groups, ..only(Kind::Ncm) });
+    assert_eq!(found.folds, 4);
+    let (other, own) = blobs(5, &counts, 30, 3.);
+    let given = softmax(found.head.logits(other.view()).unwrap().view());
+    let sure: f32 = (0..48).map(|i| given[[i, own[i]]]).sum::<f32>() / 48.;
+    assert!(sure > 0.9, "{sure}");
+}
+
+#[test]
+fn the_learning_curve_of_a_perceptron_counts_classes_alike_where_it_does() {
+    let (x, labels) = blobs(7, &[400, 40], 6, 0.2);
+    let found = chosen(&x, &[6], &labels, &Wishes { balanced: true, curve: true, ..only(Kind::Mlp) });
+    assert!(found.compared.iter().all(|one| one.adjusted));
+    // One that counted images would always name the common class, which is 0.91 of them.
+    let points = found.curve.unwrap().unwrap().points;
+    assert!(points.iter().all(|point| point.accuracy < 0.87), "{points:?}");
 }

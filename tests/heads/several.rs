@@ -96,6 +96,13 @@ fn no_second_depth_is_begun_when_time_is_up() {
         };
         assert_eq!((with(None), with(budget)), (2, 1), "{task:?}");
     }
+    // Nor a second strength or deal of the first depth.
+    let wishes = Wishes { budget, ..Wishes::default() };
+    let late = choose_several(x.view(), &[6], labels.view(), Task::Multilabel, &wishes, &silent).unwrap();
+    let found = chosen(&x, &[6], &labels, Task::Multilabel);
+    assert!((late.compared[0].strength / (6. / (60. * 1e-2)) - 1.).abs() < 1e-9, "{:?}", late.compared);
+    assert!(found.compared[0].strength < late.compared[0].strength && late.compared[0].loss < 0.75);
+    assert_eq!((late.repeats, found.repeats), (1, 10));
 }
 
 #[test]

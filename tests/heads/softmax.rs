@@ -3,7 +3,7 @@
 use adapt::error::Error;
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;
-use adapt::train::{Fit, LinearHead, Options, fit_softmax, objective};
+use adapt::train::{Fit, LinearHead, Options, fit_softmax, objective, softmax_out_of_fold};
 use ndarray::{Array1, Array2, Axis};
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -96,6 +96,8 @@ fn same_call_same_bits() {
     let (a, b) = (fit(&x, &labels, 3), fit(&x, &labels, 3));
     assert_eq!(a, b);
     assert_eq!(a.folds, 5);
+    let alone = softmax_out_of_fold(x.view(), &labels, 3, &Options::default(), &silent).unwrap();
+    assert_eq!(alone, a.out_of_fold);
     let other = Options { seed: 1, ..Options::default() };
     let other = fit_softmax(x.view(), &labels, 3, &other, &silent).unwrap();
     assert_ne!(a.candidates, other.candidates);

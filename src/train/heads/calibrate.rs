@@ -32,16 +32,15 @@ impl Calibrated {
         features: (ArrayView2<f32>, &[usize]),
         judge: &Judge,
         candidate: &Candidate,
+        in_time: &dyn Fn() -> bool,
         progress: Progress,
     ) -> Result<Calibrated> {
-        let unseen = unseen(features, judge, candidate, progress)?;
+        let unseen = unseen(features, judge, candidate, in_time, progress)?;
         let deals: Vec<&Array2<f32>> = unseen.as_ref().unwrap_or(&candidate.logits).iter().collect();
         let labels = judge.labels;
-        // No head can be right on the only image of a class without having seen it, however sure it may be of others.
-        let mut counts = vec![0usize; judge.classes];
-        labels.iter().for_each(|&label| counts[label] += 1);
-        let known = |i: &usize| counts[labels[*i]] > 1;
-        let sure = |deals: &[&Array2<f32>], places: &[usize]| {
+        let spread: Vec<Vec<bool>> = judge.deals.iter().map(|fold| spread(labels, fold, judge.classes)).collect();
+        let sure = |deals: &[&Array2<f32>], spread: &[Vec<bool>], places: &[usize]| {
+            let known = |i: &usize| spread.iter().all(|spread| spread[labels[*i]]);
             let some: Vec<usize> = places.iter().copied().filter(known).collect();
             let places = if some.is_empty() { places } else { &some };
             if places.len() == labels.len() {
@@ -52,11 +51,11 @@ impl Calibrated {
             sharpness(&rows.iter().collect::<Vec<_>>(), &own)
         };
         let (mut probabilities, mut by_fold) = (Vec::new(), Vec::new());
-        for (logits, fold) in deals.iter().zip(judge.deals) {
+        for ((logits, fold), spread) in deals.iter().zip(judge.deals).zip(spread.chunks(1)) {
             let mut sharp = (*logits).clone();
             let parts: Vec<_> = (0..folds::count(fold)).map(|f| apart(labels, fold, f)).collect();
             for [(held, _), (others, _)] in &parts {
-                let factor = sure(&[logits], others) as f32;
+                let factor = sure(&[logits], spread, others) as f32;
                 held.iter().for_each(|&i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
             }
             let found = softmax(sharp.view());
@@ -66,12 +65,22 @@ impl Calibrated {
             probabilities.push(found);
         }
         Ok(Calibrated {
-            sharpness: sure(&deals, &(0..labels.len()).collect::<Vec<_>>()),
+            sharpness: sure(&deals, &spread[..deals.len()], &(0..labels.len()).collect::<Vec<_>>()),
             out_of_fold: probabilities.swap_remove(0),
             uncalibrated: softmax(deals[0].view()),
             by_fold,
         })
     }
+}
+
+/// Which classes have images in several folds. Of any other no head can be right on an image without having seen it, however sure it
+/// may be of others.
+fn spread(labels: &[usize], fold: &[usize], classes: usize) -> Vec<bool> {
+    let (mut first, mut spread) = (vec![None; classes], vec![false; classes]);
+    for (&label, &own) in labels.iter().zip(fold) {
+        spread[label] |= *first[label].get_or_insert(own) != own;
+    }
+    spread
 }
 
 /// The places and labels of a fold's images, and of all others.
@@ -88,18 +97,20 @@ fn apart(labels: &[usize], fold: &[usize], f: usize) -> [(Vec<usize>, Vec<usize>
 /// is enough to be too sure. Discriminants keep theirs: they are surer the fewer images they have, and would be told to be less sure than
 /// is right for one of all images (measured: docs/heads.md).
 ///
-/// `None` elsewhere, and where the others of a fold are too few for such a head.
+/// `None` elsewhere, and where the others of a fold are too few for such a head. No deal but the first is begun when time is up.
 fn unseen(
     features: (ArrayView2<f32>, &[usize]),
     judge: &Judge,
     candidate: &Candidate,
+    in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Option<Vec<Array2<f32>>>> {
     if judge.labels.len() > JUDGED || !matches!(candidate.kind, Kind::Ncm | Kind::Softmax) {
         return Ok(None);
     }
-    let dealt = |fold: &Vec<usize>| unseen_in(features, judge, candidate, fold, progress);
-    match judge.deals.iter().map(dealt).collect() {
+    let deals = judge.deals[..candidate.logits.len()].iter().enumerate();
+    let dealt = |(_, fold): (usize, &Vec<usize>)| unseen_in(features, judge, candidate, fold, progress);
+    match deals.take_while(|(deal, _)| *deal == 0 || in_time()).map(dealt).collect() {
         Err(Error::Train(_)) => Ok(None),
         found => found.map(Some),
     }
@@ -120,8 +131,8 @@ fn unseen_in(
         let part = features.select(Axis(0), &others);
         let form = candidate.form_of(others.len(), labels.len());
         let basis = Bases::new(part.view(), columns).first(columns[candidate.taps])?;
-        let linear =
-            fit((basis.rows.view(), basis.features), &own, judge.classes, form, (TOLERANCE, judge.device), progress)?;
+        let all: Vec<usize> = (0..own.len()).collect();
+        let linear = fit(&basis, &all, (&own, judge.classes), form, (TOLERANCE, judge.device), progress)?;
         let head = head(&basis, &linear, false)?;
         let found = head.logits(features.select(Axis(0), &held).slice(s![.., ..head.weight.ncols()]))?;
         held.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));

@@ -1,8 +1,6 @@
 //! The candidates: their out-of-fold scores, and which of them is taken.
 
 use super::super::folds::count;
-use super::super::path;
-use super::super::softmax::{Rows, Truth};
 use super::basis::Basis;
 use super::choice::Form;
 use super::closed::{MOST_COORDINATES, Parted};
@@ -11,9 +9,8 @@ use super::{Compared, Kind};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2};
 use std::cmp::Ordering;
-use std::ops::ControlFlow;
 
 /// Of discriminants.
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
@@ -32,6 +29,8 @@ pub(super) struct Candidate {
     pub(super) strength: Option<f64>,
     pub(super) adjusted: bool,
     pub(super) weighted: bool,
+    /// Of regression, parameters on the basis' coordinates that are near to those of all images.
+    pub(super) start: Vec<f32>,
     /// For each deal of the images into folds, where time allowed it: `[images, classes]`.
     pub(super) logits: Vec<Array2<f32>>,
     /// The factor of the logits at which their log-loss is lowest.
@@ -41,14 +40,14 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn form(&self) -> Form {
-        Form { kind: self.kind, strength: self.strength, weighted: self.weighted }
+    pub(super) fn form(&self) -> Form<'_> {
+        Form { kind: self.kind, strength: self.strength, weighted: self.weighted, start: &self.start }
     }
 
     /// The same for a part of all images: a penalty stands against the sum of the losses.
-    pub(super) fn form_of(&self, part: usize, all: usize) -> Form {
+    pub(super) fn form_of(&self, part: usize, all: usize) -> Form<'_> {
         let weaker = if self.kind == Kind::Softmax { all as f64 / part as f64 } else { 1. };
-        Form { strength: self.strength.map(|strength| strength * weaker), ..self.form() }
+        Form { strength: self.strength.map(|strength| strength * weaker), start: &[], ..self.form() }
     }
 }
 
@@ -88,7 +87,7 @@ impl Judge<'_> {
         if !fits {
             return Ok(Vec::new());
         }
-        let keep = self.dealt() * basis.rows.ncols().pow(2) <= MOST_VALUES;
+        let keep = self.dealt() * basis.coordinates().pow(2) <= MOST_VALUES;
         let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, kind == Kind::Lda, keep);
         let parted: Vec<Parted> = self.deals.iter().map(part).collect();
         if kind == Kind::Ncm {
@@ -113,16 +112,16 @@ impl Judge<'_> {
 
     /// What would take long, where there are too many covariances of their size.
     pub(super) fn takes_long(&self, basis: &Basis) -> Option<String> {
-        let (folds, size) = (self.dealt(), basis.rows.ncols());
+        let (folds, size) = (self.dealt(), basis.coordinates());
         let long = size <= MOST_COORDINATES && folds as f64 * (size as f64).powi(3) > MOST_WORK;
-        long.then(|| format!("discriminant analysis on {} features in {folds} folds would take long", basis.features))
+        long.then(|| format!("discriminant analysis on {} features in {folds} folds would take long", basis.features()))
     }
 
     /// Whether the covariances are of a size that time allows; says where there are too many of them. Where they are all that is
     /// asked for, that is an error.
     fn in_time(&self, basis: &Basis, alone: bool, progress: Progress) -> Result<bool> {
         match self.takes_long(basis) {
-            None => Ok(basis.rows.ncols() <= MOST_COORDINATES),
+            None => Ok(basis.coordinates() <= MOST_COORDINATES),
             Some(what) if alone => Err(Error::Train(format!("{what}; give a lower --cv"))),
             Some(what) => {
                 emit(progress, Event::Warning(&format!("{what} and is left out; a lower --cv has it")))?;
@@ -163,35 +162,6 @@ impl Judge<'_> {
         Ok((best.1, best.2))
     }
 
-    /// Softmax regression on a basis, at its best strength; where rare classes are to be chosen as readily as others, with
-    /// weights of the classes, too.
-    pub(super) fn regression(&self, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
-        let mut rows = rows(basis.rows.view(), Truth::Classes(self.labels), self.classes, self.device)?;
-        let mut found = self.regressions(&rows, basis, taps, progress)?;
-        if self.balanced {
-            rows.balanced = true;
-            found.extend(self.regressions(&rows, basis, taps, progress)?);
-        }
-        Ok(found)
-    }
-
-    fn regressions(&self, rows: &Rows, basis: &Basis, taps: usize, progress: Progress) -> Result<Vec<Candidate>> {
-        let mut strength = None;
-        let mut logits = Vec::new();
-        let quiet = |event: Event| match event {
-            Event::Stage { .. } => ControlFlow::Continue(()),
-            Event::Advance(_) => progress(Event::Advance(0)),
-            other => progress(other),
-        };
-        // The first deal chooses: what is judged by all of them is one head.
-        for fold in self.deals {
-            let choice = path::cross_validate(rows, fold, count(fold), (basis.features, strength), &quiet)?;
-            strength = Some(choice.l2);
-            logits.push(choice.out_of_fold.mapv(|p| p.max(f32::MIN_POSITIVE).ln()));
-        }
-        Ok(self.candidates((Kind::Softmax, rows.balanced), basis, taps, strength, logits))
-    }
-
     /// As it is, and adjusted by the classes' shares; where their weights did that already, as it is.
     pub(super) fn candidates(
         &self,
@@ -210,7 +180,8 @@ impl Judge<'_> {
                 let own = self.metric.parts(sharp.view(), self.labels);
                 parts.iter_mut().zip(own).for_each(|(sum, part)| *sum += part / deals as f64);
             }
-            Candidate { kind, taps, features: basis.features, strength, adjusted, weighted, logits, sharpness, parts }
+            let (features, start) = (basis.features(), Vec::new());
+            Candidate { kind, taps, features, strength, adjusted, weighted, start, logits, sharpness, parts }
         };
         // Means know nothing of how many images a class has.
         let shares = self.shares.as_ref().filter(|_| kind != Kind::Ncm && !weighted);
@@ -268,9 +239,4 @@ impl Judge<'_> {
         let place = as_good.min_by(|a, b| order(a.1).partial_cmp(&order(b.1)).unwrap_or(Ordering::Equal));
         (place.map_or(best, |(place, _)| place), compared)
     }
-}
-
-/// A basis' rows for softmax regression, or that of labels, on a device.
-pub(super) fn rows<'a>(rows: ArrayView2<f32>, truth: Truth<'a>, classes: usize, device: &Device) -> Result<Rows<'a>> {
-    Rows::new(rows.iter().copied().collect(), truth, classes, device)
 }

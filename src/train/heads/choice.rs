@@ -2,12 +2,13 @@
 
 use super::super::softmax::Truth;
 use super::super::{LIMIT, LinearHead, TOLERANCE, check, folds, path, whole};
-use super::basis::{Bases, Basis};
+use super::basis::{Bases, Basis, at};
 use super::calibrate::Calibrated;
-use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE, rows};
+use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::depths::depths;
 use super::mlp::Mlp;
+use super::regressions::rows;
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
@@ -57,7 +58,7 @@ pub fn choose(
         return uncompared(why, &first()?, (labels, classes), wishes, progress);
     }
     let judge = judge(labels, classes, &deals, wishes);
-    let mut candidates = tried(features, columns, &judge, wishes, &in_time, progress)?;
+    let (mut candidates, kept) = tried(features, columns, &judge, wishes, &in_time, progress)?;
     // Any other kind is always tried.
     if candidates.is_empty() {
         return uncompared(FEW, &first()?, (labels, classes), wishes, progress);
@@ -66,14 +67,14 @@ pub fn choose(
     candidates.sort_by_key(|candidate| (candidate.kind == Kind::Mlp, candidate.taps, candidate.kind));
     let (place, compared) = judge.choose(&candidates);
     let candidate = &candidates[place];
-    let basis = Bases::new(features, columns).first(columns[candidate.taps])?;
+    let basis = basis_of(kept, candidate.taps, features, columns)?;
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
     let (hidden, mut linear) = trained(&basis, labels, classes, candidate.form(), wishes, progress)?;
     emit(progress, Event::Advance(1))?;
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
         linear.bias -= &shares.mapv(f64::from);
     }
-    let told = Calibrated::new((features, columns), &judge, candidate, progress)?;
+    let told = Calibrated::new((features, columns), &judge, candidate, &in_time, progress)?;
     linear.weight *= told.sharpness;
     linear.bias *= told.sharpness;
     let curve = || curve::curve(&basis, &judge, candidate, wishes, &in_time, progress);
@@ -121,7 +122,21 @@ pub(super) fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Ve
     folds::deals(labels, &wishes.groups, folds, wishes.seed, repeats)
 }
 
-/// The heads that are worth a comparison, on the depths that are.
+/// A basis, and how many taps it takes.
+type Kept = Option<(usize, Basis)>;
+
+/// The kept basis, where it takes so many taps, or it is made.
+fn basis_of(kept: Kept, taps: usize, features: ArrayView2<f32>, columns: &[usize]) -> Result<Basis> {
+    match kept {
+        Some((own, basis)) if own == taps => Ok(basis),
+        other => {
+            drop(other);
+            Bases::new(features, columns).first(columns[taps])
+        }
+    }
+}
+
+/// The heads that are worth a comparison, on the depths that are, and a basis that may be wanted again.
 fn tried(
     features: ArrayView2<f32>,
     columns: &[usize],
@@ -129,14 +144,14 @@ fn tried(
     wishes: &Wishes,
     in_time: &dyn Fn() -> bool,
     progress: Progress,
-) -> Result<Vec<Candidate>> {
+) -> Result<(Vec<Candidate>, Kept)> {
     let labels = judge.labels;
     let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let alone = wishes.kind.is_some();
     let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
     let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
-    let mut shrinkage = USUAL_SHRINKAGE;
+    let (mut shrinkage, mut kept) = (USUAL_SHRINKAGE, None);
     let depths = depths(features, columns, judge, wishes, progress)?;
     emit(progress, Event::Stage { name: "comparing heads", total: depths.len() as u64 + 1 })?;
     for taps in depths {
@@ -150,31 +165,37 @@ fn tried(
             }
             candidates.extend(match kind {
                 Kind::Ncm | Kind::Lda => judge.closed(&basis, taps, (kind, alone), &mut shrinkage, progress)?,
-                Kind::Softmax if taps == 0 => judge.regression(&basis, taps, progress)?,
+                Kind::Softmax if taps == 0 => judge.regression(&basis, taps, in_time, progress)?,
                 _ => Vec::new(),
             });
+        }
+        // What takes long to make again are products of few images.
+        if basis.gram().is_some() && judge.best(&candidates) == Some(taps) {
+            kept = Some((taps, basis));
         }
         emit(progress, Event::Advance(1))?;
     }
     // Regression takes longest, and what depth is good for the one is good for the other.
     let deepest = judge.best(&candidates).filter(|_| kinds.contains(&Kind::Softmax) && in_time());
     if let Some(taps) = deepest.filter(|taps| *taps > 0) {
-        let basis = Bases::new(features, columns).first(columns[taps])?;
-        candidates.extend(judge.regression(&basis, taps, progress)?);
+        let basis = basis_of(kept, taps, features, columns)?;
+        candidates.extend(judge.regression(&basis, taps, in_time, progress)?);
+        kept = Some((taps, basis));
     }
     let wanted = wishes.kind.is_none() && !wishes.linear && labels.len() >= MANY;
     let tries = wishes.kind == Some(Kind::Mlp) || wanted && in_time();
     if tries {
         let taps = judge.best(&candidates).unwrap_or(0);
-        let basis = Bases::new(features, columns).first(columns[taps])?;
+        let basis = basis_of(kept, taps, features, columns)?;
         match judge.perceptrons(&basis, taps, in_time, progress) {
             // Features that are far out in some images, say.
             Err(Error::Train(_)) if !candidates.is_empty() => {}
             found => candidates.extend(found?),
         }
+        kept = Some((taps, basis));
     }
     emit(progress, Event::Advance(1))?;
-    Ok(candidates)
+    Ok((candidates, kept))
 }
 
 /// The logarithms of the classes' shares, where they differ enough or are wanted.
@@ -194,11 +215,10 @@ fn trained(
     wishes: &Wishes,
     progress: Progress,
 ) -> Result<(Option<LinearHead>, Linear)> {
+    let all: Vec<usize> = (0..labels.len()).collect();
     if form.kind != Kind::Mlp {
-        let view = (basis.rows.view(), basis.features);
-        return Ok((None, fit(view, labels, classes, form, (TOLERANCE, &wishes.device), progress)?));
+        return Ok((None, fit(basis, &all, (labels, classes), form, (TOLERANCE, &wishes.device), progress)?));
     }
-    let all = (0..labels.len()).collect();
     let found = Mlp::trained(basis, (labels, classes), all, (wishes.seed, &wishes.device), form.strength, progress)?;
     let [hidden, last] = found.layers()?;
     let last = Linear { weight: last.weight.mapv(f64::from), bias: last.bias.mapv(f64::from) };
@@ -209,40 +229,47 @@ fn trained(
 pub(super) fn head(basis: &Basis, last: &Linear, behind_hidden: bool) -> Result<LinearHead> {
     whole(match behind_hidden {
         true => last.stored(),
-        false => basis.head(&last.weight, &last.bias),
+        false => basis.fold(&last.stored()),
     })
 }
 
 /// What a head is, but for its weights.
 #[derive(Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct Form<'a> {
     pub(super) kind: Kind,
     /// One that suits few images where `None`.
     pub(super) strength: Option<f64>,
     pub(super) weighted: bool,
+    /// Parameters that a regression begins with, if any.
+    pub(super) start: &'a [f32],
 }
 
-/// A head on rows of a basis, and how many features those stand for; regressions to a tolerance, on a device.
+/// A head that learns from the images at `places` of a basis; regressions to a tolerance, on a device.
 pub(super) fn fit(
-    (coordinates, features): (ArrayView2<f32>, usize),
-    labels: &[usize],
-    classes: usize,
-    Form { kind, strength, weighted }: Form,
+    basis: &Basis,
+    places: &[usize],
+    (labels, classes): (&[usize], usize),
+    Form { kind, strength, weighted, start }: Form,
     (tolerance, device): (f64, &Device),
     progress: Progress,
 ) -> Result<Linear> {
+    let own: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
     match kind {
-        Kind::Ncm => Ok(nearest_mean(coordinates, labels, classes)),
-        Kind::Lda => discriminants((coordinates, features), labels, classes, strength.unwrap_or(FEW_SHRINKAGE)),
+        Kind::Ncm => Ok(nearest_mean(at(basis.standardised(), places).view(), &own, classes)),
+        Kind::Lda => discriminants(basis, places, &own, classes, strength.unwrap_or(FEW_SHRINKAGE)),
         Kind::Softmax => {
-            let mut rows = rows(coordinates, Truth::Classes(labels), classes, device)?;
+            let mut rows = rows(at(basis.rows()?, places).view(), Truth::Classes(&own), classes, device)?;
             rows.balanced = weighted;
-            let mut model = rows.model(vec![true; labels.len()]);
-            let l2 = strength.unwrap_or_else(|| path::strength(features, labels.len(), FEW_STEP));
+            let mut model = rows.model(vec![true; own.len()]);
+            if !start.is_empty() {
+                model.parameters.copy_from_slice(start);
+            }
+            let l2 = strength.unwrap_or_else(|| path::strength(basis.features(), own.len(), FEW_STEP));
             let poll = || emit(progress, Event::Advance(0));
             rows.solve(std::slice::from_mut(&mut model), |_| l2, tolerance, LIMIT, poll)?;
             let head = super::super::head(&model, classes)?;
-            Ok(Linear { weight: head.weight.mapv(f64::from), bias: head.bias.mapv(f64::from) })
+            let weight = basis.spread(&head.weight.mapv(f64::from))?;
+            Ok(Linear { weight: weight.mapv(f64::from), bias: head.bias.mapv(f64::from) })
         }
         Kind::Mlp => unreachable!("it is not linear in the features"),
     }
@@ -257,7 +284,7 @@ fn uncompared(
     progress: Progress,
 ) -> Result<Chosen> {
     let kind = wishes.kind.unwrap_or(Kind::Ncm);
-    let form = Form { kind, strength: None, weighted: false };
+    let form = Form { kind, strength: None, weighted: false, start: &[] };
     let (hidden, linear) = trained(basis, labels, classes, form, wishes, progress)?;
     Ok(Chosen {
         head: head(basis, &linear, hidden.is_some())?,

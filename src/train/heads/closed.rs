@@ -3,11 +3,14 @@
 use super::super::folds::count;
 use super::super::scale::Scaler;
 use super::super::{LinearHead, check, whole};
-use super::basis::Basis;
+use super::basis::{Basis, add_products, at, mirrored, widened};
+use super::shares::{Shares, prior, product};
 use crate::error::{Error, Result};
+use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, Side};
+use faer::{Accum, Mat, Side, get_global_parallelism};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rayon::prelude::*;
 
 /// Larger covariances take too long.
 pub(super) const MOST_COORDINATES: usize = 4096;
@@ -17,16 +20,16 @@ const CHUNK: usize = 4096;
 /// Sums over some images: enough for their classes' means and common covariance.
 #[derive(Clone)]
 struct Sums {
-    /// Σ x·xᵀ: \[coordinates, coordinates\]
+    /// The lower half of Σ x·xᵀ: \[features, features\]
     squares: Mat<f64>,
-    /// Σ x by class: \[classes, coordinates\]
+    /// Σ x by class: \[classes, features\]
     by_class: Array2<f64>,
     counts: Vec<f64>,
 }
 
-/// A linear classifier on a basis' coordinates.
+/// A linear classifier on standardised features.
 pub(super) struct Linear {
-    /// \[classes, coordinates\]
+    /// \[classes, features\]
     pub(super) weight: Array2<f64>,
     /// \[classes\]
     pub(super) bias: Array1<f64>,
@@ -50,8 +53,7 @@ impl Sums {
         let size = if products { rows.ncols() } else { 0 };
         let mut squares = Mat::zeros(size, size);
         for part in rows.axis_chunks_iter(Axis(0), CHUNK).filter(|_| products) {
-            let x = Mat::from_fn(part.nrows(), part.ncols(), |i, j| f64::from(part[[i, j]]));
-            squares += x.transpose() * &x;
+            add_products(&mut squares, widened(part).transpose());
         }
         let (mut by_class, mut counts) = (Array2::zeros((classes, rows.ncols())), vec![0.; classes]);
         for (row, &label) in rows.rows().into_iter().zip(labels) {
@@ -76,7 +78,7 @@ impl Sums {
         self.counts.iter_mut().zip(&other.counts).for_each(|(all, some)| *all += sign * some);
     }
 
-    /// \[classes, coordinates\]
+    /// \[classes, features\]
     fn means(&self) -> Array2<f64> {
         let mut means = self.by_class.clone();
         means.rows_mut().into_iter().zip(&self.counts).for_each(|(mut mean, &count)| mean /= count.max(1.));
@@ -94,40 +96,43 @@ impl Sums {
     /// The discriminants at a strength from above 0 to 1: Σ = (1 − s)·S + s·tr(S)/features·I with the pooled within-class
     /// covariance S, weights Σ⁻¹μ, biases −½μᵀΣ⁻¹μ + log π (Hastie, Tibshirani and Friedman, *The Elements of Statistical
     /// Learning*, 2nd edition, 4.3).
-    fn solve(&self, strength: f64, features: usize) -> Result<Linear> {
-        let (coordinates, images) = (self.squares.ncols(), self.counts.iter().sum::<f64>());
+    fn solve(&self, strength: f64) -> Result<Linear> {
+        let (features, images) = (self.squares.ncols(), self.counts.iter().sum::<f64>());
         let means = self.means();
-        let mu = Mat::from_fn(coordinates, means.nrows(), |i, k| means[[k, i]]);
-        let weighted = Mat::from_fn(means.nrows(), coordinates, |k, i| self.counts[k] * means[[k, i]]);
-        let mut covariance = &self.squares - &mu * weighted;
-        let trace: f64 = (0..coordinates).map(|i| covariance[(i, i)]).sum();
+        let mu = Mat::from_fn(features, means.nrows(), |i, k| means[[k, i]]);
+        let weighted = Mat::from_fn(means.nrows(), features, |k, i| self.counts[k] * means[[k, i]]);
+        let mut covariance = self.squares.clone();
+        let (lower, par) = (BlockStructure::TriangularLower, get_global_parallelism());
+        let all = BlockStructure::Rectangular;
+        matmul(&mut covariance, lower, Accum::Add, &mu, all, &weighted, all, -1., par);
+        let trace: f64 = (0..features).map(|i| covariance[(i, i)]).sum();
         let (keep, add) = ((1. - strength) / images, strength * trace / images / features as f64);
         covariance *= faer::Scale(keep);
-        (0..coordinates).for_each(|i| covariance[(i, i)] += add);
+        (0..features).for_each(|i| covariance[(i, i)] += add);
         let solved = Llt::new(covariance.as_ref(), Side::Lower)
             .map_err(|_| Error::Train("the features within the classes do not vary".into()))?
             .solve(&mu);
         let weight = Array2::from_shape_fn(means.dim(), |(k, i)| solved[(i, k)]);
-        // A class whose one image is held out is none that can be found, but no impossible one.
-        let prior = |&count: &f64| (count.max(0.5) / images).ln();
-        let bias = Array1::from_iter(self.counts.iter().map(prior)) - (&weight * &means).sum_axis(Axis(1)) * 0.5;
+        let priors = self.counts.iter().map(|&count| prior(count, images));
+        let bias = Array1::from_iter(priors) - (&weight * &means).sum_axis(Axis(1)) * 0.5;
         Ok(Linear { weight, bias })
     }
 }
 
-/// The images of each fold, and the sums over all others.
+/// The images of each fold, and what heads of all others need.
 pub(super) struct Parted<'a> {
     basis: &'a Basis,
     labels: &'a [usize],
     classes: usize,
-    /// Of all images.
+    /// Of all images, for the means and, where there are as many images as features, discriminants.
     all: Sums,
     /// With the sums over all others, but where those of all folds are too much for memory: they are made again for each head.
     folds: Vec<(Vec<usize>, Option<Sums>)>,
 }
 
 impl<'a> Parted<'a> {
-    /// `fold` says in which one each image is; discriminants need products. The sums of each fold are kept where `keep`.
+    /// `fold` says in which one each image is. Of more features than images, discriminants need no sums; of fewer they need
+    /// `products`, and the sums of each fold are kept where `keep`.
     pub(super) fn new(
         basis: &'a Basis,
         labels: &'a [usize],
@@ -136,13 +141,15 @@ impl<'a> Parted<'a> {
         products: bool,
         keep: bool,
     ) -> Parted<'a> {
-        let all = Sums::new(basis.rows.select(Axis(0), &[]).view(), &[], classes, products);
+        let none = basis.standardised().select(Axis(0), &[]);
+        let all = Sums::new(none.view(), &[], classes, products && basis.gram().is_none());
         let mut parted = Parted { basis, labels, classes, all, folds: Vec::new() };
+        let sums = !products || basis.gram().is_none();
         for f in 0..count(fold) {
             let places: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
-            let own = parted.sums(&places);
-            parted.all.add(1., &own);
-            parted.folds.push((places, keep.then_some(own)));
+            let own = sums.then(|| parted.sums(&places));
+            own.iter().for_each(|own| parted.all.add(1., own));
+            parted.folds.push((places, own.filter(|_| keep)));
         }
         for own in parted.folds.iter_mut().filter_map(|(_, own)| own.as_mut()) {
             own.turn(&parted.all);
@@ -153,12 +160,35 @@ impl<'a> Parted<'a> {
     fn sums(&self, places: &[usize]) -> Sums {
         let labels: Vec<usize> = places.iter().map(|&i| self.labels[i]).collect();
         let products = self.all.squares.ncols() > 0;
-        Sums::new(self.basis.rows.select(Axis(0), places).view(), &labels, self.classes, products)
+        Sums::new(self.basis.standardised().select(Axis(0), places).view(), &labels, self.classes, products)
     }
 
     /// Every image's logits by discriminants that did not learn from it: \[images, classes\].
     pub(super) fn logits(&self, strength: f64) -> Result<Array2<f32>> {
-        self.out_of_fold(|others| others.solve(strength, self.basis.features))
+        match self.basis.gram() {
+            Some(gram) => self.by_images(gram, strength),
+            None => self.out_of_fold(|others| others.solve(strength)),
+        }
+    }
+
+    /// The same of more features than images, the folds side by side.
+    fn by_images(&self, gram: &Mat<f64>, strength: f64) -> Result<Array2<f32>> {
+        let fold = |(held, _): &(Vec<usize>, Option<Sums>)| -> Result<Array2<f32>> {
+            let mut is_held = vec![false; self.labels.len()];
+            held.iter().for_each(|&i| is_held[i] = true);
+            let others: Vec<usize> = (0..self.labels.len()).filter(|&i| !is_held[i]).collect();
+            let labels: Vec<usize> = others.iter().map(|&i| self.labels[i]).collect();
+            let (own, form) = (part(gram, &others, &others), (strength, self.basis.features()));
+            let Shares { of, bias } = Shares::new(own, &labels, self.classes, form)?;
+            let found = product(part(gram, held, &others).as_ref(), of.as_ref());
+            Ok(Array2::from_shape_fn((held.len(), self.classes), |(i, k)| (found[(i, k)] + bias[k]) as f32))
+        };
+        let found: Vec<Array2<f32>> = self.folds.par_iter().map(fold).collect::<Result<_>>()?;
+        let mut logits = Array2::zeros((self.labels.len(), self.classes));
+        for ((held, _), found) in self.folds.iter().zip(found) {
+            held.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
+        }
+        Ok(logits)
     }
 
     /// The same by the nearest class mean: the scalar product with each class's mean of length 1, which orders the classes as
@@ -168,7 +198,7 @@ impl<'a> Parted<'a> {
     }
 
     fn out_of_fold(&self, fit: impl Fn(&Sums) -> Result<Linear>) -> Result<Array2<f32>> {
-        let mut logits = Array2::zeros((self.basis.rows.nrows(), self.classes));
+        let mut logits = Array2::zeros((self.labels.len(), self.classes));
         for (places, others) in &self.folds {
             let linear = match others {
                 Some(others) => fit(others)?,
@@ -178,26 +208,46 @@ impl<'a> Parted<'a> {
                     fit(&others)?
                 }
             };
-            let found = linear.logits(self.basis.rows.select(Axis(0), places).view());
+            let found = linear.logits(self.basis.standardised().select(Axis(0), places).view());
             places.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
         }
         Ok(logits)
     }
 }
 
-/// The discriminants of all images.
+/// Some rows and columns of a matrix.
+fn part(of: &Mat<f64>, rows: &[usize], columns: &[usize]) -> Mat<f64> {
+    Mat::from_fn(rows.len(), columns.len(), |i, j| of[(rows[i], columns[j])])
+}
+
+/// The discriminants of the images at `places`, which have these labels.
 pub(super) fn discriminants(
-    (rows, features): (ArrayView2<f32>, usize),
+    basis: &Basis,
+    places: &[usize],
     labels: &[usize],
     classes: usize,
     strength: f64,
 ) -> Result<Linear> {
-    if rows.ncols() > MOST_COORDINATES {
-        let what =
-            format!("{} features of {} images are too many for discriminant analysis", rows.ncols(), rows.nrows());
+    let (images, features) = (places.len(), basis.features());
+    if images.min(features) > MOST_COORDINATES {
+        let what = format!("{features} features of {images} images are too many for discriminant analysis");
         return Err(Error::Train(format!("{what}; choose --head softmax")));
     }
-    Sums::new(rows, labels, classes, true).solve(strength, features)
+    let rows = at(basis.standardised(), places);
+    if features <= images {
+        return Sums::new(rows.view(), labels, classes, true).solve(strength);
+    }
+    let gram = match basis.gram() {
+        Some(gram) => part(gram, places, places),
+        None => {
+            let mut lower = Mat::zeros(images, images);
+            add_products(&mut lower, widened(rows.view()).as_ref());
+            mirrored(&lower)
+        }
+    };
+    let Shares { of, bias } = Shares::new(gram, labels, classes, (strength, features))?;
+    let of = Array2::from_shape_fn((classes, images), |(k, i)| of[(i, k)] as f32);
+    Ok(Linear { weight: of.dot(&rows.view()).mapv(f64::from), bias })
 }
 
 /// What costs nothing: the nearest class mean by the cosine, on features `[images, features]` standardised as heads' are.

@@ -144,21 +144,21 @@ fn hits_of(
     held: &[usize],
     progress: Progress,
 ) -> Result<usize> {
-    if candidate.kind == Kind::Mlp {
+    let mut logits = if candidate.kind == Kind::Mlp {
         let (epochs, places) = (candidate.strength, places.to_vec());
         let found =
             Mlp::trained(basis, (judge.labels, judge.classes), places, (judge.seed, judge.device), epochs, progress)?;
-        return Ok(hits(&found.logits(held)?, judge, held));
-    }
-    let own: Vec<usize> = places.iter().map(|&i| judge.labels[i]).collect();
-    let rows = basis.rows.select(Axis(0), places);
-    let view = (rows.view(), basis.features);
-    let form = candidate.form_of(own.len(), judge.labels.len());
-    let mut linear = fit(view, &own, judge.classes, form, (TOLERANCE, judge.device), progress)?;
+        found.logits(held)?
+    } else {
+        let form = candidate.form_of(places.len(), judge.labels.len());
+        let data = (judge.labels, judge.classes);
+        let linear = fit(basis, places, data, form, (TOLERANCE, judge.device), progress)?;
+        linear.logits(basis.standardised().select(Axis(0), held).view())
+    };
     if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
-        linear.bias -= &shares.mapv(f64::from);
+        logits -= shares;
     }
-    Ok(hits(&linear.logits(basis.rows.select(Axis(0), held).view()), judge, held))
+    Ok(hits(&logits, judge, held))
 }
 
 /// How many of the images at `held` have their highest logit where their class is.

@@ -9,8 +9,10 @@ mod curve;
 mod depths;
 mod judge;
 mod mlp;
+mod regressions;
 mod ridge;
 mod several;
+mod shares;
 mod thresholds;
 
 use super::LinearHead;
@@ -77,7 +79,8 @@ pub struct Wishes {
     pub balanced: bool,
     /// Whether a learning curve is wanted.
     pub curve: bool,
-    /// After this time no candidate but the first is begun, and a perceptron trained no further.
+    /// After this time no candidate but the first is begun, a perceptron trained no further, and no strength or deal of a
+    /// regression begun but the first.
     pub budget: Option<Duration>,
     /// Where regressions on classes or labels, and perceptrons, are computed; what has a closed form is on the processor.
     pub device: Device,

@@ -27,7 +27,7 @@ impl Ridge {
     /// # Errors
     /// [`Error::Train`] where the features have no eigenvectors that can be found.
     pub(super) fn new(basis: &Basis, targets: ArrayView2<f32>) -> Result<Ridge> {
-        let rows = &basis.rows;
+        let rows = basis.rows()?;
         let x = Mat::from_fn(rows.nrows(), rows.ncols(), |i, j| f64::from(rows[[i, j]]));
         let found = (x.transpose() * &x).self_adjoint_eigen(Side::Lower);
         let found = found.map_err(|_| Error::Train("the features are too degenerate for a head".into()))?;

@@ -1,13 +1,13 @@
 //! Heads for several labels at once, and for numbers: how strong, and on which depths.
 
 use super::super::softmax::Truth;
-use super::super::{LIMIT, LinearHead, TOLERANCE, folds, path, scale, whole};
+use super::super::{LIMIT, LinearHead, TOLERANCE, folds, overflowed, path, scale, whole};
 use super::basis::{Bases, Basis};
-use super::candidates::rows;
 use super::choice::{JUDGED, MOST_REPEATS};
 use super::closed::MOST_COORDINATES;
 use super::depths::worth;
 use super::judge::mean;
+use super::regressions::rows;
 use super::ridge::Ridge;
 use super::thresholds::thresholds;
 use super::{FOLDS, Tried, Wishes, depths_named};
@@ -76,6 +76,8 @@ struct Attempt {
     /// Each image's loss.
     losses: Vec<f64>,
     out_of_fold: Array2<f32>,
+    /// How often it was judged.
+    repeats: usize,
     /// Of all images, where that costs nothing more.
     fitted: Option<Fitted>,
 }
@@ -122,7 +124,7 @@ pub fn choose_several(
         }
         let basis = bases.first(columns[taps])?;
         attempts.push(match task {
-            Task::Multilabel => logistic(&basis, taps, truths, (&deals, &wishes.device), progress)?,
+            Task::Multilabel => logistic(&basis, taps, truths, (&deals, &wishes.device), &in_time, progress)?,
             _ => ridge(&basis, taps, truths, deals.first())?,
         });
         emit(progress, Event::Advance(1))?;
@@ -142,11 +144,11 @@ pub fn choose_several(
     };
     Ok(Several {
         task,
-        head: whole(basis.head(&weight, &bias))?,
+        head: whole(basis.head(&weight, &bias)?)?,
         place,
         compared,
         folds: deals.first().map_or(0, |fold| folds::count(fold)),
-        repeats: deals.len().max(1),
+        repeats: chosen.repeats,
         out_of_fold: chosen.out_of_fold,
         fold: deals.into_iter().next().unwrap_or_default(),
         thresholds,
@@ -205,7 +207,7 @@ fn depths(
 fn ridge(basis: &Basis, taps: usize, truths: ArrayView2<f32>, fold: Option<&Vec<usize>>) -> Result<Attempt> {
     let (ridge, images) = (Ridge::new(basis, truths)?, truths.nrows());
     let square = |row: ArrayView1<f64>| row.dot(&row) / row.len() as f64;
-    let strengths: Vec<f64> = (0..STRENGTHS).map(|step| path::strength(basis.features, images, step)).collect();
+    let strengths: Vec<f64> = (0..STRENGTHS).map(|step| path::strength(basis.features(), images, step)).collect();
     let alphas: Vec<f64> = strengths.iter().map(|strength| strength * images as f64).collect();
     let errors = match fold {
         Some(fold) => ridge.folds_left_out(&alphas, fold)?,
@@ -216,37 +218,44 @@ fn ridge(basis: &Basis, taps: usize, truths: ArrayView2<f32>, fold: Option<&Vec<
     let best = attempts.min_by(|a, b| mean(&a.1.0).0.total_cmp(&mean(&b.1.0).0));
     let ((strength, alpha), (losses, errors)) = best.expect("strengths were tried");
     let (out_of_fold, fitted) = (ridge.out_of_fold(errors), Some(ridge.head(alpha)));
-    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold, fitted })
+    Ok(Attempt { taps, features: basis.features(), strength, losses, out_of_fold, repeats: 1, fitted })
 }
 
-/// Logistic regression at the strength that is best in the first deal, judged in all.
+/// Logistic regression at the strength that is best in the first deal, judged in all for which there is time.
 fn logistic(
     basis: &Basis,
     taps: usize,
     truths: ArrayView2<f32>,
     (deals, device): (&[Vec<usize>], &Device),
+    in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Attempt> {
-    let rows = rows(basis.rows.view(), Truth::Labels(truths), truths.ncols(), device)?;
+    let rows = rows(basis.rows()?, Truth::Labels(truths), truths.ncols(), device)?;
     let quiet = |event: Event| match event {
         Event::Stage { .. } => ControlFlow::Continue(()),
         Event::Advance(_) => progress(Event::Advance(0)),
         other => progress(other),
     };
-    let (mut strength, mut losses, mut first) = (None, vec![0.; truths.nrows()], None);
+    let (mut strength, mut losses, mut first, mut repeats) = (None, vec![0.; truths.nrows()], None, 0);
     for fold in deals {
-        let choice = path::cross_validate(&rows, fold, folds::count(fold), (basis.features, strength), &quiet)?;
+        let choice = path::cross_validate(&rows, fold, (basis.features(), strength), in_time, &quiet)?;
+        let Some(choice) = choice else { break };
         strength = Some(choice.l2);
+        repeats += 1;
         let known = path::learnable(truths, fold);
         for (i, loss) in losses.iter_mut().enumerate() {
             let parts = truths.row(i).into_iter().zip(choice.out_of_fold.row(i)).zip(known.row(fold[i]));
             let own = parts.filter(|(_, known)| **known).map(|((&own, &p), _)| cross_entropy(own, p)).sum::<f64>();
-            *loss += own / (truths.ncols() * deals.len()) as f64;
+            *loss += own / truths.ncols() as f64;
         }
         first.get_or_insert(choice.out_of_fold);
+        if !in_time() {
+            break;
+        }
     }
-    let (strength, out_of_fold) = (strength.unwrap_or(1.), first.unwrap_or_default());
-    Ok(Attempt { taps, features: basis.features, strength, losses, out_of_fold, fitted: None })
+    losses.iter_mut().for_each(|loss| *loss /= repeats as f64);
+    let (strength, out_of_fold) = strength.zip(first).ok_or_else(overflowed)?;
+    Ok(Attempt { taps, features: basis.features(), strength, losses, out_of_fold, repeats, fitted: None })
 }
 
 fn cross_entropy(own: f32, p: f32) -> f64 {
@@ -258,7 +267,7 @@ fn cross_entropy(own: f32, p: f32) -> f64 {
 /// more image that is as likely to have it as not.
 fn fit(basis: &Basis, truths: ArrayView2<f32>, strength: f64, on: &Device, progress: Progress) -> Result<Fitted> {
     let (images, labels) = truths.dim();
-    let rows = rows(basis.rows.view(), Truth::Labels(truths), labels, on)?;
+    let rows = rows(basis.rows()?, Truth::Labels(truths), labels, on)?;
     let mut model = rows.model(vec![true; images]);
     let poll = || emit(progress, Event::Advance(0));
     rows.solve(std::slice::from_mut(&mut model), |_| strength, TOLERANCE, LIMIT, poll)?;
