@@ -84,10 +84,9 @@ pub(super) fn begin(
     let probing = job.probes(work);
     if !work.options.drop.is_empty() {
         let mut parts = work.all_features(data, &mut extractor, clock)?;
-        let fitted =
-            Fitted::screened(work, &mut parts, data, clock, |work, features, data, spent| {
-                work.probe(features, data, spent)
-            })?;
+        let fitted = Fitted::screened(work, &mut parts, data, clock, |work, features, data, spent| {
+            work.probe(features, data, spent)
+        })?;
         problems = fitted.problems.clone();
         nearest_mean = work.nearest_mean(&parts, data)?;
         probe = Some(fitted).filter(|_| probing);

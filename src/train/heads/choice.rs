@@ -9,6 +9,7 @@ use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::depths::depths;
 use super::mlp::Mlp;
 use super::regressions::rows;
+use super::uncompared::{FEW, ONE_GROUP, SINGLE, uncompared};
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
@@ -26,11 +27,6 @@ const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
 const FEW_SHRINKAGE: f64 = 0.9;
 const FEW_STEP: i32 = 4;
-/// Why nothing is compared.
-const SINGLE: &str = "most classes have one training image";
-const ONE_GROUP: &str = "most classes have training images of one group alone";
-const FEW: &str = "too few images are left beside each fold for discriminant analysis";
-
 /// Chooses and fits a head on features `[images, features]`.
 ///
 /// `columns` says how many of the features, from the first on, each depth takes: the cut's alone, then those of one tensor
@@ -59,7 +55,6 @@ pub fn choose(
     }
     let judge = judge(labels, classes, &deals, wishes);
     let (mut candidates, kept) = tried(features, columns, &judge, wishes, &in_time, progress)?;
-    // Any other kind is always tried.
     if candidates.is_empty() {
         return uncompared(FEW, &first()?, (labels, classes), wishes, progress);
     }
@@ -207,7 +202,7 @@ fn shares(labels: &[usize], classes: usize, wanted: bool) -> Option<Array1<f32>>
 }
 
 /// A head of all images on a basis: the hidden layer for raw features, where it has one, and the last.
-fn trained(
+pub(super) fn trained(
     basis: &Basis,
     labels: &[usize],
     classes: usize,
@@ -273,33 +268,4 @@ pub(super) fn fit(
         }
         Kind::Mlp => unreachable!("it is not linear in the features"),
     }
-}
-
-/// The head where there is nothing to compare by, and why.
-fn uncompared(
-    why: &'static str,
-    basis: &Basis,
-    (labels, classes): (&[usize], usize),
-    wishes: &Wishes,
-    progress: Progress,
-) -> Result<Chosen> {
-    let kind = wishes.kind.unwrap_or(Kind::Ncm);
-    let form = Form { kind, strength: None, weighted: false, start: &[] };
-    let (hidden, linear) = trained(basis, labels, classes, form, wishes, progress)?;
-    Ok(Chosen {
-        head: head(basis, &linear, hidden.is_some())?,
-        hidden,
-        kind,
-        place: 0,
-        compared: Vec::new(),
-        uncompared: Some(why),
-        folds: 0,
-        repeats: 0,
-        temperature: 1.,
-        out_of_fold: Array2::zeros((0, classes)),
-        uncalibrated: Array2::zeros((0, classes)),
-        fold: Vec::new(),
-        by_fold: Vec::new(),
-        curve: wishes.curve.then_some(Err(why)),
-    })
 }

@@ -14,6 +14,7 @@ mod ridge;
 mod several;
 mod shares;
 mod thresholds;
+mod uncompared;
 
 use super::LinearHead;
 use crate::error::Result;
