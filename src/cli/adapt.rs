@@ -12,10 +12,9 @@ use super::{AdaptOptions, classes_only, device, rank, screen, tables};
 use adapt::audit::imbalance;
 use adapt::data::{Columns, Dataset, ReadOptions};
 use adapt::engine::{Backend, Cache, Extractor};
-use adapt::graph::Extent;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
-use adapt::plan::{self, Plan, PlanOptions, preprocessing};
+use adapt::plan::{Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress, emit};
 use adapt::report::{OutDir, bake};
 use adapt::train::heads::kind;
@@ -117,9 +116,6 @@ fn settle(
     }
     let extractor = match options.train {
         Train::Head => options.heads.ready(&mut plan, (model, &backend), data, extractor, cache),
-        Train::Inside(Extent::All) if options.training.may_probe() && !plan::is_initial(model) => {
-            options.heads.deep(&mut plan, (model, &backend), data, extractor, cache)
-        }
         Train::Inside(_) => plan.cached(extractor, model, cache),
     };
     let mut extractor = extractor.strict(options.strict);

@@ -114,8 +114,6 @@ pub(super) fn begin(
             false => Fitted::several(work, &features, data)?,
         });
     }
-    // Whichever depths the head takes, what is trained takes all that there are.
-    let probe = probe.map(|fitted| Fitted { head: fitted.head.widened(work.plan.features), ..fitted });
     Ok(Begun { probe, problems, kept, unseen, nearest_mean })
 }
 

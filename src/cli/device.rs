@@ -31,21 +31,20 @@ pub fn plan(
 ) -> Result<(Backend, Plan, Extractor)> {
     let device = open(options.device, progress)?;
     let own = options.engine.resolve(progress)?.on(device.clone());
-    let (mut there, mut whys) = (Vec::new(), Vec::new());
-    if !device.is_cpu() && options.engine.engine == Choice::Auto {
-        there.push(Backend::resolve(Choice::Candle, None, true, progress)?.on(device.clone()));
-    }
-    if !device.is_cpu() && own.name() == "onnxruntime" {
-        own.on_gpu().map_or_else(|why| whys.push(why), |backend| there.push(backend));
-    }
-    for backend in there {
+    let candle = || Ok(Backend::resolve(Choice::Candle, None, true, progress)?.on(device.clone()));
+    let provider = || own.on_gpu().map_err(Error::Engine);
+    let there: [(bool, &dyn Fn() -> Result<Backend>); 2] =
+        [(options.engine.engine == Choice::Auto, &candle), (own.name() == "onnxruntime", &provider)];
+    let mut whys = Vec::new();
+    for (_, open) in there.into_iter().filter(|(possible, _)| *possible && !device.is_cpu()) {
         let before = model.clone();
-        match Plan::make(model, &backend, asked, progress) {
+        let made = open().and_then(|backend| Ok((Plan::make(model, &backend, asked, progress)?, backend)));
+        match made {
             Err(error @ (Error::Model { .. } | Error::Engine(_))) => {
                 *model = before;
-                whys.insert(0, error.to_string());
+                whys.push(error.to_string());
             }
-            made => return made.map(|(plan, extractor)| (backend, plan, extractor)),
+            made => return made.map(|((plan, extractor), backend)| (backend, plan, extractor)),
         }
     }
     let (mut plan, extractor) = Plan::make(model, &own, asked, progress)?;

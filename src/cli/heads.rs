@@ -1,6 +1,7 @@
 //! Options of the head, and its choice.
 
 use super::made::Work;
+use super::screen::Drop;
 use super::training::Train;
 use super::{classes_only, tables};
 use adapt::Result;
@@ -108,21 +109,6 @@ impl HeadOptions {
         plan.cached(extractor, model, cache)
     }
 
-    /// The same where the whole network is trained from such a head on: the plan's features are those of all depths, whichever the
-    /// head takes to begin with.
-    pub fn deep(
-        &self,
-        plan: &mut Plan,
-        (model, backend): (&Model, &Backend),
-        data: &Dataset,
-        extractor: Extractor,
-        cache: Option<&Cache>,
-    ) -> Extractor {
-        let extractor = self.ready(plan, (model, backend), data, extractor, cache);
-        *plan = plan.with_taps(plan.taps.len());
-        extractor
-    }
-
     fn kind(&self) -> Option<Kind> {
         match self.head.unwrap_or(Head::Auto) {
             Head::Auto => None,
@@ -149,7 +135,6 @@ impl Work<'_> {
         let wishes = Wishes {
             seed: self.options.seed,
             kind: options.kind(),
-            linear: false,
             metric: options.metric(),
             folds: options.cv,
             groups: data.groups_of(&features.paths),
@@ -185,7 +170,7 @@ impl Work<'_> {
         if held.is_empty() || !data.task.is_multiclass() {
             return Ok(BTreeMap::new());
         }
-        let at_cut = s![.., ..self.plan.at_cut()];
+        let at_cut = s![.., ..self.plan.features];
         let head = nearest_class_mean(train.rows.slice(at_cut), &train.labels, data.classes.len())?;
         let judged = |part: &Features| {
             Ok((part.split, Answers::new(&part.labels, head.logits(part.rows.slice(at_cut))?.view())))
@@ -224,17 +209,17 @@ impl Work<'_> {
         self.options.training.budget.map(left)
     }
 
-    /// What training inside the network begins with: softmax regression on the cut's features, or what is best of the heads that
-    /// are linear in those of several depths; where so much of a budget was spent on others.
+    /// Softmax regression on the cut's features: what training inside the network begins with, where so much of a budget was spent on
+    /// others. What images are dropped by must not hang on a clock.
     pub fn probe(&self, features: &Features, data: &Dataset, spent: Duration) -> Result<Chosen> {
         let (seed, balanced) = (self.options.seed, self.options.training.balanced);
-        let kind = Some(Kind::Softmax).filter(|_| self.plan.taps.is_empty());
+        let kind = Some(Kind::Softmax);
         // By the loss of training no adjustment wins. Where one is asked for, what counts rare classes like others chooses among them.
         let metric = if balanced { Metric::MacroF1 } else { Metric::LogLoss };
         let (groups, device) = (data.groups_of(&features.paths), self.backend.device().clone());
-        let budget = self.time_for_head(spent);
-        let wishes = Wishes { seed, kind, linear: true, metric, groups, balanced, budget, device, ..Wishes::default() };
-        self.choose_by(features, &self.plan.columns(), data, &wishes)
+        let budget = self.time_for_head(spent).filter(|_| !self.options.drop.contains(&Drop::Suspects));
+        let wishes = Wishes { seed, kind, metric, groups, balanced, budget, device, ..Wishes::default() };
+        self.choose_by(features, &[self.plan.features], data, &wishes)
     }
 
     fn choose_by(&self, features: &Features, columns: &[usize], data: &Dataset, wishes: &Wishes) -> Result<Chosen> {

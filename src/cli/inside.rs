@@ -137,6 +137,12 @@ impl Job {
         if read.is_empty() {
             return Ok((read, 0.));
         }
+        // What gives features and scores may be another engine than the one that proves.
+        if prover.name() != work.backend.name() {
+            let engine = work.backend.open(&scores, &plan.input.axes(), available_threads())?;
+            extractor = Extractor::new(engine, 0, plan.preprocessing.clone(), plan.input.layout);
+            extractor.run(&data.source, &read, "comparing engines", work.progress)?;
+        }
         let started = Instant::now();
         extractor.run(&data.source, &read, "comparing engines", work.progress)?;
         let seconds = started.elapsed().as_secs_f64() / read.len() as f64;

@@ -186,7 +186,7 @@ impl Work<'_> {
 
     /// Refuses features at the cut of which the image has no part: what a head made of them would be rounding.
     fn tells(&self, train: &Features) -> Result<()> {
-        if vary(train.rows.slice(s![.., ..self.plan.at_cut()])) {
+        if vary(train.rows.slice(s![.., ..self.plan.features])) {
             return Ok(());
         }
         let what =

@@ -59,7 +59,7 @@ impl Work<'_> {
         let screen = Screen::new(data, parts, &facts);
         let mut found = if all { screen.all_copies(self.progress) } else { screen.quick_copies(self.progress) }?;
         found.extend(screen.showing_nothing());
-        let far = screen.quick_outliers(self.plan.at_cut(), self.progress)?;
+        let far = screen.quick_outliers(self.plan.features, self.progress)?;
         let looked_for_outliers = far.is_some();
         found.extend(far.into_iter().flatten());
         let shortcuts = match data.task.is_multiclass() {

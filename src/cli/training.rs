@@ -170,11 +170,6 @@ pub enum Augment {
 }
 
 impl TrainingOptions {
-    /// Whether a head may be trained before the network is.
-    pub fn may_probe(&self) -> bool {
-        self.probe != Some(Switch::Off)
-    }
-
     pub fn wishes(&self) -> Wishes {
         Wishes {
             epochs: self.epochs,

@@ -42,7 +42,7 @@ pub enum Choice {
     Ort,
     /// tract, which is built in
     Tract,
-    /// candle, which trains inside networks; never chosen by itself
+    /// candle, which trains inside networks; chosen by itself on a GPU alone
     Candle,
 }
 

@@ -71,19 +71,10 @@ impl Plan {
         }
     }
 
-    /// How many features come from the cut, before those of taps.
-    pub fn at_cut(&self) -> usize {
-        match &self.pooling {
-            Pooling::Depths(_, taps) => self.features - taps.iter().map(Tap::features).sum::<usize>(),
-            _ => self.features,
-        }
-    }
-
     /// How many of the extracted features each depth takes.
     pub fn columns(&self) -> Vec<usize> {
-        let at_cut = self.at_cut();
-        let mut columns = vec![at_cut];
-        columns.extend(self.taps.iter().scan(at_cut, |sum, tap| {
+        let mut columns = vec![self.features];
+        columns.extend(self.taps.iter().scan(self.features, |sum, tap| {
             *sum += tap.features();
             Some(*sum)
         }));

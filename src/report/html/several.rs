@@ -223,7 +223,7 @@ impl<'a> Several<'a> {
         let mut values: Vec<f32> = QUANTILES.iter().map(|share| sorted[(share * last as f64) as usize]).collect();
         values.dedup();
         let mark = |(place, &value): (usize, &f32)| Mark {
-            look: look(value, digits(value.into(), 4)),
+            look: look(value, digits(value.into(), 3)),
             x: 10. + 71. * place as f64,
         };
         map.legend = values.iter().enumerate().map(mark).collect();

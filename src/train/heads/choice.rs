@@ -14,7 +14,7 @@ use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, ArrayView2};
 use std::time::Instant;
 
 /// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
@@ -27,6 +27,7 @@ const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
 const FEW_SHRINKAGE: f64 = 0.9;
 const FEW_STEP: i32 = 4;
+
 /// Chooses and fits a head on features `[images, features]`.
 ///
 /// `columns` says how many of the features, from the first on, each depth takes: the cut's alone, then those of one tensor
@@ -177,8 +178,7 @@ fn tried(
         candidates.extend(judge.regression(&basis, taps, in_time, progress)?);
         kept = Some((taps, basis));
     }
-    let wanted = wishes.kind.is_none() && !wishes.linear && labels.len() >= MANY;
-    let tries = wishes.kind == Some(Kind::Mlp) || wanted && in_time();
+    let tries = wishes.kind == Some(Kind::Mlp) || wishes.kind.is_none() && labels.len() >= MANY && in_time();
     if tries {
         let taps = judge.best(&candidates).unwrap_or(0);
         let basis = basis_of(kept, taps, features, columns)?;

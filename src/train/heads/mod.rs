@@ -66,8 +66,6 @@ pub struct Wishes {
     pub seed: u64,
     /// The kind; the best one where `None`.
     pub kind: Option<Kind>,
-    /// Whether the best one is to be linear in the features.
-    pub linear: bool,
     /// By what.
     pub metric: Metric,
     /// Folds; fewer where the median class has fewer images, or groups. `None` for five, or for numbers without groups for each
@@ -93,7 +91,6 @@ impl Default for Wishes {
         Wishes {
             seed: 0,
             kind: None,
-            linear: false,
             metric: Metric::MacroF1,
             folds: None,
             groups: Vec::new(),

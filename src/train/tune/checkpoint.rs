@@ -46,7 +46,7 @@ impl Saved {
 
     /// Whether an epoch's end is to be saved.
     pub(super) fn is_due(&self) -> bool {
-        self.took.is_none_or(|took| self.at.elapsed() > OFTEN.max(TIMES * took))
+        self.took.is_none_or(|took| self.at.elapsed() > OFTEN.max(TIMES * took).min(super::SAVED))
     }
 
     /// How long ago it was.
