@@ -96,8 +96,7 @@ impl Grid {
         y.par_chunks_mut(rows * row).enumerate().for_each(|(piece, y)| {
             let start = piece * rows;
             let x = x.map(|x| &x[start * row..][..y.len()]);
-            let function = function;
-            wide(|| {
+            wide(move || {
                 for (place, y) in y.chunks_exact_mut(row).enumerate() {
                     let x = x.map(|x| &x[place * row..][..row]);
                     if inner == 1 {
