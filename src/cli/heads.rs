@@ -20,7 +20,7 @@ use std::time::Duration;
 /// What is left of a budget at least, where a head is chosen again.
 const LEAST_BUDGET: Duration = Duration::from_secs(1);
 /// The share of a budget that goes into the head with which training inside the network begins.
-const SHARE_OF_BUDGET: f64 = 0.2;
+const FIRST_HEADS_SHARE: f64 = 0.2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Head {
@@ -204,7 +204,7 @@ impl Work<'_> {
 
     /// What a budget has for heads, where so much of it was spent on others.
     fn time_for_head(&self, spent: Duration) -> Option<Duration> {
-        let share = if self.options.train == Train::Head { 1. } else { SHARE_OF_BUDGET };
+        let share = if self.options.train == Train::Head { 1. } else { FIRST_HEADS_SHARE };
         let left = |budget: Duration| budget.mul_f64(share).saturating_sub(spent).max(LEAST_BUDGET.min(budget));
         self.options.training.budget.map(left)
     }
@@ -213,12 +213,12 @@ impl Work<'_> {
     /// others. What images are dropped by must not hang on a clock.
     pub fn probe(&self, features: &Features, data: &Dataset, spent: Duration) -> Result<Chosen> {
         let (seed, balanced) = (self.options.seed, self.options.training.balanced);
-        let kind = Some(Kind::Softmax);
         // By the loss of training no adjustment wins. Where one is asked for, what counts rare classes like others chooses among them.
         let metric = if balanced { Metric::MacroF1 } else { Metric::LogLoss };
         let (groups, device) = (data.groups_of(&features.paths), self.backend.device().clone());
         let budget = self.time_for_head(spent).filter(|_| !self.options.drop.contains(&Drop::Suspects));
-        let wishes = Wishes { seed, kind, metric, groups, balanced, budget, device, ..Wishes::default() };
+        let wishes =
+            Wishes { seed, kind: Some(Kind::Softmax), metric, groups, balanced, budget, device, ..Wishes::default() };
         self.choose_by(features, &[self.plan.features], data, &wishes)
     }
 
