@@ -12,6 +12,7 @@ mod cli {
     mod audit;
     mod audited;
     mod baked;
+    mod beginning;
     mod browser;
     mod cache;
     mod compare;

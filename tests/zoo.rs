@@ -5,7 +5,7 @@ mod common;
 #[path = "../fixtures/zoo/zoo.rs"]
 mod zoo;
 
-use adapt::graph::{Program, Wanted};
+use adapt::graph::{Extent, Program, Wanted, tail};
 use adapt::onnx::cut::{self, Classifier, Cut};
 use adapt::onnx::parameters::{Parameter, untie, with_values};
 use adapt::onnx::surgery::{self, Pooling};
@@ -228,6 +228,13 @@ impl Whole {
         let want = adapted.head.logits(rows.view()).unwrap().into_dyn();
         let far = zoo::difference(&found, &want);
         assert!(far < 1e-4, "the head on {} features: {far}", deep.features);
+        // The way of deeper features to the head has no part in what blocks there are.
+        let plain = Adapted::new(&model, &plan, &LinearHead::by_chance(3, plan.features, 1)).unwrap();
+        for extent in [Extent::Last(0), Extent::Last(2), Extent::All] {
+            let [deep, plain] = [&adapted, &plain].map(|adapted| tail(&adapted.scores(), &extent).unwrap());
+            assert!(deep.depths == plain.depths && deep.norms == plain.norms, "{extent:?}");
+            assert!(deep.starts.iter().all(|start| plain.starts.contains(start)), "{extent:?}: {:?}", deep.starts);
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use super::{AdaptOptions, classes_only, device, rank, screen, tables};
 use adapt::audit::imbalance;
 use adapt::data::{Columns, Dataset, ReadOptions};
 use adapt::engine::{Backend, Cache, Extractor};
+use adapt::graph::Extent;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
-use adapt::plan::{Plan, PlanOptions, preprocessing};
+use adapt::plan::{self, Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress, emit};
 use adapt::report::{OutDir, bake};
 use adapt::train::heads::kind;
@@ -116,6 +117,14 @@ fn settle(
     }
     let extractor = match options.train {
         Train::Head => options.heads.ready(&mut plan, (model, &backend), data, extractor, cache),
+        // Behind the start of a tail there are no such features.
+        Train::Inside(Extent::All) if options.training.probes(plan::is_initial(model)) => {
+            let extractor = options.heads.ready(&mut plan, (model, &backend), data, extractor, cache);
+            if plan.taps.is_empty() {
+                plan.head = kind(data.task).into();
+            }
+            extractor
+        }
         Train::Inside(_) => plan.cached(extractor, model, cache),
     };
     let mut extractor = extractor.strict(options.strict);

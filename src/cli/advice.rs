@@ -56,7 +56,8 @@ impl Work<'_> {
         if self.options.training.budget.is_some() {
             return Err("not measured, since there is a --budget".into());
         }
-        let (plan, targets) = (self.plan.with_taps(0), Targets::new(data));
+        let taps = if *extent == Extent::All { self.plan.taps.len() } else { 0 };
+        let (plan, targets) = (self.plan.with_taps(taps), Targets::new(data));
         let head = LinearHead::by_chance(targets.count(), plan.features, self.options.seed);
         let adapted = Adapted::new(self.model, &plan, &head).map_err(why)?;
         let inside = Inside::try_open(&adapted.model, &adapted.logits, extent, self.backend, &plan.input);

@@ -113,7 +113,7 @@ pub(super) fn describe(
         made.adapted.give_from(&made.thresholds);
     }
     if let Some(outlier) = &made.outlier {
-        made.adapted.tell_outliers(outlier);
+        made.adapted.tell_outliers(&made.plan, outlier);
     }
     let (abstention, uncompared) = match &made.head {
         Some(AnyHead::Classes(head)) => (head.abstention.as_ref(), head.uncompared),

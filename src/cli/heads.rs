@@ -135,6 +135,7 @@ impl Work<'_> {
         let wishes = Wishes {
             seed: self.options.seed,
             kind: options.kind(),
+            beginning: false,
             metric: options.metric(),
             folds: options.cv,
             groups: data.groups_of(&features.paths),
@@ -209,17 +210,18 @@ impl Work<'_> {
         self.options.training.budget.map(left)
     }
 
-    /// Softmax regression on the cut's features: what training inside the network begins with, where so much of a budget was spent on
-    /// others. What images are dropped by must not hang on a clock.
+    /// What training inside the network begins with, where so much of a budget was spent on others: softmax regression on the cut's
+    /// features, or the best on those of several depths. What images are dropped by must not hang on a clock.
     pub fn probe(&self, features: &Features, data: &Dataset, spent: Duration) -> Result<Chosen> {
         let (seed, balanced) = (self.options.seed, self.options.training.balanced);
         // By the loss of training no adjustment wins. Where one is asked for, what counts rare classes like others chooses among them.
         let metric = if balanced { Metric::MacroF1 } else { Metric::LogLoss };
         let (groups, device) = (data.groups_of(&features.paths), self.backend.device().clone());
         let budget = self.time_for_head(spent).filter(|_| !self.options.drop.contains(&Drop::Suspects));
+        let kind = Some(Kind::Softmax).filter(|_| self.plan.taps.is_empty());
         let wishes =
-            Wishes { seed, kind: Some(Kind::Softmax), metric, groups, balanced, budget, device, ..Wishes::default() };
-        self.choose_by(features, &[self.plan.features], data, &wishes)
+            Wishes { seed, kind, beginning: true, metric, groups, balanced, budget, device, ..Wishes::default() };
+        self.choose_by(features, &self.plan.columns(), data, &wishes)
     }
 
     fn choose_by(&self, features: &Features, columns: &[usize], data: &Dataset, wishes: &Wishes) -> Result<Chosen> {

@@ -7,7 +7,6 @@ use super::feeds::items;
 use super::idle;
 use super::made::Work;
 use super::resume::Recipe;
-use super::training::Switch;
 use adapt::data::{Dataset, Split};
 use adapt::engine::{BATCH, Extractor, KeptRows};
 use adapt::graph::{Extent, Program, Wanted};
@@ -41,7 +40,7 @@ pub struct Job {
     pub(super) images: usize,
     /// To be written when training begins; none where it goes on.
     recipe: Option<Recipe>,
-    /// Whether the network knows nothing yet: a head trained on its features would, too.
+    /// Whether the network knows nothing yet.
     pub from_scratch: bool,
     /// Where no head is trained first: what the original's last layer has for each class.
     pub(super) known: Vec<Option<(Vec<f32>, f32)>>,
@@ -56,7 +55,7 @@ impl Job {
         recipe: Option<&Recipe>,
         clock: &Clock,
     ) -> Result<Job> {
-        let (plan, targets) = (work.plan, Targets::new(data));
+        let (plan, targets) = (&work.plan.with_taps(work.plan.taps.len()), Targets::new(data));
         let classes = targets.count();
         let adapted =
             Adapted::new(work.model, plan, &LinearHead::by_chance(classes, plan.features, work.options.seed))?;
@@ -220,8 +219,7 @@ impl Job {
 
     /// Whether a head is trained first.
     pub fn probes(&self, work: &Work) -> bool {
-        let usual = if self.from_scratch { Switch::Off } else { Switch::On };
-        work.options.training.probe.unwrap_or(usual) == Switch::On
+        work.options.training.probes(self.from_scratch)
     }
 
     /// Epochs, the last perhaps not whole.
@@ -244,7 +242,9 @@ impl Job {
             (recipe.settings, recipe.counted) = (self.settings.clone(), true);
             recipe.write(work.out)?;
         }
-        let head = probe.cloned().map_or_else(|| self.drawn(work), |head| self.targets.within(head));
+        // Whichever depths the head takes, what is trained takes all that there are.
+        let whole = |head: LinearHead| self.targets.within(head.widened(self.adapted.head.weight.ncols()));
+        let head = probe.cloned().map_or_else(|| self.drawn(work), whole);
         let [weight, bias] = self.adapted.names.clone();
         let start = [(weight, head.weight.into_iter().collect()), (bias, head.bias.to_vec())];
         let splits = [Split::Train, Split::Val].map(|split| items(data, split));

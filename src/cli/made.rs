@@ -142,8 +142,12 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
     clock.lap(|seconds| &mut seconds.extract_eval);
     let map = map([&scores[1], &scores[2]]);
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
-    let head = probe.map(|fitted| fitted.told);
-    let (adapted, plan, thresholds) = (job.adapted, work.plan.clone(), thresholds_by(&scores[1], data));
+    let mut plan = work.plan.with_taps(work.plan.taps.len());
+    let head = probe.map(|fitted| {
+        plan.head = fitted.name;
+        fitted.told
+    });
+    let (adapted, thresholds) = (job.adapted, thresholds_by(&scores[1], data));
     Ok(Made {
         adapted,
         scores,

@@ -246,7 +246,7 @@ fn fine_tuning(told: &FineTuning) -> String {
     let measured = told.measured.iter().map(one).collect::<Vec<_>>().join(", ");
     // Deeper features are taken for another figure's sake, too: then they have gained nothing here.
     let depth = told.gain_of_depth.filter(|gain| *gain > 0.);
-    let depth = depth.map(|gain| format!("it begins without deeper features, which gained {gain:+.4} accuracy"));
+    let depth = depth.map(|gain| format!("a tail begins without deeper features, which gained {gain:+.4} accuracy"));
     let images = told.gain_of_images.map(|[gain, error]| format!("twice the images may gain {gain:+.3} ± {error:.3}"));
     let hints = depth.into_iter().chain(images).reduce(|all, next| format!("{all}, {next}"));
     let elsewhere = told.measured.iter().filter_map(|m| Some((&m.train, m.gained_elsewhere?)));

@@ -170,6 +170,12 @@ pub enum Augment {
 }
 
 impl TrainingOptions {
+    /// Whether a head is trained before the network is, which knows nothing yet where it is `initial`: a head trained on its
+    /// features would, too.
+    pub fn probes(&self, initial: bool) -> bool {
+        self.probe.unwrap_or(if initial { Switch::Off } else { Switch::On }) == Switch::On
+    }
+
     pub fn wishes(&self) -> Wishes {
         Wishes {
             epochs: self.epochs,

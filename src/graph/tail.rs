@@ -4,9 +4,9 @@ use super::trainable::narrow;
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Index, reads};
 use crate::onnx::parameters::{by_node, statistics_of, untie_only};
-use crate::onnx::schema::NodeProto;
+use crate::onnx::schema::{GraphProto, NodeProto, TensorProto};
 use crate::onnx::statistics::is_inference;
-use crate::onnx::{Model, normalize};
+use crate::onnx::{Model, normalize, pooling};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How much of a network is trained beside its head.
@@ -25,7 +25,7 @@ pub enum Extent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
     /// Tensors of the file through which everything goes and behind which all trained weights lie, the last one first.
-    /// Empty where only the image is such.
+    /// Empty where only the image is such. Blocks are told without the way of deeper features to the head.
     pub starts: Vec<String>,
     /// The trained weights' names in the [untied](crate::onnx::parameters::untie) model, each with the blocks that lie
     /// between it and the end: 0 for the head's own.
@@ -49,35 +49,38 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
     let (index, original) = (Index::new(graph), Index::new(model.graph()));
     let needed = index.ancestors(&[graph.output[0].name()]).0;
     let read = by_node(&index);
-    let narrow: Vec<(usize, &str)> =
-        narrow(graph, &HashSet::new()).into_iter().filter_map(|t| Some((index.producer_index(t)?, t))).collect();
-    // The weights by the number of narrow tensors before their nodes.
+    let trunk = trunk(graph);
+    let [narrow, of_trunk] = [graph, &trunk].map(|graph| {
+        let made = narrow(graph, &HashSet::new()).into_iter();
+        made.filter_map(|tensor| Some((index.producer_index(tensor)?, tensor))).collect::<Vec<_>>()
+    });
+    // The weights by the number of the trunk's narrow tensors before their nodes.
     let mut blocks: BTreeMap<usize, Vec<(usize, &str)>> = BTreeMap::new();
     for &place in &needed {
         let weights: Vec<&str> = read[place].iter().copied().filter(|name| own.contains(name)).collect();
         if !weights.is_empty() {
             // Scale and shift belong to the layer before them.
             let layer = blocks.keys().next_back().copied().filter(|_| belongs(&graph.node[place]));
-            let before = layer.unwrap_or_else(|| narrow.partition_point(|(made, _)| *made < place));
+            let before = layer.unwrap_or_else(|| of_trunk.partition_point(|(made, _)| *made < place));
             blocks.entry(before).or_default().extend(weights.into_iter().map(|name| (place, name)));
         }
     }
-    let (first, trained): (usize, Box<dyn Fn(usize) -> bool>) = match extent {
+    // What is trained lies behind this place, of nodes in the order of the graph.
+    let (from, trained): (usize, Box<dyn Fn(usize) -> bool>) = match extent {
         Extent::All => (0, Box::new(|_| true)),
         Extent::Last(count) => {
             let before = blocks.keys().rev().nth(*count).copied().unwrap_or(0);
-            let from = before.checked_sub(1).map_or(0, |last| narrow[last].0 + 1);
-            (before, Box::new(move |place| place >= from))
+            let from = before.checked_sub(1).map_or(0, |last| of_trunk[last].0 + 1);
+            (from, Box::new(move |place| place >= from))
         }
         Extent::Behind(tensor) => {
             let hanging = hanging(&plain, tensor, &needed)?;
-            let made = index.producer_index(tensor);
-            let before = made.map_or(0, |made| narrow.partition_point(|(place, _)| *place <= made));
-            (before, Box::new(move |place| hanging.contains(&place)))
+            let from = index.producer_index(tensor).map_or(0, |made| made + 1);
+            (from, Box::new(move |place| hanging.contains(&place)))
         }
     };
-    let starts = narrow[..first].iter().rev().map(|(_, tensor)| tensor.to_string());
-    let starts = starts.filter(|tensor| original.has(tensor)).collect();
+    let starts = narrow.iter().rev().filter(|(made, tensor)| *made < from && original.has(tensor));
+    let starts = starts.map(|(_, tensor)| tensor.to_string()).collect();
     let mut depths = HashMap::new();
     for (depth, weights) in blocks.values().rev().enumerate() {
         for (_, name) in weights.iter().filter(|(place, _)| trained(*place)) {
@@ -97,6 +100,16 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
     let stored = |names: &[&str; 2]| names.iter().all(|name| own.contains(name) && index.constant(name).is_some());
     let statistics = statistics.filter(stored).flatten().map(str::to_owned).collect();
     Ok(Tail { starts, depths, norms, statistics })
+}
+
+/// A graph without the way from tensors before the cut to a head that takes features of several depths, which has no weights:
+/// with it, hardly any tensor would be narrow. All nodes are at their places; stored tensors are there by name alone.
+fn trunk(graph: &GraphProto) -> GraphProto {
+    let named = |tensor: &TensorProto| TensorProto { name: tensor.name.clone(), ..Default::default() };
+    let mut node = graph.node.clone();
+    node.iter_mut().filter(|node| pooling::joins_depths(node)).for_each(|node| node.input.truncate(1));
+    let initializer = graph.initializer.iter().map(named).collect();
+    GraphProto { node, initializer, input: graph.input.clone(), output: graph.output.clone(), ..Default::default() }
 }
 
 /// Whether a node with weights is no layer of its own: a batch norm, also where it is written out, or a bias.

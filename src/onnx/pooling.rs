@@ -60,6 +60,14 @@ const IN_PLACE: [&str; 34] = [
     "DequantizeLinear",
 ];
 
+/// What joins the features of several depths.
+const DEPTHS: &str = "adapt.features.depths";
+
+/// Whether a node joins the features of several depths, the cut's first, in a model that was adapted.
+pub(crate) fn joins_depths(node: &NodeProto) -> bool {
+    node.is("Concat") && node.name().starts_with(DEPTHS)
+}
+
 /// How a cut tensor becomes one row of features an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,7 +163,7 @@ impl Pooling {
             Pooling::Depths(last, taps) => {
                 let mut parts = vec![last.append(graph, input, opset, names)];
                 taps.iter().for_each(|tap| parts.extend(tap.append(graph, opset, names)));
-                named(graph, names, "Concat", "adapt.features.depths", parts, vec![int("axis", 1)])
+                named(graph, names, "Concat", DEPTHS, parts, vec![int("axis", 1)])
             }
         }
     }

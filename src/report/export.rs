@@ -7,9 +7,9 @@ use crate::error::{Error, Result};
 use crate::metrics::{Figures, Outlier};
 use crate::onnx::cut::Cut;
 use crate::onnx::graph::Index;
-use crate::onnx::schema::{ModelProto, TensorProto, data_type};
+use crate::onnx::schema::{ModelProto, NodeProto, TensorProto, data_type};
 use crate::onnx::surgery::Pooling;
-use crate::onnx::{Model, head, metadata, parameters, surgery, tensor};
+use crate::onnx::{Model, head, metadata, parameters, pooling, surgery, tensor};
 use crate::plan::{Activation, Plan, labels::python_dict, outliers};
 use crate::train::LinearHead;
 use crate::train::heads::Abstention;
@@ -130,19 +130,20 @@ impl Adapted {
     }
 
     /// Writes into the metadata what tells images that are unlike those of the training, once the model is described.
-    pub fn tell_outliers(&mut self, outlier: &Outlier) {
-        if let Some(known) = outliers::text(&self.features(), outlier) {
+    pub fn tell_outliers(&mut self, plan: &Plan, outlier: &Outlier) {
+        if let Some(known) = outliers::text(&self.features(plan), outlier) {
             metadata::set(&mut self.model.proto, outliers::KEY, known);
         }
     }
 
     /// The tensor `[images, features]` of what is taken at the cut: the head's input, or the first of what it is joined of.
-    fn features(&self) -> String {
+    fn features(&self, plan: &Plan) -> String {
         let index = Index::new(self.model.graph());
         let mut tensor = self.logits.clone();
-        // Ours alone: the score's `Gemm`, hidden layers, depths.
-        while let Some(node) = index.producer(&tensor).filter(|node| node.label().starts_with("adapt.")) {
-            let deeper = node.is("Gemm") || node.is("Relu") || node.is("Concat") && node.label().contains("depths");
+        let ours = |node: &&NodeProto| node.label().starts_with("adapt.");
+        // Ours alone: the score's `Gemm`, hidden layers, depths. The original may have such nodes, too.
+        while let Some(node) = index.producer(&tensor).filter(ours).filter(|_| tensor != plan.surgery.end()) {
+            let deeper = node.is("Gemm") || node.is("Relu") || pooling::joins_depths(node);
             match node.input.first().filter(|_| deeper) {
                 Some(input) => tensor = input.clone(),
                 None => break,

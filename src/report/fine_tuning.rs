@@ -16,7 +16,7 @@ pub struct FineTuning {
     /// By what would be trained.
     pub measured: Vec<Measured>,
     /// How much less accuracy the best head on the cut's features alone has in cross-validation than the best on those of more
-    /// depths: training inside begins with the cut's alone.
+    /// depths: the training of a tail begins with the cut's alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gain_of_depth: Option<f64>,
     /// What twice as many images are expected to gain in accuracy, and how sure that is.

@@ -20,7 +20,7 @@ use crate::progress::{Event, Progress, emit};
 use crate::random;
 use crate::tensor::Device;
 pub use features::{Features, Judged, Prediction, Sample, by_path};
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, s};
 use path::Choice;
 use scale::Scaler;
 pub use scale::vary;
@@ -48,6 +48,15 @@ impl LinearHead {
         let mut normal = || (0.01 * random::normal(&mut stream)) as f32;
         let weight = Array2::from_shape_simple_fn((classes, features), &mut normal);
         LinearHead { weight, bias: Array1::zeros(classes) }
+    }
+
+    /// The same head for more features behind its own, of which it takes no notice.
+    #[must_use]
+    pub fn widened(self, features: usize) -> LinearHead {
+        let (classes, own) = self.weight.dim();
+        let mut weight = Array2::zeros((classes, features.max(own)));
+        weight.slice_mut(s![.., ..own]).assign(&self.weight);
+        LinearHead { weight, bias: self.bias }
     }
 
     /// Logits [images, classes] of features [images, features].

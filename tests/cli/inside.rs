@@ -96,12 +96,14 @@ fn no_steps_write_the_starting_model() {
     let place = classes();
     for arguments in ["--steps 0", "--epochs 0 --probe off", "--steps 0 --val 0"] {
         let mut models = Vec::new();
-        for part in ["all", "all", "relu"] {
+        for part in ["all", "all", "relu", "last:1"] {
             place.main(&format!("--train {part} --force {arguments}")).succeeds();
             assert!(changed(&place, "tiny.onnx").is_empty() && column(&place, "epoch") == [0.]);
             models.push(fs::read(place.path("out/model.onnx")).unwrap());
         }
-        assert!(models[0] == models[1] && models[0] == models[2], "{arguments}");
+        assert!(models[0] == models[1] && models[2] == models[3], "{arguments}");
+        // Of all of it a head on features of several depths is the start.
+        assert_eq!(models[0] == models[2], arguments.contains("--probe off"));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{blobs, chosen, numbers, only};
 use adapt::metrics::{argmax, softmax};
 use adapt::train::heads::{Kind, Wishes};
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -26,6 +26,28 @@ fn each_half_is_judged_by_scikit_learns_discriminants_of_the_other() {
         let again = one.install(|| chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)));
         assert_eq!(again.out_of_fold, chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)).out_of_fold);
     }
+}
+
+#[test]
+fn training_inside_begins_with_what_stands_for_probabilities() {
+    let (x, labels) = blobs(5, &[40, 40], 10, 0.5);
+    let wishes = Wishes { beginning: true, ..Wishes::default() };
+    let found = chosen(&x, &[5, 10], &labels, &wishes);
+    assert!(found.compared.iter().all(|one| matches!(one.kind, Kind::Lda | Kind::Softmax)), "{:?}", found.compared);
+    assert!(found.compared.iter().any(|one| one.taps == 1) && found.hidden.is_none());
+    // Where nothing can be compared, the nearest class mean's cosines are no beginning.
+    let (x, labels) = blobs(6, &[1, 1, 1], 10, 0.5);
+    assert_eq!(chosen(&x, &[5, 10], &labels, &wishes).kind, Kind::Softmax);
+    assert_eq!(chosen(&x, &[5, 10], &labels, &Wishes::default()).kind, Kind::Ncm);
+}
+
+#[test]
+fn a_head_for_more_features_gives_the_same() {
+    let (x, labels) = blobs(7, &[20, 20], 10, 0.5);
+    let head = chosen(&x.slice(s![.., ..4]).to_owned(), &[4], &labels, &only(Kind::Lda)).head;
+    let wide = head.clone().widened(10);
+    assert_eq!((wide.weight.dim(), &wide.bias), ((2, 10), &head.bias));
+    assert_eq!(wide.logits(x.view()).unwrap(), head.logits(x.slice(s![.., ..4])).unwrap());
 }
 
 #[test]

@@ -128,6 +128,11 @@ pub(super) fn entries(recorded: &Recorded) -> Vec<[String; 2]> {
         Task::Regression => "Targets",
     };
     let in_graph = if run["baked"].is_object() { "; it is in the model, which takes bytes of any size" } else { "" };
+    let before = match plan["taps"].as_array().map_or(0, Vec::len) {
+        0 => String::new(),
+        1 => " and a tensor before it".into(),
+        taps => format!(" and {taps} tensors before it"),
+    };
     let entries = [
         ("Source model", text(&model["path"])),
         ("Its SHA-256", text(&model["sha256"])),
@@ -135,7 +140,7 @@ pub(super) fn entries(recorded: &Recorded) -> Vec<[String; 2]> {
         ("Opset", plain(&model["opset"])),
         ("Input", input(run)),
         ("Output", output(&model["output"], recorded.task)),
-        ("Cut", format!("{}, {} features", text(&plan["cut"]), plain(&plan["features"]))),
+        ("Cut", format!("{}{before}, {} features", text(&plan["cut"]), plain(&plan["features"]))),
         ("Trained", text(&plan["train"])),
         ("Head", text(&plan["head"])),
         ("Preprocessing", preprocessing(plan) + in_graph),

@@ -145,7 +145,11 @@ fn tried(
     let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let alone = wishes.kind.is_some();
-    let kinds = wishes.kind.map_or(vec![Kind::Ncm, Kind::Lda, Kind::Softmax], |kind| vec![kind]);
+    let kinds = match wishes.kind {
+        Some(kind) => vec![kind],
+        None if wishes.beginning => vec![Kind::Lda, Kind::Softmax],
+        None => vec![Kind::Ncm, Kind::Lda, Kind::Softmax],
+    };
     let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
     let (mut shrinkage, mut kept) = (USUAL_SHRINKAGE, None);
     let depths = depths(features, columns, judge, wishes, progress)?;
@@ -178,8 +182,8 @@ fn tried(
         candidates.extend(judge.regression(&basis, taps, in_time, progress)?);
         kept = Some((taps, basis));
     }
-    let tries = wishes.kind == Some(Kind::Mlp) || wishes.kind.is_none() && labels.len() >= MANY && in_time();
-    if tries {
+    let suits = wishes.kind.is_none() && !wishes.beginning && labels.len() >= MANY;
+    if wishes.kind == Some(Kind::Mlp) || suits && in_time() {
         let taps = judge.best(&candidates).unwrap_or(0);
         let basis = basis_of(kept, taps, features, columns)?;
         match judge.perceptrons(&basis, taps, in_time, progress) {

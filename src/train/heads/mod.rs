@@ -66,6 +66,9 @@ pub struct Wishes {
     pub seed: u64,
     /// The kind; the best one where `None`.
     pub kind: Option<Kind>,
+    /// Whether the best is to be one with which training inside a network can begin: linear, and with logits that stand for
+    /// probabilities, which discriminants and regressions have.
+    pub beginning: bool,
     /// By what.
     pub metric: Metric,
     /// Folds; fewer where the median class has fewer images, or groups. `None` for five, or for numbers without groups for each
@@ -91,6 +94,7 @@ impl Default for Wishes {
         Wishes {
             seed: 0,
             kind: None,
+            beginning: false,
             metric: Metric::MacroF1,
             folds: None,
             groups: Vec::new(),

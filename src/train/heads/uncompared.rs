@@ -20,7 +20,7 @@ pub(super) fn uncompared(
     wishes: &Wishes,
     progress: Progress,
 ) -> Result<Chosen> {
-    let kind = wishes.kind.unwrap_or(Kind::Ncm);
+    let kind = wishes.kind.unwrap_or(if wishes.beginning { Kind::Softmax } else { Kind::Ncm });
     let form = Form { kind, strength: None, weighted: false, start: &[] };
     let (hidden, linear) = trained(basis, labels, classes, form, wishes, progress)?;
     Ok(Chosen {
