@@ -95,6 +95,14 @@ fn values_follow_their_recipes() {
     assert!(checked > 300);
 }
 
+fn candle(program: &Program, images: &ArrayD<f32>, parameters: &[Tensor]) -> ArrayD<f32> {
+    let values: Vec<f32> = images.iter().copied().collect();
+    let images = Tensor::from_vec(values, images.shape(), &Device::Cpu).unwrap();
+    let outputs = program.forward(&images, parameters).unwrap();
+    let values = outputs[0].flatten_all().unwrap().to_vec1().unwrap();
+    ArrayD::from_shape_vec(IxDyn(outputs[0].dims()), values).unwrap()
+}
+
 /// A model and its program.
 struct Whole {
     model: Model,
@@ -113,11 +121,7 @@ impl Whole {
     }
 
     fn candle(&self, images: &ArrayD<f32>, parameters: &[Tensor]) -> ArrayD<f32> {
-        let values: Vec<f32> = images.iter().copied().collect();
-        let images = Tensor::from_vec(values, images.shape(), &Device::Cpu).unwrap();
-        let outputs = self.program.forward(&images, parameters).unwrap();
-        let values = outputs[0].flatten_all().unwrap().to_vec1().unwrap();
-        ArrayD::from_shape_vec(IxDyn(outputs[0].dims()), values).unwrap()
+        candle(&self.program, images, parameters)
     }
 
     fn agrees_with_onnx_runtime(&self) {
@@ -228,6 +232,10 @@ impl Whole {
         let want = adapted.head.logits(rows.view()).unwrap().into_dyn();
         let far = zoo::difference(&found, &want);
         assert!(far < 1e-4, "the head on {} features: {far}", deep.features);
+        // Training can begin with it.
+        let program = Program::import(&adapted.scores(), &plan.input.axes()).unwrap();
+        let far = zoo::difference(&candle(&program, &images, &program.initial().unwrap()), &want);
+        assert!(far < 1e-4, "the same in training: {far}");
         // The way of deeper features to the head has no part in what blocks there are.
         let plain = Adapted::new(&model, &plan, &LinearHead::by_chance(3, plan.features, 1)).unwrap();
         for extent in [Extent::Last(0), Extent::Last(2), Extent::All] {

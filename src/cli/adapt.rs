@@ -8,7 +8,7 @@ use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::tables::quoted;
 use super::training::Train;
-use super::{AdaptOptions, classes_only, device, rank, screen, tables};
+use super::{AdaptOptions, classes_only, device, heads, rank, screen, tables};
 use adapt::audit::imbalance;
 use adapt::data::{Columns, Dataset, ReadOptions};
 use adapt::engine::{Backend, Cache, Extractor};
@@ -62,16 +62,22 @@ fn work(
 ) -> Result<()> {
     let progress = |event: Event| reporter.event(event);
     let cache = options.cache.open();
-    let (backend, plan, extractor) = settle(options, &mut model, &data, cache.as_ref(), &progress)?;
-    let (model, plan) = (&model, &plan);
-    let work = Work { options, model, plan, backend: &backend, out: &out, reporter, progress: &progress };
-    let job = match &options.train {
-        Train::Head => None,
-        Train::Inside(extent) => {
-            let recipe = going_on.map(|(_, recipe)| recipe);
-            Some(Job::prepare(&work, extent, &data, recipe, &clock)?)
-        }
+    let (backend, mut plan, mut extractor) = settle(options, &mut model, &data, cache.as_ref(), &progress)?;
+    let model = &model;
+    let prepare = |plan: &Plan| {
+        let Train::Inside(extent) = &options.train else { return Ok(None) };
+        let work = Work { options, model, plan, backend: &backend, out: &out, reporter, progress: &progress };
+        Job::prepare(&work, extent, &data, going_on.map(|(_, recipe)| recipe), &clock).map(Some)
     };
+    let mut job = prepare(&plan);
+    // What cannot be trained with deeper features may be without them, or the reason is told of the network itself.
+    if matches!(job, Err(Error::Model { .. } | Error::Engine(_))) && !plan.taps.is_empty() {
+        (plan.taps, plan.head) = (Vec::new(), kind(data.task).into());
+        extractor = extractor.narrowed(plan.features);
+        job = prepare(&plan);
+    }
+    let (job, plan) = (job?, &plan);
+    let work = Work { options, model, plan, backend: &backend, out: &out, reporter, progress: &progress };
     reporter.say(&tables::plan(model, plan, &data, job.as_ref()));
     if options.verbosity.quiet {
         plan.notes.iter().try_for_each(|note| emit(&progress, Event::Warning(note)))?;
@@ -118,18 +124,25 @@ fn settle(
     let extractor = match options.train {
         Train::Head => options.heads.ready(&mut plan, (model, &backend), data, extractor, cache),
         // Behind the start of a tail there are no such features.
-        Train::Inside(Extent::All) if options.training.probes(plan::is_initial(model)) => {
-            let extractor = options.heads.ready(&mut plan, (model, &backend), data, extractor, cache);
-            if plan.taps.is_empty() {
-                plan.head = kind(data.task).into();
+        Train::Inside(Extent::All) if begins_deep(options, model) => {
+            let extractor = plan.deepen(model, &backend, data.items.len(), extractor);
+            if !plan.taps.is_empty() {
+                heads::name(&mut plan, "discriminants or regression");
             }
-            extractor
+            plan.cached(extractor, model, cache)
         }
         Train::Inside(_) => plan.cached(extractor, model, cache),
     };
     let mut extractor = extractor.strict(options.strict);
     extractor.look(options.train == Train::Head || !options.drop.is_empty());
     Ok((backend, plan, extractor))
+}
+
+/// Whether training of the whole network may begin with a head on features of several depths. Choosing one takes much longer than
+/// softmax regression; where images are dropped by it no clock may end that, so that a budget leaves no time for it.
+fn begins_deep(options: &AdaptOptions, model: &Model) -> bool {
+    let by_head = options.drop.contains(&screen::Drop::Suspects);
+    options.training.probes(plan::is_initial(model)) && !(by_head && options.training.budget.is_some())
 }
 
 /// The model, the images, and the folder for results.

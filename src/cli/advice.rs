@@ -56,7 +56,8 @@ impl Work<'_> {
         if self.options.training.budget.is_some() {
             return Err("not measured, since there is a --budget".into());
         }
-        let taps = if *extent == Extent::All { self.plan.taps.len() } else { 0 };
+        let deep = *extent == Extent::All && self.options.training.probes(plan::is_initial(self.model));
+        let taps = if deep { self.plan.taps.len() } else { 0 };
         let (plan, targets) = (self.plan.with_taps(taps), Targets::new(data));
         let head = LinearHead::by_chance(targets.count(), plan.features, self.options.seed);
         let adapted = Adapted::new(self.model, &plan, &head).map_err(why)?;

@@ -101,11 +101,7 @@ impl HeadOptions {
             return plan.cached_with_depths(extractor, (model, backend), images, cache);
         }
         let extractor = plan.deepen(model, backend, images, extractor);
-        let kind = if data.task.is_multiclass() { "the best of several kinds" } else { kind(data.task) };
-        plan.head = match plan.taps.len() {
-            0 => kind.into(),
-            taps => format!("{kind}, on up to {} depths", taps + 1),
-        };
+        name(plan, "the best of several kinds");
         plan.cached(extractor, model, cache)
     }
 
@@ -126,6 +122,15 @@ impl HeadOptions {
             By::LogLoss => Metric::LogLoss,
         }
     }
+}
+
+/// Lets the plan say what there is to choose from: of heads for classes this.
+pub fn name(plan: &mut Plan, of_classes: &str) {
+    let kind = if plan.task.is_multiclass() { of_classes } else { kind(plan.task) };
+    plan.head = match plan.taps.len() {
+        0 => kind.into(),
+        taps => format!("{kind}, on up to {} depths", taps + 1),
+    };
 }
 
 impl Work<'_> {

@@ -59,7 +59,9 @@ impl Job {
         let classes = targets.count();
         let adapted =
             Adapted::new(work.model, plan, &LinearHead::by_chance(classes, plan.features, work.options.seed))?;
-        let mut inside = Inside::open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
+        // Advice is about the network without the features of other depths.
+        let open = if plan.taps.is_empty() { Inside::open } else { Inside::try_open };
+        let mut inside = open(&adapted.model, &adapted.logits, extent, work.backend, &plan.input)?;
         if let Some(batch) = inside.program.batch().filter(|batch| *batch > 1) {
             let what = format!("its graph takes {batch} images at once, whatever the step; train a head: --train head");
             return Err(Error::model(&work.model.path, what));

@@ -1,7 +1,7 @@
 //! The head that training of the whole network begins with.
 
 use super::inside::{classes, column};
-use super::{tasks, support::Place};
+use super::{support::Place, tasks};
 use adapt::onnx::Model;
 use std::fs;
 
@@ -49,8 +49,9 @@ fn it_takes_features_of_several_depths() {
     assert!(kinds.clone().any(|kind| kind == "lda") && kinds.clone().all(|kind| ["lda", "softmax"].contains(&kind)));
     assert!(column(&place, "val_loss")[0] < 3f64.ln() / 2., "{:?}", column(&place, "val_loss"));
     assert!(run["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-4);
-    // Another seed's folds, and steps, change it; without a head that is trained first, and for a tail, there is none of it.
-    for more in ["--train all --probe off", "--train last:1", "--train relu"] {
+    // Without a head that is trained first, and for a tail, there is none of it; nor where a budget cannot end the choice.
+    let budget = "--train all --drop suspects --budget 10m";
+    for more in ["--train all --probe off", "--train last:1", "--train relu", budget] {
         place.main(&format!("--steps 0 --force {more}")).succeeds();
         assert!(!is_deep(&place, "out"), "{more}");
     }
@@ -76,6 +77,15 @@ fn of_labels_and_numbers_it_is_what_a_head_alone_would_be() {
         let far = head.iter().zip(&start).map(|(a, b)| (a - b).abs() / (1. + a.abs())).fold(0., f64::max);
         assert!(far < 1e-3, "{list}: {far}");
     }
+}
+
+#[test]
+fn batch_norms_may_follow_the_images_behind_it() {
+    let place = classes();
+    fs::copy(crate::common::golden("norms.onnx"), place.path("tiny.onnx")).unwrap();
+    place.main("--train all --bn train --epochs 2").succeeds();
+    assert!(is_deep(&place, "out"));
+    assert!(place.json("out/run.json")["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-3);
 }
 
 #[test]

@@ -109,13 +109,25 @@ fn weights_that_are_stored_quantized_are_not_trained() {
     std::fs::remove_dir_all(place.path("out")).unwrap();
     let narrow = initializer("narrow", &[6, 3, 1, 1], [0.2; 18], data_type::FLOAT);
     let wide = initializer("wide", &[3, 6, 1, 1], [0.3; 18], data_type::FLOAT);
-    let mut nodes = vec![node("Conv", &["x", "narrow"], "six")];
-    nodes.extend(layer("six", "rounded"));
-    nodes.push(node("Conv", &["rounded", "wide"], "ahead"));
-    ahead(&place, nodes, vec![stored(), scale(), narrow, wide]);
-    place.refuses("--train all", 1, &[why, "what comes behind 'rounded' can be trained: --train rounded"]);
-    assert_eq!(inspected(&place, "tiny.onnx")["training"]["inside"], json!({ "from": "rounded" }));
-    place.main("--train rounded --epochs 1").succeeds();
+    let mut pool = node("MaxPool", &["six"], "pooled");
+    let ints = |name: &str| AttributeProto {
+        name: Some(name.into()),
+        ints: vec![2, 2],
+        r#type: Some(7),
+        ..Default::default()
+    };
+    pool.attribute = vec![ints("kernel_shape"), ints("strides")];
+    // Behind the pool, `six` is a depth of its own, ahead of what cannot be trained.
+    for (before, input) in [(None, "six"), (Some(pool), "pooled")] {
+        let mut nodes = vec![node("Conv", &["x", "narrow"], "six")];
+        nodes.extend(before);
+        nodes.extend(layer(input, "rounded"));
+        nodes.push(node("Conv", &["rounded", "wide"], "ahead"));
+        ahead(&place, nodes, vec![stored(), scale(), narrow.clone(), wide.clone()]);
+        place.refuses("--train all", 1, &[why, "what comes behind 'rounded' can be trained: --train rounded"]);
+        assert_eq!(inspected(&place, "tiny.onnx")["training"]["inside"], json!({ "from": "rounded" }));
+        place.main("--train rounded --epochs 1 --force").succeeds();
+    }
 }
 
 /// Nobody but the engine tells the shapes behind them.
