@@ -118,9 +118,11 @@ fn settle(
     let extractor = trying.decide(&mut plan, model, extractor)?;
     plan.train = options.train.to_string();
     plan.suit(data.task, model);
-    if !data.task.is_multiclass() {
-        plan.head = kind(data.task).into();
+    plan.head = match options.train {
+        Train::Inside(_) if !options.training.probes(plan::is_initial(model)) => "linear layer",
+        _ => kind(data.task),
     }
+    .into();
     let extractor = match options.train {
         Train::Head => options.heads.ready(&mut plan, (model, &backend), data, extractor, cache),
         // Behind the start of a tail there are no such features.
@@ -139,10 +141,12 @@ fn settle(
 }
 
 /// Whether training of the whole network may begin with a head on features of several depths. Choosing one takes much longer than
-/// softmax regression; where images are dropped by it no clock may end that, so that a budget leaves no time for it.
+/// softmax regression; where images are dropped by it no clock may end that, so that a budget leaves no time for it. With
+/// `--balanced` the loss is another than the one that discriminants are chosen by.
 fn begins_deep(options: &AdaptOptions, model: &Model) -> bool {
-    let by_head = options.drop.contains(&screen::Drop::Suspects);
-    options.training.probes(plan::is_initial(model)) && !(by_head && options.training.budget.is_some())
+    let training = &options.training;
+    let timed = training.budget.is_some() && options.drop.contains(&screen::Drop::Suspects);
+    training.probes(plan::is_initial(model)) && !timed && !training.balanced
 }
 
 /// The model, the images, and the folder for results.

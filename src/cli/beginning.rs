@@ -7,8 +7,10 @@ use adapt::Result;
 use adapt::data::{Dataset, Split};
 use adapt::engine::{Extractor, KeptRows};
 use adapt::metrics::Answers;
-use adapt::report::{AnyHead, HeadInfo, Problems, SeveralInfo};
+use adapt::plan::Plan;
+use adapt::report::{Adapted, AnyHead, HeadInfo, Problems, SeveralInfo};
 use adapt::train::heads::Chosen;
+use adapt::train::tune::Tuned;
 use adapt::train::{Features, LinearHead};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -121,6 +123,29 @@ impl Job {
     /// Classes whose rows of the head are the original's to begin with.
     pub fn taken(&self) -> usize {
         self.known.iter().flatten().count()
+    }
+
+    /// Puts the trained values into the adapted model, and says what plan that is of. Where the start's are taken, which take no
+    /// notice of further depths than its own, those have no part in the model.
+    pub(super) fn put(&mut self, work: &Work, tuned: &Tuned, probe: Option<&Fitted>) -> Result<Plan> {
+        let plan = work.plan.with_taps(work.plan.taps.len());
+        let Some(probe) = probe else {
+            self.adapted.train(work.model, &plan, &tuned.values)?;
+            return Ok(plan);
+        };
+        let is_start = tuned.best == Some(0) || self.settings.steps == 0;
+        let plan = match is_start && probe.taps < plan.taps.len() {
+            true => {
+                let plan = work.plan.with_taps(probe.taps);
+                self.adapted = Adapted::new(work.model, &plan, &probe.head)?;
+                plan
+            }
+            false => {
+                self.adapted.train(work.model, &plan, &tuned.values)?;
+                plan
+            }
+        };
+        Ok(Plan { head: probe.name.clone(), ..plan })
     }
 
     /// A head drawn by chance, but for the rows that the original has.

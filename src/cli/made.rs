@@ -129,7 +129,7 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
         let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
         emit(work.progress, Event::Warning(what))?;
     }
-    job.put(work, &tuned)?;
+    let plan = job.put(work, &tuned, probe.as_ref())?;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;
     let mut extractor = Extractor::new(engine, 0, work.plan.preprocessing.clone(), work.plan.input.layout);
     let mut scores = |split, kept: Option<&KeptRows>| match kept {
@@ -142,14 +142,10 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
     clock.lap(|seconds| &mut seconds.extract_eval);
     let map = map([&scores[1], &scores[2]]);
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
-    let mut plan = work.plan.with_taps(work.plan.taps.len());
-    let head = probe.map(|fitted| {
-        plan.head = fitted.name;
-        fitted.told
-    });
-    let (adapted, thresholds) = (job.adapted, thresholds_by(&scores[1], data));
+    let head = probe.map(|fitted| fitted.told);
+    let thresholds = thresholds_by(&scores[1], data);
     Ok(Made {
-        adapted,
+        adapted: job.adapted,
         scores,
         sample,
         expected,

@@ -93,7 +93,7 @@ pub struct TrainingOptions {
     #[arg(long, value_name = "NORM", value_parser = not_negative, help_heading = "Training inside")]
     pub clip_grad: Option<f64>,
     /// The learning rate's factor from each block to the one before it
-    #[arg(long, value_name = "FACTOR", value_parser = positive, help_heading = "Training inside")]
+    #[arg(long, value_name = "FACTOR", value_parser = probability, help_heading = "Training inside")]
     pub layer_decay: Option<f64>,
     /// How images are changed each time they are seen
     #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Training inside")]

@@ -2,6 +2,7 @@
 
 use super::cam::ACTIVATIONS;
 use super::grid::{Grid, weighted};
+use super::joined::Joined;
 use super::open;
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
@@ -53,9 +54,11 @@ impl GradCam {
                 return Err(Error::Usage(format!("{path}: --at {at}: {what}")));
             }
         }
+        let joined = Joined::of(&scores, trained, backend)?;
+        let behind = |tensor| joined.as_ref().map_or_else(|| scores.clone(), |joined| joined.behind(&scores, tensor));
         let starts = match at {
             Some(at) => vec![at.to_owned()],
-            None => graph::tail(&scores, &Extent::Last(0))?.starts,
+            None => graph::tail(&behind(None), &Extent::Last(0))?.starts,
         };
         let starts: Vec<&str> = starts.iter().take(MOST_SEEN).map(String::as_str).collect();
         let values = open(trained, &starts, backend)?.run(probe(&trained.input, 1).view())?;
@@ -67,7 +70,7 @@ impl GradCam {
             Some((*start, value, Grid::of(value.shape(), last, image)?))
         });
         for (start, value, grid) in maps.take(MOST_TRIED) {
-            let found = GradCam::behind(trained, &scores, start, value, grid);
+            let found = GradCam::behind(trained, &behind(Some(start)), start, value, grid);
             match found.and_then(|tail| Ok((tail.depends(value)?, tail))) {
                 Ok((true, tail)) => return Ok((open(trained, &[start], backend)?, tail)),
                 Ok((false, _)) => {}

@@ -6,6 +6,7 @@
 mod cam;
 mod gradcam;
 mod grid;
+mod joined;
 mod occlusion;
 mod overlay;
 

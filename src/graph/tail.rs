@@ -24,8 +24,8 @@ pub enum Extent {
 /// The trained part of a network that ends in a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
-    /// Tensors of the file through which everything goes and behind which all trained weights lie, the last one first.
-    /// Empty where only the image is such. Blocks are told without the way of deeper features to the head.
+    /// Tensors of the file through which everything goes and behind which all trained weights lie, the last one first; but for
+    /// features of other depths ([`super::beside`]). Empty where only the image is such.
     pub starts: Vec<String>,
     /// The trained weights' names in the [untied](crate::onnx::parameters::untie) model, each with the blocks that lie
     /// between it and the end: 0 for the head's own.
@@ -50,18 +50,16 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
     let needed = index.ancestors(&[graph.output[0].name()]).0;
     let read = by_node(&index);
     let trunk = trunk(graph);
-    let [narrow, of_trunk] = [graph, &trunk].map(|graph| {
-        let made = narrow(graph, &HashSet::new()).into_iter();
-        made.filter_map(|tensor| Some((index.producer_index(tensor)?, tensor))).collect::<Vec<_>>()
-    });
-    // The weights by the number of the trunk's narrow tensors before their nodes.
+    let narrow: Vec<(usize, &str)> =
+        narrow(&trunk, &HashSet::new()).into_iter().filter_map(|t| Some((index.producer_index(t)?, t))).collect();
+    // The weights by the number of narrow tensors before their nodes.
     let mut blocks: BTreeMap<usize, Vec<(usize, &str)>> = BTreeMap::new();
     for &place in &needed {
         let weights: Vec<&str> = read[place].iter().copied().filter(|name| own.contains(name)).collect();
         if !weights.is_empty() {
             // Scale and shift belong to the layer before them.
             let layer = blocks.keys().next_back().copied().filter(|_| belongs(&graph.node[place]));
-            let before = layer.unwrap_or_else(|| of_trunk.partition_point(|(made, _)| *made < place));
+            let before = layer.unwrap_or_else(|| narrow.partition_point(|(made, _)| *made < place));
             blocks.entry(before).or_default().extend(weights.into_iter().map(|name| (place, name)));
         }
     }
@@ -70,7 +68,7 @@ pub fn tail(model: &Model, extent: &Extent) -> Result<Tail> {
         Extent::All => (0, Box::new(|_| true)),
         Extent::Last(count) => {
             let before = blocks.keys().rev().nth(*count).copied().unwrap_or(0);
-            let from = before.checked_sub(1).map_or(0, |last| of_trunk[last].0 + 1);
+            let from = before.checked_sub(1).map_or(0, |last| narrow[last].0 + 1);
             (from, Box::new(move |place| place >= from))
         }
         Extent::Behind(tensor) => {

@@ -240,7 +240,7 @@ fn baseline(counts: &[Count], classes: &[String]) -> Baseline {
         accuracy: always.precision(),
         balanced_accuracy: 1. / shares().count() as f64,
         macro_f1: always.f1() / shares().count() as f64,
-        log_loss: -shares().map(|share| share * share.ln()).sum::<f64>(),
+        log_loss: 0. - shares().map(|share| share * share.ln()).sum::<f64>(),
         // Σ share·((1 − share)² + Σ of the other shares squared)
         brier: (1. - squares) * if counts.len() == 2 { 0.5 } else { 1. },
     }

@@ -210,7 +210,7 @@ fn mean(graph: &mut GraphProto, input: &str, axes: &[i64], kept: bool, opset: i6
 }
 
 /// Appends a node that is called as its output. Returns that name.
-pub(super) fn named(
+pub(crate) fn named(
     graph: &mut GraphProto,
     names: &mut Names,
     op_type: &str,

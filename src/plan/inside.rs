@@ -114,12 +114,21 @@ impl Inside {
 
 type Opened = (Model, Program, Box<dyn Engine>, Vec<usize>);
 
-/// The part behind a tensor, the part before it, and the tensor's shape for one image; `None` where it does not hold one
-/// row an image.
+/// The part behind a tensor, the part before it, and the shape of its input for one image: the tensor's, or as many values where
+/// features of other depths come with it. `None` where it does not hold one row an image.
 fn behind(model: &Model, start: &str, backend: &Backend, input: &Input) -> Result<Option<Opened>> {
+    let beside = graph::beside(model, start);
+    let packed = match beside.is_empty() {
+        true => None,
+        false => match pack(model, start, beside, backend, input)? {
+            None => return Ok(None),
+            packed => packed,
+        },
+    };
+    let (model, start) = packed.as_ref().map_or((model, start), |(model, start)| (model, start.as_str()));
     let part = surgery::backbone(model, &Cut::at(start), &Pooling::None);
     let mut frozen = backend.open(&part, &input.axes(), available_threads())?;
-    let images = 1 + usize::from(input.batch.is_none());
+    let images = several(input);
     let found = frozen.run_outputs(probe(input, images).view(), &[0])?.swap_remove(0);
     let Some((_, shape)) = found.shape().split_first().filter(|(rows, _)| **rows == images) else { return Ok(None) };
     let batch = input.batch.map_or_else(|| symbol("N"), |batch| size(batch as i64));
@@ -132,6 +141,37 @@ fn behind(model: &Model, start: &str, backend: &Backend, input: &Input) -> Resul
     let Some(tail) = graph::behind(model, info) else { return Ok(None) };
     let program = Program::import(&tail, &[])?;
     Ok(Some((tail, program, frozen, shape.to_vec())))
+}
+
+/// Two images, where the graph takes more than one.
+fn several(input: &Input) -> usize {
+    1 + usize::from(input.batch.is_none())
+}
+
+/// The model with one tensor before the trained part, for a tensor and features `beside` it; `None` where one of them does not
+/// hold a row an image.
+fn pack(
+    model: &Model,
+    start: &str,
+    beside: Vec<String>,
+    backend: &Backend,
+    input: &Input,
+) -> Result<Option<(Model, String)>> {
+    let mut part = model.clone();
+    let outputs = std::iter::once(start).chain(beside.iter().map(String::as_str));
+    let info = |name: &str| ValueInfoProto { name: Some(name.into()), ..Default::default() };
+    if let Some(graph) = part.proto.graph.as_mut() {
+        graph.output = outputs.map(info).collect();
+    }
+    let images = several(input);
+    let found = backend.open(&part, &input.axes(), available_threads())?.run(probe(input, images).view())?;
+    let Some((first, others)) =
+        found.split_first().filter(|_| found.iter().all(|of| of.shape().first() == Some(&images)))
+    else {
+        return Ok(None);
+    };
+    let beside: Vec<_> = beside.into_iter().zip(others.iter().map(|of| of.len() / images)).collect();
+    Ok(Some(graph::packed(model, start, &first.shape()[1..], &beside)))
 }
 
 /// Whether operators that know channels and places read a tensor, or what others make of its values one by one.

@@ -24,7 +24,7 @@ use crate::verify::Parity;
 pub use export::Adapted;
 pub use fine_tuning::{FineTuning, Measured};
 pub use head::{AnyHead, HeadInfo, SeveralInfo};
-pub use numbers::{digits, images, precise, time};
+pub use numbers::{digits, images, precise, short, time};
 pub use out::OutDir;
 pub use problems::Problems;
 use serde::Serialize;

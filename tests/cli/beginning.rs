@@ -94,7 +94,7 @@ fn such_a_model_can_be_adapted_again() {
     place.main("--train all --epochs 2 --force").succeeds();
     fs::rename(place.path("out"), place.path("deep")).unwrap();
     // Its own deeper features are a part of what is frozen now.
-    for more in ["", "--head lda", "--train last:1 --epochs 1", "--train all --epochs 1"] {
+    for more in ["", "--head lda", "--train last:1 --epochs 1", "--train relu --epochs 2", "--train all --epochs 1"] {
         place.adapt(&format!("--data data --onnx deep/model.onnx --out out --force {more}")).succeeds();
         let said = place.adapt("predict out/model.onnx data --json").succeeds().out;
         assert_eq!(said.contains("outlier_score"), !more.contains("--train"), "{more}");

@@ -137,7 +137,9 @@ fn what_is_done_stays_and_what_changed_is_refused() {
     fs::remove_file(place.path("preprocessor_config.json")).unwrap();
     // A checkpoint that is damaged.
     let checkpoint = fs::read(place.path("out.partial/checkpoint.safetensors")).unwrap();
-    for damaged in [&checkpoint[..checkpoint.len() / 2], b"", b"no checkpoint at all"] {
+    let mut flipped = checkpoint.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&checkpoint[..checkpoint.len() / 2], b"", b"no checkpoint at all", &flipped] {
         place.write("out.partial/checkpoint.safetensors", damaged);
         let ran = place.adapt("--resume out");
         ran.fails(1, &["checkpoint.safetensors", "without --resume"]);

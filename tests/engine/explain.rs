@@ -105,6 +105,28 @@ fn means_and_deviations_of_several_maps_have_exact_maps_too() {
 }
 
 #[test]
+fn gradients_at_a_map_leave_out_features_that_do_not_hang_on_it() {
+    let (mut trained, backend) = (trained("depths"), backend(Choice::Auto));
+    // As adapt calls it.
+    let graph = trained.model.proto.graph.as_mut().unwrap();
+    let joins = graph.node.iter_mut().filter(|node| node.is("Concat")).max_by_key(|node| node.input.len()).unwrap();
+    assert_eq!(joins.input.len(), 3);
+    joins.name = Some("adapt.features.depths".into());
+    let relus: Vec<String> = graph.node.iter().filter(|n| n.is("Relu")).map(|n| n.output[0].clone()).collect();
+    for (places, at, wanted) in [(8, None, 1), (8, Some(&relus[1]), 1), (16, Some(&relus[0]), 0)] {
+        let mut explainer = Explainer::open(&trained, &backend, Some(Method::GradCam), at.map(String::as_str)).unwrap();
+        assert_eq!(explainer.tensors(), [relus[wanted].as_str()]);
+        for class in 0..CLASSES {
+            let found = explainer.explain(image().view(), Some(class)).unwrap();
+            let maps = &GOLDEN["depths"]["gradients"][wanted][class];
+            let maps: Vec<Vec<f32>> = serde_json::from_value(maps.clone()).unwrap();
+            let far = far(&found.map, &Array2::from_shape_vec((places, places), maps.concat()).unwrap());
+            assert!(far < 1e-3, "class {class} at {at:?}: {far}");
+        }
+    }
+}
+
+#[test]
 fn occlusion_finds_what_is_looked_at() {
     let (trained, backend) = (trained("corner"), backend(Choice::Auto));
     let mut explainer = Explainer::open(&trained, &backend, Some(Method::Occlusion), None).unwrap();

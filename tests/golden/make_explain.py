@@ -4,7 +4,8 @@ each class as PyTorch's autograd gives them (Selvaraju et al. 2017, equations 1 
   pooled   convolutions, global average, linear layer: what exact class activation maps are for
   convs    the same with a hidden layer in the head
   tokens   a vision transformer that reads its class token
-  depths   means and deviations of two maps, as adapt's heads take them; its exact maps, whose means are the scores less the bias
+  depths   means and deviations of two maps, as adapt's heads take them; its exact maps, whose means are the scores less the bias,
+           and Grad-CAM's at each of the two maps
   corner   what reads the upper left corner alone
 
 usage: make_explain.py          (needs torch, timm and onnx)"""
@@ -102,7 +103,8 @@ golden = {"image": image.flatten().tolist(), "side": SIDE}
 networks["corner"] = (Corner(), None, None)
 networks["depths"] = (Depths(), None, None)
 scores, found = exact(networks["depths"][0], image)
-golden["depths"] = {"scores": scores, "maps": found}
+gradients = [maps(networks["depths"][0], layer, image, lambda a: a)[1] for layer in (networks["depths"][0].first, networks["depths"][0].second)]
+golden["depths"] = {"scores": scores, "maps": found, "gradients": gradients}
 for name, (model, layer, to_planes) in networks.items():
     model.eval()
     if layer:

@@ -2,7 +2,7 @@
 
 use super::map::round;
 use crate::metrics::calibration::Bin;
-use crate::report::{digits, images, precise};
+use crate::report::{images, precise, short};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -98,17 +98,16 @@ fn curve([title, x, y]: [&str; 3], lines: Vec<Line>, band: Option<Vec<f64>>) -> 
     };
     let path = |points: &[(f64, f64)]| points.iter().map(place).collect::<Vec<_>>().join(" ");
     let series = lines.iter().map(|(name, points)| Series { name: (*name).into(), points: path(points) }).collect();
-    let number = |v: f64| if v.fract() == 0. { format!("{v}") } else { digits(v, 3) };
     Some(Curve {
         title: title.into(),
         x: x.into(),
         y: y.into(),
         series,
         band: edges.as_ref().map(|edges| path(edges)),
-        low: number(low),
-        high: number(high),
-        first: number(left),
-        last: number(right),
+        low: short(low),
+        high: short(high),
+        first: short(left),
+        last: short(right),
     })
 }
 
@@ -163,7 +162,6 @@ pub(super) fn scatter(title: &str, points: Vec<(f64, f64, String)>) -> Option<Sc
             format!("{what}: is {}, predicted {}", precise(*x), precise(*y)),
         )
     };
-    // As many digits as there is room for.
-    let [low, high] = [low, high].map(|value| digits(value, 3));
+    let [low, high] = [low, high].map(short);
     Some(Scatter { title: title.into(), low, high, points: points.iter().map(point).collect() })
 }

@@ -6,8 +6,8 @@ use super::tables::{Class, Figure, Told, figure, large, named};
 use super::{plots, shown};
 use crate::data::{Split, Task};
 use crate::metrics::{argmax, sigmoid};
-use crate::report::digits;
 use crate::report::recorded::Recorded;
+use crate::report::{digits, short};
 use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
 use serde_json::Value;
@@ -223,7 +223,7 @@ impl<'a> Several<'a> {
         let mut values: Vec<f32> = QUANTILES.iter().map(|share| sorted[(share * last as f64) as usize]).collect();
         values.dedup();
         let mark = |(place, &value): (usize, &f32)| Mark {
-            look: look(value, digits(value.into(), 3)),
+            look: look(value, short(value.into())),
             x: 10. + 71. * place as f64,
         };
         map.legend = values.iter().enumerate().map(mark).collect();

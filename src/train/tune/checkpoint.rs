@@ -4,6 +4,7 @@ use super::step::State;
 use super::{Standing, failed};
 use crate::error::{Error, Result};
 use crate::tensor::{self, Device, Tensor};
+use flate2::Crc;
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
@@ -17,6 +18,8 @@ pub const NEW_CHECKPOINT: &str = "checkpoint.safetensors.new";
 
 /// The standing, as JSON in a tensor of bytes.
 const STANDING: &str = "adapt.standing";
+/// The checksum of all other tensors, in one of four bytes.
+const CHECKSUM: &str = "adapt.checksum";
 
 /// Refuses a checkpoint that is damaged, before any work; there need be none.
 ///
@@ -62,6 +65,18 @@ impl Saved {
     }
 }
 
+/// Of the names and values of all tensors but the checksum itself.
+fn checksum(tensors: &HashMap<String, Tensor>) -> u32 {
+    let mut names: Vec<&String> = tensors.keys().filter(|name| *name != CHECKSUM).collect();
+    names.sort_unstable();
+    let mut crc = Crc::new();
+    for name in names {
+        crc.update(name.as_bytes());
+        crc.update(&::safetensors::View::data(&tensors[name]));
+    }
+    crc.sum()
+}
+
 impl Store<'_> {
     fn damaged(&self, what: impl std::fmt::Display) -> Error {
         Error::Train(format!("{}: {what}; begin anew without --resume", self.0.display()))
@@ -84,7 +99,9 @@ impl Store<'_> {
         let new = self.0.with_file_name(NEW_CHECKPOINT);
         // The crate's own writing to files goes through a temporary one, which a killed run would leave behind.
         let on_host = |(name, tensor)| Ok((name, tensor::to_host(&tensor).map_err(failed)?));
-        let tensors: HashMap<String, _> = tensors.into_iter().map(on_host).collect::<Result<_>>()?;
+        let mut tensors: HashMap<String, _> = tensors.into_iter().map(on_host).collect::<Result<_>>()?;
+        let sum = checksum(&tensors).to_le_bytes();
+        tensors.insert(CHECKSUM.into(), Tensor::from_slice(&sum, sum.len(), &Device::Cpu).map_err(failed)?);
         let bytes = ::safetensors::serialize(&tensors, None).map_err(|e| self.damaged(e))?;
         let write = || {
             let mut file = fs::File::create(&new)?;
@@ -126,6 +143,10 @@ impl Store<'_> {
     fn read(&self) -> Result<(HashMap<String, Tensor>, Standing)> {
         let tensors = tensor::load(self.0, &Device::Cpu).map_err(|e| self.damaged(e))?;
         let standing = tensors.get(STANDING).ok_or_else(|| self.damaged("it is no checkpoint"))?;
+        let sum = tensors.get(CHECKSUM).and_then(|sum| sum.to_vec1::<u8>().ok());
+        if sum.is_none_or(|sum| sum != checksum(&tensors).to_le_bytes()) {
+            return Err(self.damaged("damaged: its checksum is another"));
+        }
         let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
         let standing = serde_json::from_slice(&standing).map_err(|e| self.damaged(e))?;
         Ok((tensors, standing))
