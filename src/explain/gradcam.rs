@@ -2,19 +2,17 @@
 
 use super::cam::ACTIVATIONS;
 use super::grid::{Grid, weighted};
-use super::joined::Joined;
-use super::open;
+use super::{open, open_with, whole};
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
 use crate::graph::{self, Extent, Program, Wanted};
-use crate::onnx::Model;
 use crate::onnx::cut::Cut;
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ValueInfoProto, data_type};
 use crate::onnx::surgery::{self, Pooling, size, symbol, tensor_type};
-use crate::plan::{Trained, probe};
+use crate::plan::{Trained, pack, probe};
 use crate::tensor::{DType, Device, Tensor};
-use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
+use ndarray::{Array2, Array3, ArrayD, IxDyn};
 
 /// Tensors before the head that are looked at.
 const MOST_SEEN: usize = 48;
@@ -26,6 +24,8 @@ const CLASSES_TRIED: usize = 8;
 /// The part of the network behind a map.
 pub(super) struct GradCam {
     pub tensor: String,
+    /// The map's for one image, of which the values come first in what the part takes.
+    shape: Vec<usize>,
     grid: Grid,
     program: Program,
     parameters: Vec<Tensor>,
@@ -54,11 +54,9 @@ impl GradCam {
                 return Err(Error::Usage(format!("{path}: --at {at}: {what}")));
             }
         }
-        let joined = Joined::of(&scores, trained, backend)?;
-        let behind = |tensor| joined.as_ref().map_or_else(|| scores.clone(), |joined| joined.behind(&scores, tensor));
         let starts = match at {
             Some(at) => vec![at.to_owned()],
-            None => graph::tail(&behind(None), &Extent::Last(0))?.starts,
+            None => graph::tail(&scores, &Extent::Last(0))?.starts,
         };
         let starts: Vec<&str> = starts.iter().take(MOST_SEEN).map(String::as_str).collect();
         let values = open(trained, &starts, backend)?.run(probe(&trained.input, 1).view())?;
@@ -70,10 +68,9 @@ impl GradCam {
             Some((*start, value, Grid::of(value.shape(), last, image)?))
         });
         for (start, value, grid) in maps.take(MOST_TRIED) {
-            let found = GradCam::behind(trained, &behind(Some(start)), start, value, grid);
-            match found.and_then(|tail| Ok((tail.depends(value)?, tail))) {
-                Ok((true, tail)) => return Ok((open(trained, &[start], backend)?, tail)),
-                Ok((false, _)) => {}
+            match GradCam::behind(trained, cut, backend, start, value, grid) {
+                Ok((true, engine, tail)) => return Ok((engine, tail)),
+                Ok((false, ..)) => {}
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
@@ -90,15 +87,35 @@ impl GradCam {
         })
     }
 
-    fn behind(trained: &Trained, scores: &Model, start: &str, value: &ArrayD<f32>, grid: Grid) -> Result<GradCam> {
-        let batch = trained.input.batch.map_or_else(|| symbol("N"), |batch| size(batch as i64));
-        let dims = std::iter::once(batch).chain(value.shape()[1..].iter().map(|&n| size(n as i64))).collect();
-        let r#type = Some(tensor_type(data_type::FLOAT, dims));
-        let info = ValueInfoProto { name: Some(start.into()), r#type, ..Default::default() };
+    /// Behind a map with a value, whether the scores depend on it, and what gives the map.
+    fn behind(
+        trained: &Trained,
+        cut: &Cut,
+        backend: &Backend,
+        map: &str,
+        value: &ArrayD<f32>,
+        grid: Grid,
+    ) -> Result<(bool, Box<dyn Engine>, GradCam)> {
         let none = || Error::model(&trained.model.path, "it has no graph behind the map");
-        let program = Program::import(&graph::behind(scores, info).ok_or_else(none)?, &[])?;
+        let whole = whole(trained);
+        // What leads around the map to the scores stays as it is.
+        let beside = graph::beside(&whole, map);
+        let (whole, start) = match beside.is_empty() {
+            true => (whole, map.to_owned()),
+            false => pack(&whole, map, beside, backend, &trained.input)?.ok_or_else(none)?,
+        };
+        let scores = surgery::backbone(&whole, &Cut::at(&logits(trained, cut)), &Pooling::None);
+        let mut engine = open_with(whole, trained, &[&start], backend)?;
+        let given = engine.run_outputs(probe(&trained.input, 1).view(), &[0])?.swap_remove(0);
+        let batch = trained.input.batch.map_or_else(|| symbol("N"), |batch| size(batch as i64));
+        let dims = std::iter::once(batch).chain(given.shape()[1..].iter().map(|&n| size(n as i64))).collect();
+        let r#type = Some(tensor_type(data_type::FLOAT, dims));
+        let info = ValueInfoProto { name: Some(start), r#type, ..Default::default() };
+        let program = Program::import(&graph::behind(&scores, info).ok_or_else(none)?, &[])?;
         let parameters = program.initial()?;
-        Ok(GradCam { tensor: start.into(), grid, program, parameters })
+        let shape = std::iter::once(1).chain(value.shape()[1..].iter().copied()).collect();
+        let tail = GradCam { tensor: map.into(), shape, grid, program, parameters };
+        Ok((tail.depends(&given)?, engine, tail))
     }
 
     /// Whether any score depends on the map's places: a classifier that reads one token does not depend on the others behind
@@ -117,7 +134,7 @@ impl GradCam {
     /// Σ over the channels of the channel times its gradient's mean over all places.
     pub fn map(&self, value: &ArrayD<f32>, class: usize) -> Result<Array2<f32>> {
         let changed = || Error::Engine(format!("the tensor '{}' changed its size", self.tensor));
-        let planes = self.grid.planes(value.view()).ok_or_else(changed)?;
+        let planes = self.map_of(value).and_then(|map| self.grid.planes(map.view())).ok_or_else(changed)?;
         let Some(gradient) = self.gradient(value, class)? else { return Ok(weighted(&planes, std::iter::empty())) };
         Ok(weighted(&planes, gradient.outer_iter().map(|plane| plane.mean().unwrap_or(0.))))
     }
@@ -150,7 +167,13 @@ impl GradCam {
         let values = found.to_dtype(DType::F32).and_then(|found| found.flatten_all()?.to_vec1::<f32>());
         let found = ArrayD::from_shape_vec(IxDyn(input.dims()), values.map_err(failed)?);
         let found = found.map_err(|e| Error::Engine(e.to_string()))?;
-        Ok(self.grid.planes(found.slice_axis(Axis(0), (0..1).into())))
+        Ok(self.map_of(&found).and_then(|map| self.grid.planes(map.view())))
+    }
+
+    /// The first image's values of the map.
+    fn map_of(&self, values: &ArrayD<f32>) -> Option<ArrayD<f32>> {
+        let own: Vec<f32> = values.iter().copied().take(self.shape.iter().product()).collect();
+        ArrayD::from_shape_vec(IxDyn(&self.shape), own).ok()
     }
 }
 

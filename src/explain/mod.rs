@@ -6,7 +6,6 @@
 mod cam;
 mod gradcam;
 mod grid;
-mod joined;
 mod occlusion;
 mod overlay;
 
@@ -15,6 +14,7 @@ use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
 use crate::metrics::correlation::spearman;
+use crate::onnx::Model;
 use crate::onnx::cut::{self, Cut};
 use crate::onnx::schema::ValueInfoProto;
 use crate::onnx::surgery;
@@ -240,7 +240,16 @@ impl<'a> Explainer<'a> {
 
 /// The model in an engine, with `tensors` as its outputs before the classifier's.
 fn open(trained: &Trained, tensors: &[&str], backend: &Backend) -> Result<Box<dyn Engine>> {
-    let mut model = surgery::backbone(&trained.model, &Cut::at(&trained.output), &surgery::Pooling::None);
+    open_with(whole(trained), trained, tensors, backend)
+}
+
+/// What the scores need, and what comes behind them.
+fn whole(trained: &Trained) -> Model {
+    surgery::backbone(&trained.model, &Cut::at(&trained.output), &surgery::Pooling::None)
+}
+
+/// The same of that model.
+fn open_with(mut model: Model, trained: &Trained, tensors: &[&str], backend: &Backend) -> Result<Box<dyn Engine>> {
     let graph = model.proto.graph.as_mut().expect("it has one");
     let info = |name: &&str| ValueInfoProto { name: Some((*name).to_owned()), ..Default::default() };
     graph.output.splice(0..0, tensors.iter().map(info));

@@ -148,9 +148,12 @@ fn several(input: &Input) -> usize {
     1 + usize::from(input.batch.is_none())
 }
 
-/// The model with one tensor before the trained part, for a tensor and features `beside` it; `None` where one of them does not
-/// hold a row an image.
-fn pack(
+/// The model with one tensor in place of a tensor and of the features `beside` it, and that tensor's name ([`graph::packed`]); `None`
+/// where one of them does not hold a row an image.
+///
+/// # Errors
+/// The engine's.
+pub fn pack(
     model: &Model,
     start: &str,
     beside: Vec<String>,

@@ -31,7 +31,7 @@ use crate::tensor;
 pub use activation::Activation;
 pub use evidence::Evidence;
 pub use input::Input;
-pub use inside::{Inside, trainable};
+pub use inside::{Inside, pack, trainable};
 pub use known::known;
 pub use licence::licence;
 use opener::Opener;
