@@ -10,7 +10,6 @@ use adapt::metrics::Answers;
 use adapt::plan::Plan;
 use adapt::report::{Adapted, AnyHead, HeadInfo, Problems, SeveralInfo};
 use adapt::train::heads::Chosen;
-use adapt::train::tune::Tuned;
 use adapt::train::{Features, LinearHead};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -125,27 +124,19 @@ impl Job {
         self.known.iter().flatten().count()
     }
 
-    /// Puts the trained values into the adapted model, and says what plan that is of. Where the start's are taken, which take no
-    /// notice of further depths than its own, those have no part in the model.
-    pub(super) fn put(&mut self, work: &Work, tuned: &Tuned, probe: Option<&Fitted>) -> Result<Plan> {
-        let plan = work.plan.with_taps(work.plan.taps.len());
-        let Some(probe) = probe else {
-            self.adapted.train(work.model, &plan, &tuned.values)?;
-            return Ok(plan);
-        };
-        let is_start = tuned.best == Some(0) || self.settings.steps == 0;
-        let plan = match is_start && probe.taps < plan.taps.len() {
-            true => {
-                let plan = work.plan.with_taps(probe.taps);
-                self.adapted = Adapted::new(work.model, &plan, &probe.head)?;
-                plan
+    /// The adapted model, and its plan. Where the start's weights were taken, which take no notice of further depths than its own,
+    /// those have no part in it.
+    pub(super) fn finished(self, work: &Work, is_start: bool, probe: Option<&Fitted>) -> Result<(Adapted, Plan)> {
+        let mut plan = work.plan.with_taps(work.plan.taps.len());
+        let mut adapted = self.adapted;
+        if let Some(probe) = probe {
+            if is_start && probe.taps < plan.taps.len() {
+                plan = work.plan.with_taps(probe.taps);
+                adapted = Adapted::new(work.model, &plan, &probe.head)?;
             }
-            false => {
-                self.adapted.train(work.model, &plan, &tuned.values)?;
-                plan
-            }
-        };
-        Ok(Plan { head: probe.name.clone(), ..plan })
+            plan.head.clone_from(&probe.name);
+        }
+        Ok((adapted, plan))
     }
 
     /// A head drawn by chance, but for the rows that the original has.

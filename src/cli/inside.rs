@@ -267,6 +267,11 @@ impl Job {
         self.targets.leave(&mut tuned.values, &self.adapted.names);
         Ok(tuned)
     }
+
+    /// Puts the trained values into the adapted model.
+    pub fn put(&mut self, work: &Work, tuned: &Tuned) -> Result<()> {
+        self.adapted.train(work.model, work.plan, &tuned.values)
+    }
 }
 
 /// A program with the file's values, but for these.

@@ -129,7 +129,8 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
         let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
         emit(work.progress, Event::Warning(what))?;
     }
-    let plan = job.put(work, &tuned, probe.as_ref())?;
+    job.put(work, &tuned)?;
+    let is_start = tuned.best == Some(0) || job.settings.steps == 0;
     let engine = work.backend.open(&job.adapted.scores(), &work.plan.input.axes(), available_threads())?;
     let mut extractor = Extractor::new(engine, 0, work.plan.preprocessing.clone(), work.plan.input.layout);
     let mut scores = |split, kept: Option<&KeptRows>| match kept {
@@ -142,10 +143,10 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
     clock.lap(|seconds| &mut seconds.extract_eval);
     let map = map([&scores[1], &scores[2]]);
     let training = Some(TrainingInfo::new(&job.settings, job.start(), tuned));
-    let head = probe.map(|fitted| fitted.told);
-    let thresholds = thresholds_by(&scores[1], data);
+    let (adapted, plan) = job.finished(work, is_start, probe.as_ref())?;
+    let (head, thresholds) = (probe.map(|fitted| fitted.told), thresholds_by(&scores[1], data));
     Ok(Made {
-        adapted: job.adapted,
+        adapted,
         scores,
         sample,
         expected,

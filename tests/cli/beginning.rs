@@ -5,7 +5,7 @@ use super::{support::Place, tasks};
 use adapt::onnx::Model;
 use std::fs;
 
-/// Whether a run's model joins the features of several depths.
+/// Whether a run's model joins features of several depths.
 fn is_deep(place: &Place, out: &str) -> bool {
     let model = Model::open(place.path(format!("{out}/model.onnx"))).unwrap();
     model.graph().node.iter().any(|node| node.is("Concat") && node.name().contains("depths"))
@@ -15,11 +15,7 @@ fn is_deep(place: &Place, out: &str) -> bool {
 fn given(place: &Place, out: &str, data: &str) -> Vec<f64> {
     let said = place.adapt(&format!("predict {out}/model.onnx {data} --json")).succeeds().out;
     let rows = said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let all = rows.flat_map(|row| {
-        let object = row.as_object().unwrap().values().cloned().collect::<Vec<_>>();
-        object.iter().flat_map(|value| numbers(value)).collect::<Vec<_>>()
-    });
-    all.collect()
+    rows.flat_map(|row| numbers(&row)).collect()
 }
 
 /// All numbers in a value.
@@ -36,28 +32,40 @@ fn numbers(value: &serde_json::Value) -> Vec<f64> {
 fn it_takes_features_of_several_depths() {
     let place = classes();
     place.main("--train all --steps 0").succeeds();
-    assert!(is_deep(&place, "out"));
     let run = place.json("out/run.json");
-    assert_eq!(run["plan"]["taps"].as_array().unwrap().len(), 1);
     // What the head's choice tells is the start's, and the plan has its name.
     let chosen = &run["head"]["compared"][run["head"]["chosen"].as_u64().unwrap() as usize];
     assert!(run["plan"]["head"].as_str().unwrap().starts_with(match chosen["kind"].as_str().unwrap() {
         "lda" => "discriminant analysis",
         _ => "softmax regression",
     }));
-    let kinds = run["head"]["compared"].as_array().unwrap().iter().map(|c| c["kind"].as_str().unwrap());
+    let compared = run["head"]["compared"].as_array().unwrap();
+    let kinds = compared.iter().map(|one| one["kind"].as_str().unwrap());
     assert!(kinds.clone().any(|kind| kind == "lda") && kinds.clone().all(|kind| ["lda", "softmax"].contains(&kind)));
+    assert!(compared.iter().any(|one| one["taps"] == 1));
     assert!(column(&place, "val_loss")[0] < 3f64.ln() / 2., "{:?}", column(&place, "val_loss"));
+    // What the start does not take has no part in it.
+    assert_eq!(is_deep(&place, "out"), chosen["taps"] == 1);
+    place.main("--train all --steps 1 --val 0 --force").succeeds();
+    assert!(is_deep(&place, "out"));
+    let run = place.json("out/run.json");
+    assert_eq!(run["plan"]["taps"].as_array().unwrap().len(), 1);
     assert!(run["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-4);
-    // Without a head that is trained first, and for a tail, there is none of it; nor where a budget cannot end the choice.
-    let budget = "--train all --drop suspects --budget 10m";
-    for more in ["--train all --probe off", "--train last:1", "--train relu", budget] {
-        place.main(&format!("--steps 0 --force {more}")).succeeds();
+    // Without a head that is trained first, and for a tail, there is none of it; nor where a budget cannot end the choice, or classes
+    // have weights.
+    for more in [
+        "--train all --probe off --steps 1",
+        "--train last:1 --steps 1",
+        "--train relu --steps 1",
+        "--train all --drop suspects --budget 5s",
+        "--train all --balanced --steps 1",
+    ] {
+        place.main(&format!("--val 0 --force {more}")).succeeds();
         assert!(!is_deep(&place, "out"), "{more}");
     }
     // Squares leave float16's range.
     fs::copy(crate::common::golden("tiny_f16.onnx"), place.path("tiny.onnx")).unwrap();
-    place.main("--train all --steps 2 --force").succeeds();
+    place.main("--train all --steps 2 --val 0 --force").succeeds();
     assert!(!is_deep(&place, "out"));
     assert_eq!(place.json("out/run.json")["plan"]["head"], "softmax regression");
 }
@@ -69,7 +77,7 @@ fn of_labels_and_numbers_it_is_what_a_head_alone_would_be() {
         let common = format!("--data {list} --onnx tiny.onnx --preprocess raw01 {more} --force");
         place.adapt(&format!("{common} --out head")).succeeds();
         place.adapt(&format!("{common} --out start --train all --steps 0")).succeeds();
-        assert!(is_deep(&place, "start"), "{list}");
+        assert_eq!(is_deep(&place, "head"), is_deep(&place, "start"), "{list}");
         let [head, start] = ["head", "start"].map(|out| place.json(&format!("{out}/run.json"))["plan"]["head"].clone());
         assert_eq!(head, start);
         let [head, start] = ["head", "start"].map(|out| given(&place, out, list));
@@ -83,7 +91,7 @@ fn of_labels_and_numbers_it_is_what_a_head_alone_would_be() {
 fn batch_norms_may_follow_the_images_behind_it() {
     let place = classes();
     fs::copy(crate::common::golden("norms.onnx"), place.path("tiny.onnx")).unwrap();
-    place.main("--train all --bn train --epochs 2").succeeds();
+    place.main("--train all --bn train --epochs 2 --val 0").succeeds();
     assert!(is_deep(&place, "out"));
     assert!(place.json("out/run.json")["parity"]["max_rel_logit_diff"].as_f64().unwrap() < 1e-3);
 }
@@ -91,7 +99,8 @@ fn batch_norms_may_follow_the_images_behind_it() {
 #[test]
 fn such_a_model_can_be_adapted_again() {
     let place = classes();
-    place.main("--train all --epochs 2 --force").succeeds();
+    place.main("--train all --epochs 2 --val 0").succeeds();
+    assert!(is_deep(&place, "out"));
     fs::rename(place.path("out"), place.path("deep")).unwrap();
     // Its own deeper features are a part of what is frozen now.
     for more in ["", "--head lda", "--train last:1 --epochs 1", "--train relu --epochs 2", "--train all --epochs 1"] {

@@ -101,9 +101,8 @@ fn no_steps_write_the_starting_model() {
             assert!(changed(&place, "tiny.onnx").is_empty() && column(&place, "epoch") == [0.]);
             models.push(fs::read(place.path("out/model.onnx")).unwrap());
         }
-        assert!(models[0] == models[1] && models[2] == models[3], "{arguments}");
-        // Of all of it a head on features of several depths is the start.
-        assert_eq!(models[0] == models[2], arguments.contains("--probe off"));
+        // Of these images softmax regression at the cut is the start of all of it, too.
+        assert!(models.iter().all(|model| *model == models[0]), "{arguments}");
     }
 }
 
