@@ -53,10 +53,6 @@ pub(super) fn put(out: &Path, force: bool, write: impl FnOnce(&Path) -> Result<(
     let Some(name) = out.file_name() else {
         return Err(Error::Usage(format!("--out {}: not a file's name", out.display())));
     };
-    // A device or pipe would be replaced by a file.
-    if out.exists() && !out.is_file() {
-        return Err(Error::Usage(format!("{}: it is there, and no regular file; choose another --out", out.display())));
-    }
     let mut hidden = OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{}.partial", std::process::id()));

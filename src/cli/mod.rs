@@ -271,6 +271,10 @@ pub fn vacant(out: &Path, force: bool) -> Result<()> {
     if out.is_dir() {
         return Err(Error::Usage(format!("{}: a folder, where a file is to be written", out.display())));
     }
+    // A file would take its place.
+    if out.exists() && !out.is_file() {
+        return Err(Error::Usage(format!("{}: a device or a pipe, not a file; choose another --out", out.display())));
+    }
     if out.exists() && !force {
         let what = format!("{}: exists already; choose another --out, or --force", out.display());
         return Err(Error::Usage(what));
