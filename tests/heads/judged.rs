@@ -2,7 +2,8 @@
 
 use super::{blobs, chosen, numbers, only};
 use adapt::metrics::{argmax, softmax};
-use adapt::train::heads::{Kind, Wishes};
+use adapt::progress::silent;
+use adapt::train::heads::{Kind, Wishes, choose};
 use ndarray::{Array2, s};
 use serde_json::Value;
 use std::time::Duration;
@@ -177,4 +178,13 @@ fn the_learning_curve_of_a_perceptron_counts_classes_alike_where_it_does() {
     // One that counted images would always name the common class, which is 0.91 of them.
     let points = found.curve.unwrap().unwrap().points;
     assert!(points.iter().all(|point| point.accuracy < 0.87), "{points:?}");
+}
+
+#[test]
+fn softmax_regression_without_room_is_refused() {
+    let labels: Vec<usize> = (0..12_000).collect();
+    let x = Array2::from_shape_fn((12_000, 1), |(i, _)| i as f32);
+    let wishes = only(Kind::Softmax);
+    let refused = choose(x.view(), &[1], &labels, 12_000, &wishes, &silent).unwrap_err().to_string();
+    assert!(refused.contains("12000 images on 12000 classes would take more than 5 GiB"), "{refused}");
 }

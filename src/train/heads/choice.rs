@@ -8,7 +8,7 @@ use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::depths::depths;
 use super::mlp::Mlp;
-use super::regressions::rows;
+use super::regressions::{MOST_LOGITS, has_room, rows};
 use super::uncompared::{FEW, ONE_GROUP, SINGLE, uncompared};
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
@@ -132,6 +132,19 @@ fn basis_of(kept: Kept, taps: usize, features: ArrayView2<f32>, columns: &[usize
     }
 }
 
+/// The kinds that are compared on the same features.
+fn kinds(judge: &Judge, wishes: &Wishes, progress: Progress) -> Result<Vec<Kind>> {
+    let mut kinds = match wishes.kind {
+        Some(kind) => vec![kind],
+        None if wishes.beginning => vec![Kind::Lda, Kind::Softmax],
+        None => vec![Kind::Ncm, Kind::Lda, Kind::Softmax],
+    };
+    if kinds.contains(&Kind::Softmax) && !has_room(judge, wishes.kind.is_some(), MOST_LOGITS, progress)? {
+        kinds.retain(|kind| *kind != Kind::Softmax);
+    }
+    Ok(kinds)
+}
+
 /// The heads that are worth a comparison, on the depths that are, and a basis that may be wanted again.
 fn tried(
     features: ArrayView2<f32>,
@@ -145,11 +158,7 @@ fn tried(
     let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let alone = wishes.kind.is_some();
-    let kinds = match wishes.kind {
-        Some(kind) => vec![kind],
-        None if wishes.beginning => vec![Kind::Lda, Kind::Softmax],
-        None => vec![Kind::Ncm, Kind::Lda, Kind::Softmax],
-    };
+    let kinds = kinds(judge, wishes, progress)?;
     let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
     let (mut shrinkage, mut kept) = (USUAL_SHRINKAGE, None);
     let depths = depths(features, columns, judge, wishes, progress)?;
