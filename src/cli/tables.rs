@@ -249,15 +249,15 @@ fn fine_tuning(told: &FineTuning) -> String {
     let depth = depth.map(|gain| format!("a tail begins without deeper features, which gained {gain:+.4} accuracy"));
     let images = told.gain_of_images.map(|[gain, error]| format!("twice the images may gain {gain:+.3} ± {error:.3}"));
     let hints = depth.into_iter().chain(images).reduce(|all, next| format!("{all}, {next}"));
-    let elsewhere = told.measured.iter().filter_map(|m| Some((&m.train, m.gained_elsewhere?)));
-    let elsewhere: Vec<_> =
-        elsewhere.map(|(train, [least, most])| format!("--train {train} gained {least:+.3} to {most:+.3}")).collect();
-    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match elsewhere.is_empty() {
+    let predicted = told.measured.iter().filter_map(|m| Some((&m.train, m.predicted_gain?)));
+    let predicted: Vec<_> =
+        predicted.map(|(train, [least, most])| format!("{least:+.3} to {most:+.3} by --train {train}")).collect();
+    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match predicted.is_empty() {
         true => "what that gains is not known until it is tried".into(),
         false => format!(
-            "in trials with this network on four sets of images of three kinds {} accuracy; what it gains here is not known until \
-             it is tried",
-            elsewhere.join(", ")
+            "predicted gain in accuracy, from trials with this network on four sets of images of three kinds: {}; what it gains here is \
+             not known until it is tried",
+            predicted.join(", ")
         ),
     });
     let lines =
