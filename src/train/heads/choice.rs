@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
 pub(super) const JUDGED: usize = 600;
-pub(super) const MOST_REPEATS: usize = 10;
+const MOST_REPEATS: usize = 10;
 /// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
 const UNBALANCED: f32 = 1.5;
 /// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
@@ -114,8 +114,13 @@ pub(super) fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Ve
         return Vec::new();
     }
     let folds = folds::at_most(wishes.folds.unwrap_or(FOLDS), counts);
-    let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
-    folds::deals(labels, &wishes.groups, folds, wishes.seed, repeats)
+    folds::deals(labels, &wishes.groups, folds, wishes.seed, repeats(labels.len(), wishes))
+}
+
+/// How often so many images are dealt into folds: few several times, and any twice at least where folds are asked for.
+pub(super) fn repeats(images: usize, wishes: &Wishes) -> usize {
+    let least = if wishes.folds.is_some() { 2 } else { 1 };
+    JUDGED.div_ceil(images).clamp(least, MOST_REPEATS)
 }
 
 /// A basis, and how many taps it takes.
