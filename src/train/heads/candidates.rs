@@ -134,7 +134,7 @@ impl Judge<'_> {
     }
 
     /// Whether images of one class are left beside each fold, so that there is a covariance.
-    fn vary(&self) -> bool {
+    pub(super) fn vary(&self) -> bool {
         let largest = |fold: &Vec<usize>| {
             (0..count(fold)).map(|f| fold.iter().filter(|&&own| own == f).count()).max().unwrap_or(0)
         };

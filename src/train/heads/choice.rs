@@ -9,7 +9,7 @@ use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::depths::depths;
 use super::mlp::Mlp;
 use super::regressions::{MOST_LOGITS, has_room, rows};
-use super::uncompared::{FEW, ONE_GROUP, SINGLE, uncompared};
+use super::uncompared::{ONE_GROUP, SINGLE, uncompared, unjudged};
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
@@ -57,7 +57,7 @@ pub fn choose(
     let judge = judge(labels, classes, &deals, wishes);
     let (mut candidates, kept) = tried(features, columns, &judge, wishes, &in_time, progress)?;
     if candidates.is_empty() {
-        return uncompared(FEW, &first()?, (labels, classes), wishes, progress);
+        return uncompared(unjudged(wishes, judge.vary()), &first()?, (labels, classes), wishes, progress);
     }
     // Whatever depths a head takes that is linear in them, it is simpler than one that is not.
     candidates.sort_by_key(|candidate| (candidate.kind == Kind::Mlp, candidate.taps, candidate.kind));
