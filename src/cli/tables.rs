@@ -8,7 +8,7 @@ use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
 use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, time};
-use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
+use adapt::train::heads::{Chosen, Curve, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -126,10 +126,11 @@ pub fn several(chosen: &Several) -> String {
     let loss = if chosen.task == Task::Regression { "squared error" } else { "log-loss" };
     let text = table(&["head", "taps", "features", loss, "behind the best", ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
-    match chosen.folds {
-        0 => format!("{text}each image left out by itself; 1 is the squared error of always the mean"),
-        folds => format!("{text}in {folds} folds{times}"),
-    }
+    let judged = match chosen.folds {
+        0 => "each image left out by itself; 1 is the squared error of always the mean".into(),
+        folds => format!("in {folds} folds{times}"),
+    };
+    format!("{text}{judged}\nno learning curve: {}", Curve::OF_CLASSES)
 }
 
 /// What is known where no images were held out.

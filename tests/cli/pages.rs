@@ -28,6 +28,7 @@ fn pages_of_labels_and_numbers_say_nothing_of_classes() {
     for ((list, more), says) in lists.into_iter().zip(says) {
         let page = page(&place, &format!("--data {list} {more}"));
         assert!(page.contains(says) && page.contains("95 % interval"), "{list}");
+        assert!(page.contains("There is no learning curve: a learning curve is made for classes alone."), "{list}");
     }
     for (list, more) in lists {
         to_train(&place, list);
