@@ -60,7 +60,8 @@ fn several_labels_from_list_to_model() {
     let place = place();
     let said = into(&place, "labels.csv", "out", "");
     let why = "no learning curve: a learning curve is made for classes alone";
-    for word in ["4 labels, 72 train, 18 val, 60 test", "logistic regression of each label", "log-loss", "chosen", why] {
+    for word in ["4 labels, 72 train, 18 val, 60 test", "logistic regression of each label", "log-loss", "chosen", why]
+    {
         assert!(said.err.contains(word), "{word}: {}", said.err);
     }
     for word in [
