@@ -1,7 +1,7 @@
 //! The head that training of the whole network begins with.
 
 use super::inside::{classes, column};
-use super::{tasks, support::Place};
+use super::{support::Place, tasks};
 use adapt::onnx::Model;
 use std::fs;
 
