@@ -105,18 +105,20 @@ fn text(compared: &Compared) -> String {
         text += &format!("\n{} less {}\n", printable(&against.run), printable(&against.against));
         let rows = ROWS.into_iter().filter_map(|name| {
             let found = against.figures.get(name)?;
-            let [low, high] = found.interval;
-            let sure = match (low > 0. || high < 0., (found.difference > 0.) != LOWER.contains(&name)) {
-                (false, _) => "may be chance",
-                (true, true) => "better, not by chance",
-                (true, false) => "worse, not by chance",
+            let better = (found.difference > 0.) != LOWER.contains(&name);
+            let sure = match found.interval {
+                None => "too few images to tell",
+                Some([low, high]) if low <= 0. && high >= 0. => "may be chance",
+                Some(_) if better => "better, not by chance",
+                Some(_) => "worse, not by chance",
             };
             let shown = |value: f64| match name {
                 "mae" | "rmse" if value >= 0. => format!("+{}", precise(value)),
                 "mae" | "rmse" => precise(value),
                 _ => format!("{value:+.4}"),
             };
-            let interval = format!("{} to {}", shown(low), shown(high));
+            let interval =
+                found.interval.map_or("–".into(), |[low, high]| format!("{} to {}", shown(low), shown(high)));
             Some(vec![name.replace('_', " "), shown(found.difference), interval, sure.into()])
         });
         text += &tables::table(&["", "difference", "95 % interval", ""], 1, rows);

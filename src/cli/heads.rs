@@ -54,7 +54,8 @@ pub struct HeadOptions {
     /// What the best head is best at, in cross-validation [default: macro-f1]
     #[arg(long, value_enum, value_name = "METRIC", help_heading = "Head")]
     pub metric: Option<By>,
-    /// Folds of the cross-validation that chooses the head, whose figures are told; it then learns from all training images
+    /// Folds of the cross-validation that chooses the head, whose figures are told; images are dealt into them twice at least, few up to ten
+    /// times; it then learns from all training images
     /// [default: 5, beside the images held out by --val; numbers without --groups: each image left out by itself]
     #[arg(long, value_name = "K", value_parser = folds, help_heading = "Head")]
     pub cv: Option<usize>,

@@ -8,7 +8,7 @@ use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
 use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, time};
-use adapt::train::heads::{Chosen, Metric, Point, Several, kind};
+use adapt::train::heads::{Chosen, Curve, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -126,10 +126,11 @@ pub fn several(chosen: &Several) -> String {
     let loss = if chosen.task == Task::Regression { "squared error" } else { "log-loss" };
     let text = table(&["head", "taps", "features", loss, "behind the best", ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
-    match chosen.folds {
-        0 => format!("{text}each image left out by itself; 1 is the squared error of always the mean"),
-        folds => format!("{text}in {folds} folds{times}"),
-    }
+    let judged = match chosen.folds {
+        0 => "each image left out by itself; 1 is the squared error of always the mean".into(),
+        folds => format!("in {folds} folds{times}"),
+    };
+    format!("{text}{judged}\nno learning curve: {}", Curve::OF_CLASSES)
 }
 
 /// What is known where no images were held out.
@@ -249,15 +250,15 @@ fn fine_tuning(told: &FineTuning) -> String {
     let depth = depth.map(|gain| format!("a tail begins without deeper features, which gained {gain:+.4} accuracy"));
     let images = told.gain_of_images.map(|[gain, error]| format!("twice the images may gain {gain:+.3} ± {error:.3}"));
     let hints = depth.into_iter().chain(images).reduce(|all, next| format!("{all}, {next}"));
-    let elsewhere = told.measured.iter().filter_map(|m| Some((&m.train, m.gained_elsewhere?)));
-    let elsewhere: Vec<_> =
-        elsewhere.map(|(train, [least, most])| format!("--train {train} gained {least:+.3} to {most:+.3}")).collect();
-    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match elsewhere.is_empty() {
+    let predicted = told.measured.iter().filter_map(|m| Some((&m.train, m.predicted_gain?)));
+    let predicted: Vec<_> =
+        predicted.map(|(train, [least, most])| format!("{least:+.3} to {most:+.3} by --train {train}")).collect();
+    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match predicted.is_empty() {
         true => "what that gains is not known until it is tried".into(),
         false => format!(
-            "in trials with this network on four sets of images of three kinds {} accuracy; what it gains here is not known until \
-             it is tried",
-            elsewhere.join(", ")
+            "predicted gain in accuracy, from trials with this network on four sets of images of three kinds: {}; what it gains here is \
+             not known until it is tried",
+            predicted.join(", ")
         ),
     });
     let lines =

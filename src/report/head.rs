@@ -36,6 +36,8 @@ pub struct SeveralInfo {
     /// The same in each fold of the first deal: the mean over those that have the figure, and the standard deviation.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_fold: BTreeMap<String, [f64; 2]>,
+    /// Why it is not known how they grow with the number of images.
+    pub no_learning_curve: &'static str,
 }
 
 impl SeveralInfo {
@@ -70,6 +72,7 @@ impl SeveralInfo {
             chosen: chosen.place,
             cross_validation: figures(&(0..truths.nrows()).collect::<Vec<_>>())?,
             by_fold: values.into_iter().map(|(name, values)| (name, spread(&values))).collect(),
+            no_learning_curve: Curve::OF_CLASSES,
         })
     }
 }

@@ -21,6 +21,10 @@ const STRENGTHS: i32 = 13;
 const PATIENCE: usize = 2;
 const WORSE: f64 = 0.01;
 
+/// Logits of all models of a cross-validation up to which they are solved together: with residuals, slopes and products some 30 bytes
+/// each, 1 GiB. Beyond, that matters more than that each step reads the features once for all of them.
+pub(super) const MOST_TOGETHER: usize = 1 << 25;
+
 /// What the path found.
 pub(super) struct Choice {
     /// From strong to weak.
@@ -56,13 +60,13 @@ pub(super) fn cross_validate(
     for i in 0..STRENGTHS {
         let l2 = strength(features, fold.len(), i);
         // The penalty stands against the sum of the losses, as a prior does: a fold has fewer of them.
-        rows.solve(&mut models, |m| l2 * n / m.count, TOLERANCE, LIMIT, || emit(progress, Event::Advance(0)))?;
-        let candidate = rows.judge(&models, fold, l2);
+        let held = rows.solve_folds(&mut models, fold, |m| l2 * n / m.count, progress)?;
+        let candidate = rows.judge(&held, fold, l2);
         worse = if candidate.log_loss > best * (1.0 + WORSE) { worse + 1 } else { 0 };
         if wanted.map_or(candidate.log_loss < best, |wanted| wanted == l2) {
             best = candidate.log_loss;
             (choice.l2, choice.start) = (l2, mean(&models));
-            choice.out_of_fold = rows.out_of_fold(&models, fold);
+            choice.out_of_fold = rows.out_of_fold(&held);
         }
         choice.candidates.push(candidate);
         emit(progress, Event::Advance(1))?;
@@ -86,32 +90,59 @@ fn mean(models: &[Model]) -> Vec<f32> {
     mean
 }
 
+impl Model {
+    /// Gives back the room of its logits; they are made anew from its parameters where it is solved further.
+    fn release(&mut self) {
+        (self.logits, self.residual) = (Vec::new(), Vec::new());
+    }
+}
+
 impl Rows<'_> {
-    /// Every image's probabilities under the model that did not learn from it.
-    fn out_of_fold(&self, models: &[Model], fold: &[usize]) -> Array2<f32> {
-        let k = self.classes;
-        let logits = |i: usize, class: usize| models[fold[i]].logits[i * k + class];
+    /// Solves the models of all folds at strengths, together or, where that takes too much room, one after another, and gives every image's
+    /// logits by the one that did not learn from it, \[images · classes\].
+    fn solve_folds(
+        &self,
+        models: &mut [Model],
+        fold: &[usize],
+        l2: impl Fn(&Model) -> f64,
+        progress: Progress,
+    ) -> Result<Vec<f64>> {
+        let (k, mut held) = (self.classes, vec![0.; fold.len() * self.classes]);
+        let fits = models.len() * held.len() <= self.together;
+        let size = if fits { models.len().max(1) } else { 1 };
+        for (part, models) in models.chunks_mut(size).enumerate() {
+            self.solve(models, &l2, TOLERANCE, LIMIT, || emit(progress, Event::Advance(0)))?;
+            for (i, (row, f)) in held.chunks_exact_mut(k).zip(fold).enumerate() {
+                if let Some(model) = f.checked_sub(part * size).and_then(|own| models.get(own)) {
+                    row.copy_from_slice(&model.logits[i * k..(i + 1) * k]);
+                }
+            }
+            if !fits {
+                models.iter_mut().for_each(Model::release);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Probabilities of such logits.
+    fn out_of_fold(&self, held: &[f64]) -> Array2<f32> {
+        let (shape, at) = ((self.truth.len(), self.classes), |i: usize, k: usize| held[i * self.classes + k]);
         match self.truth {
-            Truth::Classes(_) => {
-                softmax(Array2::from_shape_fn((fold.len(), k), |(i, class)| logits(i, class) as f32).view())
-            }
-            Truth::Labels(_) => {
-                Array2::from_shape_fn((fold.len(), k), |(i, label)| binary(logits(i, label), 0.).1 as f32)
-            }
+            Truth::Classes(_) => softmax(Array2::from_shape_fn(shape, |(i, class)| at(i, class) as f32).view()),
+            Truth::Labels(_) => Array2::from_shape_fn(shape, |(i, label)| binary(at(i, label), 0.).1 as f32),
         }
     }
 
-    /// Every image's loss and hit under the model that did not learn from it.
-    fn judge(&self, models: &[Model], fold: &[usize], l2: f64) -> Candidate {
+    /// Every image's loss and hit by such logits.
+    fn judge(&self, held: &[f64], fold: &[usize], l2: f64) -> Candidate {
         let labels = match self.truth {
             Truth::Classes(labels) => labels,
-            Truth::Labels(truths) => return self.judge_labels(truths, models, fold, l2),
+            Truth::Labels(truths) => return self.judge_labels(truths, held, fold, l2),
         };
         let k = self.classes;
         let weights = if self.balanced { balanced_weights(labels.iter().copied(), k) } else { vec![1.; k] };
         let (mut losses, mut hits, mut counts) = (Vec::with_capacity(fold.len()), vec![0.0; k], vec![0.0; k]);
-        for (i, (&label, &f)) in labels.iter().zip(fold).enumerate() {
-            let z = &models[f].logits[i * k..(i + 1) * k];
+        for (&label, z) in labels.iter().zip(held.chunks_exact(k)) {
             let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             losses.push(weights[label] * (z.iter().map(|z| (z - max).exp()).sum::<f64>().ln() + max - z[label]));
             counts[label] += 1.0;
@@ -133,11 +164,11 @@ impl Rows<'_> {
 
     /// The same with the mean over the labels, of which a fold's model judges those that it could learn; accuracies are of all
     /// decisions at 1/2.
-    fn judge_labels(&self, truths: ArrayView2<f32>, models: &[Model], fold: &[usize], l2: f64) -> Candidate {
+    fn judge_labels(&self, truths: ArrayView2<f32>, held: &[f64], fold: &[usize], l2: f64) -> Candidate {
         let known = learnable(truths, fold);
         let (mut losses, mut right) = (Vec::with_capacity(fold.len()), 0usize);
-        for (i, (own, &f)) in truths.rows().into_iter().zip(fold).enumerate() {
-            let logits = models[f].logits[i * self.classes..].iter().zip(own);
+        for ((own, &f), row) in truths.rows().into_iter().zip(fold).zip(held.chunks_exact(self.classes)) {
+            let logits = row.iter().zip(own);
             right += logits.clone().filter(|(z, own)| (**z > 0.) == (**own > 0.5)).count();
             let parts = logits.zip(known.row(f)).filter(|(_, known)| **known);
             losses.push(parts.map(|((&z, &own), _)| binary(z, own.into()).0).sum::<f64>() / self.classes as f64);
@@ -169,4 +200,39 @@ fn mean_and_error(losses: &[f64]) -> (f64, f64) {
     let mean = losses.iter().sum::<f64>() / n;
     let variance = losses.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / n;
     (mean, (variance / n).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::silent;
+    use crate::tensor::Device;
+
+    /// What is too large to be solved together ends where that would, and takes no more room than one fold.
+    #[test]
+    fn folds_one_after_another_find_what_they_find_together() {
+        let (images, features, classes) = (90, 8, 3);
+        let labels: Vec<usize> = (0..images).map(|i| i % classes).collect();
+        let noise = |i: usize| ((i as f32 * 12.9898).sin() * 43758.547).fract();
+        let value = |i: usize| noise(i) + if i % features == labels[i / features] { 0.7 } else { 0. };
+        let truths = Array2::from_shape_fn((images, classes), |(i, k)| f32::from(u8::from(labels[i] == k)));
+        let fold: Vec<usize> = (0..images).map(|i| i / classes % 5).collect();
+        for truth in [Truth::Classes(&labels), Truth::Labels(truths.view())] {
+            let x = (0..images * features).map(value).collect();
+            let mut rows = Rows::new(x, truth, classes, &Device::Cpu).unwrap();
+            let choose =
+                |rows: &Rows| cross_validate(rows, &fold, (features, None), &|| true, &silent).unwrap().unwrap();
+            let together = choose(&rows);
+            rows.together = 5 * images * classes - 1;
+            let apart = choose(&rows);
+            assert_eq!(apart.l2, together.l2);
+            let far = (&apart.out_of_fold - &together.out_of_fold).mapv(f32::abs);
+            assert!(far.iter().all(|far| *far < 1e-3), "{far}");
+            assert_eq!((choose(&rows).start, apart.candidates.len()), (apart.start, together.candidates.len()));
+            let mut models: Vec<Model> =
+                (0..5).map(|f| rows.model(fold.iter().map(|&own| own != f).collect())).collect();
+            rows.solve_folds(&mut models, &fold, |_| 1., &silent).unwrap();
+            assert!(models.iter().all(|model| model.logits.is_empty() && model.iterations > 0));
+        }
+    }
 }

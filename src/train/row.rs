@@ -1,6 +1,6 @@
 //! What rows are; the losses of one row of logits, and their derivatives.
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::{Array1, ArrayView1, ArrayView2};
 
 /// What the rows are.
 #[derive(Clone, Copy)]
@@ -18,6 +18,15 @@ impl Truth<'_> {
             Truth::Labels(rows) => rows.nrows(),
         }
     }
+}
+
+/// The biases that give each label the share of the rows marked that have it, as if half of one more had.
+pub(super) fn biases(rows: ArrayView2<f32>, marked: &[bool]) -> Vec<f32> {
+    let own = rows.rows().into_iter().zip(marked).filter(|(_, marked)| **marked);
+    let none = (0., Array1::<f32>::zeros(rows.ncols()));
+    let (count, sums) = own.fold(none, |(count, sums), (row, _)| (count + 1., sums + row));
+    let shares = sums.iter().map(|own| (own + 0.5) / (count + 1.));
+    shares.map(|share: f32| (share / (1. - share)).ln()).collect()
 }
 
 /// The cross-entropy of one row at logits + length·slopes, its first and second derivative; writes softmax − onehot.

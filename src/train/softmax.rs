@@ -8,7 +8,7 @@
 use super::lbfgs::{History, Line, add, dot, search};
 use super::loss::balanced_weights;
 pub(super) use super::row::Truth;
-use super::row::{sigmoid_row, softmax_row};
+use super::row::{biases, sigmoid_row, softmax_row};
 use crate::error::{Error, Result};
 use crate::tensor::{Device, Precision, Result as Made, Tensor};
 use rayon::prelude::*;
@@ -25,6 +25,8 @@ pub(super) struct Rows<'a> {
     pub(super) classes: usize,
     /// Whether each class has the same weight in all, however many rows it has.
     pub(super) balanced: bool,
+    /// How many logits models that are solved together may have.
+    pub(super) together: usize,
 }
 
 /// One model on its way to the optimum. Parameters are W row by row, then the bias.
@@ -39,10 +41,10 @@ pub(super) struct Model {
     pub(super) gradient: Vec<f32>,
     direction: Vec<f32>,
     history: History,
-    /// Of all rows, learnt from or not: [images, classes].
+    /// Of all rows, learnt from or not: [images, classes]; nothing before it is solved, and where they were given back.
     pub(super) logits: Vec<f64>,
     /// softmax − onehot, or sigmoid − labels; 0 in the rows not learnt from.
-    residual: Vec<f32>,
+    pub(super) residual: Vec<f32>,
     pub(super) loss: f64,
     pub(super) iterations: usize,
     active: bool,
@@ -64,7 +66,7 @@ impl<'a> Rows<'a> {
         let features = x.len() / truth.len().max(1);
         let x = Tensor::from_vec(x, (truth.len(), features), &Device::Cpu).map_err(failed)?;
         let x = x.to_device(device).unwrap_or(x);
-        Ok(Self { x, truth, features, classes, balanced: false })
+        Ok(Self { x, truth, features, classes, balanced: false, together: super::path::MOST_TOGETHER })
     }
 
     /// X·Wᵀ of stacked weights [m·classes, features]: [images, m·classes].
@@ -86,17 +88,10 @@ impl<'a> Rows<'a> {
     /// A model at 0 that learns from the rows marked. Labels' biases begin where they give the labels' shares: where weights are
     /// held tightly, the search takes all steps for as small as those of weights, and would end before biases are anywhere.
     pub(super) fn model(&self, trains: Vec<bool>) -> Model {
-        let (size, logits) = (self.classes * (self.features + 1), self.truth.len() * self.classes);
+        let size = self.classes * (self.features + 1);
         let mut parameters = vec![0.0; size];
         if let Truth::Labels(rows) = self.truth {
-            let own = rows.rows().into_iter().zip(&trains).filter(|(_, trains)| **trains);
-            let (count, sums) = own
-                .fold((0., ndarray::Array1::zeros(self.classes)), |(count, sums), (row, _)| (count + 1., sums + row));
-            let shares = sums.iter().map(|own: &f32| (own + 0.5) / (count + 1.));
-            parameters[self.classes * self.features..]
-                .iter_mut()
-                .zip(shares)
-                .for_each(|(b, p): (&mut f32, f32)| *b = (p / (1. - p)).ln());
+            parameters[self.classes * self.features..].copy_from_slice(&biases(rows, &trains));
         }
         let weights = match self.truth {
             Truth::Classes(labels) if self.balanced => {
@@ -114,8 +109,8 @@ impl<'a> Rows<'a> {
             gradient: vec![0.0; size],
             direction: vec![0.0; size],
             history: History::default(),
-            logits: vec![0.0; logits],
-            residual: vec![0.0; logits],
+            logits: Vec::new(),
+            residual: Vec::new(),
             loss: 0.0,
             iterations: 0,
             active: true,
@@ -124,19 +119,23 @@ impl<'a> Rows<'a> {
 
     /// Loss and gradient of `model` at its parameters, afresh.
     pub(super) fn evaluate(&self, model: &mut Model, l2: f64) -> Result<()> {
-        let weights = self.classes * self.features;
-        let z = self.forward(model.parameters[..weights].to_vec())?;
+        self.restore(model)?;
         model.l2 = l2;
         model.direction.fill(0.0);
-        for (logits, z) in model.logits.chunks_exact_mut(self.classes).zip(z.chunks_exact(self.classes)) {
-            let bias = &model.parameters[weights..];
-            logits.iter_mut().zip(z).zip(bias).for_each(|((l, &z), &b)| *l = f64::from(z) + f64::from(b));
-        }
         let slopes = vec![0.0; model.logits.len()];
-        let penalty = 0.5 * l2 * dot(&model.parameters[..weights], &model.parameters[..weights]);
+        let weights = &model.parameters[..self.classes * self.features];
+        let penalty = 0.5 * l2 * dot(weights, weights);
         model.loss = self.along(model, &slopes, 0.0).value + penalty;
-        let product = self.backward(model.residual.clone())?;
-        model.gradient = self.gradient(model, &product);
+        model.gradient = self.gradient(model, &self.backward(model.residual.clone())?);
+        Ok(())
+    }
+
+    /// Logits of `model` at its parameters, afresh, and room for its residual.
+    fn restore(&self, model: &mut Model) -> Result<()> {
+        let (weights, bias) = model.parameters.split_at(self.classes * self.features);
+        let z = self.forward(weights.to_vec())?;
+        model.logits = z.iter().zip(bias.iter().cycle()).map(|(&z, &b)| f64::from(z) + f64::from(b)).collect();
+        model.residual = vec![0.0; z.len()];
         Ok(())
     }
 
@@ -200,6 +199,8 @@ impl<'a> Rows<'a> {
             model.strength(l2, self.classes * self.features);
             if model.iterations == 0 {
                 self.evaluate(model, l2)?;
+            } else if model.logits.is_empty() {
+                self.restore(model)?;
             }
         }
         for _ in 0..limit {

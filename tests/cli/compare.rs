@@ -8,7 +8,7 @@ fn tested() -> Place {
     let place = Place::usual();
     for (class, name) in ["a", "b", "c"].into_iter().enumerate() {
         place.images(&format!("data/train/{name}"), class, 6);
-        place.images(&format!("data/test/{name}"), class, 5);
+        place.images(&format!("data/test/{name}"), class, 7);
         fs::remove_dir_all(place.path(format!("data/{name}"))).unwrap();
     }
     place.main("").succeeds();
@@ -20,11 +20,11 @@ fn a_run_is_as_good_as_itself() {
     let place = tested();
     place.adapt("--data data --onnx tiny.onnx --out again --seed 3").succeeds();
     let ran = place.adapt("compare out again").succeeds();
-    for words in ["accuracy", "macro-F1", "15 test images", "again less out", "may be chance"] {
+    for words in ["accuracy", "macro-F1", "21 test images", "again less out", "may be chance"] {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
     let compared: Value = serde_json::from_str(&place.adapt("compare out out --json").succeeds().out).unwrap();
-    assert_eq!((&compared["images"], &compared["split"]), (&15.into(), &"test".into()));
+    assert_eq!((&compared["images"], &compared["split"]), (&21.into(), &"test".into()));
     let difference = &compared["differences"][0]["figures"]["accuracy"];
     assert_eq!((&difference["difference"], &difference["interval"]), (&0.0.into(), &serde_json::json!([0.0, 0.0])));
     let mut figures = place.json("out/run.json")["metrics"]["test"].take();
@@ -51,13 +51,38 @@ fn the_better_run_is_named() {
     }
 }
 
+/// Of one image the resamples are all the same, and of three nearly so: what they agree on is chance all the same.
+#[test]
+fn few_images_tell_nothing() {
+    let place = tested();
+    let shared = |images: usize| {
+        place.adapt("--data data --onnx tiny.onnx --out few --head lda --force").succeeds();
+        let ran = place.adapt("compare out few").succeeds();
+        assert!(ran.out.contains(&format!("on the {images} test images")), "{}", ran.out);
+        let row = ran.out.lines().find(|line| line.starts_with("log loss  ")).unwrap();
+        assert!(row.ends_with("–  too few images to tell") && !ran.out.contains("chance"), "{}", ran.out);
+        let told: Value = serde_json::from_str(&place.adapt("compare out few --json").succeeds().out).unwrap();
+        let figures = told["differences"][0]["figures"].as_object().unwrap();
+        assert!(
+            figures["log_loss"]["difference"].is_f64() && figures.values().all(|f| f["interval"].is_null()),
+            "{told}"
+        );
+    };
+    for class in ["a", "b", "c"] {
+        (1..7).for_each(|i| fs::remove_file(place.path(format!("data/test/{class}/{i}.png"))).unwrap());
+    }
+    shared(3);
+    ["b", "c"].iter().for_each(|class| fs::remove_dir_all(place.path(format!("data/test/{class}"))).unwrap());
+    shared(1);
+}
+
 #[test]
 fn images_are_matched_by_path_and_classes_by_name() {
     let place = tested();
     fs::remove_file(place.path("data/test/a/0.png")).unwrap();
     place.adapt("--data data --onnx tiny.onnx --out fewer").succeeds();
     let compared: Value = serde_json::from_str(&place.adapt("compare out fewer --json").succeeds().out).unwrap();
-    assert_eq!((&compared["images"], &compared["runs"][0]["own_images"]), (&14.into(), &15.into()));
+    assert_eq!((&compared["images"], &compared["runs"][0]["own_images"]), (&20.into(), &21.into()));
     // Another list of the classes, in another order.
     let mut list = "path,label,split\n".to_string();
     for (split, count) in [("train", 6), ("test", 5)] {

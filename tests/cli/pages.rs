@@ -28,6 +28,7 @@ fn pages_of_labels_and_numbers_say_nothing_of_classes() {
     for ((list, more), says) in lists.into_iter().zip(says) {
         let page = page(&place, &format!("--data {list} {more}"));
         assert!(page.contains(says) && page.contains("95 % interval"), "{list}");
+        assert!(page.contains("There is no learning curve: a learning curve is made for classes alone."), "{list}");
     }
     for (list, more) in lists {
         to_train(&place, list);
@@ -82,9 +83,18 @@ fn trials_are_told_of_the_network_they_were_made_with() {
     let (place, models) =
         (Place::usual(), concat!(env!("CARGO_MANIFEST_DIR"), "/models/efficientnet_lite0/model.onnx"));
     let ran = place.adapt(&format!("--data data --onnx {models} --val 0 --out out")).succeeds();
-    let words = "in trials with this network on four sets of images of three kinds";
-    assert!(ran.out.contains(&format!("{words} --train last:2 gained -0.")), "{}", ran.out);
-    assert!(place.read("out/report.html").contains(&format!("{words} it gained")));
+    let words = "predicted gain in accuracy, from trials with this network on four sets of images of three kinds: ";
+    let run = place.json("out/run.json");
+    let wrong = 1. - run["head"]["cross_validation"]["accuracy"][0].as_f64().unwrap();
+    let told = [0, 1].map(|i| run["fine_tuning"]["measured"][i]["predicted_gain"].clone());
+    let gains = told.each_ref().map(|told| [0, 1].map(|i| told[i].as_f64().unwrap()));
+    // Of a head without mistakes there is nothing to gain, nor to lose by as many.
+    assert!(gains.iter().all(|[least, most]| least <= most && most.abs() <= wrong && (wrong > 0. || *least == 0.)));
+    let [tail, all] = gains.map(|[least, most]| format!("{least:+.3} to {most:+.3}"));
+    assert!(ran.out.contains(&format!("{words}{tail} by --train last:2, {all} by --train all;")), "{}", ran.out);
+    assert!(ran.out.contains("what it gains here is not known until it is tried"));
+    let page = place.read("out/report.html");
+    assert!(page.contains(&format!("{words}{tail}")) && page.contains(&format!("{words}{all}")));
 }
 
 #[test]

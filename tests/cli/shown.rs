@@ -34,11 +34,20 @@ fn lists_of_images_tell_how_many_they_leave_out() {
     let headings = |page: &str| all(page, "tabindex=\"-1\"><h3>", "</h3>").join("\n");
     assert!(!headings(&place.read("out/report.html")).contains("shown"));
     // All of one class are taken for the other, and all of that are right.
-    let rows = |class: &str| (0..40).map(|i| format!("{class}{i}.png,test,{class},a,0.9\n")).collect::<String>();
-    place.write("out/predictions.csv", format!("path,split,label,predicted,confidence\n{}{}", rows("a"), rows("b")));
+    let rows = |class: &str, images: usize| -> String {
+        (0..images).map(|i| format!("{class}{i}.png,test,{class},a,0.9\n")).collect()
+    };
     std::fs::remove_file(place.path("out/scores.safetensors")).unwrap();
-    place.adapt("report out").succeeds();
-    assert_eq!(headings(&place.read("out/report.html")), "b taken for a: 24 of 40 shown\na, right: 8 of 40 shown");
+    for (own, told) in
+        [(501, "b taken for a: 24 of 500 shown\na, right: 8 of 501 shown"), (500, "b taken for a: 500\na, right: 500")]
+    {
+        let rows = rows("a", own) + &rows("b", 500);
+        place.write("out/predictions.csv", format!("path,split,label,predicted,confidence\n{rows}"));
+        place.adapt("report out").succeeds();
+        let page = place.read("out/report.html");
+        assert_eq!(headings(&page), told);
+        assert_eq!(page.contains("<div class=\"path\">a499.png</div>"), own == 500);
+    }
 }
 
 #[test]

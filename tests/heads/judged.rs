@@ -1,8 +1,10 @@
 //! What is told of a head by images that it did not learn from, in the time that there is.
 
 use super::{blobs, chosen, numbers, only};
+use adapt::data::Task;
 use adapt::metrics::{argmax, softmax};
-use adapt::train::heads::{Kind, Wishes};
+use adapt::progress::silent;
+use adapt::train::heads::{Kind, Wishes, choose, choose_several};
 use ndarray::{Array2, s};
 use serde_json::Value;
 use std::time::Duration;
@@ -177,4 +179,33 @@ fn the_learning_curve_of_a_perceptron_counts_classes_alike_where_it_does() {
     // One that counted images would always name the common class, which is 0.91 of them.
     let points = found.curve.unwrap().unwrap().points;
     assert!(points.iter().all(|point| point.accuracy < 0.87), "{points:?}");
+}
+
+#[test]
+fn softmax_regression_without_room_is_refused() {
+    let labels: Vec<usize> = (0..12_000).collect();
+    let x = Array2::from_shape_fn((12_000, 1), |(i, _)| i as f32);
+    let wishes = only(Kind::Softmax);
+    let refused = choose(x.view(), &[1], &labels, 12_000, &wishes, &silent).unwrap_err().to_string();
+    assert!(refused.contains("12000 images on 12000 classes would take more than 5 GiB"), "{refused}");
+}
+
+#[test]
+fn folds_that_are_asked_for_are_dealt_twice() {
+    let (x, labels) = blobs(6, &[320, 320], 4, 0.3);
+    for (folds, repeats) in [(None, 1), (Some(3), 2)] {
+        for kind in [Kind::Ncm, Kind::Lda, Kind::Softmax] {
+            let found = chosen(&x, &[4], &labels, &Wishes { folds, ..only(kind) });
+            assert_eq!((found.repeats, found.by_fold.len()), (repeats, repeats * found.folds), "{kind}");
+        }
+    }
+    let values = Array2::from_shape_fn((640, 1), |(i, _)| x[[i, 0]] + 0.1 * x[[i, 1]].abs());
+    let numbers =
+        |wishes: Wishes| choose_several(x.view(), &[4], values.view(), Task::Regression, &wishes, &silent).unwrap();
+    let found = numbers(Wishes { folds: Some(3), ..Wishes::default() });
+    let variance = values.var(0.);
+    let first = found.out_of_fold.iter().zip(&values).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / 640. / variance;
+    let apart = (found.compared[0].loss / f64::from(first) - 1.).abs();
+    assert!(found.repeats == 2 && apart > 1e-6 && apart < 0.1, "{apart}");
+    assert_eq!(numbers(Wishes { groups: (0..640).collect(), ..Wishes::default() }).repeats, 1);
 }

@@ -13,11 +13,13 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Images in each of the lists of worst mistakes and least sure ones.
 const LISTED: usize = 24;
-/// Images of a pair of classes.
+/// Images up to which each is listed with its class and what is predicted. Of more there are some:
+const FEW: usize = 1000;
+/// Of a pair of classes.
 const OF_A_PAIR: usize = 24;
-/// Images of all pairs, and of all classes: a list that goes on for ever is no reading.
+/// Of all pairs, and of all classes: a list that goes on for ever is no reading.
 const OF_ALL: usize = 1500;
-/// Images of a class that are predicted rightly.
+/// Of a class that are predicted rightly.
 const RIGHT: usize = 8;
 /// Points of the map.
 pub(super) const POINTS: usize = 1500;
@@ -130,6 +132,11 @@ impl<'a> Judged<'a> {
         classes.into_iter().map(|(class, rows)| ([class; 2], rows)).collect()
     }
 
+    /// `most` of a list, where not all images are listed.
+    fn at_most(&self, most: usize) -> usize {
+        if self.rows.len() <= FEW { FEW } else { most }
+    }
+
     /// The rows of the map, evenly chosen.
     fn points(&self) -> Vec<usize> {
         evenly(&self.rows, POINTS)
@@ -154,8 +161,8 @@ impl<'a> Judged<'a> {
     /// Rows and paths of all images that a picture is wanted of, the most wanted first.
     pub fn wanted(&self) -> Vec<(usize, &'a str)> {
         let mut rows: Vec<usize> = self.worst_rows().into_iter().take(LISTED).chain(self.unsure_rows()).collect();
-        rows.extend(self.pair_rows().into_iter().flat_map(|(_, rows)| rows.into_iter().take(OF_A_PAIR)));
-        rows.extend(self.right_rows().into_iter().flat_map(|(_, rows)| evenly(&rows, RIGHT)));
+        rows.extend(self.pair_rows().into_iter().flat_map(|(_, rows)| rows.into_iter().take(self.at_most(OF_A_PAIR))));
+        rows.extend(self.right_rows().into_iter().flat_map(|(_, rows)| evenly(&rows, self.at_most(RIGHT))));
         rows.extend(self.points());
         rows.into_iter().map(|row| (row, &*self.recorded.held_out[row].path)).collect()
     }
@@ -179,7 +186,7 @@ impl<'a> Judged<'a> {
         let all = self.recorded.classes.len() <= WIDEST;
         let mut left = OF_ALL;
         let pair = |(key, rows): ([usize; 2], Vec<usize>)| {
-            let some = &rows[..rows.len().min(OF_A_PAIR).min(left)];
+            let some = &rows[..rows.len().min(self.at_most(OF_A_PAIR)).min(left)];
             left -= some.len();
             (all || !some.is_empty()).then(|| self.pair(key, rows.len(), some, pictured))
         };
@@ -188,7 +195,7 @@ impl<'a> Judged<'a> {
 
     pub fn rightly(&self, pictured: &Shown) -> Vec<Pair> {
         let classes = self.right_rows();
-        let each = RIGHT.min(OF_ALL / classes.len().max(1)).max(1);
+        let each = self.at_most(RIGHT.min(OF_ALL / classes.len().max(1)).max(1));
         classes.into_iter().map(|(key, rows)| self.pair(key, rows.len(), &evenly(&rows, each), pictured)).collect()
     }
 

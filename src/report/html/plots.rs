@@ -60,7 +60,6 @@ pub(super) struct Curve {
     x: String,
     y: String,
     series: Vec<Series>,
-    band: Option<String>,
     low: String,
     high: String,
     first: String,
@@ -71,19 +70,21 @@ pub(super) struct Curve {
 struct Series {
     name: String,
     points: String,
+    band: String,
 }
 
-/// A line's name, and its points.
-type Line<'a> = (&'a str, Vec<(f64, f64)>);
+/// A line's name, its points, and how far it may be off at each of them, if that is known.
+type Line<'a> = (&'a str, Vec<(f64, f64)>, Vec<f64>);
 
-/// Lines in the rectangle from (55, 15) to (440, 250); `band` is how far the first one may be off at each of its points.
-fn curve([title, x, y]: [&str; 3], lines: Vec<Line>, band: Option<Vec<f64>>) -> Option<Curve> {
-    let lines: Vec<Line> = lines.into_iter().filter(|(_, points)| points.len() > 1).collect();
-    let edges = lines.first().zip(band.as_ref()).map(|((_, points), band)| {
-        let edge = |sign: f64| points.iter().zip(band).map(move |(&(x, y), e)| (x, y + sign * e)).collect::<Vec<_>>();
+/// Lines in the rectangle from (55, 15) to (440, 250), with bands where they may be.
+fn curve([title, x, y]: [&str; 3], lines: Vec<Line>) -> Option<Curve> {
+    let lines: Vec<Line> = lines.into_iter().filter(|(_, points, _)| points.len() > 1).collect();
+    let band = |(_, points, off): &Line| {
+        let edge = |sign: f64| points.iter().zip(off).map(move |(&(x, y), e)| (x, y + sign * e)).collect::<Vec<_>>();
         edge(1.).into_iter().chain(edge(-1.).into_iter().rev()).collect::<Vec<_>>()
-    });
-    let all = || lines.iter().flat_map(|(_, points)| points).chain(edges.iter().flatten());
+    };
+    let bands: Vec<Vec<(f64, f64)>> = lines.iter().map(band).collect();
+    let all = || lines.iter().flat_map(|(_, points, _)| points).chain(bands.iter().flatten());
     let range = |of: fn(&(f64, f64)) -> f64| {
         let fold = |(low, high): (f64, f64), v: f64| (low.min(v), high.max(v));
         all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), fold)
@@ -97,13 +98,17 @@ fn curve([title, x, y]: [&str; 3], lines: Vec<Line>, band: Option<Vec<f64>>) -> 
         format!("{},{}", round(55. + 385. * (x - left) / (right - left)), round(250. - 235. * (y - low) / height))
     };
     let path = |points: &[(f64, f64)]| points.iter().map(place).collect::<Vec<_>>().join(" ");
-    let series = lines.iter().map(|(name, points)| Series { name: (*name).into(), points: path(points) }).collect();
+    let named = |((name, points, _), band): (&Line, &Vec<(f64, f64)>)| Series {
+        name: (*name).into(),
+        points: path(points),
+        band: path(band),
+    };
+    let series = lines.iter().zip(&bands).map(named).collect();
     Some(Curve {
         title: title.into(),
         x: x.into(),
         y: y.into(),
         series,
-        band: edges.as_ref().map(|edges| path(edges)),
         low: short(low),
         high: short(high),
         first: short(left),
@@ -120,22 +125,28 @@ fn column(rows: &Value, x: &str, y: &str) -> Vec<(f64, f64)> {
 /// Losses and accuracies of the epochs.
 pub(super) fn training(epochs: &Value) -> Vec<Curve> {
     let lines = |kind: &str| {
-        let columns = ["train", "val"].map(|split| (split, column(epochs, "epoch", &format!("{split}_{kind}"))));
-        Vec::from(columns)
+        let line = |split| (split, column(epochs, "epoch", &format!("{split}_{kind}")), Vec::new());
+        Vec::from(["train", "val"].map(line))
     };
-    let loss = curve(["Loss by epoch", "epoch", "loss"], lines("loss"), None);
-    let accuracy = curve(["Accuracy by epoch", "epoch", "accuracy"], lines("accuracy"), None);
+    let loss = curve(["Loss by epoch", "epoch", "loss"], lines("loss"));
+    let accuracy = curve(["Accuracy by epoch", "epoch", "accuracy"], lines("accuracy"));
     loss.into_iter().chain(accuracy).collect()
 }
 
 /// The learning curve: what was measured, and what more images are expected to bring.
 pub(super) fn learning(found: &Value) -> Option<Curve> {
     let points = |name: &str, y: &str| column(&found[name], "images", y);
-    let errors = points("points", "std_err").into_iter().map(|(_, error)| error).collect();
-    let measured = points("points", "accuracy");
-    let expected = measured.last().copied().into_iter().chain(points("expected", "accuracy")).collect();
-    let words = ["More images, and what they bring; the band is one standard error", "training images", "accuracy"];
-    curve(words, vec![("measured", measured), ("expected", expected)], Some(errors))
+    // What is expected goes on from the last that was measured.
+    let on = |y: &str| {
+        let measured = points("points", y);
+        let expected = measured.last().copied().into_iter().chain(points("expected", y)).collect();
+        [measured, expected]
+    };
+    let off = on("std_err").map(|points: Vec<_>| points.into_iter().map(|(_, error)| error).collect());
+    let [measured, expected] = on("accuracy");
+    let [near, far] = off;
+    let words = ["More images, and what they bring; the bands are one standard error", "training images", "accuracy"];
+    curve(words, vec![("measured", measured, near), ("expected", expected, far)])
 }
 
 /// Predicted values over true ones.

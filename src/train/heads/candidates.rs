@@ -87,9 +87,11 @@ impl Judge<'_> {
         if !fits {
             return Ok(Vec::new());
         }
-        let keep = self.dealt() * basis.coordinates().pow(2) <= MOST_VALUES;
+        let deals = if kind == Kind::Ncm { self.deals } else { &self.deals[..self.deals_in_time(basis)] };
+        let folds: usize = deals.iter().map(|fold| count(fold)).sum();
+        let keep = folds * basis.coordinates().pow(2) <= MOST_VALUES;
         let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, kind == Kind::Lda, keep);
-        let parted: Vec<Parted> = self.deals.iter().map(part).collect();
+        let parted: Vec<Parted> = deals.iter().map(part).collect();
         if kind == Kind::Ncm {
             let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
             return Ok(self.candidates((kind, false), basis, taps, None, logits));
@@ -105,15 +107,16 @@ impl Judge<'_> {
         }
     }
 
-    /// Of all deals.
-    fn dealt(&self) -> usize {
-        self.deals.iter().map(|fold| count(fold)).sum()
+    /// By how many deals time allows to judge discriminants; by none where a single one takes long.
+    fn deals_in_time(&self, basis: &Basis) -> usize {
+        let work = count(&self.deals[0]) as f64 * (basis.coordinates() as f64).powi(3);
+        ((MOST_WORK / work) as usize).min(self.deals.len())
     }
 
     /// What would take long, where there are too many covariances of their size.
     pub(super) fn takes_long(&self, basis: &Basis) -> Option<String> {
-        let (folds, size) = (self.dealt(), basis.coordinates());
-        let long = size <= MOST_COORDINATES && folds as f64 * (size as f64).powi(3) > MOST_WORK;
+        let (folds, size) = (count(&self.deals[0]), basis.coordinates());
+        let long = size <= MOST_COORDINATES && self.deals_in_time(basis) == 0;
         long.then(|| format!("discriminant analysis on {} features in {folds} folds would take long", basis.features()))
     }
 
@@ -131,7 +134,7 @@ impl Judge<'_> {
     }
 
     /// Whether images of one class are left beside each fold, so that there is a covariance.
-    fn vary(&self) -> bool {
+    pub(super) fn vary(&self) -> bool {
         let largest = |fold: &Vec<usize>| {
             (0..count(fold)).map(|f| fold.iter().filter(|&&own| own == f).count()).max().unwrap_or(0)
         };

@@ -8,8 +8,8 @@ use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::depths::depths;
 use super::mlp::Mlp;
-use super::regressions::rows;
-use super::uncompared::{FEW, ONE_GROUP, SINGLE, uncompared};
+use super::regressions::{MOST_LOGITS, has_room, rows};
+use super::uncompared::{ONE_GROUP, SINGLE, uncompared, unjudged};
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
 pub(super) const JUDGED: usize = 600;
-pub(super) const MOST_REPEATS: usize = 10;
+const MOST_REPEATS: usize = 10;
 /// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
 const UNBALANCED: f32 = 1.5;
 /// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
@@ -57,7 +57,7 @@ pub fn choose(
     let judge = judge(labels, classes, &deals, wishes);
     let (mut candidates, kept) = tried(features, columns, &judge, wishes, &in_time, progress)?;
     if candidates.is_empty() {
-        return uncompared(FEW, &first()?, (labels, classes), wishes, progress);
+        return uncompared(unjudged(wishes, judge.vary()), &first()?, (labels, classes), wishes, progress);
     }
     // Whatever depths a head takes that is linear in them, it is simpler than one that is not.
     candidates.sort_by_key(|candidate| (candidate.kind == Kind::Mlp, candidate.taps, candidate.kind));
@@ -114,8 +114,13 @@ pub(super) fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Ve
         return Vec::new();
     }
     let folds = folds::at_most(wishes.folds.unwrap_or(FOLDS), counts);
-    let repeats = JUDGED.div_ceil(labels.len()).clamp(1, MOST_REPEATS);
-    folds::deals(labels, &wishes.groups, folds, wishes.seed, repeats)
+    folds::deals(labels, &wishes.groups, folds, wishes.seed, repeats(labels.len(), wishes))
+}
+
+/// How often so many images are dealt into folds: few several times, and any twice at least where folds are asked for.
+pub(super) fn repeats(images: usize, wishes: &Wishes) -> usize {
+    let least = if wishes.folds.is_some() { 2 } else { 1 };
+    JUDGED.div_ceil(images).clamp(least, MOST_REPEATS)
 }
 
 /// A basis, and how many taps it takes.
@@ -132,6 +137,19 @@ fn basis_of(kept: Kept, taps: usize, features: ArrayView2<f32>, columns: &[usize
     }
 }
 
+/// The kinds that are compared on the same features.
+fn kinds(judge: &Judge, wishes: &Wishes, progress: Progress) -> Result<Vec<Kind>> {
+    let mut kinds = match wishes.kind {
+        Some(kind) => vec![kind],
+        None if wishes.beginning => vec![Kind::Lda, Kind::Softmax],
+        None => vec![Kind::Ncm, Kind::Lda, Kind::Softmax],
+    };
+    if kinds.contains(&Kind::Softmax) && !has_room(judge, wishes.kind.is_some(), MOST_LOGITS, progress)? {
+        kinds.retain(|kind| *kind != Kind::Softmax);
+    }
+    Ok(kinds)
+}
+
 /// The heads that are worth a comparison, on the depths that are, and a basis that may be wanted again.
 fn tried(
     features: ArrayView2<f32>,
@@ -145,11 +163,7 @@ fn tried(
     let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let alone = wishes.kind.is_some();
-    let kinds = match wishes.kind {
-        Some(kind) => vec![kind],
-        None if wishes.beginning => vec![Kind::Lda, Kind::Softmax],
-        None => vec![Kind::Ncm, Kind::Lda, Kind::Softmax],
-    };
+    let kinds = kinds(judge, wishes, progress)?;
     let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
     let (mut shrinkage, mut kept) = (USUAL_SHRINKAGE, None);
     let depths = depths(features, columns, judge, wishes, progress)?;

@@ -40,6 +40,11 @@ pub struct Curve {
     pub expected: Vec<Point>,
 }
 
+impl Curve {
+    /// Why there is none of several labels or numbers.
+    pub const OF_CLASSES: &str = "a learning curve is made for classes alone";
+}
+
 /// An accuracy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {

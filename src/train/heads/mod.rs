@@ -71,8 +71,8 @@ pub struct Wishes {
     pub beginning: bool,
     /// By what.
     pub metric: Metric,
-    /// Folds; fewer where the median class has fewer images, or groups. `None` for five, or for numbers without groups for each
-    /// image left out by itself.
+    /// Folds, into which images are dealt twice at least; fewer where the median class has fewer images, or groups. `None` for five, dealt
+    /// anew where images are few, or for numbers without groups for each image left out by itself.
     pub folds: Option<usize>,
     /// Each image's group, where images of one must share a fold; else nothing.
     pub groups: Vec<usize>,

@@ -5,11 +5,37 @@ use super::super::softmax::{Rows, Truth};
 use super::Kind;
 use super::basis::Basis;
 use super::candidates::{Candidate, Judge};
-use crate::error::Result;
-use crate::progress::{Event, Progress};
+use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
 use ndarray::ArrayView2;
 use std::ops::ControlFlow;
+
+/// Logits of one model, images times classes, up to which there is softmax regression: with all that goes with them some 40 bytes each,
+/// 5 GiB.
+pub(super) const MOST_LOGITS: usize = 1 << 27;
+
+/// What would take too much memory, where so many logits are too many.
+fn is_large(images: usize, classes: usize, most: usize) -> Option<String> {
+    let what = || format!("softmax regression of {images} images on {classes} classes would take more than 5 GiB");
+    (images.saturating_mul(classes) > most).then(what)
+}
+
+/// Whether softmax regression has at most so many logits; says where it has more. Where it is all that is asked for, that is an error.
+pub(super) fn has_room(judge: &Judge, alone: bool, most: usize, progress: Progress) -> Result<bool> {
+    match is_large(judge.labels.len(), judge.classes, most) {
+        None => Ok(true),
+        Some(what) if alone => Err(too_large(&what)),
+        Some(what) => {
+            emit(progress, Event::Warning(&format!("{what} and is left out")))?;
+            Ok(false)
+        }
+    }
+}
+
+fn too_large(what: &str) -> Error {
+    Error::Train(format!("{what}; give fewer images, or --head ncm or lda; with --train, --probe off"))
+}
 
 impl Judge<'_> {
     /// Softmax regression on a basis, at its best strength; where rare classes are to be chosen as readily as others, with
@@ -66,5 +92,37 @@ impl Judge<'_> {
 
 /// A basis' rows for softmax regression, or that of labels, on a device.
 pub(super) fn rows<'a>(rows: ArrayView2<f32>, truth: Truth<'a>, classes: usize, device: &Device) -> Result<Rows<'a>> {
+    if let (Truth::Classes(_), Some(what)) = (truth, is_large(truth.len(), classes, MOST_LOGITS)) {
+        return Err(too_large(&what));
+    }
     Rows::new(rows.iter().copied().collect(), truth, classes, device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Wishes;
+    use super::super::choice::judge;
+    use super::*;
+    use crate::progress::silent;
+    use std::sync::Mutex;
+
+    #[test]
+    fn what_has_too_many_logits_is_left_out_or_refused() {
+        let (wishes, deals) = (Wishes::default(), [vec![0, 1, 0, 1]]);
+        let (judge, said) = (judge(&[0, 0, 1, 1], 2, &deals, &wishes), Mutex::new(String::new()));
+        let hear = |event: Event| {
+            if let Event::Warning(text) = event {
+                said.lock().unwrap().push_str(text);
+            }
+            ControlFlow::Continue(())
+        };
+        assert!(has_room(&judge, true, 8, &silent).unwrap() && has_room(&judge, false, 8, &hear).unwrap());
+        assert!(said.lock().unwrap().is_empty() && !has_room(&judge, false, 7, &hear).unwrap());
+        assert_eq!(
+            *said.lock().unwrap(),
+            "softmax regression of 4 images on 2 classes would take more than 5 GiB and is left out"
+        );
+        let refused = has_room(&judge, true, 7, &silent).unwrap_err().to_string();
+        assert!(refused.contains("5 GiB; give fewer images, or --head ncm or lda"), "{refused}");
+    }
 }

@@ -3,9 +3,10 @@
 use super::super::folds::count;
 use super::basis::Basis;
 use crate::error::{Error, Result};
+use crate::progress::{Event, Progress, emit};
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 /// (XᵀX + αI)⁻¹ for any α, by the eigenvectors V of XᵀX = V·Λ·Vᵀ, with rows X around their mean.
 pub(super) struct Ridge {
@@ -19,6 +20,17 @@ pub(super) struct Ridge {
     targets: Array2<f64>,
     means: Array1<f64>,
     deviations: Array1<f64>,
+}
+
+/// The best of several strengths, as far as it was judged.
+pub(super) struct Best {
+    pub(super) place: usize,
+    /// Each image's mean squared error over its targets, standardised, the mean over the deals.
+    pub(super) losses: Vec<f64>,
+    /// What [`Ridge::left_out`] gives, or [`Ridge::folds_left_out`] of the first deal.
+    pub(super) errors: Array2<f64>,
+    /// Deals.
+    pub(super) repeats: usize,
 }
 
 impl Ridge {
@@ -64,34 +76,87 @@ impl Ridge {
         Array2::from_shape_fn(self.targets.dim(), |(i, k)| (self.targets[[i, k]] - predicted[(i, k)]) / beside[i])
     }
 
-    /// The same of regressions without each image's fold, for each of `alphas`: with Z = (X·V, 1) and D = (Λ + αI, images) those
-    /// of all others are (D − ZᵀZ)⁻¹(ZᵀY − ZᵀY), the products subtracted being the fold's own.
+    /// The same of regressions without each image's fold: with Z = (X·V, 1) and D = (Λ + αI, images) those of all others are
+    /// (D − ZᵀZ)⁻¹(ZᵀY − ZᵀY), the products subtracted being the fold's own. When time is up, further folds are judged at the strength alone
+    /// that was best until then. `poll` is asked before each solution whether to go on.
     ///
     /// # Errors
-    /// [`Error::Train`] where a fold leaves nothing to learn from.
-    pub(super) fn folds_left_out(&self, alphas: &[f64], fold: &[usize]) -> Result<Vec<Array2<f64>>> {
+    /// [`Error::Train`] where a fold leaves nothing to learn from, and those of `poll`.
+    pub(super) fn folds_left_out(
+        &self,
+        alphas: &[f64],
+        fold: &[usize],
+        in_time: &dyn Fn() -> bool,
+        poll: &dyn Fn() -> Result<()>,
+    ) -> Result<(usize, Array2<f64>)> {
         let (images, last) = (self.targets.nrows() as f64, self.values.len());
         let mut errors = vec![Array2::zeros(self.targets.dim()); alphas.len()];
+        // The strengths that are judged, and the sums of their squared errors.
+        let (mut judged, mut squares) = ((0..alphas.len()).collect::<Vec<_>>(), vec![0.; alphas.len()]);
+        let best = |judged: &[usize], squares: &[f64]| {
+            judged.iter().copied().min_by(|&a, &b| squares[a].total_cmp(&squares[b])).unwrap_or(0)
+        };
         for f in 0..count(fold) {
+            if f > 0 && !in_time() {
+                judged = vec![best(&judged, &squares)];
+            }
             let own: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == f).collect();
             let z = Mat::from_fn(own.len(), last + 1, |i, j| if j < last { self.scores[(own[i], j)] } else { 1. });
             let y = Mat::from_fn(own.len(), self.targets.ncols(), |i, k| self.targets[[own[i], k]]);
-            let (squares, products) = (z.transpose() * &z, z.transpose() * &y);
+            let (gram, products) = (z.transpose() * &z, z.transpose() * &y);
             // Standardised targets add up to 0.
             let sums = Mat::from_fn(last + 1, y.ncols(), |j, k| if j < last { self.shares[(j, k)] } else { 0. });
-            for (alpha, errors) in alphas.iter().zip(&mut errors) {
-                let mut others = -&squares;
+            for &place in &judged {
+                poll()?;
+                let mut others = -&gram;
+                let alpha = alphas[place];
                 (0..=last).for_each(|j| others[(j, j)] += if j < last { self.values[j] + alpha } else { images });
                 let solver = Llt::new(others.as_ref(), Side::Lower)
                     .map_err(|_| Error::Train("the features are too degenerate for a head".into()))?;
                 let left = &y - &z * solver.solve(&sums - &products);
-                let rows = own.iter().enumerate();
-                rows.for_each(|(i, &to)| {
-                    errors.row_mut(to).iter_mut().enumerate().for_each(|(k, e)| *e = left[(i, k)])
-                });
+                for (i, &to) in own.iter().enumerate() {
+                    for (k, error) in errors[place].row_mut(to).iter_mut().enumerate() {
+                        *error = left[(i, k)];
+                        squares[place] += *error * *error;
+                    }
+                }
             }
         }
-        Ok(errors)
+        let place = best(&judged, &squares);
+        Ok((place, errors.swap_remove(place)))
+    }
+
+    /// The best of `alphas` with each image left out by itself or, where there are deals, each fold of the first; it is judged in all of
+    /// them for which there is time.
+    ///
+    /// # Errors
+    /// Those of [`Ridge::folds_left_out`].
+    pub(super) fn best(
+        &self,
+        alphas: &[f64],
+        deals: &[Vec<usize>],
+        in_time: &dyn Fn() -> bool,
+        progress: Progress,
+    ) -> Result<Best> {
+        let poll = || emit(progress, Event::Advance(0));
+        let square = |row: ArrayView1<f64>| row.dot(&row) / row.len() as f64;
+        let squares = |errors: &Array2<f64>| errors.rows().into_iter().map(square).collect::<Vec<f64>>();
+        let (place, errors) = match deals.first() {
+            Some(fold) => self.folds_left_out(alphas, fold, in_time, &poll)?,
+            None => {
+                let tried = alphas.iter().map(|&alpha| self.left_out(alpha)).enumerate();
+                let sum = |errors: &Array2<f64>| errors.iter().map(|error| error * error).sum::<f64>();
+                tried.min_by(|a, b| sum(&a.1).total_cmp(&sum(&b.1))).expect("strengths were tried")
+            }
+        };
+        let (mut losses, mut repeats) = (squares(&errors), 1u32);
+        for fold in deals.iter().skip(1).take_while(|_| in_time()) {
+            let more = squares(&self.folds_left_out(&alphas[place..=place], fold, in_time, &poll)?.1);
+            losses.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+            repeats += 1;
+        }
+        losses.iter_mut().for_each(|loss| *loss /= f64::from(repeats));
+        Ok(Best { place, losses, errors, repeats: repeats as usize })
     }
 
     /// What each image is predicted to have by the regression without it, of which `left` is what it differs by: `[images,
@@ -106,5 +171,41 @@ impl Ridge {
         let weight = &self.vectors * self.solved(alpha);
         let scaled = |(k, j): (usize, usize)| weight[(j, k)] * self.deviations[k];
         (Array2::from_shape_fn((weight.ncols(), weight.nrows()), scaled), self.means.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::basis::Bases;
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn folds_heed_clock_and_interrupts() {
+        let made = |(i, j): (usize, usize)| ((i * 7 + j * 13 + 1) as f32 * 12.9898).sin();
+        let (x, y) = (Array2::from_shape_fn((40, 6), made), Array2::from_shape_fn((40, 2), |(i, j)| made((i, j + 9))));
+        let ridge = Ridge::new(&Bases::new(x.view(), &[6]).first(6).unwrap(), y.view()).unwrap();
+        let (alphas, asked) = ([1000., 30., 1., 0.03], Cell::new(0));
+        let fold: Vec<usize> = (0..40).map(|i| i % 5).collect();
+        let poll = || {
+            asked.set(asked.get() + 1);
+            Ok(())
+        };
+        ridge.folds_left_out(&alphas, &fold, &|| true, &poll).unwrap();
+        assert_eq!(asked.replace(0), 20);
+        let (place, late) = ridge.folds_left_out(&alphas, &fold, &|| false, &poll).unwrap();
+        assert_eq!(asked.replace(0), 4 + 4, "what the first fold found best is judged on");
+        let alone = ridge.folds_left_out(&alphas[place..=place], &fold, &|| true, &poll).unwrap();
+        assert_eq!((0, late), alone);
+        let refused = ridge.folds_left_out(&alphas, &fold, &|| true, &|| Err(Error::Interrupted));
+        assert!(matches!(refused, Err(Error::Interrupted)));
+        // Of several deals the errors are the mean.
+        let deals = [fold.clone(), fold.iter().rev().map(|f| f / 2).collect(), fold];
+        let silent = &crate::progress::silent;
+        let one = |deal: usize| ridge.best(&alphas[1..2], &deals[deal..=deal], &|| true, silent).unwrap().losses;
+        let all = ridge.best(&alphas[1..2], &deals, &|| true, silent).unwrap();
+        let mean = |i: usize| [0, 1, 2].map(|deal| one(deal)[i]).iter().sum::<f64>() / 3.;
+        assert!(all.repeats == 3 && (0..40).all(|i| (all.losses[i] - mean(i)).abs() < 1e-12));
+        assert_eq!(ridge.best(&alphas, &deals, &|| false, silent).unwrap().repeats, 1);
     }
 }

@@ -3,19 +3,19 @@
 use super::super::softmax::Truth;
 use super::super::{LIMIT, LinearHead, TOLERANCE, folds, overflowed, path, scale, whole};
 use super::basis::{Bases, Basis};
-use super::choice::{JUDGED, MOST_REPEATS};
+use super::choice::repeats;
 use super::closed::MOST_COORDINATES;
 use super::depths::worth;
 use super::judge::mean;
 use super::regressions::rows;
-use super::ridge::Ridge;
+use super::ridge::{Best, Ridge};
 use super::thresholds::thresholds;
 use super::{FOLDS, Tried, Wishes, depths_named};
 use crate::data::{Task, strata};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -125,7 +125,7 @@ pub fn choose_several(
         let basis = bases.first(columns[taps])?;
         attempts.push(match task {
             Task::Multilabel => logistic(&basis, taps, truths, (&deals, &wishes.device), &in_time, progress)?,
-            _ => ridge(&basis, taps, truths, deals.first())?,
+            _ => ridge(&basis, taps, truths, &deals, (&in_time, progress))?,
         });
         emit(progress, Event::Advance(1))?;
     }
@@ -158,9 +158,9 @@ pub fn choose_several(
 /// How the images are dealt into folds: small sets several times.
 fn deals(task: Task, truths: ArrayView2<f32>, wishes: &Wishes) -> Vec<Vec<usize>> {
     let (images, strata) = (truths.nrows(), strata(task, truths));
-    // Regression is judged once: its folds are whole parts of one solution.
-    let most_repeats = if task == Task::Regression { 1 } else { MOST_REPEATS };
-    let repeats = JUDGED.div_ceil(images).clamp(1, most_repeats);
+    // Regression is judged once, unless folds are asked for: its own are whole parts of one solution.
+    let once = task == Task::Regression && wishes.folds.is_none();
+    let repeats = if once { 1 } else { repeats(images, wishes) };
     let most = if wishes.groups.is_empty() { images } else { folds::distinct(&wishes.groups) };
     let folds = wishes.folds.unwrap_or(FOLDS).min(most).max(2);
     folds::deals(&strata, &wishes.groups, folds, wishes.seed, repeats)
@@ -185,10 +185,11 @@ fn depths(
     let (features, truths) = (features.select(Axis(0), &own), truths.select(Axis(0), &own));
     // What an image's own group tells of it is nothing that the depth is to be chosen by.
     let groups: Vec<usize> = own.iter().filter_map(|&i| wishes.groups.get(i).copied()).collect();
-    let fold = match folds::distinct(&groups) {
-        0 => None,
+    let deals = match folds::distinct(&groups) {
+        0 => Vec::new(),
         1 => return Ok(vec![0]),
-        _ => deals(task, truths.view(), &Wishes { groups, ..wishes.clone() }).into_iter().next(),
+        // One will do.
+        _ => deals(task, truths.view(), &Wishes { groups, ..wishes.clone() })[..1].to_vec(),
     };
     emit(progress, Event::Stage { name: "comparing depths", total: tried.len() as u64 })?;
     let (mut bases, mut attempts) = (Bases::new(features.view(), columns), Vec::new());
@@ -196,7 +197,8 @@ fn depths(
         if taps > 0 && !in_time() {
             break;
         }
-        attempts.push(ridge(&bases.first(columns[taps])?, taps, truths.view(), fold.as_ref())?);
+        let basis = bases.first(columns[taps])?;
+        attempts.push(ridge(&basis, taps, truths.view(), &deals, (in_time, progress))?);
         emit(progress, Event::Advance(1))?;
     }
     let best = attempts[compare(&attempts).0].taps;
@@ -204,21 +206,19 @@ fn depths(
 }
 
 /// Ridge regression at its best strength, with each image left out by itself, or each fold.
-fn ridge(basis: &Basis, taps: usize, truths: ArrayView2<f32>, fold: Option<&Vec<usize>>) -> Result<Attempt> {
+fn ridge(
+    basis: &Basis,
+    taps: usize,
+    truths: ArrayView2<f32>,
+    deals: &[Vec<usize>],
+    (in_time, progress): (&dyn Fn() -> bool, Progress),
+) -> Result<Attempt> {
     let (ridge, images) = (Ridge::new(basis, truths)?, truths.nrows());
-    let square = |row: ArrayView1<f64>| row.dot(&row) / row.len() as f64;
     let strengths: Vec<f64> = (0..STRENGTHS).map(|step| path::strength(basis.features(), images, step)).collect();
     let alphas: Vec<f64> = strengths.iter().map(|strength| strength * images as f64).collect();
-    let errors = match fold {
-        Some(fold) => ridge.folds_left_out(&alphas, fold)?,
-        None => alphas.iter().map(|&alpha| ridge.left_out(alpha)).collect(),
-    };
-    let losses = errors.iter().map(|errors| errors.rows().into_iter().map(square).collect::<Vec<f64>>());
-    let attempts = strengths.into_iter().zip(alphas).zip(losses.zip(&errors));
-    let best = attempts.min_by(|a, b| mean(&a.1.0).0.total_cmp(&mean(&b.1.0).0));
-    let ((strength, alpha), (losses, errors)) = best.expect("strengths were tried");
-    let (out_of_fold, fitted) = (ridge.out_of_fold(errors), Some(ridge.head(alpha)));
-    Ok(Attempt { taps, features: basis.features(), strength, losses, out_of_fold, repeats: 1, fitted })
+    let Best { place, losses, errors, repeats } = ridge.best(&alphas, deals, in_time, progress)?;
+    let (out_of_fold, fitted) = (ridge.out_of_fold(&errors), Some(ridge.head(alphas[place])));
+    Ok(Attempt { taps, features: basis.features(), strength: strengths[place], losses, out_of_fold, repeats, fitted })
 }
 
 /// Logistic regression at the strength that is best in the first deal, judged in all for which there is time.

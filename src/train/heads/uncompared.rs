@@ -10,7 +10,17 @@ use ndarray::Array2;
 /// Why nothing is compared.
 pub(super) const SINGLE: &str = "most classes have one training image";
 pub(super) const ONE_GROUP: &str = "most classes have training images of one group alone";
-pub(super) const FEW: &str = "too few images are left beside each fold for discriminant analysis";
+const FEW: &str = "too few images are left beside each fold for discriminant analysis";
+const OVERFLOW: &str = "the head's losses are not finite, as where features span too many orders of magnitude";
+
+/// Why no head could be judged by folds that there are; `vary` tells whether there are images enough for discriminants.
+pub(super) fn unjudged(wishes: &Wishes, vary: bool) -> &'static str {
+    match wishes.kind {
+        Some(Kind::Softmax | Kind::Mlp) => OVERFLOW,
+        None if vary => OVERFLOW,
+        _ => FEW,
+    }
+}
 
 /// The head where there is nothing to compare by, and why.
 pub(super) fn uncompared(
@@ -39,4 +49,21 @@ pub(super) fn uncompared(
         by_fold: Vec::new(),
         curve: wishes.curve.then_some(Err(why)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_that_of_the_kind() {
+        let of = |kind, beginning| Wishes { kind, beginning, ..Wishes::default() };
+        assert_eq!(unjudged(&of(Some(Kind::Lda), false), false), FEW);
+        assert_eq!(unjudged(&of(None, true), false), FEW);
+        for kind in [Some(Kind::Softmax), Some(Kind::Mlp), None] {
+            assert_eq!(unjudged(&of(kind, kind.is_none()), true), OVERFLOW);
+        }
+        // Few images are no reason for what needs no covariance.
+        assert_eq!(unjudged(&of(Some(Kind::Softmax), false), false), OVERFLOW);
+    }
 }
