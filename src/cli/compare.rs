@@ -101,6 +101,11 @@ fn text(compared: &Compared) -> String {
         "on the {} {} images that all of them have; in brackets: 95 % intervals\n",
         compared.images, compared.split
     );
+    let left = compared.runs.iter().map(|side| (side.own_images - compared.images, &side.run)).filter(|(n, _)| *n > 0);
+    let left: Vec<_> = left.map(|(n, run)| format!("{n} of {}", printable(run))).collect();
+    if !left.is_empty() {
+        text += &format!("left out, since not all runs have them under the same label: {}\n", left.join(", "));
+    }
     for against in &compared.differences {
         text += &format!("\n{} less {}\n", printable(&against.run), printable(&against.against));
         let rows = ROWS.into_iter().filter_map(|name| {

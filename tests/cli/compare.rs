@@ -83,6 +83,8 @@ fn images_are_matched_by_path_and_classes_by_name() {
     place.adapt("--data data --onnx tiny.onnx --out fewer").succeeds();
     let compared: Value = serde_json::from_str(&place.adapt("compare out fewer --json").succeeds().out).unwrap();
     assert_eq!((&compared["images"], &compared["runs"][0]["own_images"]), (&20.into(), &21.into()));
+    let said = place.adapt("compare out fewer").succeeds().out;
+    assert!(said.contains("left out, since not all runs have them under the same label: 1 of out\n"), "{said}");
     // Another list of the classes, in another order.
     let mut list = "path,label,split\n".to_string();
     for (split, count) in [("train", 6), ("test", 5)] {
