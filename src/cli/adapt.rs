@@ -143,7 +143,7 @@ fn settle(
 /// Whether training of the whole network may begin with a head on features of several depths. Choosing one takes much longer than
 /// softmax regression; where images are dropped by it no clock may end that, so that a budget leaves no time for it. With
 /// `--balanced` the loss is another than the one that discriminants are chosen by.
-fn begins_deep(options: &AdaptOptions, model: &Model) -> bool {
+pub(super) fn begins_deep(options: &AdaptOptions, model: &Model) -> bool {
     let training = &options.training;
     let timed = training.budget.is_some() && options.drop.contains(&screen::Drop::Suspects);
     training.probes(plan::is_initial(model)) && !timed && !training.balanced

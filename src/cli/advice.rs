@@ -1,5 +1,6 @@
 //! Whether to train inside the network, too: what that would take, and what is known of what it would gain.
 
+use super::adapt::begins_deep;
 use super::cost::step_seconds;
 use super::made::Work;
 use super::training::Train;
@@ -56,7 +57,7 @@ impl Work<'_> {
         if self.options.training.budget.is_some() {
             return Err("not measured, since there is a --budget".into());
         }
-        let deep = *extent == Extent::All && self.options.training.probes(plan::is_initial(self.model));
+        let deep = *extent == Extent::All && begins_deep(self.options, self.model);
         let taps = if deep { self.plan.taps.len() } else { 0 };
         let (plan, targets) = (self.plan.with_taps(taps), Targets::new(data));
         let head = LinearHead::by_chance(targets.count(), plan.features, self.options.seed);

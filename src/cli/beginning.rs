@@ -11,6 +11,7 @@ use adapt::plan::Plan;
 use adapt::report::{Adapted, AnyHead, HeadInfo, Problems, SeveralInfo};
 use adapt::train::heads::Chosen;
 use adapt::train::{Features, LinearHead};
+use ndarray::s;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -124,16 +125,20 @@ impl Job {
         self.known.iter().flatten().count()
     }
 
-    /// The adapted model, and its plan. Where the start's weights were taken, which take no notice of further depths than its own,
-    /// those have no part in it.
+    /// The adapted model, and its plan. Where the start's weights were taken, depths whose features it took no notice of have no part
+    /// in it.
     pub(super) fn finished(self, work: &Work, is_start: bool, probe: Option<&Fitted>) -> Result<(Adapted, Plan)> {
-        let mut plan = work.plan.with_taps(work.plan.taps.len());
-        let mut adapted = self.adapted;
+        let (mut plan, mut adapted) = (work.plan.with_taps(work.plan.taps.len()), self.adapted);
+        // Told by the weights: a run that goes on may have begun with another head than its budget has time for now.
+        let LinearHead { weight, bias } = &adapted.head;
+        let columns = work.plan.columns();
+        let idle = |taps: &usize| weight.slice(s![.., columns[*taps]..]).iter().all(|value| *value == 0.);
+        if let Some(taps) = (0..plan.taps.len()).find(idle).filter(|_| is_start) {
+            let own = LinearHead { weight: weight.slice(s![.., ..columns[taps]]).to_owned(), bias: bias.clone() };
+            plan = work.plan.with_taps(taps);
+            adapted = Adapted::new(work.model, &plan, &own)?;
+        }
         if let Some(probe) = probe {
-            if is_start && probe.taps < plan.taps.len() {
-                plan = work.plan.with_taps(probe.taps);
-                adapted = Adapted::new(work.model, &plan, &probe.head)?;
-            }
             plan.head.clone_from(&probe.name);
         }
         Ok((adapted, plan))

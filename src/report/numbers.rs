@@ -24,11 +24,11 @@ pub fn digits(value: f64, count: usize) -> String {
     }
 }
 
-/// A number beside an axis, where there is room for eight characters: with three digits that tell something, or those of a whole one.
+/// A number beside an axis, where there is room for seven characters: with three digits that tell something, or those of a whole one.
 pub fn short(value: f64) -> String {
-    const ROOM: usize = 8;
+    const ROOM: usize = 7;
     let text = if value.fract() == 0. && value.abs() < 1e8 { format!("{value}") } else { digits(value, 3) };
-    if text.len() < ROOM { text } else { format!("{value:.2e}") }
+    if text.len() <= ROOM { text } else { format!("{value:.2e}") }
 }
 
 /// `1 image`, `2 images`

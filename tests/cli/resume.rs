@@ -138,8 +138,11 @@ fn what_is_done_stays_and_what_changed_is_refused() {
     // A checkpoint that is damaged.
     let checkpoint = fs::read(place.path("out.partial/checkpoint.safetensors")).unwrap();
     let mut flipped = checkpoint.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    for damaged in [&checkpoint[..checkpoint.len() / 2], b"", b"no checkpoint at all", &flipped] {
+    let header = u64::from_le_bytes(checkpoint[..8].try_into().unwrap()) as usize;
+    flipped[8 + header] ^= 1;
+    place.write("out.partial/checkpoint.safetensors", &flipped);
+    place.adapt("--resume out").fails(1, &["checkpoint.safetensors: damaged: its checksum", "without --resume"]);
+    for damaged in [&checkpoint[..checkpoint.len() / 2], b"", b"no checkpoint at all"] {
         place.write("out.partial/checkpoint.safetensors", damaged);
         let ran = place.adapt("--resume out");
         ran.fails(1, &["checkpoint.safetensors", "without --resume"]);

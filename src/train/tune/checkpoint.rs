@@ -143,8 +143,10 @@ impl Store<'_> {
     fn read(&self) -> Result<(HashMap<String, Tensor>, Standing)> {
         let tensors = tensor::load(self.0, &Device::Cpu).map_err(|e| self.damaged(e))?;
         let standing = tensors.get(STANDING).ok_or_else(|| self.damaged("it is no checkpoint"))?;
-        let sum = tensors.get(CHECKSUM).and_then(|sum| sum.to_vec1::<u8>().ok());
-        if sum.is_none_or(|sum| sum != checksum(&tensors).to_le_bytes()) {
+        let sum = tensors
+            .get(CHECKSUM)
+            .ok_or_else(|| self.damaged("it has no checksum, which others of this version have"))?;
+        if sum.to_vec1::<u8>().ok().is_none_or(|sum| sum != checksum(&tensors).to_le_bytes()) {
             return Err(self.damaged("damaged: its checksum is another"));
         }
         let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
