@@ -65,14 +65,18 @@ impl Saved {
     }
 }
 
+fn on_host((name, tensor): (String, Tensor)) -> Result<(String, candle_core::Tensor)> {
+    Ok((name, tensor::to_host(&tensor).map_err(failed)?))
+}
+
 /// Of the names and values of all tensors but the checksum itself.
-fn checksum(tensors: &HashMap<String, Tensor>) -> u32 {
+fn checksum(tensors: &HashMap<String, impl ::safetensors::View>) -> u32 {
     let mut names: Vec<&String> = tensors.keys().filter(|name| *name != CHECKSUM).collect();
     names.sort_unstable();
     let mut crc = Crc::new();
     for name in names {
         crc.update(name.as_bytes());
-        crc.update(&::safetensors::View::data(&tensors[name]));
+        crc.update(&tensors[name].data());
     }
     crc.sum()
 }
@@ -98,10 +102,10 @@ impl Store<'_> {
         tensors.insert(STANDING.into(), standing);
         let new = self.0.with_file_name(NEW_CHECKPOINT);
         // The crate's own writing to files goes through a temporary one, which a killed run would leave behind.
-        let on_host = |(name, tensor)| Ok((name, tensor::to_host(&tensor).map_err(failed)?));
         let mut tensors: HashMap<String, _> = tensors.into_iter().map(on_host).collect::<Result<_>>()?;
         let sum = checksum(&tensors).to_le_bytes();
-        tensors.insert(CHECKSUM.into(), Tensor::from_slice(&sum, sum.len(), &Device::Cpu).map_err(failed)?);
+        let sum = Tensor::from_slice(&sum, sum.len(), &Device::Cpu).map_err(failed)?;
+        tensors.extend([on_host((CHECKSUM.into(), sum))?]);
         let bytes = ::safetensors::serialize(&tensors, None).map_err(|e| self.damaged(e))?;
         let write = || {
             let mut file = fs::File::create(&new)?;
@@ -146,7 +150,8 @@ impl Store<'_> {
         let sum = tensors
             .get(CHECKSUM)
             .ok_or_else(|| self.damaged("it has no checksum, which others of this version have"))?;
-        if sum.to_vec1::<u8>().ok().is_none_or(|sum| sum != checksum(&tensors).to_le_bytes()) {
+        let host: HashMap<String, _> = tensors.clone().into_iter().map(on_host).collect::<Result<_>>()?;
+        if sum.to_vec1::<u8>().ok().is_none_or(|sum| sum != checksum(&host).to_le_bytes()) {
             return Err(self.damaged("damaged: its checksum is another"));
         }
         let standing = standing.to_vec1::<u8>().map_err(|e| self.damaged(e))?;
