@@ -11,7 +11,7 @@ use std::collections::HashSet;
 /// The features of other depths that come to the head beside what hangs on `tensor`.
 pub fn beside(model: &Model, tensor: &str) -> Vec<String> {
     let graph = model.graph();
-    let (places, values) = hanging(graph, tensor);
+    let (places, values) = hanging(graph, &needed(graph), tensor);
     let joining = places.iter().map(|&place| &graph.node[place]).filter(|node| joins_depths(node));
     joining.flat_map(|node| &node.input).filter(|input| !values.contains(input.as_str())).cloned().collect()
 }
@@ -20,7 +20,7 @@ pub fn beside(model: &Model, tensor: &str) -> Vec<String> {
 /// has `shape` for each image, and behind them those of `beside`, with the number of each.
 pub fn packed(model: &Model, tensor: &str, shape: &[usize], beside: &[(String, usize)]) -> (Model, String) {
     let (graph, mut names) = (model.graph(), Names::of(model.graph()));
-    let places: HashSet<usize> = hanging(graph, tensor).0.into_iter().collect();
+    let places: HashSet<usize> = hanging(graph, &needed(graph), tensor).0.into_iter().collect();
     let (mut ahead, mut behind) = (graph.clone(), Vec::new());
     ahead.node.clear();
     for (place, node) in graph.node.iter().enumerate() {
@@ -52,14 +52,19 @@ pub fn packed(model: &Model, tensor: &str, shape: &[usize], beside: &[(String, u
     (model, start)
 }
 
-/// The places of the nodes on the way from a tensor to the first output, and the values that hang on it.
-fn hanging<'a>(graph: &'a GraphProto, tensor: &'a str) -> (Vec<usize>, HashSet<&'a str>) {
-    let needed = Index::new(graph).ancestors(&[graph.output[0].name()]).0;
+/// The places of the nodes on the way to the first output.
+fn needed(graph: &GraphProto) -> Vec<usize> {
+    Index::new(graph).ancestors(&[graph.output[0].name()]).0
+}
+
+/// The places of the nodes, of those `needed`, that hang on a tensor, and the values that do.
+pub(super) fn hanging<'a>(graph: &'a GraphProto, needed: &[usize], tensor: &'a str) -> (Vec<usize>, HashSet<&'a str>) {
     let (mut values, mut places) = (HashSet::from([tensor]), Vec::new());
-    for place in needed {
-        if reads(&graph.node[place]).any(|value| values.contains(value)) {
+    for &place in needed {
+        let node = &graph.node[place];
+        if reads(node).any(|value| values.contains(value)) {
             places.push(place);
-            values.extend(graph.node[place].output.iter().map(String::as_str));
+            values.extend(node.output.iter().map(String::as_str));
         }
     }
     (places, values)

@@ -1,8 +1,9 @@
 //! Which part of a network is trained, and where the part that stays frozen ends.
 
+use super::packed;
 use super::trainable::narrow;
 use crate::error::{Error, Result};
-use crate::onnx::graph::{Index, reads};
+use crate::onnx::graph::Index;
 use crate::onnx::parameters::{by_node, statistics_of, untie_only};
 use crate::onnx::schema::{GraphProto, NodeProto, TensorProto};
 use crate::onnx::statistics::is_inference;
@@ -127,13 +128,6 @@ fn hanging(model: &Model, tensor: &str, needed: &[usize]) -> Result<HashSet<usiz
     if !Index::new(graph).has(tensor) {
         return Err(refuse("give head, last:N, all, or a tensor of the model's part that stays"));
     }
-    let (mut values, mut places) = (HashSet::from([tensor]), HashSet::new());
-    for &place in needed {
-        let node = &graph.node[place];
-        if reads(node).any(|value| values.contains(value)) {
-            places.insert(place);
-            values.extend(node.output.iter().map(String::as_str));
-        }
-    }
+    let places: HashSet<usize> = packed::hanging(graph, needed, tensor).0.into_iter().collect();
     if places.is_empty() { Err(refuse("nothing that leads to the head comes behind it")) } else { Ok(places) }
 }
