@@ -103,7 +103,8 @@ pub(super) fn begin(
             true => {
                 let (features, rows) = job.keep(work, data, Some(extractor))?;
                 (kept, unseen) = (rows, &[Split::Test]);
-                features.unwrap_or_else(|| unreachable!("there is a way to them"))
+                nearest_mean = work.nearest_mean(&features, data)?;
+                features.into_iter().next().unwrap_or_else(|| unreachable!("there is a way to them"))
             }
             false => {
                 unseen = &[Split::Val, Split::Test];

@@ -70,7 +70,7 @@ impl Cost {
             (false, _) => all * (whole + decode) + (kept[0] + kept[1]) * load,
             (true, true) if job.dwarfs_a_pass(work, data) => all * whole,
             // The features of images that are kept come from the same pass.
-            (true, true) => train * whole + kept[1] * load + (all - train - kept[1]) * decode,
+            (true, true) => (train + kept[1]) * whole + (all - train - kept[1]) * decode,
             (true, false) => (kept[0] + kept[1]) * load + (all - kept[0] - kept[1]) * decode,
         };
         // From what is kept only the trained part is left to run.

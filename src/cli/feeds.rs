@@ -38,30 +38,25 @@ impl Job {
     }
 
     /// What the frozen part gives for the images that train and those that validate, where images are not changed each time; in a
-    /// file beside the result where that is too much for memory. Where there is a way to `features`, those of the images that
-    /// train come from the same pass. Images that cannot be read leave `data`.
+    /// file beside the result where that is too much for memory. Where there is a way to `features`, those of both splits come from
+    /// the same pass. Images that cannot be read leave `data`.
     pub fn keep(
         &self,
         work: &Work,
         data: &mut Dataset,
         features: Option<Extractor>,
-    ) -> Result<(Option<Features>, Vec<KeptRows>)> {
+    ) -> Result<(Vec<Features>, Vec<KeptRows>)> {
         let bytes = self.kept_bytes([Split::Train, Split::Val].map(|split| data.split(split).count()).iter().sum());
-        let (Some(frozen), Some(bytes)) = (&self.frozen, bytes) else { return Ok((None, Vec::new())) };
+        let (Some(frozen), Some(bytes)) = (&self.frozen, bytes) else { return Ok((Vec::new(), Vec::new())) };
         let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = (bytes > work.options.training.cache_limit.unwrap_or(CACHE_LIMIT)).then(|| work.out.folder());
         let place = (self.inside.shape.iter().product(), folder);
-        let mut keep =
-            |split, extractor: &mut Extractor| Features::extract_keeping(data, split, extractor, place, work.progress);
-        let (features, train) = match features {
-            Some(extractor) => {
-                let (features, kept) = keep(Split::Train, &mut self.joint(work, extractor)?)?;
-                (Some(features), kept)
-            }
-            None => (None, keep(Split::Train, &mut frozen)?.1),
-        };
-        let (_, val) = keep(Split::Val, &mut frozen)?;
-        Ok((features, vec![train, val]))
+        let mut joint = features.map(|extractor| self.joint(work, extractor)).transpose()?;
+        let extractor = joint.as_mut().unwrap_or(&mut frozen);
+        let mut keep = |split| Features::extract_keeping(data, split, extractor, place, work.progress);
+        let [(train, own), (val, held)] = [keep(Split::Train)?, keep(Split::Val)?];
+        let features = if joint.is_some() { vec![train, val] } else { Vec::new() };
+        Ok((features, vec![own, held]))
     }
 
     /// What gives the cut's features and what is kept.

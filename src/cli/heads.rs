@@ -170,9 +170,10 @@ impl Work<'_> {
         Ok(chosen)
     }
 
-    /// What the nearest class mean at the cut reaches on the held-out images, by split; nothing where there are no classes.
-    pub fn nearest_mean(&self, parts: &[Features; 3], data: &Dataset) -> Result<BTreeMap<Split, Answers>> {
-        let [train, held @ ..] = parts;
+    /// What the nearest class mean of the first part's images, at the cut, reaches on the others, which are held out, by split;
+    /// nothing where there are no classes.
+    pub fn nearest_mean(&self, parts: &[Features], data: &Dataset) -> Result<BTreeMap<Split, Answers>> {
+        let [train, held @ ..] = parts else { return Ok(BTreeMap::new()) };
         let held: Vec<&Features> = held.iter().filter(|part| !part.paths.is_empty()).collect();
         if held.is_empty() || !data.task.is_multiclass() {
             return Ok(BTreeMap::new());

@@ -3,6 +3,7 @@
 
 use super::report::{PROGRAMS, agrees, code, place, with_photo};
 use super::support::{Place, left_out};
+use super::tasks;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -79,6 +80,42 @@ fn answer(mut stream: TcpStream, root: &Path, told: &Sender<String>) -> Option<(
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).ok()
 }
 
+/// What the program of the page in `out` answers for an image of the place, label and number of each; `before` is done first.
+fn told(place: &Place, (browser, modules): (&str, &Path), image: &str, before: &str) -> Vec<(String, f64)> {
+    let link = place.path("node_modules");
+    if !link.exists() {
+        std::os::unix::fs::symlink(modules, link).unwrap();
+    }
+    place.write("out/classify.mjs", code(&place.read("out/report.html"), "javascript"));
+    let page = r#"<!doctype html><script type="importmap">
+        {"imports": {"onnxruntime-web": "/node_modules/onnxruntime-web/dist/ort.bundle.min.mjs"}}</script>
+        <script type="module">
+        try {
+            BEFORE
+            const { load, pixels, classify } = await import("./classify.mjs");
+            const file = await (await fetch("../IMAGE")).blob();
+            const answers = await classify(await load(), await pixels(file));
+            await fetch("/told/" + answers.map((a) => `${a.label}=${a.probability ?? a.value}`).join(";"));
+        } catch (error) {
+            await fetch("/told/" + encodeURIComponent(error));
+        }
+        </script>"#;
+    place.write("out/page.html", page.replace("IMAGE", image).replace("BEFORE", before));
+    let (address, told) = serve(place.path(""));
+    let mut running = headless(place, browser);
+    running.arg(format!("http://{address}/out/page.html")).stderr(Stdio::null());
+    let mut running = running.spawn().unwrap();
+    let told = told.recv_timeout(Duration::from_secs(120));
+    running.kill().and_then(|()| running.wait()).unwrap();
+    let told = told.expect("the page tells something");
+    let one =
+        |answer: &str| answer.split_once('=').and_then(|(label, number)| Some((label.into(), number.parse().ok()?)));
+    told.split(';')
+        .filter(|answer| !answer.is_empty())
+        .map(|answer| one(answer).unwrap_or_else(|| panic!("{told}")))
+        .collect()
+}
+
 #[test]
 fn the_javascript_program_gives_the_same() {
     let Some(browser) = chromium() else { return };
@@ -86,32 +123,28 @@ fn the_javascript_program_gives_the_same() {
         left_out("after npm install onnxruntime-web, ADAPT_TEST_NODE_MODULES=$PWD/node_modules runs it");
         return;
     };
+    let runs = (&*browser, Path::new(&modules));
     for (model, options) in PROGRAMS {
         let place = with_photo(model, options);
-        std::os::unix::fs::symlink(Path::new(&modules), place.path("node_modules")).unwrap();
-        place.write("out/classify.mjs", code(&place.read("out/report.html"), "javascript"));
-        place.write(
-            "out/page.html",
-            r#"<!doctype html><script type="importmap">
-            {"imports": {"onnxruntime-web": "/node_modules/onnxruntime-web/dist/ort.bundle.min.mjs"}}</script>
-            <script type="module">
-            try {
-                const { load, pixels, classify } = await import("./classify.mjs");
-                const file = await (await fetch("../photo.png")).blob();
-                const [best] = await classify(await load(), await pixels(file));
-                await fetch(`/told/${best.label}%20${best.probability}`);
-            } catch (error) {
-                await fetch("/told/" + encodeURIComponent(error));
+        // Of float16 also what older browsers do.
+        let olds = ["", "delete globalThis.Float16Array;"];
+        for before in &olds[..1 + usize::from(model.contains("float16"))] {
+            let (label, probability) = told(&place, runs, "photo.png", before).swap_remove(0);
+            agrees(&place, &format!("{label} {probability}"), &format!("{model} {options} {before}"));
+        }
+    }
+    // Several labels, and a number.
+    for (list, more) in [("labels.csv", ""), ("values.csv", "--label-column bright")] {
+        let place = tasks::place();
+        tasks::into(&place, list, "out", more);
+        for row in tasks::rows(&place, "out", "test").iter().step_by(20) {
+            let answers = told(&place, runs, &row[0], "");
+            let labels: Vec<&str> = answers.iter().map(|(label, _)| &**label).collect();
+            match list {
+                "labels.csv" => assert_eq!(labels.join(";"), row[3]),
+                _ => assert!((answers[0].1 - row[4].parse::<f64>().unwrap()).abs() < 2e-3, "{answers:?} {row:?}"),
             }
-            </script>"#,
-        );
-        let (address, told) = serve(place.path(""));
-        let mut running = headless(&place, &browser);
-        running.arg(format!("http://{address}/out/page.html")).stderr(Stdio::null());
-        let mut running = running.spawn().unwrap();
-        let told = told.recv_timeout(Duration::from_secs(120));
-        running.kill().and_then(|()| running.wait()).unwrap();
-        agrees(&place, &told.expect("the page tells something"), &format!("{model} {options}"));
+        }
     }
 }
 

@@ -50,6 +50,9 @@ fn patients_are_on_one_side_of_all() {
     place.adapt(&format!("{job} --out inside --train all --epochs 1")).succeeds();
     assert_eq!(sides(&place, "inside"), found);
     assert!(place.json("inside/run.json")["metrics"]["val"]["nearest_mean"].is_null());
+    // A tail's frozen part gives those features on the way.
+    place.adapt(&format!("{job} --out tail --train features --epochs 1")).succeeds();
+    assert_eq!(&place.json("tail/run.json")["metrics"]["val"]["nearest_mean"], nearest);
     // Where it is long, what the frozen features give is told beside it.
     place.adapt(&format!("{job} --out long --train all --epochs 40 --batch-size 8")).succeeds();
     assert_eq!(&place.json("long/run.json")["metrics"]["val"]["nearest_mean"], nearest);

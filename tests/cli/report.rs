@@ -226,13 +226,19 @@ pub fn with_photo(model: &str, options: &str) -> Place {
 }
 
 /// Models and options.
-pub const PROGRAMS: [(&str, &str); 6] = [
+pub const PROGRAMS: [(&str, &str); 12] = [
     ("tiny.onnx", "--preprocess resize=9,crop=8,filter=bicubic"),
     ("tiny.onnx", "--preprocess resize=8x8,filter=lanczos,color=bgr"),
     ("tiny.onnx", "--preprocess resize=long:8,crop=8,filter=bilinear"),
     ("tiny.onnx", "--bake-preprocessing --preprocess resize=12,crop=8,filter=bicubic"),
     ("onnx/sigmoid.onnx", ""),
     ("onnx/logsoftmax.onnx", ""),
+    ("onnx/nhwc.onnx", "--preprocess resize=9,crop=8"),
+    ("onnx/channels_1.onnx", "--preprocess resize=9,crop=8,color=gray,mean=0.4,std=0.3"),
+    ("onnx/channels_2.onnx", "--preprocess resize=8x8,color=grayalpha"),
+    ("tiny_batch2.onnx", "--preprocess raw01"),
+    ("tiny_u8.onnx", ""),
+    ("onnx/float16.onnx", "--preprocess imagenet"),
 ];
 
 /// What a program prints as `label probability` is what the run's model gives.

@@ -44,12 +44,12 @@ pub fn place() -> Place {
     place
 }
 
-fn into(place: &Place, list: &str, out: &str, more: &str) -> Ran {
+pub fn into(place: &Place, list: &str, out: &str, more: &str) -> Ran {
     place.adapt(&format!("--data {list} --onnx tiny.onnx --out {out} --preprocess raw01 {more}")).succeeds()
 }
 
 /// The rows of a run's predictions of a split, cell by cell, without the header.
-fn rows(place: &Place, out: &str, split: &str) -> Vec<Vec<String>> {
+pub fn rows(place: &Place, out: &str, split: &str) -> Vec<Vec<String>> {
     let text = place.read(&format!("{out}/predictions.csv"));
     let rows = text.lines().skip(1).map(|line| line.split(',').map(String::from).collect::<Vec<_>>());
     rows.filter(|row| row[1] == split).collect()

@@ -35,7 +35,8 @@ pub(super) fn programs(recorded: &Recorded) -> Result<Option<[String; 2]>> {
     };
     let (height, width) = p.size();
     let (data_type, array) = match plan["input"]["data_type"].as_str() {
-        Some("float16") => ("float16", "Float16Array"),
+        // As bits: not every browser has a Float16Array.
+        Some("float16") => ("float16", "Uint16Array"),
         Some("uint8") => ("uint8", "Uint8Array"),
         _ => ("float32", "Float32Array"),
     };
