@@ -117,13 +117,15 @@ pub(super) struct Row {
 
 /// The confusion matrix, where it can be read.
 pub(super) fn confusion(m: &Value) -> Option<Vec<Row>> {
-    let counts: Vec<Vec<u64>> = serde_json::from_value(m["confusion"].clone()).ok()?;
+    let matrix = m["confusion"].as_array().filter(|rows| rows.len() <= WIDEST)?;
+    let counts: Vec<Vec<u64>> =
+        matrix.iter().map(|row| serde_json::from_value(row.clone()).ok()).collect::<Option<_>>()?;
     let names = m["per_class"].as_array()?.iter().map(|c| shown(c["class"].as_str().unwrap_or_default()));
     let row = |(number, (row, name)): (usize, (Vec<u64>, String))| {
         let sum = row.iter().map(|&n| n as f64).sum::<f64>().max(1.);
         Row { number, name, cells: row.iter().map(|&n| (n, n as f64 / sum)).collect() }
     };
-    let fits = counts.len() <= WIDEST && counts.iter().all(|row| row.len() == counts.len());
+    let fits = counts.iter().all(|row| row.len() == counts.len());
     fits.then(|| counts.into_iter().zip(names).enumerate().map(row).collect())
 }
 
