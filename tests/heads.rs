@@ -1,6 +1,8 @@
 //! Heads and their choice: discriminants and perceptrons against scikit-learn's
 //! (tests/golden/make_discriminants.py, make_perceptron.py), depths, calibration.
 
+#[path = "heads/abstain.rs"]
+mod abstain;
 #[path = "heads/depths.rs"]
 mod depths;
 #[path = "heads/groups.rs"]

@@ -59,8 +59,8 @@ pub struct HeadOptions {
     /// [default: 5, beside the images held out by --val; numbers without --groups: each image left out by itself]
     #[arg(long, value_name = "K", value_parser = folds, help_heading = "Head")]
     pub cv: Option<usize>,
-    /// The share of answers that are to be right, as 0.95: the model's metadata then tell from which probability on they are,
-    /// and predict marks the others
+    /// The share of answers that are to be right, as 0.95: the model's metadata then tell from which probability on they are, by images
+    /// that the head did not learn from and 95 % sure, and predict marks the others
     #[arg(long, value_name = "PRECISION", value_parser = precision, help_heading = "Head")]
     pub abstain: Option<f64>,
 }
@@ -247,6 +247,6 @@ fn folds(text: &str) -> std::result::Result<usize, String> {
 }
 
 fn precision(text: &str) -> std::result::Result<f64, String> {
-    let fits = |share: &f64| (0. ..=1.).contains(share);
-    text.parse().ok().filter(fits).ok_or_else(|| "give a number from 0 to 1".into())
+    let fits = |share: &f64| (0. ..1.).contains(share);
+    text.parse().ok().filter(fits).ok_or_else(|| "give a number from 0 to 1; 1 itself is never sure".into())
 }

@@ -6,7 +6,7 @@ use adapt::onnx::Model;
 use adapt::report::precise;
 use prost::Message;
 
-fn into(place: &Place, out: &str, more: &str) -> Ran {
+pub fn into(place: &Place, out: &str, more: &str) -> Ran {
     place.adapt(&format!("--data data --onnx tiny.onnx --out {out} {more}")).succeeds()
 }
 
@@ -78,32 +78,6 @@ fn what_chooses_heads_does_nothing_inside_the_network() {
     }
     place.refuses("--cv 1", 2, &["2 to 100"]);
     place.refuses("--head svm", 2, &["--head"]);
-}
-
-#[test]
-fn answers_that_are_not_to_be_taken_are_marked() {
-    let place = Place::usual();
-    place.refuses("--abstain 1.5", 2, &["0 to 1"]);
-    into(&place, "out", "--abstain 0.9 --head softmax");
-    let run = place.json("out/run.json");
-    let (threshold, coverage) = (
-        run["head"]["abstention"]["threshold"].as_f64().unwrap(),
-        run["head"]["abstention"]["coverage"].as_f64().unwrap(),
-    );
-    assert!((0.3..1.).contains(&threshold) && (0.5..=1.).contains(&coverage), "{threshold} {coverage}");
-    let said = place.adapt("predict out/model.onnx data --json").succeeds();
-    for line in said.out.lines() {
-        let row: serde_json::Value = serde_json::from_str(line).unwrap();
-        let confidence = row["confidence"].as_f64().unwrap();
-        assert_eq!(row["sure"].as_bool(), Some(confidence as f32 >= threshold as f32), "{row}");
-    }
-    let header = |model: &str| {
-        let said = place.adapt(&format!("predict {model}/model.onnx data --csv")).succeeds().out;
-        said.lines().next().unwrap().to_string()
-    };
-    assert_eq!(header("out"), "path,label,confidence,sure,outlier_score,outlier");
-    into(&place, "plain", "--head softmax");
-    assert_eq!(header("plain"), "path,label,confidence,outlier_score,outlier");
 }
 
 #[test]

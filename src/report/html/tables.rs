@@ -5,6 +5,7 @@ use crate::data::Split;
 use crate::error::printable;
 use crate::report::recorded::Recorded;
 use crate::report::time;
+use crate::train::heads::{Abstention, Answered};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -152,6 +153,17 @@ pub(super) fn calibrated(run: &Value) -> Option<[f64; 3]> {
     // Of a network that was trained inside, it is the probe's.
     let errors = if run["training"].is_null() { &run["head"]["calibration_error"] } else { &Value::Null };
     Some([number(&errors[0])?, number(&errors[1])?, number(&run["head"]["temperature"])?])
+}
+
+/// From which probability on answers are to be taken, and what becomes of the judged images then; or why that is not known.
+pub(super) fn abstention(recorded: &Recorded) -> Option<Value> {
+    let (head, split) = (&recorded.run["head"], recorded.judged().map(|split| split.to_string()));
+    let of: Option<Abstention> = serde_json::from_value(head["abstention"].clone()).ok();
+    let answered = split.as_ref().map(|split| head["held_out_abstention"][split].clone());
+    let answered: Option<Answered> = answered.and_then(|told| serde_json::from_value(told).ok());
+    let why = head["no_abstention"].as_str().map(shown);
+    let told = json!({ "of": of, "answered": answered, "split": split, "why": why });
+    (of.is_some() || why.is_some()).then_some(told).filter(|_| recorded.run["training"].is_null())
 }
 
 /// The calibration error of the judged images as it would be without the temperature.
