@@ -7,7 +7,7 @@ use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
-use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, time};
+use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, predicted_by, time};
 use adapt::train::heads::{Answered, Chosen, Curve, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
@@ -261,13 +261,9 @@ fn fine_tuning(told: &FineTuning) -> String {
     let predicted = told.measured.iter().filter_map(|m| Some((&m.train, m.predicted_gain?)));
     let predicted: Vec<_> =
         predicted.map(|(train, [least, most])| format!("{least:+.3} to {most:+.3} by --train {train}")).collect();
-    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match predicted.is_empty() {
-        true => "what that gains is not known until it is tried".into(),
-        false => format!(
-            "predicted gain in accuracy, from trials with this network on four sets of images of three kinds: {}; what it gains here is \
-             not known until it is tried",
-            predicted.join(", ")
-        ),
+    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| {
+        let by = told.trials_with.map(|with| format!("{}: {}; ", predicted_by(with), predicted.join(", ")));
+        by.unwrap_or_default() + "what it gains here is not known until it is tried"
     });
     let lines =
         [measured].into_iter().chain(gain.into_iter().chain(hints).reduce(|all, next| format!("{all}; {next}")));

@@ -4,7 +4,7 @@ use super::shown;
 use crate::data::Split;
 use crate::error::printable;
 use crate::report::recorded::Recorded;
-use crate::report::time;
+use crate::report::{THIS_NETWORK, predicted_by, time};
 use crate::train::heads::{Abstention, Answered};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -184,12 +184,12 @@ pub(super) struct FineTuning {
 /// `None` where the run did not ask.
 pub(super) fn fine_tuning(run: &Value) -> Option<FineTuning> {
     let told = &run["fine_tuning"];
+    // An earlier version predicted nothing for other networks.
+    let by = predicted_by(&told["trials_with"].as_str().map_or(THIS_NETWORK.into(), shown));
     let row = |m: &Value| {
         let reason = || shown(m["reason"].as_str().unwrap_or("?"));
-        let gain =
-            serde_json::from_value(m["predicted_gain"].clone()).map_or(String::new(), |[least, most]: [f64; 2]| {
-                format!("; predicted gain in accuracy, from trials with this network on four sets of images of three kinds: {least:+.3} to {most:+.3}")
-            });
+        let gain = serde_json::from_value(m["predicted_gain"].clone())
+            .map_or(String::new(), |[least, most]: [f64; 2]| format!("; {by}: {least:+.3} to {most:+.3}"));
         let long = m["seconds"]
             .as_f64()
             .map(|seconds| format!("about {}, {} epochs{gain}", time(seconds.max(1.)), plain(&m["epochs"])));
