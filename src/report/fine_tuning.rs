@@ -79,14 +79,11 @@ impl FineTuning {
         let cut = head.into_iter().flat_map(|head| &head.compared).filter(|one| one.taps == 0);
         let cut = cut.map(|one| one.accuracy).max_by(f64::total_cmp);
         let curve = head.and_then(|head| head.learning_curve.as_ref());
-        // The last point is of fewer images than there are.
-        let now = curve.and_then(|curve| curve.fitted.as_ref());
-        let twice = curve.and_then(|curve| curve.expected.first());
         FineTuning {
             measured,
             trials_with: is_predicted.then_some(trials_with),
             gain_of_depth: deep.zip(cut).map(|(deep, cut)| deep.accuracy - cut),
-            gain_of_images: now.zip(twice).map(|(now, twice)| [twice.accuracy - now.accuracy, twice.std_err]),
+            gain_of_images: curve.and_then(|curve| curve.gain),
         }
     }
 }
