@@ -106,8 +106,10 @@ pub(super) fn describe(made: &mut Made, metrics: &BTreeMap<String, Figures>, dat
     if !made.thresholds.is_empty() {
         made.adapted.give_from(&made.thresholds);
     }
-    if let Some(outlier) = &made.outlier {
-        made.adapted.tell_outliers(&made.plan, outlier);
+    if let Some(outlier) = &made.outlier
+        && let Err(why) = made.adapted.tell_outliers(&made.plan, outlier)
+    {
+        reporter.say_beside(&format!("note: {why}"));
     }
     let Some(AnyHead::Classes(head)) = &made.head else { return };
     if let Some(abstention) = &head.abstention {
