@@ -154,7 +154,9 @@ impl Work<'_> {
         if inside.balanced && wishes.kind == Some(Kind::Ncm) {
             self.reporter.say_beside("note: --balanced: the nearest class mean counts all classes alike anyway");
         }
-        let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some(), "--budget")];
+        // Regressions' strengths and perceptrons' epochs are chosen as long as there is time.
+        let timed = matches!(wishes.kind, Some(Kind::Softmax | Kind::Mlp));
+        let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some() && !timed, "--budget")];
         for (_, option) in idle.into_iter().filter(|(given, _)| *given && chosen.compared.len() < 2) {
             let why = match wishes.kind.is_none() && wishes.budget.is_some() && chosen.folds > 0 {
                 true => "there was time for one head",

@@ -141,6 +141,11 @@ fn what_decides_nothing_is_told() {
     for option in ["--metric", "--budget"] {
         assert!(ran.err.contains(&format!("note: {option}: there was one head")), "{}", ran.err);
     }
+    // Of one kind, too, strengths and epochs are chosen in the time that there is.
+    for head in ["softmax", "mlp"] {
+        let ran = place.main(&format!("--force --head {head} --budget 1m")).succeeds();
+        assert!(!ran.err.contains("note: --"), "{head}: {}", ran.err);
+    }
     let ran = place.main("--force --metric accuracy --budget 1m").succeeds();
     assert!(!ran.err.contains("note: --"), "{}", ran.err);
 }
