@@ -164,10 +164,8 @@ impl Work<'_> {
             };
             self.reporter.say_beside(&format!("note: {option}: {why}, and nothing to choose"));
         }
-        if options.cv.is_some_and(|folds| folds > chosen.folds) && chosen.uncompared.is_none() {
-            let few = if wishes.groups.is_empty() { "images" } else { "groups" };
-            let what = format!("note: --cv: in {} folds, since half of the classes have no more {few}", chosen.folds);
-            self.reporter.say_beside(&what);
+        if chosen.uncompared.is_none() {
+            self.tell_fewer(chosen.folds, "half of the classes have no more", &wishes);
         }
         Ok(chosen)
     }
@@ -208,7 +206,16 @@ impl Work<'_> {
         if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::several(&chosen));
         }
+        self.tell_fewer(chosen.folds, "there are no more training", &wishes);
         Ok(chosen)
+    }
+
+    /// Says that there are fewer folds than are asked for, and why.
+    fn tell_fewer(&self, folds: usize, why: &str, wishes: &Wishes) {
+        if wishes.folds.is_some_and(|wanted| wanted > folds) {
+            let few = if wishes.groups.is_empty() { "images" } else { "groups" };
+            self.reporter.say_beside(&format!("note: --cv: in {folds} folds, since {why} {few}"));
+        }
     }
 
     /// What a budget has for heads, where so much of it was spent on others.

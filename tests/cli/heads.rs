@@ -209,6 +209,10 @@ fn numbers_and_labels_have_folds_with_deviations() {
         );
         let page = place.read("out/report.html");
         assert!(page.contains("in 4 folds of a cross-validation.") && page.contains(&deviation), "{list}");
+        assert!(!ran.err.contains("note: --cv"), "{}", ran.err);
+        // There is no image for a fold of its own.
+        let ran = place.adapt(&format!("--data {list} --onnx tiny.onnx --out out --cv 50 --force")).succeeds();
+        assert!(ran.err.contains("note: --cv: in 36 folds, since there are no more training images"), "{}", ran.err);
     }
 }
 
