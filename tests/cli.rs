@@ -8,6 +8,7 @@ mod common;
 mod cli {
     pub mod support;
 
+    mod abstain;
     mod arguments;
     mod audit;
     mod audited;

@@ -8,6 +8,7 @@ mod others;
 mod transfer;
 
 use adapt::metrics::{Classification, separation, softmax};
+use adapt::report::json;
 use ndarray::{Array2, array};
 use serde_json::Value;
 
@@ -87,6 +88,25 @@ fn as_scikit_learn() {
         }
         assert_eq!(json["confusion"], case["confusion"], "{}", case["name"]);
         assert_eq!(serde_json::from_value::<Classification>(json).unwrap().confusion, got.confusion);
+    }
+}
+
+#[test]
+fn of_very_many_classes_there_is_no_matrix() {
+    for (classes, has) in [(1000, true), (2000, false)] {
+        // Classes 0 to 7 have an image each, of which the last is taken for class 0.
+        let labels: Vec<usize> = (0..8).collect();
+        let p =
+            Array2::from_shape_fn((8, classes), |(i, k)| if k == i % 7 { 0.75 } else { 0.25 / (classes - 1) as f32 });
+        let got = Classification::from_probabilities(&labels, p.view(), &names(classes)).unwrap();
+        let first = &got.per_class[0];
+        assert_eq!((first.support, first.precision, first.recall, got.accuracy), (1, 0.5, 1., 7. / 8.));
+        // Of the classes that occur, six are found, one is found among two answers, and one is not.
+        assert!((got.macro_f1 - (6. + 2. / 3.) / 8.).abs() < 1e-12, "{}", got.macro_f1);
+        let text = json(&got).unwrap();
+        assert_eq!((got.confusion.is_some(), text.contains("\"confusion\"")), (has, has));
+        assert!(has || text.len() < 1 << 20, "{} bytes", text.len());
+        assert_eq!(serde_json::from_str::<Classification>(&text).unwrap(), got);
     }
 }
 

@@ -90,7 +90,7 @@ fn work(
         Some(job) => inside(&work, job, &mut data, extractor, &mut clock)?,
     };
     let (metrics, predictions) = evaluate(&made, &data)?;
-    describe(&mut made, &metrics, options, &data, reporter);
+    describe(&mut made, &metrics, &data, reporter);
     clock.lap(|seconds| &mut seconds.write);
     let fine_tuning =
         (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref())).transpose()?;

@@ -142,15 +142,13 @@ fn by_class(name: &str, m: &Classification) -> String {
 /// Rows: true classes; columns: predicted ones. Left out where it would not fit on a screen.
 fn confusion(m: &Classification) -> String {
     const WIDEST: usize = 20;
-    if m.per_class.len() > WIDEST {
-        return format!(
-            "confusion matrix of {0}x{0} classes: too large to show; it is in the JSON\n",
-            m.per_class.len()
-        );
-    }
+    let Some(confusion) = m.confusion.as_ref().filter(|rows| rows.len() <= WIDEST) else {
+        let place = if m.confusion.is_some() { "to show; it is in the JSON" } else { "to keep" };
+        return format!("confusion matrix of {0}x{0} classes: too large {place}\n", m.per_class.len());
+    };
     let numbers: Vec<String> = (0..m.per_class.len()).map(|i| i.to_string()).collect();
     let header: Vec<&str> = std::iter::once("confusion").chain(numbers.iter().map(String::as_str)).collect();
-    let rows = m.confusion.iter().enumerate().map(|(i, row)| {
+    let rows = confusion.iter().enumerate().map(|(i, row)| {
         let label = format!("{i} {}", m.per_class[i].class);
         std::iter::once(label).chain(row.iter().map(|&n| if n == 0 { "·".into() } else { n.to_string() })).collect()
     });

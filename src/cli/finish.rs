@@ -101,39 +101,24 @@ pub(super) fn finish(
 }
 
 /// Writes into the model's metadata what its users need.
-pub(super) fn describe(
-    made: &mut Made,
-    metrics: &BTreeMap<String, Figures>,
-    options: &AdaptOptions,
-    data: &Dataset,
-    reporter: &Reporter,
-) {
+pub(super) fn describe(made: &mut Made, metrics: &BTreeMap<String, Figures>, data: &Dataset, reporter: &Reporter) {
     made.adapted.describe(&made.plan, &data.classes, metrics);
     if !made.thresholds.is_empty() {
         made.adapted.give_from(&made.thresholds);
     }
-    if let Some(outlier) = &made.outlier {
-        made.adapted.tell_outliers(&made.plan, outlier);
+    if let Some(outlier) = &made.outlier
+        && let Err(why) = made.adapted.tell_outliers(&made.plan, outlier)
+    {
+        reporter.say_beside(&format!("note: {why}"));
     }
-    let (abstention, uncompared) = match &made.head {
-        Some(AnyHead::Classes(head)) => (head.abstention.as_ref(), head.uncompared),
-        _ => (None, None),
-    };
-    match abstention {
-        Some(abstention) => {
-            made.adapted.abstain(abstention);
-            let (threshold, share) = (abstention.threshold, 100. * abstention.coverage);
-            reporter
-                .say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
-        }
-        None if options.heads.abstain.is_some() => {
-            let why = match uncompared {
-                None => "no probability is high enough for that".into(),
-                Some(why) => format!("nothing tells how often answers are right: {why}"),
-            };
-            let _ = reporter.event(Event::Warning(&format!("--abstain: {why}; the model has no threshold")));
-        }
-        None => {}
+    let Some(AnyHead::Classes(head)) = &made.head else { return };
+    if let Some(abstention) = &head.abstention {
+        made.adapted.abstain(abstention);
+        let (threshold, share) = (abstention.threshold, 100. * abstention.coverage);
+        reporter.say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
+    }
+    if let Some(why) = &head.no_abstention {
+        let _ = reporter.event(Event::Warning(&format!("--abstain: {why}; the model has no threshold")));
     }
 }
 

@@ -59,8 +59,8 @@ pub struct HeadOptions {
     /// [default: 5, beside the images held out by --val; numbers without --groups: each image left out by itself]
     #[arg(long, value_name = "K", value_parser = folds, help_heading = "Head")]
     pub cv: Option<usize>,
-    /// The share of answers that are to be right, as 0.95: the model's metadata then tell from which probability on they are,
-    /// and predict marks the others
+    /// The share of answers that are to be right, as 0.95: the model's metadata then tell from which probability on they are, by images
+    /// that the head did not learn from and 95 % sure, and predict marks the others
     #[arg(long, value_name = "PRECISION", value_parser = precision, help_heading = "Head")]
     pub abstain: Option<f64>,
 }
@@ -154,7 +154,9 @@ impl Work<'_> {
         if inside.balanced && wishes.kind == Some(Kind::Ncm) {
             self.reporter.say_beside("note: --balanced: the nearest class mean counts all classes alike anyway");
         }
-        let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some(), "--budget")];
+        // Regressions' strengths and perceptrons' epochs are chosen as long as there is time.
+        let timed = matches!(wishes.kind, Some(Kind::Softmax | Kind::Mlp));
+        let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some() && !timed, "--budget")];
         for (_, option) in idle.into_iter().filter(|(given, _)| *given && chosen.compared.len() < 2) {
             let why = match wishes.kind.is_none() && wishes.budget.is_some() && chosen.folds > 0 {
                 true => "there was time for one head",
@@ -162,10 +164,8 @@ impl Work<'_> {
             };
             self.reporter.say_beside(&format!("note: {option}: {why}, and nothing to choose"));
         }
-        if options.cv.is_some_and(|folds| folds > chosen.folds) && chosen.uncompared.is_none() {
-            let few = if wishes.groups.is_empty() { "images" } else { "groups" };
-            let what = format!("note: --cv: in {} folds, since half of the classes have no more {few}", chosen.folds);
-            self.reporter.say_beside(&what);
+        if chosen.uncompared.is_none() {
+            self.tell_fewer(chosen.folds, "half of the classes have no more", &wishes);
         }
         Ok(chosen)
     }
@@ -207,7 +207,16 @@ impl Work<'_> {
         if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::several(&chosen));
         }
+        self.tell_fewer(chosen.folds, "there are no more training", &wishes);
         Ok(chosen)
+    }
+
+    /// Says that there are fewer folds than are asked for, and why.
+    fn tell_fewer(&self, folds: usize, why: &str, wishes: &Wishes) {
+        if wishes.folds.is_some_and(|wanted| wanted > folds) {
+            let few = if wishes.groups.is_empty() { "images" } else { "groups" };
+            self.reporter.say_beside(&format!("note: --cv: in {folds} folds, since {why} {few}"));
+        }
     }
 
     /// What a budget has for heads, where so much of it was spent on others.
@@ -248,6 +257,6 @@ fn folds(text: &str) -> std::result::Result<usize, String> {
 }
 
 fn precision(text: &str) -> std::result::Result<f64, String> {
-    let fits = |share: &f64| (0. ..=1.).contains(share);
-    text.parse().ok().filter(fits).ok_or_else(|| "give a number from 0 to 1".into())
+    let fits = |share: &f64| (0. ..1.).contains(share);
+    text.parse().ok().filter(fits).ok_or_else(|| "give a number from 0 to 1; 1 itself is never sure".into())
 }

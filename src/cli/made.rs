@@ -84,7 +84,7 @@ pub fn head(work: &Work, data: &mut Dataset, mut extractor: Extractor, clock: &m
     let scores = [train.scored(&adapted.head)?, val.scored(&adapted.head)?, test.scored(&adapted.head)?];
     let mut told = fitted.told;
     if let AnyHead::Classes(head) = &mut told {
-        head.calibration(&scores);
+        head.held_out(&scores);
     }
     Ok(Made {
         scores,

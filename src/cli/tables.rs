@@ -7,8 +7,8 @@ use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
-use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, time};
-use adapt::train::heads::{Chosen, Curve, Metric, Point, Several, kind};
+use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, predicted_by, time};
+use adapt::train::heads::{Answered, Chosen, Curve, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -204,6 +204,14 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         && let Some((split, [before, after])) = head.held_out_calibration_error.iter().next()
     {
         let _ = writeln!(text, "sureness {split}: calibration error {after:.3}, without the temperature {before:.3}");
+        if let Some(Answered { images, coverage, precision }) = head.held_out_abstention.get(split) {
+            let right = precision.map_or("–".into(), |share| format!("{:.1} %", 100. * share));
+            let answered = 100. * coverage;
+            let _ = writeln!(
+                text,
+                "abstain  {split}: {answered:.0} % of {images} images are answered, {right} of them rightly"
+            );
+        }
     }
     text.push_str(&run.fine_tuning.as_ref().map_or(String::new(), fine_tuning));
     if !run.data.skipped.is_empty() {
@@ -253,13 +261,9 @@ fn fine_tuning(told: &FineTuning) -> String {
     let predicted = told.measured.iter().filter_map(|m| Some((&m.train, m.predicted_gain?)));
     let predicted: Vec<_> =
         predicted.map(|(train, [least, most])| format!("{least:+.3} to {most:+.3} by --train {train}")).collect();
-    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| match predicted.is_empty() {
-        true => "what that gains is not known until it is tried".into(),
-        false => format!(
-            "predicted gain in accuracy, from trials with this network on four sets of images of three kinds: {}; what it gains here is \
-             not known until it is tried",
-            predicted.join(", ")
-        ),
+    let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| {
+        let by = told.trials_with.map(|with| format!("{}: {}; ", predicted_by(with), predicted.join(", ")));
+        by.unwrap_or_default() + "what it gains here is not known until it is tried"
     });
     let lines =
         [measured].into_iter().chain(gain.into_iter().chain(hints).reduce(|all, next| format!("{all}; {next}")));

@@ -10,6 +10,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Classes up to which the confusion matrix is kept: it has a number for each pair of them.
+const MOST_SQUARED: usize = 1000;
+
 /// One class's figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PerClass {
@@ -61,7 +64,7 @@ pub struct Answers {
 impl Answers {
     /// Of scores `[images, classes]`, the first highest of which is the answer; `labels` are below the number of classes.
     pub fn new(labels: &[usize], scores: ArrayView2<f32>) -> Answers {
-        let counts = counts(&confusion(labels, scores));
+        let counts = counts(labels, &predicted(scores), scores.ncols());
         Answers {
             accuracy: counts::accuracy(&counts),
             balanced_accuracy: counts::balanced_accuracy(&counts),
@@ -142,8 +145,9 @@ pub struct Classification {
     pub reliability: Vec<Bin>,
     /// In the order of the classes.
     pub per_class: Vec<PerClass>,
-    /// Counts, `[true][predicted]`.
-    pub confusion: Vec<Vec<u64>>,
+    /// Counts, `[true][predicted]`, of up to 1,000 classes; `None` of more, of which a run's `predictions.csv` tells who is taken for whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Vec<Vec<u64>>>,
 }
 
 impl Classification {
@@ -155,8 +159,8 @@ impl Classification {
     /// outside 0..=1.
     pub fn from_probabilities(labels: &[usize], probabilities: ArrayView2<f32>, classes: &[String]) -> Result<Self> {
         check(labels, probabilities, classes.len())?;
-        let confusion = confusion(labels, probabilities);
-        let counts = counts(&confusion);
+        let predicted = predicted(probabilities);
+        let counts = counts(labels, &predicted, classes.len());
         let each = classes.par_iter().enumerate();
         let per_class: Vec<_> = each.map(|(k, name)| per_class(name, counts[k], k, labels, probabilities)).collect();
         let outcomes = Outcomes::new(labels, probabilities);
@@ -191,28 +195,31 @@ impl Classification {
             nearest_mean: None,
             reliability,
             per_class,
-            confusion,
+            confusion: (classes.len() <= MOST_SQUARED).then(|| confusion(labels, &predicted, classes.len())),
         })
     }
 }
 
+/// Each image's answer.
+fn predicted(scores: ArrayView2<f32>) -> Vec<usize> {
+    scores.rows().into_iter().map(argmax).collect()
+}
+
 /// Counts, `[true][predicted]`.
-fn confusion(labels: &[usize], scores: ArrayView2<f32>) -> Vec<Vec<u64>> {
-    let mut confusion = vec![vec![0u64; scores.ncols()]; scores.ncols()];
-    labels.iter().zip(scores.rows()).for_each(|(&label, row)| confusion[label][argmax(row)] += 1);
+fn confusion(labels: &[usize], predicted: &[usize], classes: usize) -> Vec<Vec<u64>> {
+    let mut confusion = vec![vec![0; classes]; classes];
+    labels.iter().zip(predicted).for_each(|(&label, &answer)| confusion[label][answer] += 1);
     confusion
 }
 
-fn counts(confusion: &[Vec<u64>]) -> Vec<Count> {
-    (0..confusion.len()).map(|k| count(k, confusion)).collect()
-}
-
-fn count(k: usize, confusion: &[Vec<u64>]) -> Count {
-    Count {
-        support: confusion[k].iter().sum(),
-        predicted: confusion.iter().map(|row| row[k]).sum(),
-        hits: confusion[k][k],
+fn counts(labels: &[usize], predicted: &[usize], classes: usize) -> Vec<Count> {
+    let mut counts = vec![Count::default(); classes];
+    for (&label, &answer) in labels.iter().zip(predicted) {
+        counts[label].support += 1;
+        counts[answer].predicted += 1;
+        counts[label].hits += u64::from(label == answer);
     }
+    counts
 }
 
 fn per_class(class: &str, count: Count, k: usize, labels: &[usize], probabilities: ArrayView2<f32>) -> PerClass {

@@ -31,11 +31,17 @@ struct Stored {
     means: String,
 }
 
-/// As text, of features in `tensor`; nothing where there are very many of them.
-pub fn text(tensor: &str, outlier: &Outlier) -> Option<String> {
-    let bytes: Vec<u8> = outlier.means.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
-    let means = Some(BASE64_STANDARD.encode(bytes)).filter(|means| means.len() <= LARGEST)?;
+/// As text, of features in `tensor`; of very many means why there is none.
+pub fn text(tensor: &str, outlier: &Outlier) -> std::result::Result<String, String> {
     let (rows, columns) = outlier.means.dim();
+    let bytes: Vec<u8> = outlier.means.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
+    let means = BASE64_STANDARD.encode(bytes);
+    if means.len() > LARGEST {
+        let most = LARGEST >> 20;
+        return Err(format!(
+            "predict will mark no outliers: the means of {rows} classes on {columns} features are more than {most} MiB of metadata"
+        ));
+    }
     let stored = Stored {
         tensor: tensor.into(),
         score: "1 - the largest cosine between the features and a class's mean".into(),
@@ -44,7 +50,7 @@ pub fn text(tensor: &str, outlier: &Outlier) -> Option<String> {
         shape: [rows, columns],
         means,
     };
-    serde_json::to_string(&stored).ok()
+    serde_json::to_string(&stored).map_err(|e| e.to_string())
 }
 
 /// What a model's metadata tell, and the tensor of the features; nothing where they tell nothing, or of a tensor that is not there.
@@ -65,4 +71,18 @@ pub fn of(model: &Model) -> Result<Option<(String, Outlier)>> {
     // Who cut the graph off before it, or renamed what is in it, has no features to score.
     let known = model.graph().node.iter().any(|node| node.output.contains(&found.0));
     Ok(Some(found).filter(|_| known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_means_are_left_out_with_a_reason() {
+        let of = |classes, features| text("t", &Outlier { means: Array2::zeros((classes, features)), threshold: 0. });
+        // Two bytes a value, four characters for three bytes.
+        assert!(of(3072, 1024).is_ok());
+        let why = of(3073, 1024).unwrap_err();
+        assert!(why.contains("3073 classes on 1024 features are more than 8 MiB"), "{why}");
+    }
 }

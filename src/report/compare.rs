@@ -55,7 +55,8 @@ pub struct Against {
 /// Compares runs, two at least. Images are the same where their paths in the data sets are, and their labels.
 ///
 /// # Errors
-/// [`Error::Usage`] where the runs cannot be compared: other classes, no images in common, no scores stored.
+/// [`Error::Usage`] where the runs cannot be compared: other classes, no images in common, no scores stored; [`Error::Data`] where one has an
+/// image twice.
 pub fn compare(runs: &[Recorded]) -> Result<Compared> {
     let first = runs.first().filter(|_| runs.len() > 1);
     let first = first.ok_or_else(|| Error::Usage("give two runs or more".into()))?;
@@ -67,7 +68,7 @@ pub fn compare(runs: &[Recorded]) -> Result<Compared> {
             "there is neither a test nor a validation set that all of these runs have; nothing to compare".into(),
         )
     })?;
-    let places: Vec<HashMap<(&str, &str), usize>> = runs.iter().map(|run| places(run, split)).collect();
+    let places = runs.iter().map(|run| places(run, split)).collect::<Result<Vec<_>>>()?;
     let own = first.held_out.iter().filter(|row| row.split == split).map(|row| (&*row.path, &*row.label));
     let mut shared: Vec<(&str, &str)> =
         own.filter(|image| places.iter().all(|places| places.contains_key(image))).collect();
@@ -161,9 +162,15 @@ fn side(run: &Recorded, own_images: usize, figures: Figures) -> Side {
 }
 
 /// Each image's row in the scores, by path and label.
-fn places(run: &Recorded, split: Split) -> HashMap<(&str, &str), usize> {
-    let rows = run.held_out.iter().enumerate().filter(|(_, row)| row.split == split);
-    rows.map(|(i, row)| ((&*row.path, &*row.label), i)).collect()
+fn places(run: &Recorded, split: Split) -> Result<HashMap<(&str, &str), usize>> {
+    let mut places = HashMap::new();
+    for (i, row) in run.held_out.iter().enumerate().filter(|(_, row)| row.split == split) {
+        if places.insert((&*row.path, &*row.label), i).is_some() {
+            let what = format!("damaged: it has '{}' twice; run it again", row.path);
+            return Err(Error::data(run.folder.join("predictions.csv"), what));
+        }
+    }
+    Ok(places)
 }
 
 /// Where the first run's classes are in the other's scores.

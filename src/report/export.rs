@@ -130,10 +130,13 @@ impl Adapted {
     }
 
     /// Writes into the metadata what tells images that are unlike those of the training, once the model is described.
-    pub fn tell_outliers(&mut self, plan: &Plan, outlier: &Outlier) {
-        if let Some(known) = outliers::text(&self.features(plan), outlier) {
-            metadata::set(&mut self.model.proto, outliers::KEY, known);
-        }
+    ///
+    /// # Errors
+    /// Why there is no room for it.
+    pub fn tell_outliers(&mut self, plan: &Plan, outlier: &Outlier) -> std::result::Result<(), String> {
+        let known = outliers::text(&self.features(plan), outlier)?;
+        metadata::set(&mut self.model.proto, outliers::KEY, known);
+        Ok(())
     }
 
     /// The tensor `[images, features]` of what is taken at the cut: the head's input, or the first of what it is joined of.

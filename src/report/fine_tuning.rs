@@ -11,14 +11,21 @@ const TRIALS: [[f64; 3]; 4] =
 /// What was trained in the trials, as `--train` takes it.
 const INSIDE: [&str; 2] = ["last:2", "all"];
 
-/// The SHA-256 of the network of these trials: the embedded one. They tell nothing of others.
+/// The SHA-256 of the network of these trials: the embedded one.
 const TRIED: &str = "aff30667625329264461e4f0c32e2e3c6b7a83b85a502da1939ea744d542a341";
+
+/// What they were with, for that network and for any other.
+pub const THIS_NETWORK: &str = "this network";
+const OTHER_NETWORK: &str = "another network (EfficientNet-Lite0)";
 
 /// What training inside would take, and what is known of what it would gain. What it does gain is not known until it is tried.
 #[derive(Debug, Clone, Serialize)]
 pub struct FineTuning {
     /// By what would be trained.
     pub measured: Vec<Measured>,
+    /// The network with which the trials were made by which gains are predicted, where any are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trials_with: Option<&'static str>,
     /// How much less accuracy the best head on the cut's features alone has in cross-validation than the best on those of more
     /// depths: the training of a tail begins with the cut's alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,8 +44,8 @@ pub struct Measured {
     pub epochs: Option<u64>,
     /// Seconds of their steps, from one that was measured.
     pub seconds: Option<f64>,
-    /// The least and the most accuracy that it is to gain, where it was tried with this network, with one class an image: the shares of
-    /// the head's errors that it took away in these trials, times those of this head in cross-validation; losses are none that were not seen.
+    /// The least and the most accuracy that it is to gain, with one class an image: the shares of the head's errors that it took away in
+    /// trials ([`FineTuning::trials_with`]), times those of this head in cross-validation; losses are none that were not seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted_gain: Option<[f64; 2]>,
     /// Why there are none.
@@ -61,24 +68,29 @@ impl FineTuning {
     /// With what a head's choice tells, of a model with this SHA-256.
     pub fn new(mut measured: Vec<Measured>, head: Option<&HeadInfo>, sha256: &str) -> FineTuning {
         // In the trials it was the best of several kinds.
-        let tried = head.filter(|head| sha256 == TRIED && head.compared.len() > 1);
-        let own = tried.and_then(|head| head.cross_validation.as_ref()?.get("accuracy"));
+        let own = head.filter(|head| head.compared.len() > 1);
+        let own = own.and_then(|head| head.cross_validation.as_ref()?.get("accuracy"));
         for one in measured.iter_mut().filter(|one| one.seconds.is_some()) {
             one.predicted_gain = own.and_then(|[accuracy, _]| predicted(&one.train, *accuracy));
         }
+        let trials_with = if sha256 == TRIED { THIS_NETWORK } else { OTHER_NETWORK };
+        let is_predicted = measured.iter().any(|one| one.predicted_gain.is_some());
         let deep = head.and_then(|head| head.compared.get(head.chosen)).filter(|one| one.taps > 0);
         let cut = head.into_iter().flat_map(|head| &head.compared).filter(|one| one.taps == 0);
         let cut = cut.map(|one| one.accuracy).max_by(f64::total_cmp);
         let curve = head.and_then(|head| head.learning_curve.as_ref());
-        // The last point is of fewer images than there are.
-        let now = curve.and_then(|curve| curve.fitted.as_ref());
-        let twice = curve.and_then(|curve| curve.expected.first());
         FineTuning {
             measured,
+            trials_with: is_predicted.then_some(trials_with),
             gain_of_depth: deep.zip(cut).map(|(deep, cut)| deep.accuracy - cut),
-            gain_of_images: now.zip(twice).map(|(now, twice)| [twice.accuracy - now.accuracy, twice.std_err]),
+            gain_of_images: curve.and_then(|curve| curve.gain),
         }
     }
+}
+
+/// What predicted gains are, and where they come from.
+pub fn predicted_by(trials_with: &str) -> String {
+    format!("predicted gain in accuracy, from trials with {trials_with} on four sets of images of three kinds")
 }
 
 /// The least and the most that training inside is to gain over a head of this accuracy.

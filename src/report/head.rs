@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::metrics::calibration::{expected_calibration_error, reliability};
 use crate::metrics::{Figures, MultiLabel, Regression, softmax};
 use crate::train::Features;
-use crate::train::heads::{Abstention, Chosen, Compared, Curve, Several, Tried};
-use ndarray::{ArrayView2, Axis};
+use crate::train::heads::{Abstention, Answered, Chosen, Compared, Curve, Several, Tried};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -110,6 +110,12 @@ pub struct HeadInfo {
     /// When its answers are not to be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub abstention: Option<Abstention>,
+    /// What that does with held-out images by split, which had no part in it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_out_abstention: BTreeMap<String, Answered>,
+    /// Why it is not known, where a share of right answers was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_abstention: Option<String>,
     /// How its accuracy grows with the number of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_curve: Option<Curve>,
@@ -129,6 +135,7 @@ impl HeadInfo {
             [&chosen.uncalibrated, &chosen.out_of_fold]
                 .map(|p| expected_calibration_error(&reliability(labels, p.view())))
         });
+        let abstention = precision.and_then(|precision| chosen.abstention(labels, precision));
         let of = |figure: usize| chosen.by_fold.iter().map(|figures| figures[figure]).collect::<Vec<f64>>();
         HeadInfo {
             folds: chosen.folds,
@@ -139,7 +146,9 @@ impl HeadInfo {
             temperature: chosen.temperature,
             calibration_error,
             held_out_calibration_error: BTreeMap::new(),
-            abstention: precision.and_then(|precision| chosen.abstention(labels, precision)),
+            abstention,
+            held_out_abstention: BTreeMap::new(),
+            no_abstention: precision.filter(|_| abstention.is_none()).map(|share| no_abstention(chosen, labels, share)),
             learning_curve: chosen.curve.clone().and_then(std::result::Result::ok),
             no_learning_curve: chosen.curve.as_ref().and_then(|curve| curve.as_ref().err().copied()),
             cross_validation: (chosen.folds > 0).then(|| {
@@ -149,15 +158,32 @@ impl HeadInfo {
         }
     }
 
-    /// Adds the calibration errors of splits that did not train, from the scores that the head gives for them.
-    pub fn calibration(&mut self, scores: &[Features]) {
+    /// Adds calibration errors and what is answered of splits that did not train, from the scores that the head gives for them.
+    pub fn held_out(&mut self, scores: &[Features]) {
         for part in scores.iter().filter(|part| part.split != Split::Train && !part.paths.is_empty()) {
-            // Dividing them by the temperature is what calibration did.
-            let error = |factor: f64| {
-                let probabilities = softmax(part.rows.mapv(|score| (f64::from(score) * factor) as f32).view());
-                expected_calibration_error(&reliability(&part.labels, probabilities.view()))
-            };
-            self.held_out_calibration_error.insert(part.split.to_string(), [error(self.temperature), error(1.)]);
+            let probabilities =
+                |factor: f64| softmax(part.rows.mapv(|score| (f64::from(score) * factor) as f32).view());
+            let error = |p: &Array2<f32>| expected_calibration_error(&reliability(&part.labels, p.view()));
+            // Dividing scores by the temperature is what calibration did.
+            let (before, now, split) = (probabilities(self.temperature), probabilities(1.), part.split.to_string());
+            self.held_out_calibration_error.insert(split.clone(), [error(&before), error(&now)]);
+            if let Some(abstention) = &self.abstention {
+                self.held_out_abstention.insert(split, abstention.answered(&part.labels, now.view()));
+            }
         }
+    }
+}
+
+/// Why no probability is one from which on such a share of answers is right.
+fn no_abstention(chosen: &Chosen, labels: &[usize], precision: f64) -> String {
+    let (fewest, images) = (Abstention::fewest(precision), labels.len());
+    match chosen.uncompared {
+        Some(why) => format!("nothing tells how often answers are right: {why}"),
+        None if images < fewest => {
+            format!(
+                "{images} training images are too few, since it takes {fewest} right answers and no wrong one to tell"
+            )
+        }
+        None => "no probability is high enough for that".into(),
     }
 }

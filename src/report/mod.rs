@@ -22,7 +22,7 @@ use crate::train::tune::{Epoch, Settings, Tuned};
 pub use crate::verify::Baked;
 use crate::verify::Parity;
 pub use export::Adapted;
-pub use fine_tuning::{FineTuning, Measured};
+pub use fine_tuning::{FineTuning, Measured, THIS_NETWORK, predicted_by};
 pub use head::{AnyHead, HeadInfo, SeveralInfo};
 pub use numbers::{digits, images, precise, short, time};
 pub use out::OutDir;

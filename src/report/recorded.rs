@@ -19,7 +19,7 @@ pub const SCORES: &str = "scores.safetensors";
 const LOGITS: &str = "logits";
 /// The images on a plane, `[images, 2]`: see [`crate::metrics::projection`].
 const MAP: &str = "map";
-/// The largest files that are read, in bytes: the figures of 1,000 classes, some millions of images, a million images' scores
+/// The largest files that are read, in bytes: the figures of 100,000 classes, some millions of images, a million images' scores
 /// for 1,000 classes.
 const LARGEST_RUN: u64 = 64 << 20;
 const LARGEST_LIST: u64 = 512 << 20;

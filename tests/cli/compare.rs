@@ -112,6 +112,23 @@ fn what_cannot_be_compared() {
     place.adapt("compare out out").fails(2, &["no scores.safetensors", "run it again"]);
 }
 
+#[test]
+fn an_image_that_a_run_has_twice_is_told() {
+    let place = tested();
+    place.adapt("--data data --onnx tiny.onnx --out again").succeeds();
+    let list = place.read("out/predictions.csv");
+    let mut rows: Vec<&str> = list.lines().collect();
+    let test: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].contains(",test,")).collect();
+    // As many rows as scores.
+    rows[test[1]] = rows[test[0]];
+    let image = rows[test[0]].split(',').next().unwrap();
+    place.write("out/predictions.csv", rows.join("\n") + "\n");
+    for runs in ["out again", "again out", "out out"] {
+        let told = format!("it has '{image}' twice; run it again");
+        place.adapt(&format!("compare {runs}")).fails(1, &["predictions.csv", "damaged", &told]);
+    }
+}
+
 /// The bootstrap draws the same images in whatever order they stand.
 #[test]
 fn intervals_are_the_same_in_any_order_of_the_images() {

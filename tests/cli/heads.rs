@@ -6,7 +6,7 @@ use adapt::onnx::Model;
 use adapt::report::precise;
 use prost::Message;
 
-fn into(place: &Place, out: &str, more: &str) -> Ran {
+pub fn into(place: &Place, out: &str, more: &str) -> Ran {
     place.adapt(&format!("--data data --onnx tiny.onnx --out {out} {more}")).succeeds()
 }
 
@@ -81,32 +81,6 @@ fn what_chooses_heads_does_nothing_inside_the_network() {
 }
 
 #[test]
-fn answers_that_are_not_to_be_taken_are_marked() {
-    let place = Place::usual();
-    place.refuses("--abstain 1.5", 2, &["0 to 1"]);
-    into(&place, "out", "--abstain 0.9 --head softmax");
-    let run = place.json("out/run.json");
-    let (threshold, coverage) = (
-        run["head"]["abstention"]["threshold"].as_f64().unwrap(),
-        run["head"]["abstention"]["coverage"].as_f64().unwrap(),
-    );
-    assert!((0.3..1.).contains(&threshold) && (0.5..=1.).contains(&coverage), "{threshold} {coverage}");
-    let said = place.adapt("predict out/model.onnx data --json").succeeds();
-    for line in said.out.lines() {
-        let row: serde_json::Value = serde_json::from_str(line).unwrap();
-        let confidence = row["confidence"].as_f64().unwrap();
-        assert_eq!(row["sure"].as_bool(), Some(confidence as f32 >= threshold as f32), "{row}");
-    }
-    let header = |model: &str| {
-        let said = place.adapt(&format!("predict {model}/model.onnx data --csv")).succeeds().out;
-        said.lines().next().unwrap().to_string()
-    };
-    assert_eq!(header("out"), "path,label,confidence,sure,outlier_score,outlier");
-    into(&place, "plain", "--head softmax");
-    assert_eq!(header("plain"), "path,label,confidence,outlier_score,outlier");
-}
-
-#[test]
 fn images_that_are_unlike_the_others_are_marked() {
     let place = Place::usual();
     let noise = |file: &str| {
@@ -166,6 +140,11 @@ fn what_decides_nothing_is_told() {
     let ran = place.main("--head lda --metric accuracy --budget 1m").succeeds();
     for option in ["--metric", "--budget"] {
         assert!(ran.err.contains(&format!("note: {option}: there was one head")), "{}", ran.err);
+    }
+    // Of one kind, too, strengths and epochs are chosen in the time that there is.
+    for head in ["softmax", "mlp"] {
+        let ran = place.main(&format!("--force --head {head} --budget 1m")).succeeds();
+        assert!(!ran.err.contains("note: --"), "{head}: {}", ran.err);
     }
     let ran = place.main("--force --metric accuracy --budget 1m").succeeds();
     assert!(!ran.err.contains("note: --"), "{}", ran.err);
@@ -230,6 +209,10 @@ fn numbers_and_labels_have_folds_with_deviations() {
         );
         let page = place.read("out/report.html");
         assert!(page.contains("in 4 folds of a cross-validation.") && page.contains(&deviation), "{list}");
+        assert!(!ran.err.contains("note: --cv"), "{}", ran.err);
+        // There is no image for a fold of its own.
+        let ran = place.adapt(&format!("--data {list} --onnx tiny.onnx --out out --cv 50 --force")).succeeds();
+        assert!(ran.err.contains("note: --cv: in 36 folds, since there are no more training images"), "{}", ran.err);
     }
 }
 

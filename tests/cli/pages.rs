@@ -1,8 +1,11 @@
-//! What `report.html` and the terminal say is so: of labels and numbers, of small units, of trials with one network, of groups.
+//! What `report.html` and the terminal say is so: of labels and numbers, of small units, of trials with one network, of groups, of
+//! very many classes.
 
 use super::report::{code, python};
 use super::support::{Place, left_out};
 use super::tasks;
+use adapt::metrics::Classification;
+use ndarray::Array2;
 use std::process::Command;
 
 /// A list without the images to test.
@@ -166,4 +169,33 @@ fn tables_are_reached_by_keys_and_sorted_by_value() {
             Err(_) => left_out("there is no node"),
         }
     }
+}
+
+/// A matrix of them, stored for both splits, would be a `run.json` larger than any that is read.
+#[test]
+fn a_run_of_two_thousand_classes_has_a_page() {
+    let place = super::report::place();
+    place.main("").succeeds();
+    let names: Vec<String> = (0..2000).map(|k| if k < 2 { ["a", "b"][k].into() } else { format!("c{k:04}") }).collect();
+    let labels: Vec<usize> = (0..12).map(|i| i / 6).collect();
+    let p = Array2::from_shape_fn((12, 2000), |(i, k)| if k == i % 3 { 0.5 } else { 0.5 / 1999. });
+    let figures = serde_json::to_value(Classification::from_probabilities(&labels, p.view(), &names).unwrap()).unwrap();
+    let mut run = place.json("out/run.json");
+    (run["metrics"]["val"], run["metrics"]["test"]) = (figures.clone(), figures);
+    run["data"]["classes"] = serde_json::json!(names);
+    place.write("out/run.json", adapt::report::json(&run).unwrap());
+    let list = place.read("out/predictions.csv");
+    let mut rows: Vec<String> = list.lines().filter(|line| !line.contains(",test,")).map(String::from).collect();
+    rows.extend((0..12).map(|i| {
+        let own = ["a", "b"][i / 6];
+        format!("test/{own}/{}.png,test,{own},{},0.5", i % 6, names[i % 3])
+    }));
+    place.write("out/predictions.csv", rows.join("\n") + "\n");
+    // It has a column for each class.
+    std::fs::remove_file(place.path("out/scores.safetensors")).unwrap();
+    place.adapt("report out").succeeds();
+    let page = place.read("out/report.html");
+    let rows = page.split("<caption>The most frequent confusions").nth(1).unwrap().split("</table>").next().unwrap();
+    let counts = ["b taken for a: 2", "a taken for b: 2", "a taken for c0002: 2", "b taken for c0002: 2"];
+    assert!(counts.iter().all(|count| page.contains(&format!("<h3>{count}</h3>"))) && rows.contains("c0002"), "{rows}");
 }

@@ -160,9 +160,18 @@ fn what_training_inside_would_take() {
     for m in measured {
         assert!(m["seconds"].as_f64().unwrap() > 0. && number(&m["epochs"]) == steps / images.div_ceil(size), "{told}");
     }
-    assert!(ran.out.contains("--train last:2 would take about") && ran.out.contains("not known until it is tried"));
-    // What was tried with another network says nothing of this one.
+    assert!(ran.out.contains("--train last:2 would take about"));
+    // What is predicted is from trials with another network, and said to be.
+    assert_eq!(told["trials_with"], "another network (EfficientNet-Lite0)");
+    let by = "predicted gain in accuracy, from trials with another network (EfficientNet-Lite0) on four sets of images";
+    let page = place.read("out/report.html");
+    for words in [by, "hat it gains here is not known until it is tried"] {
+        assert!(ran.out.contains(words) && page.contains(words), "{words}: {}", ran.out);
+    }
+    // A head that was chosen among no others is none of the trials'.
+    let ran = place.main("--force --head ncm").succeeds();
     assert!(!ran.out.contains("predicted") && !place.read("out/report.html").contains("from trials"), "{}", ran.out);
+    assert!(place.json("out/run.json")["fine_tuning"]["trials_with"].is_null());
     assert!(place.read("out/report.html").contains("<th scope=\"row\">--train all</th><td class=\"text\">about"));
     // A graph that cannot be trained says why.
     fs::copy(golden("onnx/qoperator_conv.onnx"), place.path("tiny.onnx")).unwrap();

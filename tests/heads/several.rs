@@ -159,3 +159,12 @@ fn labels_that_features_say_nothing_of_have_their_shares() {
     let loss = found.compared[found.place].loss;
     assert!(loss < constant + 0.05, "{loss}, and {constant} without any features");
 }
+
+#[test]
+fn regression_of_too_many_features_is_refused() {
+    let (x, values) = (Array2::zeros((4097, 4097)), Array2::from_shape_fn((4097, 1), |(i, _)| i as f32));
+    let found = choose_several(x.view(), &[4097], values.view(), Task::Regression, &Wishes::default(), &silent);
+    let why = found.unwrap_err().to_string();
+    let words = "4097 features of 4097 images are too many for ridge regression; choose another tensor with --cut";
+    assert!(why.contains(words), "{why}");
+}

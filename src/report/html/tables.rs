@@ -4,7 +4,8 @@ use super::shown;
 use crate::data::Split;
 use crate::error::printable;
 use crate::report::recorded::Recorded;
-use crate::report::time;
+use crate::report::{THIS_NETWORK, predicted_by, time};
+use crate::train::heads::{Abstention, Answered};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -117,13 +118,15 @@ pub(super) struct Row {
 
 /// The confusion matrix, where it can be read.
 pub(super) fn confusion(m: &Value) -> Option<Vec<Row>> {
-    let counts: Vec<Vec<u64>> = serde_json::from_value(m["confusion"].clone()).ok()?;
+    let matrix = m["confusion"].as_array().filter(|rows| rows.len() <= WIDEST)?;
+    let counts: Vec<Vec<u64>> =
+        matrix.iter().map(|row| serde_json::from_value(row.clone()).ok()).collect::<Option<_>>()?;
     let names = m["per_class"].as_array()?.iter().map(|c| shown(c["class"].as_str().unwrap_or_default()));
     let row = |(number, (row, name)): (usize, (Vec<u64>, String))| {
         let sum = row.iter().map(|&n| n as f64).sum::<f64>().max(1.);
         Row { number, name, cells: row.iter().map(|&n| (n, n as f64 / sum)).collect() }
     };
-    let fits = counts.len() <= WIDEST && counts.iter().all(|row| row.len() == counts.len());
+    let fits = counts.iter().all(|row| row.len() == counts.len());
     fits.then(|| counts.into_iter().zip(names).enumerate().map(row).collect())
 }
 
@@ -152,6 +155,17 @@ pub(super) fn calibrated(run: &Value) -> Option<[f64; 3]> {
     Some([number(&errors[0])?, number(&errors[1])?, number(&run["head"]["temperature"])?])
 }
 
+/// From which probability on answers are to be taken, and what becomes of the judged images then; or why that is not known.
+pub(super) fn abstention(recorded: &Recorded) -> Option<Value> {
+    let (head, split) = (&recorded.run["head"], recorded.judged().map(|split| split.to_string()));
+    let of: Option<Abstention> = serde_json::from_value(head["abstention"].clone()).ok();
+    let answered = split.as_ref().map(|split| head["held_out_abstention"][split].clone());
+    let answered: Option<Answered> = answered.and_then(|told| serde_json::from_value(told).ok());
+    let why = head["no_abstention"].as_str().map(shown);
+    let told = json!({ "of": of, "answered": answered, "split": split, "why": why });
+    (of.is_some() || why.is_some()).then_some(told).filter(|_| recorded.run["training"].is_null())
+}
+
 /// The calibration error of the judged images as it would be without the temperature.
 pub(super) fn uncalibrated(recorded: &Recorded) -> Option<f64> {
     let errors = &recorded.run["head"]["held_out_calibration_error"][recorded.judged()?.to_string()];
@@ -170,12 +184,12 @@ pub(super) struct FineTuning {
 /// `None` where the run did not ask.
 pub(super) fn fine_tuning(run: &Value) -> Option<FineTuning> {
     let told = &run["fine_tuning"];
+    // An earlier version predicted nothing for other networks.
+    let by = predicted_by(&told["trials_with"].as_str().map_or(THIS_NETWORK.into(), shown));
     let row = |m: &Value| {
         let reason = || shown(m["reason"].as_str().unwrap_or("?"));
-        let gain =
-            serde_json::from_value(m["predicted_gain"].clone()).map_or(String::new(), |[least, most]: [f64; 2]| {
-                format!("; predicted gain in accuracy, from trials with this network on four sets of images of three kinds: {least:+.3} to {most:+.3}")
-            });
+        let gain = serde_json::from_value(m["predicted_gain"].clone())
+            .map_or(String::new(), |[least, most]: [f64; 2]| format!("; {by}: {least:+.3} to {most:+.3}"));
         let long = m["seconds"]
             .as_f64()
             .map(|seconds| format!("about {}, {} epochs{gain}", time(seconds.max(1.)), plain(&m["epochs"])));

@@ -38,6 +38,9 @@ pub struct Curve {
     pub fitted: Option<Point>,
     /// What twice, and four times, as many images would give, by the power law a + b·n⁻ᶜ of the errors (Cortes et al. 1993).
     pub expected: Vec<Point>,
+    /// How much more twice as many give than all images, by the power law, and the spread of that: of each curve its own.
+    #[serde(default)]
+    pub gain: Option<[f64; 2]>,
 }
 
 impl Curve {
@@ -108,7 +111,8 @@ pub(super) fn curve(
         return Ok(Err(FEW));
     }
     let [fitted, more @ ..] = [1, 2, 4].map(|times| expected(&points, times * labels.len(), wishes.seed));
-    Ok(Ok(Curve { points, fitted: Some(fitted), expected: more.to_vec() }))
+    let gain = gain(&points, labels.len(), wishes.seed);
+    Ok(Ok(Curve { points, fitted: Some(fitted), expected: more.to_vec(), gain: Some(gain) }))
 }
 
 /// The images of a fold, and all others in an order of which parts are the beginnings.
@@ -183,17 +187,27 @@ fn dealt(images: usize, wishes: &Wishes) -> Vec<usize> {
 }
 
 fn expected(points: &[Point], images: usize, seed: u64) -> Point {
-    let at = |points: &[Point]| 1. - power_law(points, images as f64);
+    let [accuracy, std_err] = told(points, seed, |points| 1. - power_law(points, images as f64));
+    Point { images, accuracy, std_err }
+}
+
+/// What twice as many images give more than these.
+fn gain(points: &[Point], images: usize, seed: u64) -> [f64; 2] {
+    told(points, seed, |points| power_law(points, images as f64) - power_law(points, 2. * images as f64))
+}
+
+/// What points tell, and its spread over curves through errors that might have come out as well.
+fn told(points: &[Point], seed: u64, of: impl Fn(&[Point]) -> f64) -> [f64; 2] {
     let drawn = |draw: u64| {
         let mut stream = random::stream(seed, "curve", 1, draw);
         let mut moved =
             |point: &Point| Point { accuracy: point.accuracy + point.std_err * random::normal(&mut stream), ..*point };
-        at(&points.iter().map(&mut moved).collect::<Vec<_>>())
+        of(&points.iter().map(&mut moved).collect::<Vec<_>>())
     };
     let all: Vec<f64> = (0..DRAWS).map(drawn).collect();
     let mean = all.iter().sum::<f64>() / all.len() as f64;
     let variance = all.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / all.len() as f64;
-    Point { images, accuracy: at(points), std_err: variance.sqrt() }
+    [of(points), variance.sqrt()]
 }
 
 /// The error at `images` by the curve a + b·n⁻ᶜ, c from 0, that fits the errors best: for each asymptote a line through the
@@ -215,4 +229,20 @@ fn power_law(points: &[Point], images: f64) -> f64 {
     };
     let tried = (0..ASYMPTOTES).map(|step| fit(least * step as f64 / ASYMPTOTES as f64));
     tried.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(least, |(_, error)| error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gain_is_surer_than_the_levels_it_lies_between() {
+        let point = |(images, accuracy): (usize, f64)| Point { images, accuracy, std_err: 0.02 };
+        let points = [(30, 0.7), (60, 0.766), (126, 0.8), (256, 0.825)].map(point);
+        let [now, twice] = [320, 640].map(|images| expected(&points, images, 0));
+        let [gain, error] = gain(&points, 320, 0);
+        assert!((gain - (twice.accuracy - now.accuracy)).abs() < 1e-12 && gain > 0.);
+        // What lifts one level lifts the other.
+        assert!(error > 0. && error < twice.std_err.min(now.std_err), "{error} {now:?} {twice:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The head that suits the data: several kinds on features of growing depth, compared by cross-validation.
 
+mod abstain;
 mod basis;
 mod calibrate;
 mod candidates;
@@ -18,13 +19,13 @@ mod uncompared;
 
 use super::LinearHead;
 use crate::error::Result;
-use crate::metrics::argmax;
 use crate::tensor::Device;
+pub use abstain::{Abstention, Answered};
 pub use choice::choose;
 pub use closed::nearest_class_mean;
 pub use curve::{Curve, Point};
 pub use judge::Metric;
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 pub use several::{Several, choose_several, kind};
 use std::fmt;
@@ -184,17 +185,6 @@ pub struct Chosen {
     pub curve: Option<std::result::Result<Curve, &'static str>>,
 }
 
-/// When a head's answer is not to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Abstention {
-    /// The share of answers that is to be right.
-    pub precision: f64,
-    /// The least probability of an answer that is taken.
-    pub threshold: f32,
-    /// The share of images that are answered then, by heads that did not learn from them.
-    pub coverage: f64,
-}
-
 impl Compared {
     /// What it is, for people.
     pub fn name(&self) -> String {
@@ -217,25 +207,6 @@ impl Chosen {
             Some(hidden) => self.head.logits(hidden.activated(features)?.view()),
             None => self.head.logits(features),
         }
-    }
-
-    /// The lowest probability at which `precision` of the answers at least are right, on images that the head did not learn
-    /// from; `None` where that is never so.
-    pub fn abstention(&self, labels: &[usize], precision: f64) -> Option<Abstention> {
-        let of = |(row, &label): (ArrayView1<f32>, &usize)| (row[argmax(row)], argmax(row) == label);
-        let mut answers: Vec<(f32, bool)> = self.out_of_fold.rows().into_iter().zip(labels).map(of).collect();
-        answers.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut right, mut found) = (0, None);
-        for (i, &(probability, is_right)) in answers.iter().enumerate() {
-            right += usize::from(is_right);
-            // Images that are as sure are answered together.
-            let ends = answers.get(i + 1).is_none_or(|next| next.0 < probability);
-            if ends && right as f64 >= precision * (i + 1) as f64 {
-                let coverage = (i + 1) as f64 / answers.len() as f64;
-                found = Some(Abstention { precision, threshold: probability, coverage });
-            }
-        }
-        found
     }
 
     /// How many tensors before the cut it takes features from.

@@ -2,11 +2,25 @@
 
 use super::super::folds::count;
 use super::basis::Basis;
+use super::closed::MOST_COORDINATES;
+use crate::data::Task;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+
+/// Refuses ridge regression in so many coordinates that their eigenvectors take too long, and nothing ends that.
+///
+/// # Errors
+/// [`Error::Train`].
+pub(super) fn has_time(task: Task, images: usize, features: usize) -> Result<()> {
+    if task != Task::Regression || images.min(features) <= MOST_COORDINATES {
+        return Ok(());
+    }
+    let what = format!("{features} features of {images} images are too many for ridge regression");
+    Err(Error::Train(format!("{what}; choose another tensor with --cut (adapt inspect lists them)")))
+}
 
 /// (XᵀX + αI)⁻¹ for any α, by the eigenvectors V of XᵀX = V·Λ·Vᵀ, with rows X around their mean.
 pub(super) struct Ridge {

@@ -8,7 +8,7 @@ use super::closed::MOST_COORDINATES;
 use super::depths::worth;
 use super::judge::mean;
 use super::regressions::rows;
-use super::ridge::{Best, Ridge};
+use super::ridge::{Best, Ridge, has_time};
 use super::thresholds::thresholds;
 use super::{FOLDS, Tried, Wishes, depths_named};
 use crate::data::{Task, strata};
@@ -91,7 +91,7 @@ type Fitted = (Array2<f64>, Array1<f64>);
 /// for a budget.
 ///
 /// # Errors
-/// [`Error::Train`] for features that are not finite, fewer than two images, or truths that do not fit;
+/// [`Error::Train`] for features that are not finite, too many of them for regression, fewer than two images, or truths that do not fit;
 /// [`Error::Interrupted`].
 pub fn choose_several(
     features: ArrayView2<f32>,
@@ -107,6 +107,7 @@ pub fn choose_several(
         let what = format!("{:?} features for {:?} labels", features.dim(), truths.dim());
         return Err(Error::Train(format!("{what}; at least two images are needed")));
     }
+    has_time(task, images, columns[0])?;
     let within = |&&columns: &&usize| columns.min(images) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let started = Instant::now();
