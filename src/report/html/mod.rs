@@ -31,6 +31,9 @@ use thumbs::Thumb;
 /// The file's name in a run's folder.
 pub const REPORT: &str = "report.html";
 
+/// How a picture begins in [`engine`]'s template.
+const PICTURE: &[u8] = b"<image id=\"t";
+
 /// The longest name or path that is shown whole, in characters: pages repeat them.
 const LONGEST: usize = 200;
 
@@ -50,6 +53,11 @@ pub struct Page {
     pub text: String,
     /// Why there are no pictures in it, where there are images.
     pub gone: Option<String>,
+}
+
+/// Whether a page that was made earlier has pictures of images in it.
+pub fn has_pictures(page: &[u8]) -> bool {
+    page.windows(PICTURE.len()).any(|part| part == PICTURE)
 }
 
 /// Makes the page.
