@@ -181,11 +181,6 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         true => unmeasured(own),
         false => figures(splits) + &own.and_then(folds).map(|told| format!("{told}\n")).unwrap_or_default(),
     };
-    if let Some(groups) = run.data.groups.as_ref().filter(|_| !run.metrics.is_empty()) {
-        let column = printable(&groups.column);
-        let _ =
-            writeln!(text, "intervals count images of one '{column}' as if nothing joined them, and may be too narrow");
-    }
     let p = &run.parity;
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
     let _ = writeln!(

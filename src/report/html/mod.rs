@@ -94,7 +94,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
         several => several.as_ref().map(|several| several.shown(&pictured, other(recorded))),
         task => recorded.task, split => recorded.judged().map(|split| split.to_string()),
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
-        other => other(recorded).map(|_| "val"), groups => run["data"]["groups"]["column"].as_str().map(shown),
+        other => other(recorded).map(|_| "val"), groups => tables::joined(recorded),
         baseline => metrics.map(|m| shown(m["baseline"]["class"].as_str().unwrap_or_default())),
         nearest => metrics.is_some_and(|m| m["nearest_mean"].is_object()),
         classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),

@@ -3,6 +3,7 @@
 use super::shown;
 use crate::data::Split;
 use crate::error::printable;
+use crate::metrics::bootstrap::FEWEST_GROUPS;
 use crate::report::recorded::Recorded;
 use crate::report::time;
 use serde::Serialize;
@@ -142,6 +143,14 @@ pub(super) fn folds(run: &Value) -> Option<Value> {
         .collect();
     let (count, repeats) = (head["folds"].as_u64(), by_fold.map_or(head["repeats"].as_u64(), |_| Some(1)));
     (!told.is_empty()).then(|| json!({ "count": count, "repeats": repeats, "figures": told }))
+}
+
+/// The column of what joins images and, where whole groups were drawn for the intervals of those that judge, how many there are and
+/// need to be.
+pub(super) fn joined(recorded: &Recorded) -> Option<Value> {
+    let column = recorded.run["data"]["groups"]["column"].as_str().map(shown)?;
+    let drawn = recorded.judged().and_then(|split| recorded.run["metrics"][split.to_string()]["groups"].as_u64());
+    Some(json!({ "column": column, "drawn": drawn, "fewest": FEWEST_GROUPS }))
 }
 
 /// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.
