@@ -76,7 +76,9 @@ impl FineTuning {
         FineTuning {
             measured,
             gain_of_depth: deep.zip(cut).map(|(deep, cut)| deep.accuracy - cut),
-            gain_of_images: now.zip(twice).map(|(now, twice)| [twice.accuracy - now.accuracy, twice.std_err]),
+            gain_of_images: now
+                .zip(twice)
+                .map(|(now, twice)| [twice.reached.value() - now.reached.value(), twice.std_err]),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Model {
 impl Rows<'_> {
     /// Solves the models of all folds at strengths, together or, where that takes too much room, one after another, and gives every image's
     /// logits by the one that did not learn from it, \[images · classes\].
-    fn solve_folds(
+    pub(super) fn solve_folds(
         &self,
         models: &mut [Model],
         fold: &[usize],
@@ -125,7 +125,7 @@ impl Rows<'_> {
     }
 
     /// Probabilities of such logits.
-    fn out_of_fold(&self, held: &[f64]) -> Array2<f32> {
+    pub(super) fn out_of_fold(&self, held: &[f64]) -> Array2<f32> {
         let (shape, at) = ((self.truth.len(), self.classes), |i: usize, k: usize| held[i * self.classes + k]);
         match self.truth {
             Truth::Classes(_) => softmax(Array2::from_shape_fn(shape, |(i, class)| at(i, class) as f32).view()),

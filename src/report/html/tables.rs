@@ -131,9 +131,9 @@ pub(super) fn confusion(m: &Value) -> Option<Vec<Row>> {
 /// The head's figures over the folds of its cross-validation; without a deviation where images were left out by themselves.
 pub(super) fn folds(run: &Value) -> Option<Value> {
     let head = &run["head"];
-    let by_fold = head["by_fold"].as_object();
     // Of a network that was trained inside, they are the probe's.
-    let figures = by_fold.or(head["cross_validation"].as_object()).filter(|_| run["training"].is_null())?;
+    let figures = head["by_fold"].as_object().or(head["cross_validation"].as_object());
+    let figures = figures.filter(|_| run["training"].is_null())?;
     let told: Vec<Value> = figures
         .iter()
         .filter_map(|(name, value)| {
@@ -141,7 +141,7 @@ pub(super) fn folds(run: &Value) -> Option<Value> {
             Some(json!({ "name": name.replace('_', " "), "mean": mean, "deviation": value[1].as_f64() }))
         })
         .collect();
-    let (count, repeats) = (head["folds"].as_u64(), by_fold.map_or(head["repeats"].as_u64(), |_| Some(1)));
+    let (count, repeats) = (head["folds"].as_u64(), head["repeats"].as_u64());
     (!told.is_empty()).then(|| json!({ "count": count, "repeats": repeats, "figures": told }))
 }
 

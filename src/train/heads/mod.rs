@@ -1,5 +1,6 @@
 //! The head that suits the data: several kinds on features of growing depth, compared by cross-validation.
 
+mod attempts;
 mod basis;
 mod calibrate;
 mod candidates;
@@ -7,6 +8,7 @@ mod choice;
 mod closed;
 mod curve;
 mod depths;
+mod grown;
 mod judge;
 mod mlp;
 mod regressions;
@@ -22,7 +24,7 @@ use crate::metrics::argmax;
 use crate::tensor::Device;
 pub use choice::choose;
 pub use closed::nearest_class_mean;
-pub use curve::{Curve, Point};
+pub use curve::{Curve, Point, Reached};
 pub use judge::Metric;
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
