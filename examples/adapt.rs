@@ -17,7 +17,7 @@ fn main() -> adapt::Result<()> {
 
     let mut adapted = Adapted::new(&model, &plan, &fit.head)?;
     let mut metrics = BTreeMap::new();
-    if let (Some(figures), _) = test.scored(&adapted.head)?.evaluate(&data.classes)? {
+    if let (Some(figures), _) = test.scored(&adapted.head)?.evaluate(&data)? {
         println!("test accuracy {:.4}", figures.accuracy);
         metrics.insert("test".into(), figures.into());
     }

@@ -227,13 +227,16 @@ fn a_learning_curve_grows_and_has_whole_points() {
         let (x, labels) = blobs(13, &counts, 12, 0.5);
         let found = chosen(&x, &[12], &labels, &Wishes { curve: true, ..only(Kind::Lda) });
         let curve = found.curve.unwrap().unwrap();
-        let accuracies: Vec<f64> = curve.points.iter().map(|point| point.accuracy).collect();
+        let accuracies: Vec<f64> = curve.points.iter().map(|point| point.reached.value()).collect();
         assert!(accuracies.iter().all(|accuracy| *accuracy > 0.5), "{curve:?}");
         assert!(accuracies.last() > accuracies.first(), "{curve:?}");
         let last = curve.points.last().unwrap();
         assert_eq!(curve.expected[0].images, 2 * labels.len());
-        let more = curve.expected[0].accuracy;
-        assert!(more >= last.accuracy - 0.01 && more < 1. && curve.expected[1].accuracy >= more - 1e-9, "{curve:?}");
+        let more = curve.expected[0].reached.value();
+        assert!(
+            more >= last.reached.value() - 0.01 && more < 1. && curve.expected[1].reached.value() >= more - 1e-9,
+            "{curve:?}"
+        );
         assert!(curve.expected.iter().all(|point| point.std_err > 0. && point.std_err < 0.2));
     }
 }
@@ -265,7 +268,7 @@ fn perceptrons_find_what_scikit_learns_do() {
     let loss = p.rows().into_iter().zip(&truth).map(|(row, &k)| -f64::from(row[k]).ln()).sum::<f64>() / 600.;
     assert!(loss < 0.3 && loss < found.compared[found.place].log_loss + 0.02, "{loss} {:?}", found.compared);
     let points = found.curve.unwrap().unwrap().points;
-    assert!(points[0].accuracy + 0.05 < points[3].accuracy, "{points:?}");
+    assert!(points[0].reached.value() + 0.05 < points[3].reached.value(), "{points:?}");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! Uncertainty in Dataset Labels" (2021), arXiv 1911.00068.
 
 use crate::error::Result;
-use crate::progress::Progress;
-use crate::train::{Options, softmax_out_of_fold};
+use crate::progress::{Event, Progress, emit};
+use crate::train::{Options, softmax_out_of_fold, softmax_too_large};
 use ndarray::{Array2, ArrayView2, Axis};
 
 /// What out-of-fold probabilities say of the labels.
@@ -63,8 +63,8 @@ pub fn judge(probabilities: ArrayView2<f32>, labels: &[usize]) -> Judgement {
 }
 
 /// Every image's probabilities [images, classes] by a softmax regression that did not learn from it; `None` where fewer than
-/// two classes have two images. Classes with one image or none are left out: their probability is 0, and that of their
-/// images is spread evenly over the others.
+/// two classes have two images, and where it would take too much memory, which a warning says. Classes with one image or none
+/// are left out: their probability is 0, and that of their images is spread evenly over the others.
 ///
 /// # Errors
 /// Those of [`softmax_out_of_fold`].
@@ -79,6 +79,10 @@ pub fn out_of_fold(
     labels.iter().for_each(|&label| counts[label] += 1);
     let kept: Vec<usize> = (0..classes).filter(|&class| counts[class] > 1).collect();
     if kept.len() < 2 {
+        return Ok(None);
+    }
+    if let Some(what) = softmax_too_large(labels.len(), rows.ncols(), kept.len()) {
+        emit(progress, Event::Warning(&format!("{what}: which labels look wrong by it is not told")))?;
         return Ok(None);
     }
     let options = Options { seed, ..Options::default() };

@@ -23,12 +23,12 @@ pub struct CompareOptions {
 pub fn run(options: &CompareOptions) -> Result<()> {
     let runs = options.runs.iter().map(|run| Recorded::read(run)).collect::<Result<Vec<_>>>()?;
     let compared = compare(&runs)?;
-    tell_of_data(&runs);
+    tell_of_data(&runs, &compared);
     print(&if options.json { json(&compared)? } else { text(&compared) })
 }
 
-/// Says where runs may have other images by the same names, and where images belong together.
-fn tell_of_data(runs: &[Recorded]) {
+/// Says where runs may have other images by the same names, and where images belong together but no run tells which.
+fn tell_of_data(runs: &[Recorded], compared: &Compared) {
     let path = |run: &Recorded| run.run["data"]["path"].as_str().unwrap_or("?").to_string();
     let first = path(&runs[0]);
     // As paths: a slash at the end makes no other place.
@@ -38,9 +38,14 @@ fn tell_of_data(runs: &[Recorded]) {
             "warning: {folder} has its images from {own}, not {first}: those of one name are taken for the same"
         )));
     }
-    if runs.iter().any(|run| run.run["data"]["groups"].is_object()) {
+    if runs.iter().any(|run| run.run["data"]["groups"].is_object()) && groups(compared).is_none() {
         tell("note: intervals count images of one group as if nothing joined them, and may be too narrow");
     }
+}
+
+/// Groups of the images, where whole ones were drawn.
+fn groups(compared: &Compared) -> Option<usize> {
+    compared.runs.first()?.figures.groups()
 }
 
 /// The differences that are shown, as far as there are any.
@@ -97,10 +102,9 @@ fn text(compared: &Compared) -> String {
         [begin, headline(&side.figures)].concat()
     };
     let mut text = tables::table(&header, 3, compared.runs.iter().map(row));
-    text += &format!(
-        "on the {} {} images that all of them have; in brackets: 95 % intervals\n",
-        compared.images, compared.split
-    );
+    let split = compared.split.to_string();
+    let brackets = figures::brackets([(split.as_str(), groups(compared))]);
+    text += &format!("on the {} {split} images that all of them have; {brackets}\n", compared.images);
     let left = compared.runs.iter().map(|side| (side.own_images - compared.images, &side.run)).filter(|(n, _)| *n > 0);
     let left: Vec<_> = left.map(|(n, run)| format!("{n} of {}", printable(run))).collect();
     if !left.is_empty() {
@@ -112,6 +116,7 @@ fn text(compared: &Compared) -> String {
             let found = against.figures.get(name)?;
             let better = (found.difference > 0.) != LOWER.contains(&name);
             let sure = match found.interval {
+                None if groups(compared).is_some() => "too few groups to tell",
                 None => "too few images to tell",
                 Some([low, high]) if low <= 0. && high >= 0. => "may be chance",
                 Some(_) if better => "better, not by chance",

@@ -2,7 +2,7 @@
 
 use super::tables::table;
 use adapt::error::printable;
-use adapt::metrics::bootstrap::Interval;
+use adapt::metrics::bootstrap::{FEWEST_GROUPS, Interval};
 use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
 use adapt::report::precise;
 use std::fmt::Write;
@@ -11,6 +11,22 @@ use std::fmt::Write;
 pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
     let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
     format!("{value:.4}{}", interval.unwrap_or_default())
+}
+
+/// What stands in brackets, of splits with so many groups of images, and where nothing does.
+pub fn brackets<'a>(splits: impl IntoIterator<Item = (&'a str, Option<usize>)>) -> String {
+    let (few, enough): (Vec<_>, Vec<_>) =
+        splits.into_iter().partition(|(_, groups)| groups.is_some_and(|groups| groups < FEWEST_GROUPS));
+    let whole = enough.iter().any(|(_, groups)| groups.is_some());
+    let drawn = if whole { " (whole groups of images drawn anew)" } else { "" };
+    let told = (!enough.is_empty()).then(|| format!("in brackets: 95 % intervals{drawn}"));
+    let none = few.into_iter().map(|(name, groups)| {
+        format!(
+            "no intervals of {name}: {} groups of images are fewer than {FEWEST_GROUPS}",
+            groups.unwrap_or_default()
+        )
+    });
+    told.into_iter().chain(none).collect::<Vec<_>>().join("; ")
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {
@@ -28,14 +44,14 @@ fn headline(name: &str, m: &Classification) -> Vec<String> {
 }
 
 /// What the figures are to be compared with.
-fn baseline(m: &Classification) -> String {
+fn baseline(brackets: &str, m: &Classification) -> String {
     let b = &m.baseline;
     let class = printable(&b.class);
     let nearest = m
         .nearest_mean
         .map_or(String::new(), |n| format!("; the nearest class mean has {:.4}, {:.4}", n.accuracy, n.macro_f1));
     format!(
-        "in brackets: 95 % intervals; always '{class}', the commonest of these, would have accuracy {:.4}, macro-F1 {:.4}{nearest}\n",
+        "{brackets}; always '{class}', the commonest of these, would have accuracy {:.4}, macro-F1 {:.4}{nearest}\n",
         b.accuracy, b.macro_f1
     )
 }
@@ -70,9 +86,11 @@ fn of_labels(splits: &[(&str, &MultiLabel)]) -> String {
     let b = &m.baseline;
     let _ = writeln!(
         text,
-        "in brackets: 95 % intervals; always the labels of half of the images or more: micro-F1 {:.4}, macro-F1 {:.4}, Hamming \
-         loss {:.4}\n",
-        b.micro_f1, b.macro_f1, b.hamming_loss
+        "{}; always the labels of half of the images or more: micro-F1 {:.4}, macro-F1 {:.4}, Hamming loss {:.4}\n",
+        brackets(splits.iter().map(|(name, m)| (*name, m.groups))),
+        b.micro_f1,
+        b.macro_f1,
+        b.hamming_loss
     );
     let rows = m.per_label.iter().map(|l| {
         let areas = [l.average_precision, l.roc_auc].map(|area| area.map_or("-".into(), |area| format!("{area:.3}")));
@@ -93,7 +111,8 @@ fn of_values(splits: &[(&str, &Regression)]) -> String {
     let mut text = table(&[&["", "images"], &header[..]].concat(), 1, splits.iter().map(row));
     let Some((name, m)) = splits.last() else { return text };
     let [mae, rmse] = [m.baseline.mae, m.baseline.rmse].map(precise);
-    let _ = writeln!(text, "in brackets: 95 % intervals; always the mean: {mae}, {rmse}");
+    let brackets = brackets(splits.iter().map(|(name, m)| (*name, m.groups)));
+    let _ = writeln!(text, "{brackets}; always the mean: {mae}, {rmse}");
     if m.per_target.len() > 1 {
         let rows = m.per_target.iter().map(|t| {
             let with = |name: &str, value: f64| in_any_unit(value, t.intervals.get(name));
@@ -116,7 +135,8 @@ fn of_classes(splits: &[(&str, &Classification)]) -> String {
     let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
     let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
     if let Some((name, m)) = splits.last() {
-        let _ = write!(text, "{}\n{}\n{}", baseline(m), by_class(name, m), confusion(m));
+        let brackets = brackets(splits.iter().map(|(name, m)| (*name, m.groups)));
+        let _ = write!(text, "{}\n{}\n{}", baseline(&brackets, m), by_class(name, m), confusion(m));
     }
     text
 }

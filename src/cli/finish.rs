@@ -126,10 +126,11 @@ pub(super) fn describe(made: &mut Made, metrics: &BTreeMap<String, Figures>, dat
 pub(super) fn evaluate(made: &Made, data: &Dataset) -> Result<(BTreeMap<String, Figures>, Vec<u8>)> {
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
     let header = ["path", "split", "label", "predicted"].map(String::from).into_iter();
-    let mut rows = vec![header.chain(data.classes.iter().cloned()).collect()];
+    let group = data.groups.as_ref().map(|_| "group".to_string());
+    let mut rows = vec![header.chain(data.classes.iter().cloned()).chain(group).collect()];
     for split in &made.scores {
         let figures = if data.task.is_multiclass() {
-            let (figures, own) = split.evaluate(&data.classes)?;
+            let (figures, own) = split.evaluate(data)?;
             predictions.extend(own);
             let nearest_mean = made.nearest_mean.get(&split.split).copied();
             figures.map(|figures| Classification { nearest_mean, ..figures }.into())

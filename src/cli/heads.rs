@@ -198,6 +198,8 @@ impl Work<'_> {
             seed: self.options.seed,
             folds: self.options.heads.cv,
             groups: data.groups_of(&features.paths),
+            // Of what training inside the network begins with none is wanted.
+            curve: self.options.train == Train::Head,
             budget: self.time_for_head(Duration::ZERO),
             device: self.backend.device().clone(),
             ..Wishes::default()

@@ -6,7 +6,7 @@ use adapt::engine::Backend;
 use adapt::error::printable;
 use adapt::plan::Trained;
 use adapt::progress::{Progress, silent};
-use adapt::report::html::{Images, REPORT, render};
+use adapt::report::html::{Images, REPORT, has_pictures, render};
 use adapt::report::maps::{MAPS, Maps};
 use adapt::report::recorded::Recorded;
 use adapt::report::{OutDir, json};
@@ -26,7 +26,7 @@ pub struct ReportOptions {
     /// The page to write [default: report.html in the run's folder]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Replace the file of --out
+    /// Replace the file of --out, or a page with pictures where the images for them are gone
     #[arg(long)]
     pub force: bool,
 }
@@ -52,10 +52,14 @@ pub fn run(options: &ReportOptions) -> Result<()> {
     }
     let recorded = Recorded::read(&options.run)?;
     let page = render(&recorded, &images(options, &recorded))?;
+    let out = options.out.clone().unwrap_or_else(|| options.run.join(REPORT));
     if let Some(why) = &page.gone {
+        if !options.force && fs::read(&out).is_ok_and(|old| has_pictures(&old)) {
+            let what = format!("it has pictures, and would have none: {why}; --force replaces it all the same");
+            return Err(Error::data(&out, what));
+        }
         tell(&format!("warning: without pictures: {why}"));
     }
-    let out = options.out.clone().unwrap_or_else(|| options.run.join(REPORT));
     merge::put(&out, true, |place| fs::write(place, &page.text).map_err(Error::io(place)))?;
     print(&format!("written  {}\n", printable(&out.to_string_lossy())))
 }

@@ -98,18 +98,24 @@ pub fn heads(chosen: &Chosen, metric: Metric) -> String {
     };
     let text = table(&["head", "taps", "features", "macro-F1", "accuracy", "log-loss", name, ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
-    let mut text = format!("{text}in {} folds{times}; temperature {:.2}", chosen.folds, chosen.temperature);
-    if let Some(Err(why)) = &chosen.curve {
-        let _ = write!(text, "\nno learning curve: {why}");
+    let (folds, temperature) = (chosen.folds, chosen.temperature);
+    format!("{text}in {folds} folds{times}; temperature {temperature:.2}{}", curve(chosen.curve.as_ref()))
+}
+
+/// The learning curve in a line of its own, or why there is none, where one was wanted.
+fn curve(found: Option<&std::result::Result<Curve, &'static str>>) -> String {
+    match found {
+        None => String::new(),
+        Some(Err(why)) => format!("\nno learning curve: {why}"),
+        Some(Ok(curve)) => {
+            let point = |p: &Point| format!("{:.3} with {}", p.reached.value(), p.images);
+            let points = curve.points.iter().map(point).collect::<Vec<_>>().join(", ");
+            let expected = |p: &Point| format!("{:.3} ± {:.3} with {}", p.reached.value(), p.std_err, p.images);
+            let expected = curve.expected.iter().map(expected).collect::<Vec<_>>().join(", ");
+            let figure = curve.points.first().map_or("", |point| point.reached.name());
+            format!("\n{figure} by training images: {points}; expected: {expected}")
+        }
     }
-    if let Some(Ok(curve)) = &chosen.curve {
-        let point = |p: &Point| format!("{:.3} with {}", p.accuracy, p.images);
-        let points = curve.points.iter().map(point).collect::<Vec<_>>().join(", ");
-        let expected = |p: &Point| format!("{:.3} ± {:.3} with {}", p.accuracy, p.std_err, p.images);
-        let expected = curve.expected.iter().map(expected).collect::<Vec<_>>().join(", ");
-        let _ = write!(text, "\naccuracy by training images: {points}; expected: {expected}");
-    }
-    text
 }
 
 /// The depths that were compared, for several labels or numbers.
@@ -130,7 +136,7 @@ pub fn several(chosen: &Several) -> String {
         0 => "each image left out by itself; 1 is the squared error of always the mean".into(),
         folds => format!("in {folds} folds{times}"),
     };
-    format!("{text}{judged}\nno learning curve: {}", Curve::OF_CLASSES)
+    format!("{text}{judged}{}", curve(chosen.curve.as_ref()))
 }
 
 /// What is known where no images were held out.
@@ -144,18 +150,10 @@ fn unmeasured(head: Option<&AnyHead>) -> String {
 /// What the head reaches on images that it did not learn from, where cross-validation judged it.
 fn folds(head: &AnyHead) -> Option<String> {
     match head {
-        AnyHead::Classes(head) => {
-            let told = spread(head.cross_validation.as_ref()?);
-            let times = if head.repeats > 1 { format!(", dealt {} times", head.repeats) } else { String::new() };
-            Some(format!("the head in {} folds{times}, mean and deviation: {told}", head.folds))
-        }
+        AnyHead::Classes(head) => Some(in_folds(head.folds, head.repeats, &spread(head.cross_validation.as_ref()?))),
         AnyHead::Several(head) => {
             if !head.by_fold.is_empty() {
-                return Some(format!(
-                    "the head in {} folds, mean and deviation: {}",
-                    head.folds,
-                    spread(&head.by_fold)
-                ));
+                return Some(in_folds(head.folds, head.repeats, &spread(&head.by_fold)));
             }
             let figures = head.cross_validation.as_object()?.iter().filter(|(name, _)| *name != "images");
             let told: Vec<String> =
@@ -163,6 +161,11 @@ fn folds(head: &AnyHead) -> Option<String> {
             Some(format!("the head on each image left out: {}", told.join(", ")))
         }
     }
+}
+
+fn in_folds(folds: usize, repeats: usize, told: &str) -> String {
+    let times = if repeats > 1 { format!(", dealt {repeats} times") } else { String::new() };
+    format!("the head in {folds} folds{times}, mean and deviation: {told}")
 }
 
 /// `accuracy 0.8219 ± 0.0473, …`
@@ -181,11 +184,6 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         true => unmeasured(own),
         false => figures(splits) + &own.and_then(folds).map(|told| format!("{told}\n")).unwrap_or_default(),
     };
-    if let Some(groups) = run.data.groups.as_ref().filter(|_| !run.metrics.is_empty()) {
-        let column = printable(&groups.column);
-        let _ =
-            writeln!(text, "intervals count images of one '{column}' as if nothing joined them, and may be too narrow");
-    }
     let p = &run.parity;
     let same = if p.engine == "onnxruntime" { "ONNX Runtime" } else { p.engine.as_str() };
     let _ = writeln!(

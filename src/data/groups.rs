@@ -19,14 +19,25 @@ pub struct Groups {
     pub of: HashMap<String, String>,
 }
 
+/// The number of each name in the order of all of them.
+pub fn numbered(names: &[&str]) -> Vec<usize> {
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    let numbers: HashMap<&str, usize> = distinct.into_iter().enumerate().map(|(i, name)| (name, i)).collect();
+    names.iter().map(|name| numbers[name]).collect()
+}
+
 impl Dataset {
     /// The group of each of these images, by number in order of the groups' names; nothing where there are no groups.
     pub fn groups_of(&self, paths: &[String]) -> Vec<usize> {
-        let Some(groups) = &self.groups else { return Vec::new() };
-        let of = |path: &String| groups.of.get(path).map_or("", String::as_str);
-        let names: BTreeSet<&str> = paths.iter().map(of).collect();
-        let numbers: HashMap<&str, usize> = names.into_iter().enumerate().map(|(i, name)| (name, i)).collect();
-        paths.iter().map(|path| numbers[of(path)]).collect()
+        match &self.groups {
+            None => Vec::new(),
+            Some(_) => numbered(&paths.iter().map(|path| self.group_of(path).unwrap_or_default()).collect::<Vec<_>>()),
+        }
+    }
+
+    /// The group of the image at this path, where there are groups.
+    pub fn group_of(&self, path: &str) -> Option<&str> {
+        self.groups.as_ref()?.of.get(path).map(String::as_str)
     }
 
     /// The number of groups by split, for the splits that have any.

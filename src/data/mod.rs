@@ -35,7 +35,7 @@ pub use beside::Beside;
 pub use dataset::{Dataset, Item, ReadOptions, Skipped, Split};
 pub use decode::{Frame, Pixels, Reduced, decode, decode_bytes, decode_with_alpha};
 pub use facts::Facts;
-pub use groups::Groups;
+pub use groups::{Groups, numbered};
 pub use jitter::Jitter;
 pub use labelled::{images_below, labelled, reopen};
 pub use preprocess::{Color, Filter, Layout, Preprocessing, Resize, preprocess};

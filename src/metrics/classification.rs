@@ -3,7 +3,7 @@
 use super::bootstrap::{Interval, Outcomes, log_loss};
 use super::calibration::{Bin, brier, expected_calibration_error, reliability};
 use super::counts::{self, Count};
-use super::{argmax, average_precision, mean, mean_defined, roc_auc};
+use super::{argmax, average_precision, distinct, mean, mean_defined, roc_auc};
 use crate::error::{Error, Result};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -89,6 +89,10 @@ fn mean_log_loss(labels: &[usize], probabilities: ArrayView2<f32>) -> f64 {
 pub struct Classification {
     /// Images.
     pub n: usize,
+    /// Groups of them, of which resamples draw whole ones; `None` where they draw images. Few have no intervals:
+    /// [`FEWEST_GROUPS`](super::bootstrap::FEWEST_GROUPS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
     /// Share of images whose most probable class is theirs.
     pub accuracy: f64,
     /// Mean recall over the classes that have images (`balanced_accuracy_score`).
@@ -158,7 +162,21 @@ impl Classification {
     /// [`Error::Usage`] when the sizes do not match, a label is out of range, there are no images, or a probability is
     /// outside 0..=1.
     pub fn from_probabilities(labels: &[usize], probabilities: ArrayView2<f32>, classes: &[String]) -> Result<Self> {
+        Self::grouped(labels, probabilities, classes, &[])
+    }
+
+    /// The same of images that belong together where their numbers in `groups` are the same; nothing there for images that do not.
+    ///
+    /// # Errors
+    /// Those of [`Classification::from_probabilities`], and [`Error::Usage`] where there are groups of another number of images.
+    pub fn grouped(
+        labels: &[usize],
+        probabilities: ArrayView2<f32>,
+        classes: &[String],
+        groups: &[usize],
+    ) -> Result<Self> {
         check(labels, probabilities, classes.len())?;
+        let distinct = distinct(groups, labels.len())?;
         let predicted = predicted(probabilities);
         let counts = counts(labels, &predicted, classes.len());
         let each = classes.par_iter().enumerate();
@@ -169,6 +187,7 @@ impl Classification {
         let [top2_accuracy, top3_accuracy, top5_accuracy] = outcomes.top_accuracies();
         Ok(Self {
             n: labels.len(),
+            groups: distinct,
             accuracy,
             balanced_accuracy: counts::balanced_accuracy(&counts),
             top2_accuracy,
@@ -190,7 +209,7 @@ impl Classification {
             cohen_kappa: counts::cohen_kappa(&counts),
             mcc: counts::mcc(&counts),
             ece: expected_calibration_error(&reliability),
-            intervals: outcomes.intervals(),
+            intervals: outcomes.intervals(groups),
             baseline: baseline(&counts, classes),
             nearest_mean: None,
             reliability,

@@ -23,6 +23,15 @@ impl From<Classification> for Figures {
 }
 
 impl Figures {
+    /// Groups of the images, where whole ones were drawn for intervals.
+    pub fn groups(&self) -> Option<usize> {
+        match self {
+            Figures::Classes(m) => m.groups,
+            Figures::Labels(m) => m.groups,
+            Figures::Values(m) => m.groups,
+        }
+    }
+
     /// Those that say most, with the number of images: what a model's metadata have of it.
     pub fn summary(&self) -> Value {
         match self {

@@ -15,6 +15,7 @@ pub mod separation;
 mod spectrum;
 pub mod transfer;
 
+use crate::error::{Error, Result};
 pub use classification::{Answers, Baseline, Classification, PerClass, of_fold};
 pub use figures::Figures;
 pub use multilabel::{LabelBaseline, LabelOutcomes, MultiLabel, PerLabel};
@@ -22,6 +23,15 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 pub use outlier::{LIKE, Outlier};
 pub use ranking::{average_precision, roc_auc};
 pub use regression::{PerTarget, Regression, ValueBaseline, ValueOutcomes};
+use std::collections::BTreeSet;
+
+/// How many groups these images are of, by the number of each one's; `None` where they have none.
+fn distinct(groups: &[usize], images: usize) -> Result<Option<usize>> {
+    if !groups.is_empty() && groups.len() != images {
+        return Err(Error::Usage(format!("groups of {} images for {images}", groups.len())));
+    }
+    Ok((!groups.is_empty()).then(|| groups.iter().collect::<BTreeSet<_>>().len()))
+}
 
 /// a/b, or 0 where b is 0.
 fn ratio(a: f64, b: f64) -> f64 {

@@ -1,9 +1,9 @@
 //! Several labels at once, each of which an image may have or not.
 
-use super::bootstrap::{self, Difference, Figures, Interval, log_loss};
+use super::bootstrap::{self, Difference, Draws, Figures, Interval, log_loss};
 use super::counts::Count;
 use super::ranking::Rankings;
-use super::{average_precision, mean, mean_defined, roc_auc};
+use super::{average_precision, distinct, mean, mean_defined, roc_auc};
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,10 @@ pub struct LabelBaseline {
 pub struct MultiLabel {
     /// Images.
     pub n: usize,
+    /// Groups of them, of which resamples draw whole ones; `None` where they draw images. Few have no intervals:
+    /// [`FEWEST_GROUPS`](super::bootstrap::FEWEST_GROUPS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
     /// Share of images with exactly their labels (`accuracy_score`).
     pub subset_accuracy: f64,
     /// Share of all decisions, a label for an image, that are wrong.
@@ -93,11 +97,26 @@ impl MultiLabel {
         labels: &[String],
         thresholds: &[f32],
     ) -> Result<MultiLabel> {
+        MultiLabel::grouped(truth, probabilities, labels, thresholds, &[])
+    }
+
+    /// The same of images that belong together where their numbers in `groups` are the same; nothing there for images that do not.
+    ///
+    /// # Errors
+    /// Those of [`MultiLabel::new`], and [`Error::Usage`] where there are groups of another number of images.
+    pub fn grouped(
+        truth: ArrayView2<bool>,
+        probabilities: ArrayView2<f32>,
+        labels: &[String],
+        thresholds: &[f32],
+        groups: &[usize],
+    ) -> Result<MultiLabel> {
         let figures = MultiLabel::without_intervals(truth, probabilities, labels, thresholds)?;
+        let (distinct, draws) = (distinct(groups, figures.n)?, Draws::new(figures.n, groups));
         let outcomes = LabelOutcomes::new(truth, probabilities, thresholds);
-        let present = outcomes.present(&(0..figures.n).collect::<Vec<_>>());
-        let judge = |drawn: &[usize]| outcomes.figures(drawn, present);
-        Ok(MultiLabel { intervals: bootstrap::intervals(figures.n, judge, &["subset_accuracy"]), ..figures })
+        let present = outcomes.present(&draws.all());
+        let intervals = bootstrap::intervals(&draws, |drawn| outcomes.figures(drawn, present), &["subset_accuracy"]);
+        Ok(MultiLabel { groups: distinct, intervals, ..figures })
     }
 
     /// The same without intervals, which take a thousand times as long.
@@ -129,6 +148,7 @@ impl MultiLabel {
             (0..k).map(|j| per_label(&labels[j], sums.counts[j], j, truth, probabilities)).collect();
         Ok(MultiLabel {
             n,
+            groups: None,
             subset_accuracy: sums.exact as f64 / n as f64,
             hamming_loss: sums.wrong as f64 / (n * k) as f64,
             micro_precision: sums.micro().precision(),
@@ -230,13 +250,13 @@ impl LabelOutcomes {
     }
 
     /// The figures of `self` less those of `other`, which has to judge the same images in the same order; `None` where it does
-    /// not.
-    pub fn less(&self, other: &LabelOutcomes) -> Option<BTreeMap<String, Difference>> {
-        let all: Vec<usize> = (0..self.own.nrows()).collect();
-        let (own, its) = (self.present(&all), other.present(&all));
+    /// not. `groups` as for [`MultiLabel::grouped`].
+    pub fn less(&self, other: &LabelOutcomes, groups: &[usize]) -> Option<BTreeMap<String, Difference>> {
+        let draws = Draws::new(self.own.nrows(), groups);
+        let (own, its) = (self.present(&draws.all()), other.present(&draws.all()));
         let judge = |drawn: &[usize]| self.figures(drawn, own);
         let judge_other = |drawn: &[usize]| other.figures(drawn, its);
-        (!all.is_empty() && self.own == other.own).then(|| bootstrap::differences(all.len(), judge, judge_other))
+        (self.own.nrows() > 0 && self.own == other.own).then(|| bootstrap::differences(&draws, judge, judge_other))
     }
 }
 

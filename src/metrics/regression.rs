@@ -1,7 +1,7 @@
 //! Numbers predicted from images: one or more targets.
 
-use super::bootstrap::{self, Difference, Figures, Interval};
-use super::mean;
+use super::bootstrap::{self, Difference, Draws, Figures, Interval};
+use super::{distinct, mean};
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,10 @@ pub struct ValueBaseline {
 pub struct Regression {
     /// Images; of a single one R² says nothing, and is 1 or 0 as for equal targets.
     pub n: usize,
+    /// Groups of them, of which resamples draw whole ones; `None` where they draw images. Few have no intervals:
+    /// [`FEWEST_GROUPS`](super::bootstrap::FEWEST_GROUPS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
     /// Mean R² over the targets (`r2_score`).
     pub r2: f64,
     /// Mean of the targets' mean absolute errors (`mean_absolute_error`).
@@ -60,9 +64,23 @@ impl Regression {
     /// # Errors
     /// [`Error::Usage`] when the sizes do not match, there is nothing to judge, or a value is not finite.
     pub fn new(truth: ArrayView2<f32>, predicted: ArrayView2<f32>, targets: &[String]) -> Result<Regression> {
+        Regression::grouped(truth, predicted, targets, &[])
+    }
+
+    /// The same of images that belong together where their numbers in `groups` are the same; nothing there for images that do not.
+    ///
+    /// # Errors
+    /// Those of [`Regression::new`], and [`Error::Usage`] where there are groups of another number of images.
+    pub fn grouped(
+        truth: ArrayView2<f32>,
+        predicted: ArrayView2<f32>,
+        targets: &[String],
+        groups: &[usize],
+    ) -> Result<Regression> {
         let mut figures = Regression::without_intervals(truth, predicted, targets)?;
-        let outcomes = ValueOutcomes::new(truth, predicted);
-        let of = |targets: &[usize]| bootstrap::intervals(truth.nrows(), |drawn| outcomes.figures(drawn, targets), &[]);
+        figures.groups = distinct(groups, figures.n)?;
+        let (outcomes, draws) = (ValueOutcomes::new(truth, predicted), Draws::new(figures.n, groups));
+        let of = |targets: &[usize]| bootstrap::intervals(&draws, |drawn| outcomes.figures(drawn, targets), &[]);
         figures.intervals = of(&(0..targets.len()).collect::<Vec<_>>());
         figures.per_target.iter_mut().enumerate().for_each(|(place, target)| target.intervals = of(&[place]));
         Ok(figures)
@@ -107,6 +125,7 @@ impl Regression {
         let [r2, mae, rmse] = outcomes.values(&all, &every);
         Ok(Regression {
             n: truth.nrows(),
+            groups: None,
             r2,
             mae,
             rmse,
@@ -157,11 +176,12 @@ impl ValueOutcomes {
     }
 
     /// The figures of `self` less those of `other`, which has to judge the same images in the same order; `None` where it does
-    /// not.
-    pub fn less(&self, other: &ValueOutcomes) -> Option<BTreeMap<String, Difference>> {
+    /// not. `groups` as for [`Regression::grouped`].
+    pub fn less(&self, other: &ValueOutcomes, groups: &[usize]) -> Option<BTreeMap<String, Difference>> {
         let (images, every) = (self.truth.nrows(), (0..self.truth.ncols()).collect::<Vec<_>>());
+        let draws = Draws::new(images, groups);
         let judge = |drawn: &[usize]| self.figures(drawn, &every);
         let judge_other = |drawn: &[usize]| other.figures(drawn, &every);
-        (images > 0 && self.truth == other.truth).then(|| bootstrap::differences(images, judge, judge_other))
+        (images > 0 && self.truth == other.truth).then(|| bootstrap::differences(&draws, judge, judge_other))
     }
 }

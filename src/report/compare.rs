@@ -1,7 +1,7 @@
 //! Runs side by side, on the images that all of them were tested on.
 
 use super::recorded::Recorded;
-use crate::data::{Split, Task};
+use crate::data::{Split, Task, numbered};
 use crate::error::{Error, Result};
 use crate::metrics::bootstrap::{Difference, Outcomes};
 use crate::metrics::{Classification, Figures, LabelOutcomes, MultiLabel, Regression, ValueOutcomes, sigmoid, softmax};
@@ -82,18 +82,19 @@ pub fn compare(runs: &[Recorded]) -> Result<Compared> {
     }
     let labels: Vec<usize> = shared.iter().filter_map(|(_, label)| first.class(label)).collect();
     let truths = first.truths.select(Axis(0), &shared.iter().map(|image| places[0][image]).collect::<Vec<_>>());
+    let groups = groups(runs, &places, &shared);
     let (mut sides, mut outcomes) = (Vec::new(), Vec::new());
     for ((run, columns), places) in runs.iter().zip(&columns).zip(&places) {
         let logits = &scores(run)?.logits;
         let rows =
             Array2::from_shape_fn((shared.len(), columns.len()), |(i, j)| logits[[places[&shared[i]], columns[j]]]);
         let thresholds: Vec<f32> = columns.iter().filter_map(|&j| run.thresholds.get(j).copied()).collect();
-        let (figures, outcome) = judge(first, &rows, &labels, &truths, &thresholds)?;
+        let (figures, outcome) = judge(first, &rows, (&labels, &truths), &thresholds, &groups)?;
         sides.push(side(run, places.len(), figures));
         outcomes.push(outcome);
     }
     let differences = runs.iter().zip(&outcomes).skip(1).filter_map(|(run, own)| {
-        let figures = own.less(&outcomes[0])?;
+        let figures = own.less(&outcomes[0], &groups)?;
         Some(Against { run: name(run), against: name(first), figures })
     });
     Ok(Compared { split, images: shared.len(), differences: differences.collect(), runs: sides })
@@ -107,11 +108,11 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn less(&self, other: &Outcome) -> Option<BTreeMap<String, Difference>> {
+    fn less(&self, other: &Outcome, groups: &[usize]) -> Option<BTreeMap<String, Difference>> {
         match (self, other) {
-            (Outcome::Classes(own), Outcome::Classes(other)) => own.less(other),
-            (Outcome::Labels(own), Outcome::Labels(other)) => own.less(other),
-            (Outcome::Values(own), Outcome::Values(other)) => own.less(other),
+            (Outcome::Classes(own), Outcome::Classes(other)) => own.less(other, groups),
+            (Outcome::Labels(own), Outcome::Labels(other)) => own.less(other, groups),
+            (Outcome::Values(own), Outcome::Values(other)) => own.less(other, groups),
             _ => None,
         }
     }
@@ -121,24 +122,24 @@ impl Outcome {
 fn judge(
     first: &Recorded,
     scores: &Array2<f32>,
-    labels: &[usize],
-    truths: &Array2<f32>,
+    (labels, truths): (&[usize], &Array2<f32>),
     thresholds: &[f32],
+    groups: &[usize],
 ) -> Result<(Figures, Outcome)> {
     let names = &first.classes;
     Ok(match first.task {
         Task::Multiclass => {
             let p = softmax(scores.view());
-            let figures = Classification::from_probabilities(labels, p.view(), names)?;
+            let figures = Classification::grouped(labels, p.view(), names, groups)?;
             (figures.into(), Outcome::Classes(Outcomes::new(labels, p.view())))
         }
         Task::Multilabel => {
             let (p, own) = (scores.mapv(sigmoid), truths.mapv(|value| value > 0.5));
-            let figures = MultiLabel::new(own.view(), p.view(), names, thresholds)?;
+            let figures = MultiLabel::grouped(own.view(), p.view(), names, thresholds, groups)?;
             (Figures::Labels(figures), Outcome::Labels(LabelOutcomes::new(own.view(), p.view(), thresholds)))
         }
         Task::Regression => {
-            let figures = Regression::new(truths.view(), scores.view(), names)?;
+            let figures = Regression::grouped(truths.view(), scores.view(), names, groups)?;
             (Figures::Values(figures), Outcome::Values(ValueOutcomes::new(truths.view(), scores.view())))
         }
     })
@@ -171,6 +172,16 @@ fn places(run: &Recorded, split: Split) -> Result<HashMap<(&str, &str), usize>> 
         }
     }
     Ok(places)
+}
+
+/// The number of each shared image's group, as the first run tells them that knows some; nothing where none does.
+fn groups(runs: &[Recorded], places: &[HashMap<(&str, &str), usize>], shared: &[(&str, &str)]) -> Vec<usize> {
+    let of = |(run, places): (&Recorded, &HashMap<(&str, &str), usize>)| {
+        let names: Option<Vec<&str>> =
+            shared.iter().map(|image| run.held_out[places[image]].group.as_deref()).collect();
+        names.map(|names| numbered(&names))
+    };
+    runs.iter().zip(places).find_map(of).unwrap_or_default()
 }
 
 /// Where the first run's classes are in the other's scores.

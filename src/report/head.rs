@@ -33,11 +33,15 @@ pub struct SeveralInfo {
     pub chosen: usize,
     /// Its figures on images that it did not learn from; those of labels flatter a little, since thresholds were chosen by them.
     pub cross_validation: serde_json::Value,
-    /// The same in each fold of the first deal: the mean over those that have the figure, and the standard deviation.
+    /// The same in each fold of all deals: the mean over those that have the figure, and the standard deviation.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_fold: BTreeMap<String, [f64; 2]>,
-    /// Why it is not known how they grow with the number of images.
-    pub no_learning_curve: &'static str,
+    /// How the mean average precision, or R², grows with the number of images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_curve: Option<Curve>,
+    /// Why that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_learning_curve: Option<&'static str>,
 }
 
 impl SeveralInfo {
@@ -46,8 +50,8 @@ impl SeveralInfo {
     /// # Errors
     /// Those of [`MultiLabel::new`] and [`Regression::new`].
     pub fn new(chosen: &Several, truths: ArrayView2<f32>, names: &[String]) -> Result<SeveralInfo> {
-        let figures = |images: &[usize]| {
-            let (truths, told) = (truths.select(Axis(0), images), chosen.out_of_fold.select(Axis(0), images));
+        let figures = |images: &[usize], told: &Array2<f32>| {
+            let (truths, told) = (truths.select(Axis(0), images), told.select(Axis(0), images));
             Ok(match chosen.task {
                 Task::Regression => Figures::Values(Regression::without_intervals(truths.view(), told.view(), names)?),
                 _ => {
@@ -58,11 +62,14 @@ impl SeveralInfo {
             .summary())
         };
         let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for fold in 0..chosen.folds {
-            let images: Vec<usize> = (0..truths.nrows()).filter(|&i| chosen.fold[i] == fold).collect();
-            let told = figures(&images)?;
-            let told = told.as_object().into_iter().flatten().filter(|(name, _)| *name != "images");
-            told.for_each(|(name, value)| values.entry(name.clone()).or_default().extend(value.as_f64()));
+        let further = chosen.further.iter().map(|(fold, told)| (fold, told));
+        for (dealt, told) in [(&chosen.fold, &chosen.out_of_fold)].into_iter().chain(further) {
+            for fold in 0..dealt.iter().max().map_or(0, |last| last + 1) {
+                let images: Vec<usize> = (0..truths.nrows()).filter(|&i| dealt[i] == fold).collect();
+                let told = figures(&images, told)?;
+                let told = told.as_object().into_iter().flatten().filter(|(name, _)| *name != "images");
+                told.for_each(|(name, value)| values.entry(name.clone()).or_default().extend(value.as_f64()));
+            }
         }
         values.retain(|_, values| !values.is_empty());
         Ok(SeveralInfo {
@@ -70,9 +77,10 @@ impl SeveralInfo {
             repeats: chosen.repeats,
             compared: chosen.compared.clone(),
             chosen: chosen.place,
-            cross_validation: figures(&(0..truths.nrows()).collect::<Vec<_>>())?,
+            cross_validation: figures(&(0..truths.nrows()).collect::<Vec<_>>(), &chosen.out_of_fold)?,
             by_fold: values.into_iter().map(|(name, values)| (name, spread(&values))).collect(),
-            no_learning_curve: Curve::OF_CLASSES,
+            learning_curve: chosen.curve.clone().and_then(std::result::Result::ok),
+            no_learning_curve: chosen.curve.as_ref().and_then(|curve| curve.as_ref().err().copied()),
         })
     }
 }

@@ -87,7 +87,7 @@ impl Recorded {
         let path = folder.join("predictions.csv");
         let text = bytes(&path, LARGEST_LIST)?.ok_or_else(|| Error::data(&path, "is missing"))?;
         let task: Task = serde_json::from_value(run["plan"]["task"].clone()).unwrap_or_default();
-        let rows = predictions(&text, task);
+        let rows = predictions(&text, task, classes.len());
         let rows = rows.into_iter().map(|row| row.map_err(|e| Error::data(&path, format!("damaged: {e}"))));
         let rows = rows.filter(|row: &Result<Prediction>| !row.as_ref().is_ok_and(|row| row.split == Split::Train));
         let held_out: Vec<Prediction> = rows.collect::<Result<_>>()?;
@@ -152,15 +152,18 @@ fn bytes(path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The rows of `predictions.csv`; of several labels or numbers what stands before their values, without a confidence.
-fn predictions(text: &[u8], task: Task) -> Vec<csv::Result<Prediction>> {
+/// The rows of `predictions.csv`; of several labels or numbers what stands before their values, without a confidence, and the group
+/// behind them.
+fn predictions(text: &[u8], task: Task, values: usize) -> Vec<csv::Result<Prediction>> {
     let reader = csv::Reader::from_reader(text);
     if task.is_multiclass() {
         return reader.into_deserialize().collect();
     }
     let row = |row: csv::Result<csv::StringRecord>| {
-        let (path, split, label, predicted) = row?.deserialize::<(String, Split, String, String)>(None)?;
-        Ok(Prediction { path, split, label, predicted, confidence: 0. })
+        let row = row?;
+        let (path, split, label, predicted) = row.deserialize::<(String, Split, String, String)>(None)?;
+        let group = row.get(4 + values).map(str::to_owned);
+        Ok(Prediction { path, split, label, predicted, confidence: 0., group })
     };
     reader.into_records().map(row).collect()
 }

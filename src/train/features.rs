@@ -38,6 +38,9 @@ pub struct Prediction {
     pub predicted: String,
     /// Its probability.
     pub confidence: f32,
+    /// What it belongs together with, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// The places of images in the order of their paths, in which figures are computed: the bootstrap draws images by their places, and
@@ -122,19 +125,26 @@ impl Features {
         Ok(Features { split, rows, labels, paths, facts: Vec::new() })
     }
 
+    /// The places of the images in the order of their paths, and the number of each one's group in this order.
+    fn in_order(&self, data: &Dataset) -> (Vec<usize>, Vec<usize>) {
+        let order = by_path(&self.paths);
+        let groups = data.groups_of(&order.iter().map(|&i| self.paths[i].clone()).collect::<Vec<_>>());
+        (order, groups)
+    }
+
     /// Figures and predictions, where the rows are scores `[images, classes]`; no figures where there are no images.
     ///
     /// # Errors
-    /// Those of [`Classification::from_probabilities`].
-    pub fn evaluate(&self, classes: &[String]) -> Result<(Option<Classification>, Vec<Prediction>)> {
+    /// Those of [`Classification::grouped`].
+    pub fn evaluate(&self, data: &Dataset) -> Result<(Option<Classification>, Vec<Prediction>)> {
         if self.paths.is_empty() {
             return Ok((None, Vec::new()));
         }
-        let probabilities = softmax(self.rows.view());
-        let order = by_path(&self.paths);
+        let (classes, probabilities) = (&data.classes, softmax(self.rows.view()));
+        let (order, groups) = self.in_order(data);
         let labels: Vec<usize> = order.iter().map(|&i| self.labels[i]).collect();
-        let metrics =
-            Classification::from_probabilities(&labels, probabilities.select(Axis(0), &order).view(), classes)?;
+        let ordered = probabilities.select(Axis(0), &order);
+        let metrics = Classification::grouped(&labels, ordered.view(), classes, &groups)?;
         let prediction = |(i, row): (usize, ndarray::ArrayView1<f32>)| {
             let class = argmax(row);
             Prediction {
@@ -143,6 +153,7 @@ impl Features {
                 label: classes[self.labels[i]].clone(),
                 predicted: classes[class].clone(),
                 confidence: row[class],
+                group: data.group_of(&self.paths[i]).map(str::to_owned),
             }
         };
         Ok((Some(metrics), probabilities.rows().into_iter().enumerate().map(prediction).collect()))
@@ -154,31 +165,35 @@ pub type Judged = (Option<Figures>, Vec<Vec<String>>);
 
 impl Features {
     /// Figures and predictions where images have several labels or numbers, and the rows are scores `[images, labels or
-    /// targets]`: a row has path, split, what the image has, what it is said to have (labels from their `thresholds` on), and
-    /// each label's probability or target's value.
+    /// targets]`: a row has path, split, what the image has, what it is said to have (labels from their `thresholds` on),
+    /// each label's probability or target's value, and the image's group where there are groups.
     ///
     /// # Errors
-    /// Those of [`MultiLabel::new`] and [`Regression::new`].
+    /// Those of [`MultiLabel::grouped`] and [`Regression::grouped`].
     pub fn judge(&self, data: &Dataset, thresholds: &[f32]) -> Result<Judged> {
         if self.paths.is_empty() {
             return Ok((None, Vec::new()));
         }
-        let order = by_path(&self.paths);
+        let (order, groups) = self.in_order(data);
         let truth = data.truth(&self.labels).select(Axis(0), &order);
         let given = if data.task == Task::Regression { self.rows.clone() } else { self.rows.mapv(sigmoid) };
         let ordered = given.select(Axis(0), &order);
         let figures = match data.task {
-            Task::Regression => Figures::Values(Regression::new(truth.view(), ordered.view(), &data.classes)?),
+            Task::Regression => {
+                Figures::Values(Regression::grouped(truth.view(), ordered.view(), &data.classes, &groups)?)
+            }
             _ => {
                 let own = truth.mapv(|value| value > 0.5);
-                Figures::Labels(MultiLabel::new(own.view(), ordered.view(), &data.classes, thresholds)?)
+                let figures = MultiLabel::grouped(own.view(), ordered.view(), &data.classes, thresholds, &groups)?;
+                Figures::Labels(figures)
             }
         };
         let row = |(i, row): (usize, ndarray::ArrayView1<f32>)| {
             let said = data.task.said(&row.to_vec(), &data.classes, thresholds);
             let text = data.texts()[self.labels[i]].clone();
             let begin = vec![self.paths[i].clone(), self.split.to_string(), text, said];
-            begin.into_iter().chain(row.iter().map(f32::to_string)).collect()
+            let group = data.group_of(&self.paths[i]).map(str::to_owned);
+            begin.into_iter().chain(row.iter().map(f32::to_string)).chain(group).collect()
         };
         Ok((Some(figures), given.rows().into_iter().enumerate().map(row).collect()))
     }

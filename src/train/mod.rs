@@ -146,7 +146,8 @@ impl Default for Options {
 ///
 /// # Errors
 /// [`Error::Train`] for features that are not finite (naming the place), labels that do not fit, a class without
-/// images; [`Error::Interrupted`] when `progress` says so (it is asked at every step).
+/// images, more than 2²⁷ logits (images times classes) or a third as many weights; [`Error::Interrupted`] when `progress` says
+/// so (it is asked at every step).
 pub fn fit_softmax(
     features: ArrayView2<f32>,
     labels: &[usize],
@@ -189,12 +190,20 @@ pub fn softmax_out_of_fold(
     Ok(strength(&rows, labels, counts, options, progress)?.1.out_of_fold)
 }
 
+/// What [`fit_softmax`] refuses since it would take too much memory, if it is that.
+pub fn softmax_too_large(images: usize, features: usize, classes: usize) -> Option<String> {
+    path::is_large(images, features, classes, path::MOST_LOGITS)
+}
+
 fn rows<'a>(
     scaler: &Scaler,
     features: ArrayView2<f32>,
     (labels, classes): (&'a [usize], usize),
     options: &Options,
 ) -> Result<Rows<'a>> {
+    if let Some(what) = softmax_too_large(labels.len(), features.ncols(), classes) {
+        return Err(Error::Train(format!("{what}; give fewer images or features")));
+    }
     let mut rows = Rows::new(scaler.apply(features), Truth::Classes(labels), classes, &options.device)?;
     rows.balanced = options.balanced;
     Ok(rows)

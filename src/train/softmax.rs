@@ -39,8 +39,8 @@ pub(super) struct Model {
     l2: f64,
     pub(super) parameters: Vec<f32>,
     pub(super) gradient: Vec<f32>,
-    direction: Vec<f32>,
-    history: History,
+    pub(super) direction: Vec<f32>,
+    pub(super) history: History,
     /// Of all rows, learnt from or not: [images, classes]; nothing before it is solved, and where they were given back.
     pub(super) logits: Vec<f64>,
     /// softmax − onehot, or sigmoid − labels; 0 in the rows not learnt from.
@@ -88,8 +88,7 @@ impl<'a> Rows<'a> {
     /// A model at 0 that learns from the rows marked. Labels' biases begin where they give the labels' shares: where weights are
     /// held tightly, the search takes all steps for as small as those of weights, and would end before biases are anywhere.
     pub(super) fn model(&self, trains: Vec<bool>) -> Model {
-        let size = self.classes * (self.features + 1);
-        let mut parameters = vec![0.0; size];
+        let mut parameters = vec![0.0; self.classes * (self.features + 1)];
         if let Truth::Labels(rows) = self.truth {
             parameters[self.classes * self.features..].copy_from_slice(&biases(rows, &trains));
         }
@@ -106,8 +105,8 @@ impl<'a> Rows<'a> {
             trains,
             l2: 0.0,
             parameters,
-            gradient: vec![0.0; size],
-            direction: vec![0.0; size],
+            gradient: Vec::new(),
+            direction: Vec::new(),
             history: History::default(),
             logits: Vec::new(),
             residual: Vec::new(),
@@ -120,8 +119,7 @@ impl<'a> Rows<'a> {
     /// Loss and gradient of `model` at its parameters, afresh.
     pub(super) fn evaluate(&self, model: &mut Model, l2: f64) -> Result<()> {
         self.restore(model)?;
-        model.l2 = l2;
-        model.direction.fill(0.0);
+        (model.l2, model.active) = (l2, true);
         let slopes = vec![0.0; model.logits.len()];
         let weights = &model.parameters[..self.classes * self.features];
         let penalty = 0.5 * l2 * dot(weights, weights);
@@ -196,10 +194,12 @@ impl<'a> Rows<'a> {
     ) -> Result<()> {
         for model in models.iter_mut() {
             let l2 = l2(model);
-            model.strength(l2, self.classes * self.features);
-            if model.iterations == 0 {
+            if model.iterations == 0 || model.gradient.is_empty() {
                 self.evaluate(model, l2)?;
-            } else if model.logits.is_empty() {
+                continue;
+            }
+            model.strength(l2, self.classes * self.features);
+            if model.logits.is_empty() {
                 self.restore(model)?;
             }
         }

@@ -203,12 +203,15 @@ fn numbers_and_labels_have_folds_with_deviations() {
         let [mean, deviation] = told.map(precise);
         let words = format!("{figure} {mean} ± {deviation}");
         assert!(
-            ran.out.contains("the head in 4 folds, mean and deviation: ") && ran.out.contains(&words),
+            ran.out.contains("the head in 4 folds, dealt 10 times, mean and deviation: ") && ran.out.contains(&words),
             "{}",
             ran.out
         );
         let page = place.read("out/report.html");
-        assert!(page.contains("in 4 folds of a cross-validation.") && page.contains(&deviation), "{list}");
+        assert!(
+            page.contains("in 4 folds of a cross-validation, dealt 10 times.") && page.contains(&deviation),
+            "{list}"
+        );
         assert!(!ran.err.contains("note: --cv"), "{}", ran.err);
         // There is no image for a fold of its own.
         let ran = place.adapt(&format!("--data {list} --onnx tiny.onnx --out out --cv 50 --force")).succeeds();

@@ -25,13 +25,15 @@ fn pages_of_labels_and_numbers_say_nothing_of_classes() {
     let place = tasks::place();
     let lists = [("labels.csv", ""), ("values.csv", "--label-column bright,contrast")];
     let says = [
-        "By cross-validation in 5 folds of the training images, mean and standard deviation: ",
+        "By cross-validation in 5 folds of the training images, dealt 9 times, mean and standard deviation: ",
         "left out by itself: ",
     ];
     for ((list, more), says) in lists.into_iter().zip(says) {
         let page = page(&place, &format!("--data {list} {more}"));
         assert!(page.contains(says) && page.contains("95 % interval"), "{list}");
-        assert!(page.contains("There is no learning curve: a learning curve is made for classes alone."), "{list}");
+        let figure = if list == "labels.csv" { "mean average precision" } else { "R²" };
+        assert!(page.contains(&format!("one standard error: {figure} by training images.")), "{list}");
+        assert!(page.contains("Learning curve") && !page.contains("There is no learning curve"), "{list}");
     }
     for (list, more) in lists {
         to_train(&place, list);
@@ -101,24 +103,73 @@ fn trials_are_told_of_the_network_they_were_made_with() {
 }
 
 #[test]
-fn intervals_of_groups_are_told_to_be_too_narrow() {
+fn intervals_are_of_whole_groups_where_there_are_enough() {
     let place = super::report::place();
-    let mut list = "path,label,split,patient\n".to_string();
+    let mut list = "path,label,split,patient,visit\n".to_string();
     for (split, count) in [("train", 8), ("test", 6)] {
         for class in ["a", "b"] {
-            let row = |i: usize| format!("data/{split}/{class}/{i}.png,{class},{split},{split}{}\n", i / 2);
+            let row =
+                |i: usize| format!("data/{split}/{class}/{i}.png,{class},{split},{split}{},{split}{class}{i}\n", i / 2);
             list += &(0..count).map(row).collect::<String>();
         }
     }
     place.write("list.csv", list);
-    let run =
-        |more: &str| place.adapt(&format!("--data list.csv --onnx tiny.onnx --force --out out {more}")).succeeds().out;
+    let run = |more: &str| {
+        let out =
+            place.adapt(&format!("--data list.csv --onnx tiny.onnx --force --out out --val 0 {more}")).succeeds().out;
+        let compared = place.adapt("compare out out").succeeds();
+        assert_eq!(compared.err, "");
+        let m = place.json("out/run.json")["metrics"]["test"].take();
+        (out, place.read("out/report.html"), compared.out, (m["groups"].clone(), m["intervals"]["log_loss"].clone()))
+    };
+    let (out, page, compared, (groups, interval)) = run("");
+    assert!(out.contains("in brackets: 95 % intervals; always") && !page.contains("“patient”"), "{out}");
+    assert!(compared.contains("in brackets: 95 % intervals\n") && groups.is_null() && interval.is_array());
+    assert!(!place.read("out/predictions.csv").lines().next().unwrap().contains("group"));
+
+    let (out, page, compared, (groups, interval)) = run("--groups visit");
+    let words = "in brackets: 95 % intervals (whole groups of images drawn anew)";
+    assert!(out.contains(&format!("{words}; always")) && compared.contains(&format!("{words}\n")), "{out}{compared}");
+    assert!(page.contains("All images of one “visit” were drawn together, whole groups of 12.") && interval.is_array());
+    assert!(groups == 12 && compared.contains("–  too few groups to tell"), "{compared}");
+    let list = place.read("out/predictions.csv");
+    assert!(list.starts_with("path,split,label,predicted,confidence,group\n") && list.contains(",testb5\n"), "{list}");
+
+    let (out, page, compared, (groups, interval)) = run("--groups patient");
+    let words = "no intervals of test: 3 groups of images are fewer than 10";
+    assert!(out.contains(&format!("{words}; always")) && compared.contains(&format!("{words}\n")), "{out}{compared}");
+    assert!(page.contains("There are none: the images are of 3 groups by “patient”, fewer than 10"));
+    assert!(groups == 3 && interval.is_null() && !page.contains("95 % interval 0."));
+
+    // A run of an earlier version has neither.
+    let list = place.read("out/predictions.csv");
+    let rows = list.lines().map(|row| format!("{}\n", row.rsplit_once(',').unwrap().0));
+    place.write("out/predictions.csv", rows.collect::<String>());
+    let mut run = place.json("out/run.json");
+    run["metrics"]["test"].as_object_mut().unwrap().remove("groups");
+    place.write("out/run.json", run.to_string());
     let words = "as if nothing joined them";
-    assert!(!run("").contains(words) && !place.read("out/report.html").contains(words));
-    assert!(run("--groups patient").contains(&format!("intervals count images of one 'patient' {words}")));
-    let page = place.read("out/report.html");
-    assert!(page.contains(&format!("Images of one “patient” were drawn {words}")));
     assert!(place.adapt("compare out out").succeeds().err.contains(words));
+    place.adapt("report out").succeeds();
+    assert!(place.read("out/report.html").contains(&format!("Images of one “patient” were drawn {words}")));
+}
+
+/// Runs of labels and numbers record groups behind the values.
+#[test]
+fn groups_of_labels_and_numbers_are_compared_by() {
+    let place = tasks::place();
+    for (list, more) in [("labels.csv", ""), ("values.csv", "--label-column bright,contrast")] {
+        let text = place.read(list);
+        let mut rows = text.lines();
+        let mut grouped = format!("{},who\n", rows.next().unwrap());
+        rows.enumerate().for_each(|(i, row)| grouped += &format!("{row},{}{}\n", &row[row.len() - 4..], i % 21));
+        place.write("grouped.csv", grouped);
+        page(&place, &format!("--data grouped.csv --groups who {more}"));
+        let told = place.adapt("compare out out --json").succeeds().out;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["runs"][0]["figures"], place.json("out/run.json")["metrics"]["test"], "{list}");
+        assert!(told["runs"][0]["figures"]["groups"].as_u64() >= Some(10), "{list}: {told}");
+    }
 }
 
 #[test]

@@ -86,6 +86,13 @@ fn it_is_made_again_without_the_images() {
     fs::rename(place.path("data"), place.path("moved")).unwrap();
     let ran = place.adapt("report out -o other.html").succeeds();
     assert!(ran.err.contains("without pictures") && ran.err.contains("--data"), "{}", ran.err);
+    // Pictures that cannot be made again are not lost.
+    let what = ["out/report.html: it has pictures, and would have none", "--data says where they are now; --force"];
+    place.adapt("report out").fails(1, &what);
+    assert_eq!(place.read("out/report.html"), first);
+    place.adapt("report out --force").succeeds();
+    assert!(place.read("out/report.html").contains("There are no pictures"));
+    place.adapt("report out").succeeds();
     let page = place.read("other.html");
     assert!(page.contains("There are no pictures") && !page.contains("data:image/jpeg"));
     place.adapt("report out -o other.html --data moved").fails(2, &["other.html", "--force"]);
@@ -176,7 +183,8 @@ fn a_strangers_run_shows_no_pictures_from_elsewhere() {
     let mut run = place.json("out/run.json");
     run["data"]["path"] = "\\\\host\\share".into();
     place.write("out/run.json", run.to_string());
-    assert!(place.adapt("report out").succeeds().err.contains("another machine"));
+    place.adapt("report out").fails(1, &["another machine"]);
+    assert!(place.adapt("report out --force").succeeds().err.contains("another machine"));
 }
 
 #[cfg(unix)]

@@ -43,7 +43,7 @@ fn lists_of_images_tell_how_many_they_leave_out() {
     {
         let rows = rows("a", own) + &rows("b", 500);
         place.write("out/predictions.csv", format!("path,split,label,predicted,confidence\n{rows}"));
-        place.adapt("report out").succeeds();
+        place.adapt("report out --force").succeeds();
         let page = place.read("out/report.html");
         assert_eq!(headings(&page), told);
         assert_eq!(page.contains("<div class=\"path\">a499.png</div>"), own == 500);
@@ -103,7 +103,7 @@ fn pictures_that_are_not_found_are_told() {
     std::fs::create_dir(place.path("other")).unwrap();
     place.images("other/test/c", 0, 2);
     let why = "none of the images can be read in other; --data says where they are now";
-    let ran = place.adapt("report out --data other").succeeds();
+    let ran = place.adapt("report out --data other --force").succeeds();
     assert_eq!(ran.err, format!("warning: without pictures: {why}\n"));
     assert!(place.read("out/report.html").contains(&format!("There are no pictures: {why}.")));
     let ran = place.adapt("report out --data data").succeeds();

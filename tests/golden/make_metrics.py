@@ -88,15 +88,26 @@ def bootstrap(rng):
         return (e / e.sum(1, keepdims=True)).astype(np.float32).astype(np.float64)
 
     a, b = draw(1.5), draw(1.2)
-    rows, differences = [], []
-    for _ in range(4000):
-        i = rng.integers(0, len(y), len(y))
-        one, other = figures(y[i], a[i], 4), figures(y[i], b[i], 4)
-        rows.append([one[key] for key in one])
-        differences.append([one[key] - other[key] for key in one])
-    keys, bounds = list(figures(y, a, 4)), lambda values: np.percentile(values, [2.5, 97.5], axis=0).T.tolist()
-    return dict(classes=4, labels=y.tolist(), a=plain(a), b=plain(b), intervals=dict(zip(keys, bounds(rows))),
-                differences=dict(zip(keys, bounds(differences))))
+    keys = list(figures(y, a, 4))
+
+    def bounds(resample):
+        rows, differences = [], []
+        for _ in range(4000):
+            i = resample()
+            one, other = figures(y[i], a[i], 4), figures(y[i], b[i], 4)
+            rows.append([one[key] for key in keys])
+            differences.append([one[key] - other[key] for key in keys])
+        return [dict(zip(keys, np.percentile(values, [2.5, 97.5], axis=0).T.tolist())) for values in (rows, differences)]
+
+    intervals, differences = bounds(lambda: rng.integers(0, len(y), len(y)))
+    # Whole groups, of images for which a is about as good, some large and some small.
+    order = np.argsort(-np.log(a[np.arange(len(y)), y]) + rng.normal(size=len(y)))
+    groups = np.empty(len(y), int)
+    groups[order] = np.searchsorted(np.sort(rng.choice(np.arange(1, len(y)), 39, replace=False)), np.arange(len(y)), 'right')
+    own = [np.flatnonzero(groups == g) for g in range(40)]
+    of_groups, differences_of_groups = bounds(lambda: np.concatenate([own[g] for g in rng.integers(0, 40, 40)]))
+    return dict(classes=4, labels=y.tolist(), a=plain(a), b=plain(b), intervals=intervals, differences=differences,
+                groups=groups.tolist(), intervals_of_groups=of_groups, differences_of_groups=differences_of_groups)
 
 
 def projection(rng):

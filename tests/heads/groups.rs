@@ -103,8 +103,8 @@ fn what_a_group_gives_away_is_not_counted() {
     assert!(accuracy(&grouped) < 0.6, "{}", accuracy(&grouped));
     // So does the curve: half of the groups tell nothing of the others.
     let points = |found: &Chosen| found.curve.clone().unwrap().unwrap().points;
-    assert!(points(&mixed)[2].accuracy > 0.8, "{:?}", points(&mixed));
-    assert!(points(&grouped).iter().all(|point| point.accuracy < 0.6), "{:?}", points(&grouped));
+    assert!(points(&mixed)[2].reached.value() > 0.8, "{:?}", points(&mixed));
+    assert!(points(&grouped).iter().all(|point| point.reached.value() < 0.6), "{:?}", points(&grouped));
 }
 
 #[test]

@@ -138,8 +138,8 @@ fn one_rare_class_takes_no_learning_curve_away() {
         let points = found.curve.unwrap().unwrap().points;
         // An eighth of the others' 32 images outside a fold, and none of the rare class.
         assert_eq!((points.len(), points[0].images), (4, 36), "{kind} {points:?}");
-        assert!(points.iter().all(|point| point.accuracy > 0.3), "{kind} {points:?}");
-        assert!(points[3].accuracy > points[0].accuracy, "{kind} {points:?}");
+        assert!(points.iter().all(|point| point.reached.value() > 0.3), "{kind} {points:?}");
+        assert!(points[3].reached.value() > points[0].reached.value(), "{kind} {points:?}");
     }
 }
 
@@ -177,7 +177,7 @@ fn the_learning_curve_of_a_perceptron_counts_classes_alike_where_it_does() {
     assert!(found.compared.iter().all(|one| one.adjusted));
     // One that counted images would always name the common class, which is 0.91 of them.
     let points = found.curve.unwrap().unwrap().points;
-    assert!(points.iter().all(|point| point.accuracy < 0.87), "{points:?}");
+    assert!(points.iter().all(|point| point.reached.value() < 0.87), "{points:?}");
 }
 
 #[test]

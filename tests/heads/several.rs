@@ -1,11 +1,15 @@
 //! Heads for several labels and for numbers: scikit-learn's (tests/golden/make_several.py), depths, thresholds.
 
+use adapt::Error;
 use adapt::data::Task;
-use adapt::metrics::sigmoid;
-use adapt::progress::silent;
-use adapt::train::heads::{Several, Wishes, choose_several};
+use adapt::metrics::{MultiLabel, Regression, sigmoid};
+use adapt::progress::{Event, silent};
+use adapt::report::SeveralInfo;
+use adapt::train::heads::{Curve, Point, Reached, Several, Wishes, choose_several};
 use ndarray::{Array2, Axis, concatenate};
 use serde_json::Value;
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 fn array(case: &Value, key: &str, columns: &str) -> Array2<f32> {
     let values: Vec<f32> = case[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
@@ -103,6 +107,128 @@ fn no_second_depth_is_begun_when_time_is_up() {
     assert!((late.compared[0].strength / (6. / (60. * 1e-2)) - 1.).abs() < 1e-9, "{:?}", late.compared);
     assert!(found.compared[0].strength < late.compared[0].strength && late.compared[0].loss < 0.75);
     assert_eq!((late.repeats, found.repeats), (1, 10));
+}
+
+/// Numbers that features tell with some noise, and whether they are above 0.
+fn told(images: usize) -> (Array2<f32>, [(Task, Array2<f32>); 2]) {
+    let (x, noise) = (made(images, 12, 0.3), made(images, 2, 0.9));
+    let value = |(i, k): (usize, usize)| x.row(i).iter().skip(k).step_by(2).sum::<f32>() + noise[[i, k]];
+    let values = Array2::from_shape_fn((images, 2), value);
+    let labels = values.mapv(|value| f32::from(u8::from(value > 0.)));
+    (x, [(Task::Regression, values), (Task::Multilabel, labels)])
+}
+
+#[test]
+fn figures_of_labels_and_numbers_grow_with_the_images() {
+    let (x, tasks) = told(240);
+    let names = ["a", "b"].map(String::from);
+    for (task, truths) in &tasks {
+        let curve = |wishes: Wishes| {
+            choose_several(x.view(), &[12], truths.view(), *task, &Wishes { curve: true, ..wishes }, &silent).unwrap()
+        };
+        let found = curve(Wishes::default());
+        let grown: Curve = found.curve.clone().unwrap().unwrap();
+        let values: Vec<f64> = grown.points.iter().map(|point| point.reached.value()).collect();
+        let images: Vec<usize> = grown.points.iter().map(|point| point.images).collect();
+        let last = if *task == Task::Regression { 239 } else { 192 };
+        assert_eq!((&images[..], grown.expected[0].images), (&[24, 48, 96, last][..], 480), "{task:?}");
+        assert!(values[0] + 0.02 < values[3] && values.windows(2).all(|pair| pair[0] < pair[1] + 0.03), "{grown:?}");
+        let more = grown.expected.iter().map(|point| point.reached.value()).collect::<Vec<_>>();
+        assert!(more[0] > values[3] - 0.02 && more[1] >= more[0] - 1e-9 && more[1] < 1., "{grown:?}");
+        assert!(grown.points.iter().chain(&grown.expected).all(|p| (0.002..0.2).contains(&p.std_err)), "{grown:?}");
+        // The last is the figure of the cross-validation.
+        let own = truths.mapv(|value| value > 0.5);
+        let figure = match task {
+            Task::Regression => Regression::new(truths.view(), found.out_of_fold.view(), &names).unwrap().r2,
+            _ => {
+                let told = MultiLabel::new(own.view(), found.out_of_fold.view(), &names, &[0.5; 2]).unwrap();
+                told.average_precision.unwrap()
+            }
+        };
+        assert!((values[3] - figure).abs() < 1e-9, "{figure} {grown:?}");
+        // The same again, and with its own name in the files.
+        assert_eq!(curve(Wishes::default()), found);
+        let key = if *task == Task::Regression { "r2" } else { "average_precision" };
+        let told = serde_json::to_value(grown.points[3]).unwrap();
+        assert!(told[key] == values[3] && told["images"] == last && told["std_err"].is_f64(), "{told}");
+        assert_eq!(serde_json::from_value::<Point>(told).unwrap(), grown.points[3]);
+
+        assert!(chosen(&x, &[12], truths, *task).curve.is_none(), "none is wanted");
+        let late = curve(Wishes { budget: Some(Duration::ZERO), ..Wishes::default() });
+        assert!(late.curve.unwrap().unwrap_err().contains("time"));
+        let few = x.slice(ndarray::s![..12, ..]);
+        let few = choose_several(
+            few,
+            &[12],
+            truths.slice(ndarray::s![..12, ..]),
+            *task,
+            &Wishes { curve: true, ..Wishes::default() },
+            &silent,
+        );
+        let why = few.unwrap().curve.unwrap().unwrap_err();
+        assert!(why.contains("too few images") || *task == Task::Regression && why.contains("no better"), "{why}");
+        let stop = |event: Event| match event {
+            Event::Stage { name: "learning curve", .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let wishes = Wishes { curve: true, ..Wishes::default() };
+        let stopped = choose_several(x.view(), &[12], truths.view(), *task, &wishes, &stop);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
+}
+
+/// What other images of a group tell is no growth, and what is worse than the mean has nowhere to grow from.
+#[test]
+fn numbers_that_nothing_tells_have_no_learning_curve() {
+    let (x, groups): (_, Vec<usize>) = (made(120, 4, 0.3), (0..120).map(|i| i / 10).collect());
+    let values = Array2::from_shape_fn((120, 1), |(i, _)| (groups[i] as f32 * 7.3).sin());
+    let own = Array2::from_shape_fn(
+        (120, 16),
+        |(i, j)| if j < 4 { x[[i, j]] } else { f32::from(u8::from(groups[i] == j - 4)) },
+    );
+    let of = |x: &Array2<f32>, groups: Vec<usize>| {
+        let wishes = Wishes { groups, curve: true, ..Wishes::default() };
+        choose_several(x.view(), &[x.ncols()], values.view(), Task::Regression, &wishes, &silent)
+            .unwrap()
+            .curve
+            .unwrap()
+    };
+    assert!(matches!(of(&own, Vec::new()).unwrap().points[2].reached, Reached::R2(r2) if r2 > 0.8));
+    assert!(of(&own, groups).unwrap_err().contains("no better than always the mean"));
+}
+
+#[test]
+fn folds_of_all_deals_are_told_of_labels_and_numbers() {
+    let (x, tasks) = told(90);
+    let names = ["a", "b"].map(String::from);
+    for (task, truths) in tasks {
+        let wishes = Wishes { folds: Some(4), ..Wishes::default() };
+        let found = choose_several(x.view(), &[12], truths.view(), task, &wishes, &silent).unwrap();
+        assert_eq!((found.repeats, found.further.len()), (7, 6), "{task:?}");
+        let info = SeveralInfo::new(&found, truths.view(), &names).unwrap();
+        let deals = [(&found.fold, &found.out_of_fold)].into_iter();
+        let deals = deals.chain(found.further.iter().map(|(fold, told)| (fold, told)));
+        let figure = |fold: &[usize], told: &Array2<f32>, f: usize| {
+            let places: Vec<usize> = (0..90).filter(|&i| fold[i] == f).collect();
+            let [own, told] = [&truths, told].map(|rows| rows.select(Axis(0), &places));
+            match task {
+                Task::Regression => Regression::without_intervals(own.view(), told.view(), &names).unwrap().r2,
+                _ => {
+                    let own = own.mapv(|own| own > 0.5);
+                    let thresholds = &found.thresholds;
+                    MultiLabel::without_intervals(own.view(), told.view(), &names, thresholds).unwrap().macro_f1
+                }
+            }
+        };
+        let all: Vec<f64> = deals
+            .flat_map(|(fold, told)| (0..4).map(move |f| (fold, told, f)))
+            .map(|(a, b, f)| figure(a, b, f))
+            .collect();
+        let [mean, deviation] = info.by_fold[if task == Task::Regression { "r2" } else { "macro_f1" }];
+        assert!(all.len() == 28 && (all.iter().sum::<f64>() / 28. - mean).abs() < 1e-9, "{task:?} {mean} {all:?}");
+        let squares: f64 = all.iter().map(|value| (value - mean).powi(2)).sum();
+        assert!(((squares / 27.).sqrt() - deviation).abs() < 1e-9);
+    }
 }
 
 #[test]

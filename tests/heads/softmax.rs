@@ -195,6 +195,28 @@ fn refuses_what_cannot_be_learnt_from() {
 }
 
 #[test]
+fn what_would_take_too_much_memory_is_refused() {
+    // 16,400 images of 8,200 classes: more than 2²⁷ logits.
+    let labels: Vec<usize> = (0..16_400).map(|i| i / 2).collect();
+    let x = Array2::from_shape_fn((16_400, 1), |(i, _)| i as f32);
+    let what = "softmax regression of 16400 images on 8200 classes would take more than 5 GiB";
+    let options = Options { l2: Some(1.), ..Options::default() };
+    let error = fit_softmax(x.view(), &labels, 8200, &options, &silent).unwrap_err().to_string();
+    assert_eq!(error, format!("training: {what}; give fewer images or features"));
+    assert!(softmax_out_of_fold(x.view(), &labels, 8200, &Options::default(), &silent).is_err());
+    // An audit goes on without it.
+    let said = std::sync::Mutex::new(String::new());
+    let hear = |event: adapt::progress::Event| {
+        if let adapt::progress::Event::Warning(text) = event {
+            said.lock().unwrap().push_str(text);
+        }
+        ControlFlow::Continue(())
+    };
+    assert!(adapt::audit::suspects::out_of_fold(x.view(), &labels, 8200, 0, &hear).unwrap().is_none());
+    assert_eq!(*said.lock().unwrap(), format!("{what}: which labels look wrong by it is not told"));
+}
+
+#[test]
 fn stops_when_asked() {
     let (x, labels) = blobs(&[20, 20], 8, 1.0);
     let stop = |_: adapt::progress::Event| ControlFlow::Break(());

@@ -1,10 +1,11 @@
 //! The bootstrap's intervals against those of numpy with other random numbers (tests/golden/make_metrics.py).
 
 use super::{names, numbers};
-use adapt::metrics::Classification;
 use adapt::metrics::bootstrap::Outcomes;
+use adapt::metrics::{Classification, MultiLabel, Regression};
 use ndarray::Array2;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Probabilities and labels.
@@ -42,16 +43,111 @@ fn intervals_are_those_of_numpy() {
 fn differences_are_paired() {
     let (case, labels, models) = case();
     let [a, b] = models.each_ref().map(|p| Outcomes::new(&labels, p.view()));
-    let difference = a.less(&b).unwrap();
+    let difference = a.less(&b, &[]).unwrap();
     for (key, want) in case["differences"].as_object().unwrap() {
         near(key, difference[key].interval.unwrap(), want);
     }
-    let back = b.less(&a).unwrap();
+    let back = b.less(&a, &[]).unwrap();
     assert!((back["accuracy"].difference + difference["accuracy"].difference).abs() < 1e-12);
-    assert_eq!(a.less(&a).unwrap()["macro_f1"].interval, Some([0.; 2]));
+    assert_eq!(a.less(&a, &[]).unwrap()["macro_f1"].interval, Some([0.; 2]));
     let other = Outcomes::new(&labels[1..], models[0].slice(ndarray::s![1.., ..]));
-    assert!(a.less(&other).is_none() && other.less(&a).is_none());
-    assert!(Outcomes::new(&[], Array2::zeros((0, 4)).view()).less(&a).is_none());
+    assert!(a.less(&other, &[]).is_none() && other.less(&a, &[]).is_none());
+    assert!(Outcomes::new(&[], Array2::zeros((0, 4)).view()).less(&a, &[]).is_none());
+}
+
+#[test]
+fn whole_groups_are_drawn() {
+    let (case, labels, models) = case();
+    let groups: Vec<usize> = numbers(&case["groups"]).into_iter().map(|v| v as usize).collect();
+    let got = Classification::grouped(&labels, models[0].view(), &names(4), &groups).unwrap();
+    assert_eq!(got.groups, Some(40));
+    let want = case["intervals_of_groups"].as_object().unwrap();
+    want.iter().for_each(|(key, want)| near(key, got.intervals[key], want));
+    let alone = Classification::from_probabilities(&labels, models[0].view(), &names(4)).unwrap();
+    let width = |[low, high]: [f64; 2]| high - low;
+    assert!(width(got.intervals["log_loss"]) > 1.3 * width(alone.intervals["log_loss"]), "{:?}", got.intervals);
+    let [a, b] = models.each_ref().map(|p| Outcomes::new(&labels, p.view()));
+    let difference = a.less(&b, &groups).unwrap();
+    for (key, want) in case["differences_of_groups"].as_object().unwrap() {
+        near(key, difference[key].interval.unwrap(), want);
+    }
+    // Each image as a group of its own is drawn as if there were none.
+    let own: Vec<usize> = (0..labels.len()).collect();
+    let own = Classification::grouped(&labels, models[0].view(), &names(4), &own).unwrap();
+    let shares = ["accuracy", "top2_accuracy", "top3_accuracy"];
+    let same = |(key, own): (&String, &[f64; 2])| shares.contains(&key.as_str()) || *own == alone.intervals[key];
+    assert!(own.intervals.iter().all(same) && own.intervals.len() == alone.intervals.len());
+    assert!(Classification::grouped(&labels, models[0].view(), &names(4), &groups[1..]).is_err());
+}
+
+/// Images that are all alike tell no more than one of them.
+#[test]
+fn ten_groups_of_twenty_same_images_are_ten_images() {
+    let (_, labels, [a, b]) = case();
+    let places: Vec<usize> = (0..10).map(|i| i * 21).collect();
+    let copies: Vec<usize> = (0..200).map(|i| places[i % 10]).collect();
+    let groups: Vec<usize> = (0..200).map(|i| i % 10).collect();
+    let of = |places: &[usize], groups: &[usize]| {
+        let labels: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
+        let p = a.select(ndarray::Axis(0), places);
+        Classification::grouped(&labels, p.view(), &names(4), groups).unwrap().intervals
+    };
+    let (ten, many, alone) = (of(&places, &[]), of(&copies, &groups), of(&copies, &[]));
+    assert!(ten.keys().eq(many.keys()) && ten.len() > 8, "{ten:?} {many:?}");
+    for (key, want) in &ten {
+        let far = [0, 1].map(|end| (many[key][end] - want[end]).abs());
+        let allowed = if key.ends_with("accuracy") && key != "balanced_accuracy" { 0.03 } else { 1e-9 };
+        assert!(far[0].max(far[1]) < allowed, "{key}: {:?}, not {want:?}", many[key]);
+    }
+    assert!(alone["log_loss"][1] - alone["log_loss"][0] < 0.4 * (ten["log_loss"][1] - ten["log_loss"][0]));
+    // All right: as sure as of ten images, and of twelve groups that are not alike in size as of fewer.
+    let mut right = Array2::<f32>::zeros((200, 4));
+    right.column_mut(0).fill(1.);
+    let of = |groups: &[usize]| {
+        Classification::grouped(&[0; 200], right.view(), &names(4), groups).unwrap().intervals["accuracy"]
+    };
+    // scipy.stats.binomtest(10, 10).proportion_ci(0.95, "wilson")
+    assert!((of(&groups)[0] - 0.7224672001371107).abs() < 1e-9, "{:?}", of(&groups));
+    let unequal: Vec<usize> = (0..200_usize).map(|i| i.saturating_sub(188)).collect();
+    assert!(of(&unequal)[0] < 0.25, "{:?}", of(&unequal));
+    // Of nine groups nothing is told, nor of nineteen how two models differ.
+    let nine: Vec<usize> = (0..200).map(|i| i % 9).collect();
+    let got = Classification::grouped(&[0; 200], right.view(), &names(4), &nine).unwrap();
+    assert!(got.intervals.is_empty() && got.groups == Some(9));
+    let [a, b] = [&a, &b].map(|p| Outcomes::new(&labels, p.view()));
+    for (groups, has_some) in [(19, false), (20, true)] {
+        let groups: Vec<usize> = (0..labels.len()).map(|i| i % groups).collect();
+        assert!(a.less(&b, &groups).unwrap().values().all(|of| of.interval.is_some() == has_some));
+    }
+}
+
+#[test]
+fn labels_and_numbers_draw_groups_too() {
+    let groups: Vec<usize> = (0..200).map(|i| i % 10).collect();
+    let value = |i: usize, j: usize| ((i % 10 * 7 + j * 3) as f32 * 12.9898).sin();
+    let of = |images: usize| (Array2::from_shape_fn((images, 2), |(i, j)| value(i, j)), &groups[..images]);
+    let p = |x: &Array2<f32>| x.mapv(|v| v.abs());
+    let same = |ten: &BTreeMap<String, [f64; 2]>, many: &BTreeMap<String, [f64; 2]>| {
+        let near = |(key, want): (&String, &[f64; 2])| {
+            let allowed = if key == "subset_accuracy" { 0.03 } else { 1e-6 };
+            (0..2).all(|end| (many[key][end] - want[end]).abs() < allowed)
+        };
+        ten.len() > 2 && ten.keys().eq(many.keys()) && ten.iter().all(near)
+    };
+    let [(few, own), (many, groups)] = [of(10), of(200)];
+    let values = |x: &Array2<f32>, groups: &[usize]| {
+        Regression::grouped(x.view(), (&p(x) * 0.8).view(), &names(2), groups).unwrap()
+    };
+    let [ten, all] = [values(&few, own), values(&many, groups)];
+    assert!(same(&ten.intervals, &all.intervals), "{:?} {:?}", ten.intervals, all.intervals);
+    assert!(same(&ten.per_target[1].intervals, &all.per_target[1].intervals) && all.groups == Some(10));
+    let labels = |x: &Array2<f32>, groups: &[usize]| {
+        let own = x.mapv(|v| v > 0.2);
+        MultiLabel::grouped(own.view(), p(x).view(), &names(2), &[0.5; 2], groups).unwrap()
+    };
+    let [ten, all] = [labels(&few, own), labels(&many, groups)];
+    assert!(same(&ten.intervals, &all.intervals), "{:?} {:?}", ten.intervals, all.intervals);
+    assert!(labels(&many, &groups.iter().map(|g| g % 9).collect::<Vec<_>>()).intervals.is_empty());
 }
 
 #[test]
@@ -60,7 +156,7 @@ fn differences_on_few_images_have_no_interval() {
     for (images, has_some) in [(1, false), (3, false), (19, false), (20, true)] {
         let own = |p: &Array2<f32>| Outcomes::new(&labels[..images], p.slice(ndarray::s![..images, ..]));
         let [a, b] = models.each_ref().map(own);
-        let found = a.less(&b).unwrap();
+        let found = a.less(&b, &[]).unwrap();
         assert!(found["log_loss"].difference != 0., "{images}");
         assert!(found.values().all(|of| of.interval.is_some() == has_some), "{images}: {found:?}");
     }

@@ -31,6 +31,9 @@ use thumbs::Thumb;
 /// The file's name in a run's folder.
 pub const REPORT: &str = "report.html";
 
+/// How a picture begins in [`engine`]'s template.
+const PICTURE: &[u8] = b"<image id=\"t";
+
 /// The longest name or path that is shown whole, in characters: pages repeat them.
 const LONGEST: usize = 200;
 
@@ -50,6 +53,11 @@ pub struct Page {
     pub text: String,
     /// Why there are no pictures in it, where there are images.
     pub gone: Option<String>,
+}
+
+/// Whether a page that was made earlier has pictures of images in it.
+pub fn has_pictures(page: &[u8]) -> bool {
+    page.windows(PICTURE.len()).any(|part| part == PICTURE)
 }
 
 /// Makes the page.
@@ -86,7 +94,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
         several => several.as_ref().map(|several| several.shown(&pictured, other(recorded))),
         task => recorded.task, split => recorded.judged().map(|split| split.to_string()),
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
-        other => other(recorded).map(|_| "val"), groups => run["data"]["groups"]["column"].as_str().map(shown),
+        other => other(recorded).map(|_| "val"), groups => tables::joined(recorded),
         baseline => metrics.map(|m| shown(m["baseline"]["class"].as_str().unwrap_or_default())),
         nearest => metrics.is_some_and(|m| m["nearest_mean"].is_object()),
         classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),

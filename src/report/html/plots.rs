@@ -143,9 +143,11 @@ pub(super) fn learning(found: &Value) -> Option<Curve> {
         [measured, expected]
     };
     let off = on("std_err").map(|points: Vec<_>| points.into_iter().map(|(_, error)| error).collect());
-    let [measured, expected] = on("accuracy");
+    let figures = [("accuracy", "accuracy"), ("average_precision", "mean average precision"), ("r2", "R²")];
+    let (key, name) = figures.into_iter().find(|(key, _)| found["points"][0][*key].is_number())?;
+    let [measured, expected] = on(key);
     let [near, far] = off;
-    let words = ["More images, and what they bring; the bands are one standard error", "training images", "accuracy"];
+    let words = ["More images, and what they bring; the bands are one standard error", "training images", name];
     curve(words, vec![("measured", measured, near), ("expected", expected, far)])
 }
 

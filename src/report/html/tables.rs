@@ -3,6 +3,7 @@
 use super::shown;
 use crate::data::Split;
 use crate::error::printable;
+use crate::metrics::bootstrap::FEWEST_GROUPS;
 use crate::report::recorded::Recorded;
 use crate::report::{THIS_NETWORK, predicted_by, time};
 use crate::train::heads::{Abstention, Answered};
@@ -133,9 +134,9 @@ pub(super) fn confusion(m: &Value) -> Option<Vec<Row>> {
 /// The head's figures over the folds of its cross-validation; without a deviation where images were left out by themselves.
 pub(super) fn folds(run: &Value) -> Option<Value> {
     let head = &run["head"];
-    let by_fold = head["by_fold"].as_object();
     // Of a network that was trained inside, they are the probe's.
-    let figures = by_fold.or(head["cross_validation"].as_object()).filter(|_| run["training"].is_null())?;
+    let figures = head["by_fold"].as_object().or(head["cross_validation"].as_object());
+    let figures = figures.filter(|_| run["training"].is_null())?;
     let told: Vec<Value> = figures
         .iter()
         .filter_map(|(name, value)| {
@@ -143,8 +144,16 @@ pub(super) fn folds(run: &Value) -> Option<Value> {
             Some(json!({ "name": name.replace('_', " "), "mean": mean, "deviation": value[1].as_f64() }))
         })
         .collect();
-    let (count, repeats) = (head["folds"].as_u64(), by_fold.map_or(head["repeats"].as_u64(), |_| Some(1)));
+    let (count, repeats) = (head["folds"].as_u64(), head["repeats"].as_u64());
     (!told.is_empty()).then(|| json!({ "count": count, "repeats": repeats, "figures": told }))
+}
+
+/// The column of what joins images and, where whole groups were drawn for the intervals of those that judge, how many there are and
+/// need to be.
+pub(super) fn joined(recorded: &Recorded) -> Option<Value> {
+    let column = recorded.run["data"]["groups"]["column"].as_str().map(shown)?;
+    let drawn = recorded.judged().and_then(|split| recorded.run["metrics"][split.to_string()]["groups"].as_u64());
+    Some(json!({ "column": column, "drawn": drawn, "fewest": FEWEST_GROUPS }))
 }
 
 /// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.

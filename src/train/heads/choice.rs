@@ -1,14 +1,15 @@
 //! Which heads are tried on which depths, and the one that is taken.
 
+use super::super::path::{self, MOST_LOGITS};
 use super::super::softmax::Truth;
-use super::super::{LIMIT, LinearHead, TOLERANCE, check, folds, path, whole};
+use super::super::{LIMIT, LinearHead, TOLERANCE, check, folds, whole};
 use super::basis::{Bases, Basis, at};
 use super::calibrate::Calibrated;
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::depths::depths;
 use super::mlp::Mlp;
-use super::regressions::{MOST_LOGITS, has_room, rows};
+use super::regressions::{has_room, rows};
 use super::uncompared::{ONE_GROUP, SINGLE, uncompared, unjudged};
 use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
@@ -137,14 +138,15 @@ fn basis_of(kept: Kept, taps: usize, features: ArrayView2<f32>, columns: &[usize
     }
 }
 
-/// The kinds that are compared on the same features.
-fn kinds(judge: &Judge, wishes: &Wishes, progress: Progress) -> Result<Vec<Kind>> {
+/// The kinds that are compared on the same features, of which the cut has so many.
+fn kinds(judge: &Judge, features: usize, wishes: &Wishes, progress: Progress) -> Result<Vec<Kind>> {
     let mut kinds = match wishes.kind {
         Some(kind) => vec![kind],
         None if wishes.beginning => vec![Kind::Lda, Kind::Softmax],
         None => vec![Kind::Ncm, Kind::Lda, Kind::Softmax],
     };
-    if kinds.contains(&Kind::Softmax) && !has_room(judge, wishes.kind.is_some(), MOST_LOGITS, progress)? {
+    let (coordinates, alone) = (features.min(judge.labels.len()), wishes.kind.is_some());
+    if kinds.contains(&Kind::Softmax) && !has_room(judge, coordinates, alone, MOST_LOGITS, progress)? {
         kinds.retain(|kind| *kind != Kind::Softmax);
     }
     Ok(kinds)
@@ -163,7 +165,7 @@ fn tried(
     let within = |&&columns: &&usize| columns.min(labels.len()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let alone = wishes.kind.is_some();
-    let kinds = kinds(judge, wishes, progress)?;
+    let kinds = kinds(judge, columns[0], wishes, progress)?;
     let (mut bases, mut candidates) = (Bases::new(features, columns), Vec::new());
     let (mut shrinkage, mut kept) = (USUAL_SHRINKAGE, None);
     let depths = depths(features, columns, judge, wishes, progress)?;

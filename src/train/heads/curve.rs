@@ -14,13 +14,15 @@ use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 /// Shares of the training images, nested in each other; all of them are what the cross-validation has.
-const SHARES: [f64; 3] = [0.125, 0.25, 0.5];
+pub(super) const SHARES: [f64; 3] = [0.125, 0.25, 0.5];
+/// Images that the smallest part has of the median class, or label, at least.
+pub(super) const LEAST: f64 = 2.;
 /// Images up to which a curve costs little beside the features.
-const MOST_IMAGES: usize = 20_000;
+pub(super) const MOST_IMAGES: usize = 20_000;
 /// Why there is no curve.
-const MANY: &str = "it would take long with so many images";
-const LATE: &str = "the time of the budget was up";
-const FEW: &str = "there are too few images outside the folds";
+pub(super) const MANY: &str = "it would take long with so many images";
+pub(super) const LATE: &str = "the time of the budget was up";
+pub(super) const FEW: &str = "there are too few images outside the folds";
 /// A figure needs no more precision than this (relative objective).
 const TOLERANCE: f64 = 1e-4;
 /// Asymptotes that are tried, as shares of the smallest error.
@@ -28,7 +30,7 @@ const ASYMPTOTES: usize = 20;
 /// Curves through errors as they might have come out as well.
 const DRAWS: u64 = 200;
 
-/// Accuracies by the number of training images, and where they lead.
+/// A figure by the number of training images, and where that leads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// From few to many.
@@ -36,7 +38,8 @@ pub struct Curve {
     /// What the power law gives for all images.
     #[serde(default)]
     pub fitted: Option<Point>,
-    /// What twice, and four times, as many images would give, by the power law a + b·n⁻ᶜ of the errors (Cortes et al. 1993).
+    /// What twice, and four times, as many images would give, by the power law a + b·n⁻ᶜ of the errors (Cortes et al. 1993), which
+    /// are what the figure lacks to 1.
     pub expected: Vec<Point>,
     /// How much more twice as many give than all images, by the power law, and the spread of that: of each curve its own.
     #[serde(default)]
@@ -44,19 +47,62 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Why there is none of several labels or numbers.
-    pub const OF_CLASSES: &str = "a learning curve is made for classes alone";
+    /// Through such points, the last of them of nearly all of so many images.
+    pub(super) fn through(points: Vec<Point>, images: usize, seed: u64) -> Curve {
+        let [fitted, more @ ..] = [1, 2, 4].map(|times| expected(&points, times * images, seed));
+        let gain = Some(gain(&points, images, seed));
+        Curve { points, fitted: Some(fitted), expected: more.to_vec(), gain }
+    }
 }
 
-/// An accuracy.
+/// A figure of heads that learnt from so many images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Training images.
     pub images: usize,
-    /// Share of images that were not trained on whose class is found.
-    pub accuracy: f64,
+    /// On images that were not trained on.
+    #[serde(flatten)]
+    pub reached: Reached,
     /// Its standard error; of what is expected, the spread over curves through errors that might have come out as well.
     pub std_err: f64,
+}
+
+/// What grows with the number of images; 1 is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// Share of images whose class is found.
+    Accuracy(f64),
+    /// Mean over the labels of their average precision.
+    AveragePrecision(f64),
+    /// Mean over the targets of the coefficient of determination.
+    R2(f64),
+}
+
+impl Reached {
+    /// The number.
+    pub fn value(self) -> f64 {
+        let (Reached::Accuracy(value) | Reached::AveragePrecision(value) | Reached::R2(value)) = self;
+        value
+    }
+
+    /// The same figure of another number.
+    fn with(self, value: f64) -> Reached {
+        match self {
+            Reached::Accuracy(_) => Reached::Accuracy(value),
+            Reached::AveragePrecision(_) => Reached::AveragePrecision(value),
+            Reached::R2(_) => Reached::R2(value),
+        }
+    }
+
+    /// The figure, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reached::Accuracy(_) => "accuracy",
+            Reached::AveragePrecision(_) => "mean average precision",
+            Reached::R2(_) => "R²",
+        }
+    }
 }
 
 /// The curve of a candidate: heads of its kind and strength learn from growing parts of all images outside each fold. Where there
@@ -78,15 +124,15 @@ pub(super) fn curve(
     // A rarer class is missing in small parts, and its images are wrong there, as they would be.
     let least = parts.iter().map(|part| median(part.counts.clone())).min().unwrap_or(0);
     let point = |images: usize, hits: usize| {
-        let accuracy = hits as f64 / labels.len() as f64;
+        let reached = Reached::Accuracy(hits as f64 / labels.len() as f64);
         // Of none wrong, too, some error is left (Agresti and Coull, one half of each).
         let (n, shrunk) = (labels.len() as f64, (hits as f64 + 0.5) / (labels.len() as f64 + 1.));
         let std_err = (shrunk * (1. - shrunk) / n).sqrt();
-        Point { images, accuracy, std_err }
+        Point { images, reached, std_err }
     };
     let mut points = Vec::new();
     emit(progress, Event::Stage { name: "learning curve", total: (SHARES.len() * folds) as u64 })?;
-    for share in SHARES.into_iter().filter(|share| share * least as f64 >= 2.) {
+    for share in SHARES.into_iter().filter(|share| share * least as f64 >= LEAST) {
         let (mut hits, mut images) = (0, 0);
         for part in &parts {
             if !in_time() {
@@ -110,9 +156,7 @@ pub(super) fn curve(
     if points.len() < 3 {
         return Ok(Err(FEW));
     }
-    let [fitted, more @ ..] = [1, 2, 4].map(|times| expected(&points, times * labels.len(), wishes.seed));
-    let gain = gain(&points, labels.len(), wishes.seed);
-    Ok(Ok(Curve { points, fitted: Some(fitted), expected: more.to_vec(), gain: Some(gain) }))
+    Ok(Ok(Curve::through(points, labels.len(), wishes.seed)))
 }
 
 /// The images of a fold, and all others in an order of which parts are the beginnings.
@@ -177,7 +221,7 @@ fn hits(logits: &Array2<f32>, judge: &Judge, held: &[usize]) -> usize {
 }
 
 /// All images in an order that a seed draws; those of a group stand together, as they would come.
-fn dealt(images: usize, wishes: &Wishes) -> Vec<usize> {
+pub(super) fn dealt(images: usize, wishes: &Wishes) -> Vec<usize> {
     let mut order: Vec<usize> = (0..images).collect();
     let group = |i: usize| wishes.groups.get(i).copied().unwrap_or(i) as u64;
     let key = |i: usize| random::uniform(&mut random::stream(wishes.seed, "curve", 0, group(i)));
@@ -187,33 +231,34 @@ fn dealt(images: usize, wishes: &Wishes) -> Vec<usize> {
 }
 
 fn expected(points: &[Point], images: usize, seed: u64) -> Point {
-    let [accuracy, std_err] = told(points, seed, |points| 1. - power_law(points, images as f64));
-    Point { images, accuracy, std_err }
+    let [value, std_err] = told(points, seed, |errors| 1. - power_law(points, errors, images as f64));
+    Point { images, reached: points[0].reached.with(value), std_err }
 }
 
 /// What twice as many images give more than these.
 fn gain(points: &[Point], images: usize, seed: u64) -> [f64; 2] {
-    told(points, seed, |points| power_law(points, images as f64) - power_law(points, 2. * images as f64))
+    let error = |errors: &[f64], images: usize| power_law(points, errors, images as f64);
+    told(points, seed, |errors| error(errors, images) - error(errors, 2 * images))
 }
 
-/// What points tell, and its spread over curves through errors that might have come out as well.
-fn told(points: &[Point], seed: u64, of: impl Fn(&[Point]) -> f64) -> [f64; 2] {
+/// What the points' errors tell, and its spread over errors that might have come out as well.
+fn told(points: &[Point], seed: u64, of: impl Fn(&[f64]) -> f64) -> [f64; 2] {
     let drawn = |draw: u64| {
         let mut stream = random::stream(seed, "curve", 1, draw);
-        let mut moved =
-            |point: &Point| Point { accuracy: point.accuracy + point.std_err * random::normal(&mut stream), ..*point };
-        of(&points.iter().map(&mut moved).collect::<Vec<_>>())
+        let moved = |point: &Point| 1. - (point.reached.value() + point.std_err * random::normal(&mut stream));
+        of(&points.iter().map(moved).collect::<Vec<_>>())
     };
     let all: Vec<f64> = (0..DRAWS).map(drawn).collect();
     let mean = all.iter().sum::<f64>() / all.len() as f64;
     let variance = all.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / all.len() as f64;
-    [of(points), variance.sqrt()]
+    let errors: Vec<f64> = points.iter().map(|point| 1. - point.reached.value()).collect();
+    [of(&errors), variance.sqrt()]
 }
 
-/// The error at `images` by the curve a + b·n⁻ᶜ, c from 0, that fits the errors best: for each asymptote a line through the
+/// The error at `images` by the curve a + b·n⁻ᶜ, c from 0, that fits the points' errors best: for each asymptote a line through the
 /// logarithms.
-fn power_law(points: &[Point], images: f64) -> f64 {
-    let errors: Vec<f64> = points.iter().map(|point| (1. - point.accuracy).max(1e-6)).collect();
+fn power_law(points: &[Point], errors: &[f64], images: f64) -> f64 {
+    let errors: Vec<f64> = errors.iter().map(|error| error.max(1e-6)).collect();
     let least = errors.iter().copied().fold(f64::MAX, f64::min);
     let fit = |asymptote: f64| {
         let line: Vec<(f64, f64)> =
@@ -237,11 +282,11 @@ mod tests {
 
     #[test]
     fn a_gain_is_surer_than_the_levels_it_lies_between() {
-        let point = |(images, accuracy): (usize, f64)| Point { images, accuracy, std_err: 0.02 };
+        let point = |(images, accuracy)| Point { images, reached: Reached::Accuracy(accuracy), std_err: 0.02 };
         let points = [(30, 0.7), (60, 0.766), (126, 0.8), (256, 0.825)].map(point);
         let [now, twice] = [320, 640].map(|images| expected(&points, images, 0));
         let [gain, error] = gain(&points, 320, 0);
-        assert!((gain - (twice.accuracy - now.accuracy)).abs() < 1e-12 && gain > 0.);
+        assert!((gain - (twice.reached.value() - now.reached.value())).abs() < 1e-12 && gain > 0.);
         // What lifts one level lifts the other.
         assert!(error > 0. && error < twice.std_err.min(now.std_err), "{error} {now:?} {twice:?}");
     }

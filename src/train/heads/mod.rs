@@ -1,6 +1,7 @@
 //! The head that suits the data: several kinds on features of growing depth, compared by cross-validation.
 
 mod abstain;
+mod attempts;
 mod basis;
 mod calibrate;
 mod candidates;
@@ -8,6 +9,7 @@ mod choice;
 mod closed;
 mod curve;
 mod depths;
+mod grown;
 mod judge;
 mod mlp;
 mod regressions;
@@ -23,7 +25,7 @@ use crate::tensor::Device;
 pub use abstain::{Abstention, Answered};
 pub use choice::choose;
 pub use closed::nearest_class_mean;
-pub use curve::{Curve, Point};
+pub use curve::{Curve, Point, Reached};
 pub use judge::Metric;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};

@@ -11,19 +11,16 @@ use crate::tensor::Device;
 use ndarray::ArrayView2;
 use std::ops::ControlFlow;
 
-/// Logits of one model, images times classes, up to which there is softmax regression: with all that goes with them some 40 bytes each,
-/// 5 GiB.
-pub(super) const MOST_LOGITS: usize = 1 << 27;
-
-/// What would take too much memory, where so many logits are too many.
-fn is_large(images: usize, classes: usize, most: usize) -> Option<String> {
-    let what = || format!("softmax regression of {images} images on {classes} classes would take more than 5 GiB");
-    (images.saturating_mul(classes) > most).then(what)
-}
-
-/// Whether softmax regression has at most so many logits; says where it has more. Where it is all that is asked for, that is an error.
-pub(super) fn has_room(judge: &Judge, alone: bool, most: usize, progress: Progress) -> Result<bool> {
-    match is_large(judge.labels.len(), judge.classes, most) {
+/// Whether softmax regression of so many coordinates has room for its logits and weights, where that for `most` logits is all there is;
+/// says where it has none. Where it is all that is asked for, that is an error.
+pub(super) fn has_room(
+    judge: &Judge,
+    coordinates: usize,
+    alone: bool,
+    most: usize,
+    progress: Progress,
+) -> Result<bool> {
+    match path::is_large(judge.labels.len(), coordinates, judge.classes, most) {
         None => Ok(true),
         Some(what) if alone => Err(too_large(&what)),
         Some(what) => {
@@ -34,7 +31,7 @@ pub(super) fn has_room(judge: &Judge, alone: bool, most: usize, progress: Progre
 }
 
 fn too_large(what: &str) -> Error {
-    Error::Train(format!("{what}; give fewer images, or --head ncm or lda; with --train, --probe off"))
+    Error::Train(format!("{what}; give fewer images or features, or --head ncm or lda; with --train, --probe off"))
 }
 
 impl Judge<'_> {
@@ -47,6 +44,10 @@ impl Judge<'_> {
         in_time: &dyn Fn() -> bool,
         progress: Progress,
     ) -> Result<Vec<Candidate>> {
+        // Deeper features are more.
+        if taps > 0 && !has_room(self, basis.coordinates(), false, path::MOST_LOGITS, progress)? {
+            return Ok(Vec::new());
+        }
         let mut rows = rows(basis.rows()?, Truth::Classes(self.labels), self.classes, self.device)?;
         let mut found = self.regressions(&rows, (basis, taps), in_time, progress)?;
         if self.balanced && in_time() {
@@ -92,7 +93,9 @@ impl Judge<'_> {
 
 /// A basis' rows for softmax regression, or that of labels, on a device.
 pub(super) fn rows<'a>(rows: ArrayView2<f32>, truth: Truth<'a>, classes: usize, device: &Device) -> Result<Rows<'a>> {
-    if let (Truth::Classes(_), Some(what)) = (truth, is_large(truth.len(), classes, MOST_LOGITS)) {
+    if let (Truth::Classes(_), Some(what)) =
+        (truth, path::is_large(truth.len(), rows.ncols(), classes, path::MOST_LOGITS))
+    {
         return Err(too_large(&what));
     }
     Rows::new(rows.iter().copied().collect(), truth, classes, device)
@@ -116,13 +119,19 @@ mod tests {
             }
             ControlFlow::Continue(())
         };
-        assert!(has_room(&judge, true, 8, &silent).unwrap() && has_room(&judge, false, 8, &hear).unwrap());
-        assert!(said.lock().unwrap().is_empty() && !has_room(&judge, false, 7, &hear).unwrap());
+        let room = |coordinates: usize, most: usize| has_room(&judge, coordinates, false, most, &hear).unwrap();
+        assert!(has_room(&judge, 0, true, 8, &silent).unwrap() && room(0, 8));
+        assert!(said.lock().unwrap().is_empty() && !room(0, 7));
         assert_eq!(
             *said.lock().unwrap(),
             "softmax regression of 4 images on 2 classes would take more than 5 GiB and is left out"
         );
-        let refused = has_room(&judge, true, 7, &silent).unwrap_err().to_string();
-        assert!(refused.contains("5 GiB; give fewer images, or --head ncm or lda"), "{refused}");
+        // Three times the weights, of three coordinates and a bias for each class.
+        assert!(room(3, 24) && !room(3, 23));
+        assert!(
+            said.lock().unwrap().ends_with("of 3 features on 2 classes would take more than 5 GiB and is left out")
+        );
+        let refused = has_room(&judge, 0, true, 7, &silent).unwrap_err().to_string();
+        assert!(refused.contains("5 GiB; give fewer images or features, or --head ncm or lda"), "{refused}");
     }
 }

@@ -41,10 +41,8 @@ pub(super) struct Best {
     pub(super) place: usize,
     /// Each image's mean squared error over its targets, standardised, the mean over the deals.
     pub(super) losses: Vec<f64>,
-    /// What [`Ridge::left_out`] gives, or [`Ridge::folds_left_out`] of the first deal.
-    pub(super) errors: Array2<f64>,
-    /// Deals.
-    pub(super) repeats: usize,
+    /// What [`Ridge::left_out`] gives, or [`Ridge::folds_left_out`] of each deal.
+    pub(super) errors: Vec<Array2<f64>>,
 }
 
 impl Ridge {
@@ -163,14 +161,14 @@ impl Ridge {
                 tried.min_by(|a, b| sum(&a.1).total_cmp(&sum(&b.1))).expect("strengths were tried")
             }
         };
-        let (mut losses, mut repeats) = (squares(&errors), 1u32);
+        let (mut losses, mut errors) = (squares(&errors), vec![errors]);
         for fold in deals.iter().skip(1).take_while(|_| in_time()) {
-            let more = squares(&self.folds_left_out(&alphas[place..=place], fold, in_time, &poll)?.1);
-            losses.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-            repeats += 1;
+            let (_, more) = self.folds_left_out(&alphas[place..=place], fold, in_time, &poll)?;
+            losses.iter_mut().zip(squares(&more)).for_each(|(sum, more)| *sum += more);
+            errors.push(more);
         }
-        losses.iter_mut().for_each(|loss| *loss /= f64::from(repeats));
-        Ok(Best { place, losses, errors, repeats: repeats as usize })
+        losses.iter_mut().for_each(|loss| *loss /= errors.len() as f64);
+        Ok(Best { place, losses, errors })
     }
 
     /// What each image is predicted to have by the regression without it, of which `left` is what it differs by: `[images,
@@ -219,7 +217,7 @@ mod tests {
         let one = |deal: usize| ridge.best(&alphas[1..2], &deals[deal..=deal], &|| true, silent).unwrap().losses;
         let all = ridge.best(&alphas[1..2], &deals, &|| true, silent).unwrap();
         let mean = |i: usize| [0, 1, 2].map(|deal| one(deal)[i]).iter().sum::<f64>() / 3.;
-        assert!(all.repeats == 3 && (0..40).all(|i| (all.losses[i] - mean(i)).abs() < 1e-12));
-        assert_eq!(ridge.best(&alphas, &deals, &|| false, silent).unwrap().repeats, 1);
+        assert!(all.errors.len() == 3 && (0..40).all(|i| (all.losses[i] - mean(i)).abs() < 1e-12));
+        assert_eq!(ridge.best(&alphas, &deals, &|| false, silent).unwrap().errors.len(), 1);
     }
 }

@@ -1,26 +1,25 @@
 //! Heads for several labels at once, and for numbers: how strong, and on which depths.
 
 use super::super::softmax::Truth;
-use super::super::{LIMIT, LinearHead, TOLERANCE, folds, overflowed, path, scale, whole};
+use super::super::{LIMIT, LinearHead, TOLERANCE, folds, scale, whole};
+use super::attempts::{Attempt, Fitted, compare, logistic, ridge};
 use super::basis::{Bases, Basis};
 use super::choice::repeats;
 use super::closed::MOST_COORDINATES;
+use super::curve::Curve;
 use super::depths::worth;
-use super::judge::mean;
+use super::grown::Grown;
 use super::regressions::rows;
-use super::ridge::{Best, Ridge, has_time};
+use super::ridge::has_time;
 use super::thresholds::thresholds;
 use super::{FOLDS, Tried, Wishes, depths_named};
 use crate::data::{Task, strata};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
-use std::ops::ControlFlow;
+use ndarray::{Array2, ArrayView2, Axis};
 use std::time::Instant;
 
-/// Strengths of the path of ridge regression.
-const STRENGTHS: i32 = 13;
 /// Images by which depths are compared.
 const SAMPLE: usize = 1500;
 
@@ -43,8 +42,13 @@ pub struct Several {
     pub out_of_fold: Array2<f32>,
     /// Each image's fold, the first time; empty without folds.
     pub fold: Vec<usize>,
+    /// Both of each further time that the images were dealt into folds.
+    pub further: Vec<(Vec<usize>, Array2<f32>)>,
     /// The probability from which on a label is given, at which the F1 of `out_of_fold` is best; none for targets.
     pub thresholds: Vec<f32>,
+    /// How its mean average precision, or mean R² over the targets, grows with the number of images, where that was wanted, or why
+    /// there is no telling.
+    pub curve: Option<std::result::Result<Curve, &'static str>>,
 }
 
 impl Several {
@@ -68,23 +72,6 @@ pub fn kind(task: Task) -> &'static str {
     }
 }
 
-/// One that is compared.
-struct Attempt {
-    taps: usize,
-    features: usize,
-    strength: f64,
-    /// Each image's loss.
-    losses: Vec<f64>,
-    out_of_fold: Array2<f32>,
-    /// How often it was judged.
-    repeats: usize,
-    /// Of all images, where that costs nothing more.
-    fitted: Option<Fitted>,
-}
-
-/// Weight `[labels or targets, coordinates]` and bias on a basis.
-type Fitted = (Array2<f64>, Array1<f64>);
-
 /// Fits a head on features `[images, features]` for `truths` `[images, labels or targets]`: labels of 1 or 0, each with an L2
 /// logistic regression, or numbers, with ridge regression. `columns` as for [`super::choose`]; of what is as good as the best
 /// within one standard error of the difference, the head of the fewest depths is taken. The same call gives the same bits, but
@@ -101,14 +88,9 @@ pub fn choose_several(
     wishes: &Wishes,
     progress: Progress,
 ) -> Result<Several> {
-    scale::check_finite(features)?;
-    let images = truths.nrows();
-    if features.nrows() != images || images < 2 || truths.ncols() == 0 || features.ncols() == 0 {
-        let what = format!("{:?} features for {:?} labels", features.dim(), truths.dim());
-        return Err(Error::Train(format!("{what}; at least two images are needed")));
-    }
-    has_time(task, images, columns[0])?;
-    let within = |&&columns: &&usize| columns.min(images) <= MOST_COORDINATES;
+    check(features, truths)?;
+    has_time(task, truths.nrows(), columns[0])?;
+    let within = |&&columns: &&usize| columns.min(truths.nrows()) <= MOST_COORDINATES;
     let columns = &columns[..columns[1..].iter().take_while(within).count() + 1];
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget);
@@ -117,19 +99,11 @@ pub fn choose_several(
         Task::Regression if wishes.groups.is_empty() && wishes.folds.is_none() => Vec::new(),
         _ => deals(task, truths, wishes),
     };
-    emit(progress, Event::Stage { name: "comparing heads", total: tried.len() as u64 })?;
-    let (mut bases, mut attempts) = (Bases::new(features, columns), Vec::new());
-    for taps in tried {
-        if taps > 0 && !in_time() {
-            break;
-        }
-        let basis = bases.first(columns[taps])?;
-        attempts.push(match task {
-            Task::Multilabel => logistic(&basis, taps, truths, (&deals, &wishes.device), &in_time, progress)?,
-            _ => ridge(&basis, taps, truths, &deals, (&in_time, progress))?,
-        });
-        emit(progress, Event::Advance(1))?;
-    }
+    let attempt = |basis: &Basis, taps: usize| match task {
+        Task::Multilabel => logistic(basis, taps, truths, (&deals, &wishes.device), &in_time, progress),
+        _ => ridge(basis, taps, truths, &deals, (&in_time, progress)),
+    };
+    let mut attempts = attempts((features, columns), tried, attempt, &in_time, ("comparing heads", progress))?;
     let (place, compared) = compare(&attempts);
     let chosen = attempts.swap_remove(place);
     let basis = Bases::new(features, columns).first(columns[chosen.taps])?;
@@ -139,21 +113,58 @@ pub fn choose_several(
         None => fit(&basis, truths, chosen.strength, &wishes.device, progress)?,
     };
     emit(progress, Event::Advance(1))?;
+    let (repeats, mut told) = (chosen.out_of_fold.len(), chosen.out_of_fold.into_iter());
+    let out_of_fold = told.next().expect("it was judged");
     let thresholds = match task {
-        Task::Multilabel => thresholds(truths, chosen.out_of_fold.view()),
+        Task::Multilabel => thresholds(truths, out_of_fold.view()),
         _ => Vec::new(),
     };
+    let grown = Grown { basis: &basis, task, truths, strength: chosen.strength, out_of_fold: out_of_fold.view() };
+    let fold = deals.first().map_or(&[][..], Vec::as_slice);
+    let curve = wishes.curve.then(|| grown.curve(fold, wishes, &in_time, progress)).transpose()?;
     Ok(Several {
         task,
         head: whole(basis.head(&weight, &bias)?)?,
         place,
         compared,
         folds: deals.first().map_or(0, |fold| folds::count(fold)),
-        repeats: chosen.repeats,
-        out_of_fold: chosen.out_of_fold,
-        fold: deals.into_iter().next().unwrap_or_default(),
+        repeats,
+        out_of_fold,
+        fold: fold.to_vec(),
+        further: deals.into_iter().skip(1).zip(told).collect(),
         thresholds,
+        curve,
     })
+}
+
+fn check(features: ArrayView2<f32>, truths: ArrayView2<f32>) -> Result<()> {
+    scale::check_finite(features)?;
+    let images = truths.nrows();
+    if features.nrows() == images && images > 1 && truths.ncols() > 0 && features.ncols() > 0 {
+        return Ok(());
+    }
+    let what = format!("{:?} features for {:?} labels", features.dim(), truths.dim());
+    Err(Error::Train(format!("{what}; at least two images are needed")))
+}
+
+/// One on each of these depths, as long as there is time.
+fn attempts(
+    (features, columns): (ArrayView2<f32>, &[usize]),
+    tried: Vec<usize>,
+    attempt: impl Fn(&Basis, usize) -> Result<Attempt>,
+    in_time: &dyn Fn() -> bool,
+    (name, progress): (&'static str, Progress),
+) -> Result<Vec<Attempt>> {
+    emit(progress, Event::Stage { name, total: tried.len() as u64 })?;
+    let (mut bases, mut attempts) = (Bases::new(features, columns), Vec::new());
+    for taps in tried {
+        if taps > 0 && !in_time() {
+            break;
+        }
+        attempts.push(attempt(&bases.first(columns[taps])?, taps)?);
+        emit(progress, Event::Advance(1))?;
+    }
+    Ok(attempts)
 }
 
 /// How the images are dealt into folds: small sets several times.
@@ -192,76 +203,10 @@ fn depths(
         // One will do.
         _ => deals(task, truths.view(), &Wishes { groups, ..wishes.clone() })[..1].to_vec(),
     };
-    emit(progress, Event::Stage { name: "comparing depths", total: tried.len() as u64 })?;
-    let (mut bases, mut attempts) = (Bases::new(features.view(), columns), Vec::new());
-    for taps in tried {
-        if taps > 0 && !in_time() {
-            break;
-        }
-        let basis = bases.first(columns[taps])?;
-        attempts.push(ridge(&basis, taps, truths.view(), &deals, (in_time, progress))?);
-        emit(progress, Event::Advance(1))?;
-    }
+    let attempt = |basis: &Basis, taps: usize| ridge(basis, taps, truths.view(), &deals, (in_time, progress));
+    let attempts = attempts((features.view(), columns), tried, attempt, in_time, ("comparing depths", progress))?;
     let best = attempts[compare(&attempts).0].taps;
     Ok(if best == 0 { vec![0] } else { vec![0, best] })
-}
-
-/// Ridge regression at its best strength, with each image left out by itself, or each fold.
-fn ridge(
-    basis: &Basis,
-    taps: usize,
-    truths: ArrayView2<f32>,
-    deals: &[Vec<usize>],
-    (in_time, progress): (&dyn Fn() -> bool, Progress),
-) -> Result<Attempt> {
-    let (ridge, images) = (Ridge::new(basis, truths)?, truths.nrows());
-    let strengths: Vec<f64> = (0..STRENGTHS).map(|step| path::strength(basis.features(), images, step)).collect();
-    let alphas: Vec<f64> = strengths.iter().map(|strength| strength * images as f64).collect();
-    let Best { place, losses, errors, repeats } = ridge.best(&alphas, deals, in_time, progress)?;
-    let (out_of_fold, fitted) = (ridge.out_of_fold(&errors), Some(ridge.head(alphas[place])));
-    Ok(Attempt { taps, features: basis.features(), strength: strengths[place], losses, out_of_fold, repeats, fitted })
-}
-
-/// Logistic regression at the strength that is best in the first deal, judged in all for which there is time.
-fn logistic(
-    basis: &Basis,
-    taps: usize,
-    truths: ArrayView2<f32>,
-    (deals, device): (&[Vec<usize>], &Device),
-    in_time: &dyn Fn() -> bool,
-    progress: Progress,
-) -> Result<Attempt> {
-    let rows = rows(basis.rows()?, Truth::Labels(truths), truths.ncols(), device)?;
-    let quiet = |event: Event| match event {
-        Event::Stage { .. } => ControlFlow::Continue(()),
-        Event::Advance(_) => progress(Event::Advance(0)),
-        other => progress(other),
-    };
-    let (mut strength, mut losses, mut first, mut repeats) = (None, vec![0.; truths.nrows()], None, 0);
-    for fold in deals {
-        let choice = path::cross_validate(&rows, fold, (basis.features(), strength), in_time, &quiet)?;
-        let Some(choice) = choice else { break };
-        strength = Some(choice.l2);
-        repeats += 1;
-        let known = path::learnable(truths, fold);
-        for (i, loss) in losses.iter_mut().enumerate() {
-            let parts = truths.row(i).into_iter().zip(choice.out_of_fold.row(i)).zip(known.row(fold[i]));
-            let own = parts.filter(|(_, known)| **known).map(|((&own, &p), _)| cross_entropy(own, p)).sum::<f64>();
-            *loss += own / truths.ncols() as f64;
-        }
-        first.get_or_insert(choice.out_of_fold);
-        if !in_time() {
-            break;
-        }
-    }
-    losses.iter_mut().for_each(|loss| *loss /= repeats as f64);
-    let (strength, out_of_fold) = strength.zip(first).ok_or_else(overflowed)?;
-    Ok(Attempt { taps, features: basis.features(), strength, losses, out_of_fold, repeats, fitted: None })
-}
-
-fn cross_entropy(own: f32, p: f32) -> f64 {
-    let p = f64::from(if own > 0.5 { p } else { 1. - p });
-    -p.max(f64::EPSILON).ln()
 }
 
 /// Logistic regression of all images. A label that no image has, or all have, tells nothing: its probability is that of one
@@ -282,18 +227,4 @@ fn fit(basis: &Basis, truths: ArrayView2<f32>, strength: f64, on: &Device, progr
         }
     }
     Ok((weight, bias))
-}
-
-/// The place of the one to take, and all for people.
-fn compare(attempts: &[Attempt]) -> (usize, Vec<Tried>) {
-    let loss = |attempt: &Attempt| mean(&attempt.losses).0;
-    let best = attempts.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).expect("the cut is always tried");
-    let tried = |own: &Attempt| {
-        let differences: Vec<f64> = own.losses.iter().zip(&best.losses).map(|(own, best)| own - best).collect();
-        let (behind, error) = mean(&differences);
-        let Attempt { taps, features, strength, .. } = *own;
-        Tried { taps, features, strength, loss: loss(own), behind: [behind, error] }
-    };
-    let compared: Vec<Tried> = attempts.iter().map(tried).collect();
-    (compared.iter().position(|tried| tried.behind[0] <= tried.behind[1]).unwrap_or(0), compared)
 }
