@@ -2,7 +2,7 @@
 
 use super::tables::table;
 use adapt::error::printable;
-use adapt::metrics::bootstrap::{FEWEST_GROUPS, Interval};
+use adapt::metrics::bootstrap::{FEWEST_DRAWN, Interval};
 use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
 use adapt::report::precise;
 use std::fmt::Write;
@@ -16,15 +16,12 @@ pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
 /// What stands in brackets, of splits with so many groups of images, and where nothing does.
 pub fn brackets<'a>(splits: impl IntoIterator<Item = (&'a str, Option<usize>)>) -> String {
     let (few, enough): (Vec<_>, Vec<_>) =
-        splits.into_iter().partition(|(_, groups)| groups.is_some_and(|groups| groups < FEWEST_GROUPS));
+        splits.into_iter().partition(|(_, groups)| groups.is_some_and(|groups| groups < FEWEST_DRAWN));
     let whole = enough.iter().any(|(_, groups)| groups.is_some());
     let drawn = if whole { " (whole groups of images drawn anew)" } else { "" };
     let told = (!enough.is_empty()).then(|| format!("in brackets: 95 % intervals{drawn}"));
     let none = few.into_iter().map(|(name, groups)| {
-        format!(
-            "no intervals of {name}: {} groups of images are fewer than {FEWEST_GROUPS}",
-            groups.unwrap_or_default()
-        )
+        format!("no intervals of {name}: {} groups of images are fewer than {FEWEST_DRAWN}", groups.unwrap_or_default())
     });
     told.into_iter().chain(none).collect::<Vec<_>>().join("; ")
 }

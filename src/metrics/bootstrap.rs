@@ -29,9 +29,10 @@ const TOPS: [(usize, &str); 3] = [(2, "top2_accuracy"), (3, "top3_accuracy"), (5
 /// Images, or groups of them, from which on differences have an interval. On fewer it is far too narrow: on one image it is a point, and
 /// of models that are equally good it leaves out 0 in half of all draws of two images, in 13 % of eight, in 7.5 % of twenty.
 pub const FEWEST: usize = 20;
-/// Groups of images from which on figures have an interval. Percentiles of the mean of so many groups leave out the truth in 9.6 % of
-/// all cases, less than twice as often as they say; of nine in 10.2 %, of five in 15.5 %, of four in 18.8 % (Student's t).
-pub const FEWEST_GROUPS: usize = 10;
+/// Images, or groups of them, from which on figures have an interval, but for shares of images that nothing joins. Percentiles of the mean of
+/// so many leave out the truth in 9.6 % of all cases, less than twice as often as they say; of nine in 10.2 %, of five in 15.5 %, of four in
+/// 18.8 % (Student's t).
+pub const FEWEST_DRAWN: usize = 10;
 /// The normal distribution's 97.5th percentile.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -145,7 +146,7 @@ impl Outcomes {
 
     /// The interval of each figure but the calibration error, which resampling makes larger; of the areas under curves only
     /// where images times classes are half a million at most. Whole `groups` are drawn, the number of each image's, where there are any;
-    /// of fewer than [`FEWEST_GROUPS`] there is no interval.
+    /// of fewer than [`FEWEST_DRAWN`] there is no interval.
     pub fn intervals(&self, groups: &[usize]) -> BTreeMap<String, Interval> {
         let (draws, shares) = (Draws::new(self.images.len(), groups), TOPS.map(|(_, name)| name));
         intervals(&draws, |drawn| self.figures(drawn), &[&["accuracy"], &shares[..]].concat())
@@ -170,7 +171,8 @@ pub(super) fn intervals(
     judge: impl Fn(&[usize]) -> Figures + Sync,
     shares: &[&str],
 ) -> BTreeMap<String, Interval> {
-    if draws.groups().is_some_and(|groups| groups < FEWEST_GROUPS) {
+    let are_few = draws.count() < FEWEST_DRAWN;
+    if draws.groups().is_some() && are_few {
         return BTreeMap::new();
     }
     let (all, drawn) = (judge(&draws.all()), resamples(draws, &judge));
@@ -183,7 +185,7 @@ pub(super) fn intervals(
             *own = [own[0].min(reach[0]), own[1].max(reach[1])];
         }
     }
-    intervals.retain(|_, [low, high]| low < high);
+    intervals.retain(|name, [low, high]| low < high && (!are_few || shares.contains(&name.as_str())));
     intervals
 }
 

@@ -90,7 +90,7 @@ pub struct Classification {
     /// Images.
     pub n: usize,
     /// Groups of them, of which resamples draw whole ones; `None` where they draw images. Few have no intervals:
-    /// [`FEWEST_GROUPS`](super::bootstrap::FEWEST_GROUPS).
+    /// [`FEWEST_DRAWN`](super::bootstrap::FEWEST_DRAWN).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
     /// Share of images whose most probable class is theirs.

@@ -52,7 +52,7 @@ pub struct MultiLabel {
     /// Images.
     pub n: usize,
     /// Groups of them, of which resamples draw whole ones; `None` where they draw images. Few have no intervals:
-    /// [`FEWEST_GROUPS`](super::bootstrap::FEWEST_GROUPS).
+    /// [`FEWEST_DRAWN`](super::bootstrap::FEWEST_DRAWN).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
     /// Share of images with exactly their labels (`accuracy_score`).

@@ -41,7 +41,7 @@ pub struct Regression {
     /// Images; of a single one R² says nothing, and is 1 or 0 as for equal targets.
     pub n: usize,
     /// Groups of them, of which resamples draw whole ones; `None` where they draw images. Few have no intervals:
-    /// [`FEWEST_GROUPS`](super::bootstrap::FEWEST_GROUPS).
+    /// [`FEWEST_DRAWN`](super::bootstrap::FEWEST_DRAWN).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
     /// Mean R² over the targets (`r2_score`).

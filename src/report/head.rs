@@ -67,7 +67,11 @@ impl SeveralInfo {
             for fold in 0..dealt.iter().max().map_or(0, |last| last + 1) {
                 let images: Vec<usize> = (0..truths.nrows()).filter(|&i| dealt[i] == fold).collect();
                 let told = figures(&images, told)?;
-                let told = told.as_object().into_iter().flatten().filter(|(name, _)| *name != "images");
+                // R² of targets that are all the same, as of one image, is no figure.
+                let vary =
+                    truths.select(Axis(0), &images).columns().into_iter().all(|own| own.iter().any(|v| *v != own[0]));
+                let is_told = |name: &str| name != "images" && (vary || name != "r2");
+                let told = told.as_object().into_iter().flatten().filter(|(name, _)| is_told(name));
                 told.for_each(|(name, value)| values.entry(name.clone()).or_default().extend(value.as_f64()));
             }
         }

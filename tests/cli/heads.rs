@@ -216,6 +216,9 @@ fn numbers_and_labels_have_folds_with_deviations() {
         // There is no image for a fold of its own.
         let ran = place.adapt(&format!("--data {list} --onnx tiny.onnx --out out --cv 50 --force")).succeeds();
         assert!(ran.err.contains("note: --cv: in 36 folds, since there are no more training images"), "{}", ran.err);
+        let head = &place.json("out/run.json")["head"];
+        assert!(head["by_fold"][figure].is_array() && head["by_fold"]["r2"].is_null(), "R² of an image is no figure");
+        assert_eq!(head["cross_validation"]["r2"].is_number(), figure == "mae");
     }
 }
 

@@ -40,6 +40,18 @@ fn intervals_are_those_of_numpy() {
 }
 
 #[test]
+fn of_few_images_shares_alone_have_an_interval() {
+    let (_, labels, [a, _]) = case();
+    let of = |images: usize| {
+        let rows = a.slice(ndarray::s![..images, ..]);
+        Classification::from_probabilities(&labels[..images], rows, &names(4)).unwrap().intervals
+    };
+    let shares: Vec<String> = of(9).into_keys().collect();
+    assert_eq!(shares, ["accuracy", "top2_accuracy", "top3_accuracy"]);
+    assert!(of(10).contains_key("macro_f1") && of(10).contains_key("log_loss"));
+}
+
+#[test]
 fn differences_are_paired() {
     let (case, labels, models) = case();
     let [a, b] = models.each_ref().map(|p| Outcomes::new(&labels, p.view()));

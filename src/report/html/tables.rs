@@ -3,7 +3,7 @@
 use super::shown;
 use crate::data::Split;
 use crate::error::printable;
-use crate::metrics::bootstrap::FEWEST_GROUPS;
+use crate::metrics::bootstrap::FEWEST_DRAWN;
 use crate::report::recorded::Recorded;
 use crate::report::{THIS_NETWORK, predicted_by, time};
 use crate::train::heads::{Abstention, Answered};
@@ -153,7 +153,7 @@ pub(super) fn folds(run: &Value) -> Option<Value> {
 pub(super) fn joined(recorded: &Recorded) -> Option<Value> {
     let column = recorded.run["data"]["groups"]["column"].as_str().map(shown)?;
     let drawn = recorded.judged().and_then(|split| recorded.run["metrics"][split.to_string()]["groups"].as_u64());
-    Some(json!({ "column": column, "drawn": drawn, "fewest": FEWEST_GROUPS }))
+    Some(json!({ "column": column, "drawn": drawn, "fewest": FEWEST_DRAWN }))
 }
 
 /// The calibration error on images that the head did not learn from, before the temperature and with it, and the temperature.
