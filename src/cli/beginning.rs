@@ -56,7 +56,7 @@ impl Fitted {
     pub fn several(work: &Work, train: &Features, data: &Dataset) -> Result<Fitted> {
         let chosen = work.choose_several(train, data)?;
         let told = SeveralInfo::new(&chosen, data.truth(&train.labels).view(), &data.classes)?;
-        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told));
+        let (taps, name, told) = (chosen.taps(), chosen.name(), AnyHead::Several(told.into()));
         let thresholds = chosen.thresholds;
         Ok(Fitted { head: chosen.head, hidden: None, taps, name, told, thresholds, problems: None })
     }

@@ -35,7 +35,7 @@ pub fn run(options: &EvalOptions) -> Result<()> {
             let what = format!("it was trained for {own:?}, and --task says otherwise; leave that out").to_lowercase();
             return Err(Error::Usage(format!("{}: {what}", options.model.display())));
         }
-        (task, columns) => Columns { task: Some(task), ..columns },
+        (task, columns) => Columns { task: Some(task), groups: options.groups.clone(), ..columns },
     };
     let data = labelled(&options.data, &classes, &columns, &progress)?;
     data.notes.iter().for_each(|note| reporter.say_beside(&format!("note: {note}")));
@@ -53,9 +53,10 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     }
     let names = trained.names(found.rows.ncols())?;
     let order = by_path(&found.places.iter().map(|&i| paths[i]).collect::<Vec<_>>());
+    let groups = data.groups_of(&order.iter().map(|&i| paths[found.places[i]].to_string()).collect::<Vec<_>>());
     let labels: Vec<usize> = order.iter().map(|&i| data.items[found.places[i]].label).collect();
     let given = trained.probabilities(found.rows.select(Axis(0), &order).view());
-    let metrics = measure(&trained, &data, &labels, given, &names)?;
+    let metrics = measure(&trained, &data, (&labels, &groups), given, &names)?;
     match options.json {
         true => print(&json(&Measured { metrics: &metrics, skipped: &skipped })?),
         false => print(&figures::figures([("eval", &metrics)])),
@@ -65,17 +66,17 @@ pub fn run(options: &EvalOptions) -> Result<()> {
 fn measure(
     trained: &Trained,
     data: &Dataset,
-    labels: &[usize],
+    (labels, groups): (&[usize], &[usize]),
     given: Array2<f32>,
     names: &[String],
 ) -> Result<Figures> {
     let (truth, given) = (data.truth(labels), given.view());
     Ok(match trained.task {
-        Task::Multiclass => Classification::from_probabilities(labels, given, names)?.into(),
-        Task::Regression => Figures::Values(Regression::new(truth.view(), given, names)?),
+        Task::Multiclass => Classification::grouped(labels, given, names, groups)?.into(),
+        Task::Regression => Figures::Values(Regression::grouped(truth.view(), given, names, groups)?),
         Task::Multilabel => {
             let own = truth.mapv(|value| value > 0.5);
-            Figures::Labels(MultiLabel::new(own.view(), given, names, &trained.thresholds)?)
+            Figures::Labels(MultiLabel::grouped(own.view(), given, names, &trained.thresholds, groups)?)
         }
     })
 }

@@ -217,6 +217,9 @@ pub struct EvalOptions {
     pub data: PathBuf,
     #[command(flatten)]
     pub columns: ColumnOptions,
+    /// A list's column of what belongs together, as patients: intervals are of whole groups then
+    #[arg(long, value_name = "NAME", help_heading = "Lists")]
+    pub groups: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -198,19 +198,7 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
             String::new()
         }
     );
-    if let Some(AnyHead::Classes(head)) = run.head.as_ref().filter(|_| run.training.is_none())
-        && let Some((split, [before, after])) = head.held_out_calibration_error.iter().next()
-    {
-        let _ = writeln!(text, "sureness {split}: calibration error {after:.3}, without the temperature {before:.3}");
-        if let Some(Answered { images, coverage, precision }) = head.held_out_abstention.get(split) {
-            let right = precision.map_or("–".into(), |share| format!("{:.1} %", 100. * share));
-            let answered = 100. * coverage;
-            let _ = writeln!(
-                text,
-                "abstain  {split}: {answered:.0} % of {images} images are answered, {right} of them rightly"
-            );
-        }
-    }
+    text.push_str(&own.and_then(sureness).unwrap_or_default());
     text.push_str(&run.fine_tuning.as_ref().map_or(String::new(), fine_tuning));
     if !run.data.skipped.is_empty() {
         let skipped = counted(Path::new(&run.data.path), &run.data.skipped);
@@ -242,6 +230,22 @@ pub fn results(run: &Run, out: &Path, images: &[String]) -> String {
         quoted(&example)
     );
     text
+}
+
+/// How sure the head is of held-out images, and what it answers of them where it is to be sure.
+fn sureness(head: &AnyHead) -> Option<String> {
+    let AnyHead::Classes(head) = head else { return None };
+    let (split, [before, after]) = head.held_out_calibration_error.iter().next()?;
+    let mut text = format!("sureness {split}: calibration error {after:.3}, without the temperature {before:.3}\n");
+    if let Some(Answered { images, coverage, precision }) = head.held_out_abstention.get(split) {
+        let right = precision.map_or("–".into(), |share| format!("{:.1} %", 100. * share));
+        let answered = 100. * coverage;
+        let _ = writeln!(
+            text,
+            "abstain  {split}: {answered:.0} % of {images} images are answered, {right} of them rightly"
+        );
+    }
+    Some(text)
 }
 
 /// What training inside the network would take, and what is known of its gain.

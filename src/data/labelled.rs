@@ -2,6 +2,7 @@
 
 use super::archive::{self, Archive};
 use super::dataset::{Dataset, Item, Skipped, Split};
+use super::groups::Groups;
 use super::parquet::{self, Rows};
 use super::records::{self, Part};
 use super::scan::{
@@ -168,11 +169,13 @@ pub fn labelled(root: &Path, classes: &[String], columns: &Columns, progress: Pr
         let folders = best.and_then(|split| Some((split, listing.folders.remove(&split)?)));
         let note = folders.and_then(|(split, folders)| several(split, folders.iter().map(String::as_str)));
         let best = best.and_then(|split| listing.splits.remove(&split));
+        let of = std::mem::take(&mut listing.groups);
+        let groups = columns.groups.clone().map(|column| Groups { column, of });
         if !listing.task.is_multiclass() {
             let listing = Listing { splits: [(Split::Test, best.unwrap_or_default())].into(), ..listing };
-            return Dataset::for_model(source, listing, classes);
+            return Ok(Dataset { groups, ..Dataset::for_model(source, listing, classes)? });
         }
-        return matched(source, best.unwrap_or_default(), listing.skipped, note, classes);
+        return Ok(Dataset { groups, ..matched(source, best.unwrap_or_default(), listing.skipped, note, classes)? });
     }
     if !root.is_dir() {
         return Err(not_a_folder(root));

@@ -17,7 +17,7 @@ pub enum AnyHead {
     /// Classes.
     Classes(Box<HeadInfo>),
     /// Several labels, or numbers.
-    Several(SeveralInfo),
+    Several(Box<SeveralInfo>),
 }
 
 /// A head for several labels or numbers, and how it was chosen.

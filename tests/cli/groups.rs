@@ -45,7 +45,13 @@ fn patients_are_on_one_side_of_all() {
     assert!(place.read("out/report.html").contains("Nearest class mean"));
     let nearest = &run["metrics"]["val"]["nearest_mean"];
     assert!(nearest["accuracy"].as_f64().unwrap() > 0.5 && nearest["macro_f1"].is_f64(), "{nearest}");
-    place.adapt("eval out/model.onnx --data list.csv --label-column label").succeeds();
+    let eval = |more: &str| place.adapt(&format!("eval out/model.onnx --data list.csv --label-column label {more}"));
+    assert!(eval("").succeeds().out.contains("in brackets: 95 % intervals; always"));
+    let told = eval("--groups patient").succeeds().out;
+    assert!(told.contains("no intervals of eval: 6 groups of images are fewer than 10; always"), "{told}");
+    let told: serde_json::Value = serde_json::from_str(&eval("--groups path --json").succeeds().out).unwrap();
+    assert!(told["groups"] == 18 && told["intervals"]["accuracy"].is_array(), "{told}");
+    eval("--groups who").fails(1, &["no column 'who' (--groups)"]);
     // Training inside the network has the same sides.
     place.adapt(&format!("{job} --out inside --train all --epochs 1")).succeeds();
     assert_eq!(sides(&place, "inside"), found);

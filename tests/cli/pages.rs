@@ -120,7 +120,7 @@ fn intervals_are_of_whole_groups_where_there_are_enough() {
         let compared = place.adapt("compare out out").succeeds();
         assert_eq!(compared.err, "");
         let m = place.json("out/run.json")["metrics"]["test"].take();
-        (out, place.read("out/report.html"), compared.out, (m["groups"].clone(), m["intervals"]["log_loss"].clone()))
+        (out, place.read("out/report.html"), compared.out, (m["groups"].clone(), m["intervals"]["accuracy"].clone()))
     };
     let (out, page, compared, (groups, interval)) = run("");
     assert!(out.contains("in brackets: 95 % intervals; always") && !page.contains("“patient”"), "{out}");
