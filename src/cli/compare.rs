@@ -103,7 +103,7 @@ fn text(compared: &Compared) -> String {
     };
     let mut text = tables::table(&header, 3, compared.runs.iter().map(row));
     let split = compared.split.to_string();
-    let brackets = figures::brackets([(split.as_str(), groups(compared))]);
+    let brackets = figures::brackets([(split.as_str(), compared.images, groups(compared))]);
     text += &format!("on the {} {split} images that all of them have; {brackets}\n", compared.images);
     let left = compared.runs.iter().map(|side| (side.own_images - compared.images, &side.run)).filter(|(n, _)| *n > 0);
     let left: Vec<_> = left.map(|(n, run)| format!("{n} of {}", printable(run))).collect();

@@ -1,5 +1,6 @@
 //! What training inside the network takes, measured on a step and a few images.
 
+use super::feeds::judges_frozen;
 use super::inside::{Job, network};
 use super::made::Work;
 use adapt::data::augment::Augment;
@@ -70,7 +71,10 @@ impl Cost {
             (false, _) => all * (whole + decode) + (kept[0] + kept[1]) * load,
             (true, true) if job.dwarfs_a_pass(work, data) => all * whole,
             // The features of images that are kept come from the same pass.
-            (true, true) => (train + kept[1]) * whole + (all - train - kept[1]) * decode,
+            (true, true) => {
+                let own = if judges_frozen(data) { whole } else { load };
+                train * whole + kept[1] * own + (all - train - kept[1]) * decode
+            }
             (true, false) => (kept[0] + kept[1]) * load + (all - kept[0] - kept[1]) * decode,
         };
         // From what is kept only the trained part is left to run.

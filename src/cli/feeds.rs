@@ -25,6 +25,11 @@ pub(super) fn items(data: &Dataset, split: Split) -> Items {
     data.split(split).map(|item| (item.path.clone(), item.label)).unzip()
 }
 
+/// Whether the frozen features' nearest class mean is told beside a tail's figures on images that validate: where these are what judges it.
+pub(super) fn judges_frozen(data: &Dataset) -> bool {
+    data.task.is_multiclass() && data.split(Split::Test).next().is_none()
+}
+
 impl Job {
     /// Whether what the frozen part gives is kept: images are not changed each time.
     pub(super) fn keeps(&self) -> bool {
@@ -38,8 +43,9 @@ impl Job {
     }
 
     /// What the frozen part gives for the images that train and those that validate, where images are not changed each time; in a
-    /// file beside the result where that is too much for memory. Where there is a way to `features`, those of both splits come from
-    /// the same pass. Images that cannot be read leave `data`.
+    /// file beside the result where that is too much for memory. Where there is a way to `features`, those of the images that train
+    /// come from the same pass, and where [`judges_frozen`] those of the images that validate. Images that cannot be read
+    /// leave `data`.
     pub fn keep(
         &self,
         work: &Work,
@@ -51,11 +57,15 @@ impl Job {
         let mut frozen = frozen.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = (bytes > work.options.training.cache_limit.unwrap_or(CACHE_LIMIT)).then(|| work.out.folder());
         let place = (self.inside.shape.iter().product(), folder);
+        let judged = features.is_some() && judges_frozen(data);
         let mut joint = features.map(|extractor| self.joint(work, extractor)).transpose()?;
-        let extractor = joint.as_mut().unwrap_or(&mut frozen);
-        let mut keep = |split| Features::extract_keeping(data, split, extractor, place, work.progress);
-        let [(train, own), (val, held)] = [keep(Split::Train)?, keep(Split::Val)?];
-        let features = if joint.is_some() { vec![train, val] } else { Vec::new() };
+        let mut keep = |split, extractor: Option<&mut Extractor>| {
+            Features::extract_keeping(data, split, extractor.unwrap_or(&mut *frozen), place, work.progress)
+        };
+        let (train, own) = keep(Split::Train, joint.as_mut())?;
+        let (val, held) = keep(Split::Val, joint.as_mut().filter(|_| judged))?;
+        let mut features = if joint.is_some() { vec![train] } else { Vec::new() };
+        features.extend(judged.then_some(val));
         Ok((features, vec![own, held]))
     }
 

@@ -13,17 +13,27 @@ pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
     format!("{value:.4}{}", interval.unwrap_or_default())
 }
 
-/// What stands in brackets, of splits with so many groups of images, and where nothing does.
-pub fn brackets<'a>(splits: impl IntoIterator<Item = (&'a str, Option<usize>)>) -> String {
+/// What stands in brackets, of splits with so many images and groups of them, and where nothing does.
+pub fn brackets<'a>(splits: impl IntoIterator<Item = (&'a str, usize, Option<usize>)>) -> String {
     let (few, enough): (Vec<_>, Vec<_>) =
-        splits.into_iter().partition(|(_, groups)| groups.is_some_and(|groups| groups < FEWEST_DRAWN));
-    let whole = enough.iter().any(|(_, groups)| groups.is_some());
+        splits.into_iter().partition(|(_, _, groups)| groups.is_some_and(|groups| groups < FEWEST_DRAWN));
+    let whole = enough.iter().any(|(_, _, groups)| groups.is_some());
     let drawn = if whole { " (whole groups of images drawn anew)" } else { "" };
     let told = (!enough.is_empty()).then(|| format!("in brackets: 95 % intervals{drawn}"));
-    let none = few.into_iter().map(|(name, groups)| {
-        format!("no intervals of {name}: {} groups of images are fewer than {FEWEST_DRAWN}", groups.unwrap_or_default())
+    let single = enough.iter().filter(|(_, images, groups)| groups.is_none() && *images < FEWEST_DRAWN);
+    let shares: Vec<String> = single
+        .map(|(name, images, _)| {
+            format!("of {name} shares of images alone have one: {images} are fewer than {FEWEST_DRAWN}")
+        })
+        .collect();
+    let none = few.into_iter().map(|(name, _, groups)| {
+        let groups = match groups.unwrap_or_default() {
+            1 => "1 group of images is".into(),
+            groups => format!("{groups} groups of images are"),
+        };
+        format!("no intervals of {name}: {groups} fewer than {FEWEST_DRAWN}")
     });
-    told.into_iter().chain(none).collect::<Vec<_>>().join("; ")
+    told.into_iter().chain(shares).chain(none).collect::<Vec<_>>().join("; ")
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {
@@ -84,7 +94,7 @@ fn of_labels(splits: &[(&str, &MultiLabel)]) -> String {
     let _ = writeln!(
         text,
         "{}; always the labels of half of the images or more: micro-F1 {:.4}, macro-F1 {:.4}, Hamming loss {:.4}\n",
-        brackets(splits.iter().map(|(name, m)| (*name, m.groups))),
+        brackets(splits.iter().map(|(name, m)| (*name, m.n, m.groups))),
         b.micro_f1,
         b.macro_f1,
         b.hamming_loss
@@ -108,7 +118,7 @@ fn of_values(splits: &[(&str, &Regression)]) -> String {
     let mut text = table(&[&["", "images"], &header[..]].concat(), 1, splits.iter().map(row));
     let Some((name, m)) = splits.last() else { return text };
     let [mae, rmse] = [m.baseline.mae, m.baseline.rmse].map(precise);
-    let brackets = brackets(splits.iter().map(|(name, m)| (*name, m.groups)));
+    let brackets = brackets(splits.iter().map(|(name, m)| (*name, m.n, m.groups)));
     let _ = writeln!(text, "{brackets}; always the mean: {mae}, {rmse}");
     if m.per_target.len() > 1 {
         let rows = m.per_target.iter().map(|t| {
@@ -132,7 +142,7 @@ fn of_classes(splits: &[(&str, &Classification)]) -> String {
     let header = ["", "images", "accuracy", "balanced", "precision", "recall", "macro-F1", "log-loss"];
     let mut text = table(&header, 1, splits.iter().map(|(name, m)| headline(name, m)));
     if let Some((name, m)) = splits.last() {
-        let brackets = brackets(splits.iter().map(|(name, m)| (*name, m.groups)));
+        let brackets = brackets(splits.iter().map(|(name, m)| (*name, m.n, m.groups)));
         let _ = write!(text, "{}\n{}\n{}", baseline(&brackets, m), by_class(name, m), confusion(m));
     }
     text

@@ -238,12 +238,9 @@ fn sureness(head: &AnyHead) -> Option<String> {
     let (split, [before, after]) = head.held_out_calibration_error.iter().next()?;
     let mut text = format!("sureness {split}: calibration error {after:.3}, without the temperature {before:.3}\n");
     if let Some(Answered { images, coverage, precision }) = head.held_out_abstention.get(split) {
-        let right = precision.map_or("–".into(), |share| format!("{:.1} %", 100. * share));
+        let right = precision.map(|share| format!(", {:.1} % of them rightly", 100. * share)).unwrap_or_default();
         let answered = 100. * coverage;
-        let _ = writeln!(
-            text,
-            "abstain  {split}: {answered:.0} % of {images} images are answered, {right} of them rightly"
-        );
+        let _ = writeln!(text, "abstain  {split}: {answered:.0} % of {images} images are answered{right}");
     }
     Some(text)
 }

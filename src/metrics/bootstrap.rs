@@ -156,7 +156,11 @@ impl Outcomes {
     /// classes; `groups` as for [`Outcomes::intervals`]. `None` where it does not.
     pub fn less(&self, other: &Outcomes, groups: &[usize]) -> Option<BTreeMap<String, Difference>> {
         let labels = |outcomes: &Outcomes| outcomes.images.iter().map(|image| image.label).collect::<Vec<_>>();
-        if self.images.is_empty() || self.classes != other.classes || labels(self) != labels(other) {
+        if self.images.is_empty()
+            || !(groups.is_empty() || groups.len() == self.images.len())
+            || self.classes != other.classes
+            || labels(self) != labels(other)
+        {
             return None;
         }
         let draws = Draws::new(self.images.len(), groups);

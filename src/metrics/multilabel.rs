@@ -256,7 +256,9 @@ impl LabelOutcomes {
         let (own, its) = (self.present(&draws.all()), other.present(&draws.all()));
         let judge = |drawn: &[usize]| self.figures(drawn, own);
         let judge_other = |drawn: &[usize]| other.figures(drawn, its);
-        (self.own.nrows() > 0 && self.own == other.own).then(|| bootstrap::differences(&draws, judge, judge_other))
+        let fit = groups.is_empty() || groups.len() == self.own.nrows();
+        (self.own.nrows() > 0 && fit && self.own == other.own)
+            .then(|| bootstrap::differences(&draws, judge, judge_other))
     }
 }
 

@@ -40,6 +40,9 @@ fn training_inside_begins_with_what_stands_for_probabilities() {
     // Where nothing can be compared, too: the nearest class mean's cosines are no beginning.
     let (x, labels) = blobs(6, &[1, 1, 1], 10, 0.5);
     assert_eq!(chosen(&x, &[5, 10], &labels, &wishes).kind, Kind::Softmax);
+    // Of very many classes regression would take minutes.
+    let (x, labels) = blobs(6, &[1; 5_800], 3, 0.5);
+    assert_eq!(chosen(&x, &[3], &labels, &Wishes::default()).kind, Kind::Ncm);
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn differences_are_paired() {
     assert!((back["accuracy"].difference + difference["accuracy"].difference).abs() < 1e-12);
     assert_eq!(a.less(&a, &[]).unwrap()["macro_f1"].interval, Some([0.; 2]));
     let other = Outcomes::new(&labels[1..], models[0].slice(ndarray::s![1.., ..]));
+    assert!(a.less(&b, &[0, 1]).is_none(), "groups of other images");
     assert!(a.less(&other, &[]).is_none() && other.less(&a, &[]).is_none());
     assert!(Outcomes::new(&[], Array2::zeros((0, 4)).view()).less(&a, &[]).is_none());
 }
@@ -115,13 +116,17 @@ fn ten_groups_of_twenty_same_images_are_ten_images() {
     // All right: as sure as of ten images, and of twelve groups that are not alike in size as of fewer.
     let mut right = Array2::<f32>::zeros((200, 4));
     right.column_mut(0).fill(1.);
-    let of = |groups: &[usize]| {
-        Classification::grouped(&[0; 200], right.view(), &names(4), groups).unwrap().intervals["accuracy"]
+    let of = |p: &Array2<f32>, groups: &[usize]| {
+        Classification::grouped(&[0; 200], p.view(), &names(4), groups).unwrap().intervals["accuracy"]
     };
     // scipy.stats.binomtest(10, 10).proportion_ci(0.95, "wilson")
-    assert!((of(&groups)[0] - 0.7224672001371107).abs() < 1e-9, "{:?}", of(&groups));
+    assert!((of(&right, &groups)[0] - 0.7224672001371107).abs() < 1e-9, "{:?}", of(&right, &groups));
+    // One mistake tells nothing of the others in its group.
+    right.row_mut(0).assign(&ndarray::arr1(&[0., 1., 0., 0.]));
+    assert!((0.65..0.75).contains(&of(&right, &groups)[0]), "{:?}", of(&right, &groups));
+    right.row_mut(0).assign(&ndarray::arr1(&[1., 0., 0., 0.]));
     let unequal: Vec<usize> = (0..200_usize).map(|i| i.saturating_sub(188)).collect();
-    assert!(of(&unequal)[0] < 0.25, "{:?}", of(&unequal));
+    assert!(of(&right, &unequal)[0] < 0.25, "{:?}", of(&right, &unequal));
     // Of nine groups nothing is told, nor of nineteen how two models differ.
     let nine: Vec<usize> = (0..200).map(|i| i % 9).collect();
     let got = Classification::grouped(&[0; 200], right.view(), &names(4), &nine).unwrap();

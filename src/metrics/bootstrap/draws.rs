@@ -3,6 +3,8 @@
 use crate::random;
 use std::collections::BTreeMap;
 
+/// Images that are right, and that are wrong, from which on resamples tell how alike those of a group are.
+const TELLING: f64 = 3.;
 /// The same images give the same intervals.
 const SEED: u64 = 0;
 
@@ -48,7 +50,7 @@ impl Draws {
 
     /// How many images that nothing joins would tell as much of a share: those of which it would vary as it does over the resamples
     /// (Korn and Graubard 1998), no more than there are and no fewer than where the images of each group are all alike (Kish 1965),
-    /// which is what is taken where all images are right or none is.
+    /// which is what is taken where nearly all images are right, or wrong: one mistake tells nothing of the others in its group.
     pub fn independent(&self, share: f64, resampled: impl Iterator<Item = f64>) -> f64 {
         let images = self.images as f64;
         if self.groups.is_empty() {
@@ -58,6 +60,7 @@ impl Draws {
         let (least, spread) = (images * images / squares, share * (1. - share));
         let (count, squares) =
             resampled.fold((0., 0.), |(count, sum), value| (count + 1., sum + (value - share).powi(2)));
-        if spread > 0. { (spread * count / squares).clamp(least, images) } else { least }
+        let rare = share.min(1. - share) * images;
+        if rare > TELLING - 0.5 { (spread * count / squares).clamp(least, images) } else { least }
     }
 }

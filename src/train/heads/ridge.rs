@@ -19,7 +19,9 @@ pub(super) fn has_time(task: Task, images: usize, features: usize) -> Result<()>
         return Ok(());
     }
     let what = format!("{features} features of {images} images are too many for ridge regression");
-    Err(Error::Train(format!("{what}; choose another tensor with --cut (adapt inspect lists them)")))
+    Err(Error::Train(format!(
+        "{what}; choose another tensor with --cut (adapt inspect lists them); with --train, --probe off"
+    )))
 }
 
 /// (XᵀX + αI)⁻¹ for any α, by the eigenvectors V of XᵀX = V·Λ·Vᵀ, with rows X around their mean.
