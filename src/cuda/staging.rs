@@ -44,8 +44,11 @@ pub(super) struct Stages(Mutex<VecDeque<Stage>>);
 impl Stages {
     /// Copies values to the device's memory at `to`, which is as long, in the stream's order. The context is this thread's.
     pub(super) fn upload(&self, stream: &CudaStream, values: &[f32], to: u64) -> Result<(), DriverError> {
-        let mut stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = if stages.len() < STAGES { None } else { stages.pop_front() };
+        // Others that copy meanwhile take stages of their own.
+        let stages = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = stages();
+        let oldest = if all.len() < STAGES { None } else { all.pop_front() };
+        drop(all);
         if let Some(copied) = oldest.as_ref().and_then(|stage| stage.copied.as_ref()) {
             copied.synchronize()?;
         }
@@ -67,7 +70,7 @@ impl Stages {
                 return Err(error);
             }
         }
-        stages.push_back(stage);
+        stages().push_back(stage);
         Ok(())
     }
 }
