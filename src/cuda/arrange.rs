@@ -7,9 +7,9 @@ use candle_core::{Result, Shape, bail};
 impl Array {
     /// The values of this shape that lie so far apart along each axis, from a start on.
     pub(super) fn arranged(&self, shape: impl Into<Shape>, steps: &[usize], start: usize) -> Result<Array> {
-        let made = Array::unset(&self.gpu, shape)?;
+        let made = Array::unset_as(self.half, &self.gpu, shape)?;
         let (n, axes) = (made.len(), Axes::one(made.dims(), steps)?);
-        let values = [self.memory(), made.memory(), n.into(), axes.into(), start.into()];
+        let values = [self.map(), made.map(), n.into(), axes.into(), start.into()];
         self.gpu.launch("arrange", Work::Each(n), values)?;
         Ok(made)
     }
@@ -63,21 +63,21 @@ impl Array {
         }
         let steps = steps(into.dims());
         let axes = Axes::one(own, &steps)?;
-        let values = [self.memory(), into.memory(), self.len().into(), axes.into(), (start * steps[axis]).into()];
+        let values = [self.map(), into.map(), self.len().into(), axes.into(), (start * steps[axis]).into()];
         self.gpu.launch("spread", Work::Each(self.len()), values)
     }
 
-    /// An array of this shape that holds the parts at their places along an axis, and 0 elsewhere.
+    /// An array of this shape that holds the parts at their places along an axis, and 0 elsewhere: in bfloat16 where all are.
     ///
     /// # Errors
     /// As for [`Array::paste`].
     pub fn pasted(parts: &[(&Array, usize)], axis: usize, shape: &[usize]) -> Result<Array> {
         let Some((first, _)) = parts.first() else { bail!("no parts are put together") };
         let covered = parts.iter().map(|(part, _)| part.dims().get(axis).copied().unwrap_or(0)).sum::<usize>();
-        let made = match covered < shape[axis] {
-            true => Array::full(&first.gpu, 0., shape)?,
-            false => Array::unset(&first.gpu, shape)?,
-        };
+        let mut made = Array::unset_as(parts.iter().all(|(part, _)| part.half), &first.gpu, shape)?;
+        if covered < shape[axis] {
+            made = made.filled(0.)?;
+        }
         parts.iter().try_for_each(|(part, start)| part.paste(&made, axis, *start))?;
         Ok(made)
     }
@@ -93,9 +93,9 @@ impl Array {
             bail!("place {place} of an axis of length {length}");
         }
         shape[axis] = at.len();
-        let (made, places) = (Array::unset(&self.gpu, shape)?, self.gpu.upload_places(at)?);
+        let (made, places) = (Array::unset_as(self.half, &self.gpu, shape)?, self.gpu.upload_places(at)?);
         let (n, count) = (made.len(), at.len().into());
-        let values = [self.memory(), (&places).into(), made.memory(), n.into(), count, inner.into(), length.into()];
+        let values = [self.map(), (&places).into(), made.map(), n.into(), count, inner.into(), length.into()];
         self.gpu.launch("take", Work::Each(n), values)?;
         Ok(made)
     }
@@ -117,12 +117,12 @@ impl Array {
         let mut from: Vec<u32> = (0..at.len() as u32).collect();
         from.sort_by_key(|&reader| at[reader as usize]);
         shape[axis] = length;
-        let made = Array::unset(&self.gpu, shape)?;
+        let made = Array::unset_as(self.half, &self.gpu, shape)?;
         let (starts, from) = (self.gpu.upload_places(&starts)?, self.gpu.upload_places(&from)?);
         let (n, count) = (made.len(), at.len().into());
         let places = [(&starts).into(), (&from).into()];
         let [starts, from] = places;
-        let values = [self.memory(), starts, from, made.memory(), n.into(), count, inner.into(), length.into()];
+        let values = [self.map(), starts, from, made.map(), n.into(), count, inner.into(), length.into()];
         self.gpu.launch("give_back", Work::Each(n), values)?;
         Ok(made)
     }

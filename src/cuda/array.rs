@@ -1,6 +1,6 @@
 //! Values on a device, always in row-major order.
 
-use super::{Axes, Gpu, Memory, Value, Work};
+use super::{Axes, Gpu, Map, Memory, Value, Work};
 use candle_core::{Result, Shape, bail};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -11,6 +11,8 @@ pub struct Array {
     pub(super) gpu: Gpu,
     pub(super) memory: Arc<Memory>,
     shape: Shape,
+    /// Whether its values are stored as bfloat16, two in a word.
+    pub(super) half: bool,
     /// The values in bfloat16, once they were multiplied so, where that is kept.
     pub(super) rounded: Option<Arc<OnceLock<Arc<Memory>>>>,
 }
@@ -53,8 +55,14 @@ impl Axes {
 impl Array {
     /// An array whose memory holds nothing yet: a kernel has to write all of it.
     pub(super) fn unset(gpu: &Gpu, shape: impl Into<Shape>) -> Result<Array> {
+        Array::unset_as(false, gpu, shape)
+    }
+
+    /// The same, of bfloat16 where that is wanted.
+    pub(super) fn unset_as(half: bool, gpu: &Gpu, shape: impl Into<Shape>) -> Result<Array> {
         let shape = shape.into();
-        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.alloc(shape.elem_count())?), shape, rounded: None })
+        let memory = Arc::new(gpu.alloc(half, shape.elem_count())?);
+        Ok(Array { gpu: gpu.clone(), memory, shape, half, rounded: None })
     }
 
     /// Values from the host.
@@ -66,7 +74,7 @@ impl Array {
         if values.len() != shape.elem_count() {
             bail!("{} values for a tensor of shape {shape:?}", values.len());
         }
-        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.upload(values)?), shape, rounded: None })
+        Ok(Array { gpu: gpu.clone(), memory: Arc::new(gpu.upload(values)?), shape, half: false, rounded: None })
     }
 
     /// The same value everywhere.
@@ -74,9 +82,13 @@ impl Array {
     /// # Errors
     /// Where the device has no room.
     pub fn full(gpu: &Gpu, value: f32, shape: impl Into<Shape>) -> Result<Array> {
-        let made = Array::unset(gpu, shape)?;
-        gpu.launch("fill", Work::Each(made.len()), [made.memory(), made.len().into(), value.into()])?;
-        Ok(made)
+        Array::unset(gpu, shape)?.filled(value)
+    }
+
+    /// This one with the same value everywhere.
+    pub(super) fn filled(self, value: f32) -> Result<Array> {
+        self.gpu.launch("fill", Work::Each(self.len()), [self.map(), self.len().into(), value.into()])?;
+        Ok(self)
     }
 
     /// The values, on the host, once all work before has ended.
@@ -84,7 +96,7 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn download(&self) -> Result<Vec<f32>> {
-        let mut values = self.gpu.download(&self.memory)?;
+        let mut values = self.gpu.download(&self.floats()?.memory)?;
         values.truncate(self.len());
         Ok(values)
     }
@@ -114,7 +126,38 @@ impl Array {
         self.len() == 0
     }
 
+    /// Whether its values are stored as bfloat16.
+    pub fn is_half(&self) -> bool {
+        self.half
+    }
+
+    /// The same values stored as bfloat16, or as float32.
+    pub(super) fn stored(&self, half: bool) -> Result<Array> {
+        if self.half == half {
+            return Ok(self.clone());
+        }
+        let made = Array::unset_as(half, &self.gpu, self.dims())?;
+        let values = [self.map(), made.map(), self.len().into(), 0f32.into(), 0f32.into()];
+        self.gpu.launch("unary_same", Work::Each(self.len()), values)?;
+        Ok(made)
+    }
+
+    /// The same values stored as float32.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn floats(&self) -> Result<Array> {
+        self.stored(false)
+    }
+
+    /// For a kernel that reads or writes either kind.
+    pub(super) fn map(&self) -> Value {
+        Value { map: Map { pointer: self.memory.pointer, half: self.half.into() } }
+    }
+
+    /// For one that knows float32 alone.
     pub(super) fn memory(&self) -> Value {
+        debug_assert!(!self.half, "a kernel that knows float32 alone is given bfloat16");
         (&*self.memory).into()
     }
 

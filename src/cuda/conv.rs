@@ -4,7 +4,6 @@ use super::{Array, Value, Work};
 use crate::kernels::conv::Conv;
 use crate::kernels::precision::{Number, Precision};
 use candle_core::Result;
-use std::sync::Arc;
 
 /// What is added to each of a convolution's outputs, `[outputs]`, and the bounds of the sum.
 pub type Bias<'a> = (&'a Array, [f32; 2]);
@@ -15,17 +14,6 @@ pub(super) enum Way {
     Forward,
     ByInput,
     ByKernel,
-}
-
-impl Way {
-    /// Which of map, kernel and output (in this order) is computed from the other two.
-    pub(super) fn made(self) -> usize {
-        match self {
-            Way::Forward => 2,
-            Way::ByInput => 0,
-            Way::ByKernel => 1,
-        }
-    }
 }
 
 fn depthwise(conv: &Conv) -> bool {
@@ -48,6 +36,11 @@ fn framed(conv: &Conv) -> Option<Conv> {
     };
     let alike = (0..2).all(|axis| counted(axis) == Some(w.output[axis]));
     (!alike && !depthwise(conv)).then_some(framed)
+}
+
+/// Whether maps are bfloat16 now.
+fn halves() -> bool {
+    Precision::current().conv == Number::Bf16
 }
 
 impl Array {
@@ -86,17 +79,18 @@ impl Array {
         if let Some(framed) = framed(conv) {
             return self.in_frame(conv, &framed)?.conv_biased(&framed, k, bias, shape);
         }
-        let made = Array::unset(&self.gpu, shape)?;
         if !depthwise(conv) {
-            Array::multiplied(Way::Forward, conv, [self, k, &made], bias)?;
-            return Ok(made);
+            let made = Array::multiplied(Way::Forward, conv, [self, k], shape)?;
+            return made.bias(conv, bias).map(|()| made);
         }
+        let (made, k) = (Array::unset_as(halves(), &self.gpu, shape)?, &k.floats()?);
         let n = made.len();
         let (biased, (t, [low, high])) = (usize::from(bias.is_some()), bias.unwrap_or((k, [0.; 2])));
+        let t = t.floats()?;
         let values = [
-            self.memory(),
+            self.map(),
             k.memory(),
-            made.memory(),
+            made.map(),
             n.into(),
             conv.inputs.into(),
             (&conv.window).into(),
@@ -112,8 +106,9 @@ impl Array {
     /// Adds a bias to what a convolution gave, in place.
     fn bias(&self, conv: &Conv, bias: Option<Bias>) -> Result<()> {
         let Some((t, [low, high])) = bias else { return Ok(()) };
-        let (n, [channels, inner]) = (self.len(), [conv.outputs, conv.window.positions()].map(Value::from));
-        let values = [self.memory(), t.memory(), self.memory(), n.into(), channels, inner, low.into(), high.into()];
+        let (t, n) = (t.floats()?, self.len());
+        let [channels, inner] = [conv.outputs, conv.window.positions()].map(Value::from);
+        let values = [self.map(), t.memory(), self.map(), n.into(), channels, inner, low.into(), high.into()];
         self.gpu.launch("bias", Work::Each(n), values)
     }
 
@@ -131,19 +126,17 @@ impl Array {
             let start = w.before.map(|before| before as isize);
             return inner.resized(conv.images * conv.inputs, size, start, w.input)?.reshape(shape);
         }
-        let made = Array::unset(&self.gpu, shape)?;
-        if depthwise(conv) {
-            let n = made.len();
-            let values =
-                [k.memory(), self.memory(), made.memory(), n.into(), conv.inputs.into(), (&conv.window).into()];
-            self.gpu.launch("depthwise_by_input", Work::Each(n), values)?;
-        } else {
-            Array::multiplied(Way::ByInput, conv, [&made, k, self], None)?;
+        if !depthwise(conv) {
+            return Array::multiplied(Way::ByInput, conv, [k, self], shape);
         }
+        let (made, k) = (Array::unset_as(halves(), &self.gpu, shape)?, k.floats()?);
+        let n = made.len();
+        let values = [k.memory(), self.map(), made.map(), n.into(), conv.inputs.into(), (&conv.window).into()];
+        self.gpu.launch("depthwise_by_input", Work::Each(n), values)?;
         Ok(made)
     }
 
-    /// The gradient by the kernel, of this shape; this is that by the output, `x` the map.
+    /// The gradient by the kernel, of this shape, in float32; this is that by the output, `x` the map.
     ///
     /// # Errors
     /// Of the device.
@@ -154,53 +147,40 @@ impl Array {
         if let Some(framed) = framed(conv) {
             return self.conv_by_kernel(&framed, &x.in_frame(conv, &framed)?, shape);
         }
-        let made = Array::unset(&self.gpu, shape)?;
-        if depthwise(conv) {
-            let values = [
-                x.memory(),
-                self.memory(),
-                made.memory(),
-                made.len().into(),
-                conv.images.into(),
-                conv.inputs.into(),
-                (&conv.window).into(),
-            ];
-            self.gpu.launch("depthwise_by_kernel", Work::Blocks(made.len()), values)?;
-        } else {
-            Array::multiplied(Way::ByKernel, conv, [x, &made, self], None)?;
+        if !depthwise(conv) {
+            return Array::multiplied(Way::ByKernel, conv, [x, self], shape)?.floats();
         }
+        let made = Array::unset(&self.gpu, shape)?;
+        let n = made.len();
+        let [images, channels, window] = [conv.images.into(), conv.inputs.into(), (&conv.window).into()];
+        let values = [x.map(), self.map(), made.memory(), n.into(), images, channels, window];
+        self.gpu.launch("depthwise_by_kernel", Work::Blocks(n), values)?;
         Ok(made)
     }
 
-    /// The one of map, kernel and output that is not there yet, by the library; with a bias, if it is the output.
-    fn multiplied(way: Way, conv: &Conv, arrays: [&Array; 3], bias: Option<Bias>) -> Result<()> {
+    /// The one of map, kernel and output that is not there yet, of this shape, by the library from the other two (in this
+    /// order).
+    fn multiplied(way: Way, conv: &Conv, factors: [&Array; 2], shape: &[usize]) -> Result<Array> {
         let number = Precision::current().conv;
-        match Array::multiplied_as(number, way, conv, arrays, bias) {
+        match Array::multiplied_as(number, way, conv, factors, shape) {
             // It may know no algorithm for these that always gives the same bits; TF32 rounds less, and takes float32's.
-            Err(_) if number == Number::Bf16 => Array::multiplied_as(Number::Tf32, way, conv, arrays, bias),
+            Err(_) if number == Number::Bf16 => {
+                Array::multiplied_as(Number::Tf32, way, conv, factors, shape)?.stored(true)
+            }
             done => done,
         }
     }
 
-    fn multiplied_as(number: Number, way: Way, conv: &Conv, arrays: [&Array; 3], bias: Option<Bias>) -> Result<()> {
-        let (gpu, made) = (&arrays[0].gpu, way.made());
-        let memory = |place: usize| match number {
-            Number::Bf16 if place == made => gpu.alloc(arrays[place].len().div_ceil(2)).map(Arc::new),
-            number => arrays[place].as_factor(number),
+    fn multiplied_as(number: Number, way: Way, conv: &Conv, [a, b]: [&Array; 2], shape: &[usize]) -> Result<Array> {
+        let made = Array::unset_as(number == Number::Bf16, &a.gpu, shape)?;
+        let (a, b) = (a.as_factor(number)?, b.as_factor(number)?);
+        let memories = match way {
+            Way::Forward => [&*a, &*b, &*made.memory],
+            Way::ByInput => [&*made.memory, &*a, &*b],
+            Way::ByKernel => [&*a, &*made.memory, &*b],
         };
-        let [x, k, y] = [memory(0)?, memory(1)?, memory(2)?];
-        gpu.0.machine.conv(way, conv, number, [&x, &k, &y])?;
-        let to = arrays[made];
-        if number != Number::Bf16 {
-            return to.bias(conv, bias);
-        }
-        let (from, n): (Value, usize) = ((&**[&x, &k, &y][made]).into(), to.len());
-        let Some((t, [low, high])) = bias else {
-            return gpu.launch("from_bf16_values", Work::Each(n), [from, to.memory(), n.into()]);
-        };
-        let [channels, inner] = [conv.outputs, conv.window.positions()].map(Value::from);
-        let values = [from, t.memory(), to.memory(), n.into(), channels, inner, low.into(), high.into()];
-        gpu.launch("bias_of_bf16", Work::Each(n), values)
+        made.gpu.0.machine.conv(way, conv, number, memories)?;
+        Ok(made)
     }
 
     fn in_frame(&self, conv: &Conv, framed: &Conv) -> Result<Array> {

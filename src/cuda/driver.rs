@@ -4,7 +4,7 @@ use super::conv::Way;
 use super::dnn::Dnn;
 use super::source::{SOURCE, compiler, cubin};
 use super::staging::{STAGED, Stages};
-use super::{Memory, THREADS, Value, Work, kept, said, status};
+use super::{GROUP, Memory, THREADS, Value, Work, kept, said, status};
 use crate::guard::quietly;
 use crate::kernels::conv::Conv;
 use crate::kernels::precision::Number;
@@ -131,7 +131,7 @@ impl Machine {
 
     pub(super) fn alloc(&self, len: usize) -> Result<Memory> {
         // SAFETY: what is in it is read by nobody before a kernel or a copy wrote it.
-        let alloc = || unsafe { self.stream.alloc::<f32>(len.max(1)) };
+        let alloc = || unsafe { self.stream.alloc::<f32>(len.max(1).next_multiple_of(GROUP)) };
         let slice = alloc().or_else(|error| {
             // What the pool keeps may lie in pieces that are too small.
             let Some(Pool(pool)) = self.pool else { return Err(error) };

@@ -4,7 +4,7 @@
 
 use super::conv::Way;
 use super::source::{SOURCE, names};
-use super::{Memory, Value, Work};
+use super::{GROUP, Memory, Value, Work};
 use crate::kernels::conv::{self, Conv};
 use crate::kernels::precision::Number;
 use crate::kernels::{Activation, linear};
@@ -15,10 +15,35 @@ use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::fs;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-pub(super) struct Machine;
+#[derive(Default)]
+pub(super) struct Machine(Arc<Used>);
+
+/// Bytes that are in use, and were at most.
+#[derive(Default)]
+struct Used {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+/// A group of values, aligned as on a device. All bits set are no number: no kernel may leave them so.
+type Group = u128;
+
+/// Memory, and who counts it.
+struct Values(Box<[UnsafeCell<Group>]>, Arc<Used>);
+
+// SAFETY: they are written by kernels and copies alone, which run in order.
+unsafe impl Send for Values {}
+unsafe impl Sync for Values {}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        self.1.now.fetch_sub(size_of_val(&*self.0) as u64, Ordering::Relaxed);
+    }
+}
 
 /// Kernels run one at a time: their threads' state is global.
 static KERNELS: OnceLock<std::result::Result<Mutex<Library>, String>> = OnceLock::new();
@@ -93,7 +118,7 @@ impl Machine {
         if ordinal > 0 {
             return Err(format!("there is no device {ordinal}, only 1 (emulated)"));
         }
-        kernels().map(|_| Machine)
+        kernels().map(|_| Machine::default())
     }
 
     pub(super) fn mark(&self) -> Result<Mark> {
@@ -101,18 +126,15 @@ impl Machine {
     }
 
     pub(super) fn memory(&self) -> [u64; 2] {
-        [0; 2]
+        [&self.0.most, &self.0.now].map(|bytes| bytes.load(Ordering::Relaxed))
     }
 
     pub(super) fn alloc(&self, len: usize) -> Result<Memory> {
-        // Values that no kernel may leave as they are.
-        let values: Box<[UnsafeCell<f32>]> = (0..len.max(1)).map(|_| UnsafeCell::new(f32::NAN)).collect();
-        struct Values(Box<[UnsafeCell<f32>]>);
-        // SAFETY: they are written by kernels and copies alone, which run in order.
-        unsafe impl Send for Values {}
-        unsafe impl Sync for Values {}
-        let values = Values(values);
-        Ok(Memory { pointer: values.0.as_ptr() as u64, len, _keep: Box::new(values) })
+        let groups = len.max(1).div_ceil(GROUP);
+        let values: Box<[_]> = (0..groups).map(|_| UnsafeCell::new(Group::MAX)).collect();
+        let bytes = size_of_val(&*values) as u64;
+        self.0.most.fetch_max(self.0.now.fetch_add(bytes, Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        Ok(Memory { pointer: values.as_ptr() as u64, len, _keep: Box::new(Values(values, self.0.clone())) })
     }
 
     pub(super) fn upload(&self, values: &[f32], to: &Memory) -> Result<()> {
@@ -166,7 +188,11 @@ impl Machine {
         let lens = [conv.x_len(), conv.k_len(), conv.y_len()];
         // SAFETY: the memories are as large as the convolution says, and the output is another than the inputs.
         let read = |place: usize| unsafe { factors(memories[place], lens[place], number) };
-        let made = way.made();
+        let made = match way {
+            Way::Forward => 2,
+            Way::ByInput => 0,
+            Way::ByKernel => 1,
+        };
         let mut values = vec![0.; lens[made]];
         match way {
             Way::Forward => conv::forward(conv, &read(0), &read(1), None, Activation::None, &mut values),

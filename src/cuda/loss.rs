@@ -17,9 +17,17 @@ impl Array {
         if rows + 1 != wanted || classes != columns || rows * classes == 0 {
             bail!("a loss of scores {:?} for targets {:?}", self.dims(), targets.dims());
         }
+        let (scores, targets) = (self.floats()?, targets.floats()?);
         let (slope, own) = (Array::unset(&self.gpu, (rows, classes))?, Array::unset(&self.gpu, (rows, 2))?);
-        let values =
-            [self.memory(), targets.memory(), slope.memory(), own.memory(), rows.into(), classes.into(), share.into()];
+        let values = [
+            scores.memory(),
+            targets.memory(),
+            slope.memory(),
+            own.memory(),
+            rows.into(),
+            classes.into(),
+            share.into(),
+        ];
         self.gpu.launch(&format!("loss_{name}"), Work::Blocks(rows), values)?;
         Ok([slope, own.reduce("sum", &[0])?.reshape(2)?])
     }

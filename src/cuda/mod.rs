@@ -4,6 +4,11 @@
 //! machine code is kept for later runs). Every library is loaded when a device is opened: a program built with the feature `cuda` starts where there is none. In one built with
 //! `cuda-emulated` the same kernels run on this machine's processor (`emulated.rs`), for tests.
 //!
+//! Values are float32, or bfloat16, which convolutions make while they compute in it ([`Precision`]). Kernels read both (`In`
+//! and `Out` of `common.cu`) and compute in float32; who cannot takes [`Array::floats`].
+//!
+//! [`Precision`]: crate::kernels::precision::Precision
+//!
 //! All work of a device runs in order on one stream. Sums have a fixed order, so that the same run gives the same bits.
 
 mod arrange;
@@ -53,6 +58,8 @@ fn said(error: &cudarc::driver::DriverError) -> String {
 /// Threads of a block, as `source/common.cu` has it.
 #[cfg(not(feature = "cuda-emulated"))]
 const THREADS: usize = 256;
+/// Values that kernels read at once, as `source/common.cu` has it: memory is as long as a whole number of them.
+const GROUP: usize = 4;
 /// More values do not fit into one array: kernels count in `int`, and step beyond the end once.
 const MOST: usize = 1 << 30;
 
@@ -104,6 +111,15 @@ union Value {
     float: f32,
     axes: Axes,
     window: [i32; 12],
+    map: Map,
+}
+
+/// `In` and `Out` of `source/common.cu`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Map {
+    pointer: u64,
+    half: i32,
 }
 
 /// `Axes` of `source/common.cu`.
@@ -194,16 +210,17 @@ impl Gpu {
         self.0.machine.convolutions()
     }
 
-    fn alloc(&self, len: usize) -> Result<Memory> {
+    /// Memory for so many values, of half a word each or of a whole one.
+    fn alloc(&self, half: bool, len: usize) -> Result<Memory> {
         if len > MOST {
             bail!("{len} values are too many for one array on the GPU: {MOST} are the most");
         }
-        self.0.machine.alloc(len)
+        self.0.machine.alloc(if half { len.div_ceil(2) } else { len })
     }
 
     fn upload(&self, values: &[f32]) -> Result<Memory> {
         self.0.uploads.fetch_add(1, Ordering::Relaxed);
-        let memory = self.alloc(values.len())?;
+        let memory = self.alloc(false, values.len())?;
         if !values.is_empty() {
             self.0.machine.upload(values, &memory)?;
         }

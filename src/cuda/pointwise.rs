@@ -6,6 +6,7 @@ use super::{Array, Axes, Work};
 use crate::kernels::function::Function;
 use crate::kernels::pointwise::Grid;
 use candle_core::{Result, Shape, bail};
+use half::bf16;
 
 /// How far apart a tensor's places are along the axes of one that it is broadcast to.
 pub(super) fn broadcast_steps(own: &[usize], to: &[usize]) -> Result<Vec<usize>> {
@@ -32,19 +33,43 @@ fn named(function: Function) -> (&'static str, &'static str, [f32; 2]) {
     }
 }
 
+/// Functions of bfloat16 that are bfloat16, gradients in front of activations beside; others are float32 as under PyTorch's
+/// `autocast`, and comparisons.
+const HALVES: [&str; 17] = [
+    "abs",
+    "add",
+    "add_clip",
+    "affine",
+    "clip",
+    "gelu",
+    "hard_sigmoid",
+    "hard_swish",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "relu",
+    "sigmoid",
+    "silu",
+    "sub",
+    "tanh",
+];
+
 impl Array {
     /// A function of each value: `unary_NAME` of `source/pointwise.cu`, with its two numbers.
     ///
     /// # Errors
     /// Of the device.
     pub fn unary(&self, name: &str, [p, q]: [f32; 2]) -> Result<Array> {
-        let made = Array::unset(&self.gpu, self.dims())?;
-        let values = [self.memory(), made.memory(), self.len().into(), p.into(), q.into()];
+        let made = Array::unset_as(self.half && HALVES.contains(&name), &self.gpu, self.dims())?;
+        let values = [self.map(), made.map(), self.len().into(), p.into(), q.into()];
         self.gpu.launch(&format!("unary_{name}"), Work::Each(self.len()), values)?;
         Ok(made)
     }
 
-    /// A function of two values at each place, both broadcast as numpy does: `binary_NAME` of `source/pointwise.cu`.
+    /// A function of two values at each place, both broadcast as numpy does: `binary_NAME` of `source/pointwise.cu`. The
+    /// gradient in front of an activation is stored as that; what else bfloat16 meets float32 in, but for a single number, is
+    /// float32.
     ///
     /// # Errors
     /// Where the shapes do not fit, and those of the device.
@@ -57,9 +82,14 @@ impl Array {
         let (first, second) =
             (broadcast_steps(self.dims(), shape.dims())?, broadcast_steps(other.dims(), shape.dims())?);
         let axes = Axes::new(shape.dims(), &first, &second)?;
-        let made = Array::unset(&self.gpu, shape)?;
+        let fits = |own: &Array| own.half || own.len() == 1;
+        let half = match name.ends_with("_back") {
+            true => self.half,
+            false => HALVES.contains(&name) && (self.half || other.half) && fits(self) && fits(other),
+        };
+        let made = Array::unset_as(half, &self.gpu, shape)?;
         let n = made.len();
-        let values = [self.memory(), other.memory(), made.memory(), n.into(), axes.into(), p.into(), q.into()];
+        let values = [self.map(), other.map(), made.map(), n.into(), axes.into(), p.into(), q.into()];
         self.gpu.launch(&format!("binary_{name}"), Work::Each(n), values)?;
         Ok(made)
     }
@@ -82,6 +112,19 @@ impl Array {
         self.binary(grad, name, numbers)
     }
 
+    /// The gradient in front of a clip, whose output this is. Bounds that are not numbers hold nothing back.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit, and those of the device.
+    pub fn clip_back(&self, grad: &Array, bounds: [f32; 2]) -> Result<Array> {
+        self.binary(grad, "clip_back", self.stored_bounds(bounds))
+    }
+
+    /// Bounds as they are among these values.
+    fn stored_bounds(&self, bounds: [f32; 2]) -> [f32; 2] {
+        if self.half { bounds.map(|bound| bf16::from_f32(bound).to_f32()) } else { bounds }
+    }
+
     /// `yes` where this is not 0, else `no`; all of one shape.
     ///
     /// # Errors
@@ -90,8 +133,8 @@ impl Array {
         if self.dims() != yes.dims() || self.dims() != no.dims() {
             bail!("a choice between shapes {:?} and {:?} by {:?}", yes.dims(), no.dims(), self.dims());
         }
-        let made = Array::unset(&self.gpu, self.dims())?;
-        let values = [self.memory(), yes.memory(), no.memory(), made.memory(), self.len().into()];
+        let made = Array::unset_as(yes.half && no.half, &self.gpu, self.dims())?;
+        let values = [self.map(), yes.map(), no.map(), made.map(), self.len().into()];
         self.gpu.launch("choose", Work::Each(self.len()), values)?;
         Ok(made)
     }
@@ -101,10 +144,9 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn scale_shift(&self, grid: &Grid, s: &Array, t: &Array, [low, high]: [f32; 2]) -> Result<Array> {
-        let made = Array::unset(&self.gpu, self.dims())?;
+        let (made, s, t) = (Array::unset_as(self.half, &self.gpu, self.dims())?, s.floats()?, t.floats()?);
         let (n, channels, inner) = (self.len().into(), grid.channels.into(), grid.inner.into());
-        let values =
-            [self.memory(), s.memory(), t.memory(), made.memory(), n, channels, inner, low.into(), high.into()];
+        let values = [self.map(), s.memory(), t.memory(), made.map(), n, channels, inner, low.into(), high.into()];
         self.gpu.launch("scale_shift", Work::Each(self.len()), values)?;
         Ok(made)
     }
@@ -113,11 +155,11 @@ impl Array {
     ///
     /// # Errors
     /// Of the device.
-    pub fn scale_shift_back(&self, grad: &Array, grid: &Grid, s: &Array, [low, high]: [f32; 2]) -> Result<Array> {
-        let made = Array::unset(&self.gpu, self.dims())?;
+    pub fn scale_shift_back(&self, grad: &Array, grid: &Grid, s: &Array, bounds: [f32; 2]) -> Result<Array> {
+        let [low, high] = self.stored_bounds(bounds);
+        let (made, s) = (Array::unset_as(self.half, &self.gpu, self.dims())?, s.floats()?);
         let (n, channels, inner) = (self.len().into(), grid.channels.into(), grid.inner.into());
-        let values =
-            [self.memory(), grad.memory(), s.memory(), made.memory(), n, channels, inner, low.into(), high.into()];
+        let values = [self.map(), grad.map(), s.memory(), made.map(), n, channels, inner, low.into(), high.into()];
         self.gpu.launch("scale_shift_back", Work::Each(self.len()), values)?;
         Ok(made)
     }
@@ -126,15 +168,16 @@ impl Array {
     ///
     /// # Errors
     /// Of the device.
-    pub fn scale_shift_sums(&self, grad: &Array, x: &Array, grid: &Grid, [low, high]: [f32; 2]) -> Result<[Array; 2]> {
+    pub fn scale_shift_sums(&self, grad: &Array, x: &Array, grid: &Grid, bounds: [f32; 2]) -> Result<[Array; 2]> {
+        let [low, high] = self.stored_bounds(bounds);
         // Few channels are shared out further: what a part of the outer places gives is added up behind.
         let parts = BUSY.div_ceil(grid.channels.max(1)).min(grid.outer).max(1);
         let (each, n) = (grid.outer.div_ceil(parts), parts * grid.channels);
         let made = [Array::unset(&self.gpu, (parts, grid.channels))?, Array::unset(&self.gpu, (parts, grid.channels))?];
         let values = [
-            self.memory(),
-            grad.memory(),
-            x.memory(),
+            self.map(),
+            grad.map(),
+            x.map(),
             made[0].memory(),
             made[1].memory(),
             n.into(),

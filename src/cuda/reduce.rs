@@ -19,7 +19,7 @@ fn evenly(count: usize) -> Option<usize> {
 }
 
 impl Array {
-    /// The sum, largest or smallest value (`sum`, `max`, `min`) over axes, which stay with length 1.
+    /// The sum, largest or smallest value (`sum`, `max`, `min`) over axes, which stay with length 1; float32, as all here.
     ///
     /// # Errors
     /// Of the device.
@@ -55,7 +55,7 @@ impl Array {
             return self.reduce(name, &others)?.reduce(name, &[first]);
         }
         let made = Array::unset(&self.gpu, shape)?;
-        let values = [self.memory(), made.memory(), n.into(), count.into(), kept.into(), gone.into()];
+        let values = [self.map(), made.memory(), n.into(), count.into(), kept.into(), gone.into()];
         let alone = count < TOGETHER || columns && n >= MANY;
         let (way, work) = if alone { ("fold", Work::Each(n)) } else { ("reduce", Work::Blocks(n)) };
         self.gpu.launch(&format!("{way}_{name}"), work, values)?;
@@ -74,7 +74,7 @@ impl Array {
         }
         shape[axis] = 1;
         let made = Array::unset(&self.gpu, shape)?;
-        let values = [self.memory(), made.memory(), made.len().into(), count.into(), inner.into()];
+        let values = [self.map(), made.memory(), made.len().into(), count.into(), inner.into()];
         self.gpu.launch(&format!("place_{name}"), Work::Each(made.len()), values)?;
         Ok(made)
     }
@@ -85,7 +85,7 @@ impl Array {
     /// Of the device.
     pub fn softmax(&self, width: usize) -> Result<Array> {
         let (made, rows) = (Array::unset(&self.gpu, self.dims())?, self.len() / width);
-        let values = [self.memory(), made.memory(), rows.into(), width.into()];
+        let values = [self.map(), made.memory(), rows.into(), width.into()];
         self.gpu.launch("softmax", Work::Blocks(rows), values)?;
         Ok(made)
     }
@@ -96,7 +96,7 @@ impl Array {
     /// Of the device.
     pub fn softmax_back(&self, grad: &Array, width: usize) -> Result<Array> {
         let (made, rows) = (Array::unset(&self.gpu, self.dims())?, self.len() / width);
-        let values = [self.memory(), grad.memory(), made.memory(), rows.into(), width.into()];
+        let values = [self.map(), grad.map(), made.memory(), rows.into(), width.into()];
         self.gpu.launch("softmax_back", Work::Blocks(rows), values)?;
         Ok(made)
     }
@@ -108,8 +108,8 @@ impl Array {
     pub fn layer_norm(&self, epsilon: f64, scale: &Array, bias: &Array) -> Result<Array> {
         let (made, width) = (Array::unset(&self.gpu, self.dims())?, scale.len());
         let rows = self.len() / width.max(1);
-        let (scale, bias, epsilon) = (scale.memory(), bias.memory(), (epsilon as f32).into());
-        let values = [self.memory(), scale, bias, made.memory(), rows.into(), width.into(), epsilon];
+        let (scale, bias, epsilon) = (scale.floats()?, bias.floats()?, (epsilon as f32).into());
+        let values = [self.map(), scale.memory(), bias.memory(), made.memory(), rows.into(), width.into(), epsilon];
         self.gpu.launch("layer_norm", Work::Blocks(rows), values)?;
         Ok(made)
     }
@@ -119,14 +119,15 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn layer_norm_back(&self, epsilon: f64, scale: &Array, grad: &Array) -> Result<[Array; 3]> {
-        let (dx, products) = (Array::unset(&self.gpu, self.dims())?, Array::unset(&self.gpu, self.dims())?);
-        let width = scale.len();
+        let (dx, products) =
+            (Array::unset_as(self.half, &self.gpu, self.dims())?, Array::unset(&self.gpu, self.dims())?);
+        let (scale, width) = (scale.floats()?, scale.len());
         let rows = self.len() / width.max(1);
         let values = [
-            self.memory(),
+            self.map(),
             scale.memory(),
-            grad.memory(),
-            dx.memory(),
+            grad.map(),
+            dx.map(),
             products.memory(),
             rows.into(),
             width.into(),
@@ -158,16 +159,12 @@ impl Array {
 
     /// These values as they are multiplied.
     pub(super) fn as_factor(&self, number: Number) -> Result<Arc<Memory>> {
-        if number != Number::Bf16 {
-            return Ok(self.memory.clone());
-        }
-        if let Some(rounded) = self.rounded.as_ref().and_then(|rounded| rounded.get()) {
+        let rounded = self.rounded.as_ref().filter(|_| number == Number::Bf16);
+        if let Some(rounded) = rounded.and_then(|rounded| rounded.get()) {
             return Ok(rounded.clone());
         }
-        let (made, n) = (self.gpu.alloc(self.len().div_ceil(2))?, self.len());
-        self.gpu.launch("to_bf16_values", Work::Each(n), [self.memory(), (&made).into(), n.into()])?;
-        let made = Arc::new(made);
-        if let Some(rounded) = &self.rounded {
+        let made = self.stored(number == Number::Bf16)?.memory;
+        if let Some(rounded) = rounded {
             let _ = rounded.set(made.clone());
         }
         Ok(made)

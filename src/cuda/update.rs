@@ -12,6 +12,7 @@ impl Array {
     /// # Errors
     /// Where the sizes differ, and those of the device.
     pub fn update(&self, name: &str, grad: &Array, moments: &[&Array], numbers: &[f32]) -> Result<()> {
+        let grad = &grad.floats()?;
         let mut values: Vec<Value> = vec![self.memory(), grad.memory()];
         for moment in moments {
             values.push(moment.memory());
@@ -36,7 +37,7 @@ impl Array {
         let sums = Array::unset(gpu, (arrays.len(), PARTS))?;
         for (place, array) in arrays.iter().enumerate() {
             let own = Value { pointer: sums.memory.pointer + (place * PARTS * size_of::<f32>()) as u64 };
-            gpu.launch("squares", Work::Blocks(PARTS), [array.memory(), own, array.len().into()])?;
+            gpu.launch("squares", Work::Blocks(PARTS), [array.map(), own, array.len().into()])?;
         }
         sums.reduce("sum", &[0, 1])?.reshape(())
     }

@@ -29,8 +29,8 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn max_pool(&self, w: &Window, shape: &[usize]) -> Result<Array> {
-        let made = Array::unset(&self.gpu, shape)?;
-        let values = [self.memory(), made.memory(), made.len().into(), w.into()];
+        let made = Array::unset_as(self.half, &self.gpu, shape)?;
+        let values = [self.map(), made.map(), made.len().into(), w.into()];
         self.gpu.launch("max_pool", Work::Each(made.len()), values)?;
         Ok(made)
     }
@@ -40,10 +40,10 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn max_pool_back(&self, w: &Window, grad: &Array) -> Result<Array> {
-        let (made, places) = (Array::unset(&self.gpu, self.dims())?, self.gpu.alloc(grad.len())?);
-        let values = [self.memory(), (&places).into(), grad.len().into(), w.into()];
+        let (made, places) = (Array::unset_as(self.half, &self.gpu, self.dims())?, self.gpu.alloc(false, grad.len())?);
+        let values = [self.map(), (&places).into(), grad.len().into(), w.into()];
         self.gpu.launch("max_pool_places", Work::Each(grad.len()), values)?;
-        let values = [(&places).into(), grad.memory(), made.memory(), self.len().into(), w.into()];
+        let values = [(&places).into(), grad.map(), made.map(), self.len().into(), w.into()];
         self.gpu.launch("max_pool_back", Work::Each(self.len()), values)?;
         Ok(made)
     }
@@ -53,9 +53,9 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn sum_pool(&self, w: &Window, divisor: Divisor, shape: &[usize]) -> Result<Array> {
-        let made = Array::unset(&self.gpu, shape)?;
+        let made = Array::unset_as(self.half, &self.gpu, shape)?;
         let [kind, y, x] = divided(divisor);
-        let values = [self.memory(), made.memory(), made.len().into(), w.into(), kind, y, x];
+        let values = [self.map(), made.map(), made.len().into(), w.into(), kind, y, x];
         self.gpu.launch("sum_pool", Work::Each(made.len()), values)?;
         Ok(made)
     }
@@ -65,9 +65,9 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn sum_pool_back(&self, w: &Window, divisor: Divisor, shape: &[usize]) -> Result<Array> {
-        let made = Array::unset(&self.gpu, shape)?;
+        let made = Array::unset_as(self.half, &self.gpu, shape)?;
         let [kind, y, x] = divided(divisor);
-        let values = [self.memory(), made.memory(), made.len().into(), w.into(), kind, y, x];
+        let values = [self.map(), made.map(), made.len().into(), w.into(), kind, y, x];
         self.gpu.launch("sum_pool_back", Work::Each(made.len()), values)?;
         Ok(made)
     }

@@ -7,7 +7,7 @@ use super::profile::Way;
 use super::run::{Gradients, Piece, Tape, at, failed};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, whole};
 
 impl Program {
     /// The gradients of a scalar, given its gradients by the outputs (`None` is zero), each of its output's shape.
@@ -96,9 +96,11 @@ impl Program {
             // Its makers come before: nobody reads it any more.
             holders.release(values[step.output].take()).map_err(failed)?;
         }
-        let mut grads = grads.into_iter().zip(&wanted).map(|(grad, &wanted)| grad.filter(|_| wanted));
-        let input = grads.next().flatten();
-        Ok(Gradients { parameters: grads.take(self.parameters.len()).collect(), input })
+        let given = grads.iter().zip(&wanted).take(1 + self.parameters.len());
+        let given = given.map(|(grad, &wanted)| grad.as_ref().filter(|_| wanted).map(whole).transpose());
+        let mut given = given.collect::<candle_core::Result<Vec<_>>>().map_err(failed)?.into_iter();
+        let input = given.next().flatten();
+        Ok(Gradients { parameters: given.collect(), input })
     }
 }
 

@@ -7,7 +7,7 @@ use super::profile::Way;
 use super::{Program, Step};
 use crate::error::{Error, Result};
 use crate::guard::quietly;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, whole};
 use std::collections::HashMap;
 use tract_onnx::prelude::SymbolValues;
 
@@ -192,7 +192,9 @@ impl Program {
             }
         }
         let output = |(name, value): &(String, usize)| {
-            values[*value].clone().ok_or_else(|| Error::Engine(format!("output '{name}' was not computed")))
+            let made = values[*value].as_ref();
+            let made = made.ok_or_else(|| Error::Engine(format!("output '{name}' was not computed")))?;
+            whole(made).map_err(failed)
         };
         let outputs = self.outputs.iter().map(output).collect::<Result<Vec<_>>>()?;
         outputs.iter().for_each(|output| holders.hold(output));

@@ -47,5 +47,14 @@ pub fn to_host(tensor: &Tensor) -> Result<candle_core::Tensor> {
     Ok(tensor.clone())
 }
 
+/// The same values in the type that the tensor says: inside of a program a GPU's may be stored as bfloat16.
+///
+/// # Errors
+/// Of the device.
+#[cfg(not(feature = "cuda"))]
+pub fn whole(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.clone())
+}
+
 #[cfg(feature = "cuda")]
-pub use value::{host, to_host};
+pub use value::{host, to_host, whole};

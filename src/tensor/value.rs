@@ -38,7 +38,8 @@ pub enum Tensor {
     Cuda(Cuda),
 }
 
-/// A tensor on a GPU. Its values are `f32` there, whatever type it is said to have: truth values and counts are numbers.
+/// A tensor on a GPU. Its values are `f32` there (or, inside of a program, bfloat16), whatever type it is said to have: truth
+/// values and counts are numbers.
 #[derive(Debug, Clone)]
 pub struct Cuda {
     pub(super) array: Array,
@@ -82,6 +83,17 @@ pub fn to_host(tensor: &Tensor) -> Result<Host> {
             values.to_dtype(own.dtype)
         }
     }
+}
+
+/// The same values in the type that the tensor says: inside of a program a GPU's may be stored as bfloat16.
+///
+/// # Errors
+/// Of the device.
+pub fn whole(tensor: &Tensor) -> Result<Tensor> {
+    Ok(match tensor {
+        Tensor::Host(own) => Tensor::Host(own.clone()),
+        Tensor::Cuda(own) => Cuda::tensor(own.array.floats()?, own.dtype),
+    })
 }
 
 /// The tensors of a safetensors file by name, on the CPU.

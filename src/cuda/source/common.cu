@@ -21,6 +21,12 @@ struct Axes {
 
 // Where the i-th value in row-major order lies in the two tensors.
 __device__ __forceinline__ void places(const Axes &axes, int i, int &first, int &second) {
+    if (axes.size[AXES - 2] == 1) {
+        // One axis at most: nothing to divide.
+        first = i * axes.first[AXES - 1];
+        second = i * axes.second[AXES - 1];
+        return;
+    }
     first = 0;
     second = 0;
 #pragma unroll
@@ -33,6 +39,11 @@ __device__ __forceinline__ void places(const Axes &axes, int i, int &first, int 
             second += at * axes.second[axis];
         }
     }
+}
+
+// Whether values lie side by side in both tensors, as they are counted.
+__device__ __forceinline__ bool side_by_side(const Axes &axes) {
+    return axes.size[AXES - 2] == 1 && axes.first[AXES - 1] == 1 && axes.second[AXES - 1] == 1;
 }
 
 // A window that slides over maps, as kernels::Window.
@@ -68,6 +79,75 @@ __device__ __forceinline__ unsigned short to_bf16(float x) {
 }
 
 __device__ __forceinline__ float from_bf16(unsigned short x) { return __int_as_float((int)((unsigned)x << 16)); }
+
+// A value of half as many bits, read as float.
+struct Half {
+    unsigned short bits;
+    __device__ __forceinline__ operator float() const { return from_bf16(bits); }
+};
+
+// Values side by side, which are read and written at once. Memory is as long as a whole number of them.
+#define GROUP 4
+struct alignas(16) Group {
+    float v[GROUP];
+};
+#define EACH_GROUP(i, n) EACH(i, ((n) + GROUP - 1) / GROUP)
+
+// Values that a kernel reads as float, whether they are stored so or by halves.
+struct In {
+    const void *values;
+    int half;
+
+    __device__ __forceinline__ float operator[](int i) const {
+        return half ? (float)((const Half *)values)[i] : ((const float *)values)[i];
+    }
+
+    // Those from the i-th on.
+    __device__ __forceinline__ In operator+(int i) const {
+        return half ? In{(const Half *)values + i, 1} : In{(const float *)values + i, 0};
+    }
+
+    __device__ __forceinline__ Group group(int i) const {
+        if (!half) return ((const Group *)values)[i];
+        unsigned long long bits = ((const unsigned long long *)values)[i];
+        Group group;
+        for (int k = 0; k < GROUP; k++) group.v[k] = from_bf16((unsigned short)(bits >> 16 * k));
+        return group;
+    }
+};
+
+// Values that it writes.
+struct Out {
+    void *values;
+    int half;
+
+    __device__ __forceinline__ void set(int i, float x) const {
+        if (half) {
+            ((Half *)values)[i].bits = to_bf16(x);
+        } else {
+            ((float *)values)[i] = x;
+        }
+    }
+
+    __device__ __forceinline__ void set_group(int i, const Group &group) const {
+        if (!half) {
+            ((Group *)values)[i] = group;
+            return;
+        }
+        unsigned long long bits = 0;
+        for (int k = 0; k < GROUP; k++) bits |= (unsigned long long)to_bf16(group.v[k]) << 16 * k;
+        ((unsigned long long *)values)[i] = bits;
+    }
+};
+
+// Work whose inner loops read values: with their kind settled beforehand.
+template <class Work> __device__ __forceinline__ void of_kind(In x, Work work) {
+    if (x.half) {
+        work((const Half *)x.values);
+    } else {
+        work((const float *)x.values);
+    }
+}
 
 __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 

@@ -1,21 +1,31 @@
 // One value after another: functions of one value, of two, broadcast, and of channels.
 
 #define UNARY(name, value)                                                                                            \
-    KERNEL unary_##name(const float *x, float *y, int n, float p, float q) {                                          \
-        EACH(i, n) {                                                                                                  \
-            float a = x[i];                                                                                           \
-            y[i] = value;                                                                                             \
+    __device__ __forceinline__ float name##_of_one(float a, float p, float q) { return value; }                       \
+    KERNEL unary_##name(In x, Out y, int n, float p, float q) {                                                       \
+        EACH_GROUP(i, n) {                                                                                            \
+            Group group = x.group(i);                                                                                 \
+            for (int k = 0; k < GROUP; k++) group.v[k] = name##_of_one(group.v[k], p, q);                             \
+            y.set_group(i, group);                                                                                    \
         }                                                                                                             \
     }
 
 // Between two tensors, each repeated along axes as its steps say.
 #define BINARY(name, value)                                                                                           \
-    KERNEL binary_##name(const float *x, const float *w, float *y, int n, Axes axes, float p, float q) {              \
+    __device__ __forceinline__ float name##_of_two(float a, float b, float p, float q) { return value; }              \
+    KERNEL binary_##name(In x, In w, Out y, int n, Axes axes, float p, float q) {                                     \
+        if (side_by_side(axes)) {                                                                                     \
+            EACH_GROUP(i, n) {                                                                                        \
+                Group a = x.group(i), b = w.group(i);                                                                 \
+                for (int k = 0; k < GROUP; k++) a.v[k] = name##_of_two(a.v[k], b.v[k], p, q);                         \
+                y.set_group(i, a);                                                                                    \
+            }                                                                                                         \
+            return;                                                                                                   \
+        }                                                                                                             \
         EACH(i, n) {                                                                                                  \
             int first, second;                                                                                        \
             places(axes, i, first, second);                                                                           \
-            float a = x[first], b = w[second];                                                                        \
-            y[i] = value;                                                                                             \
+            y.set(i, name##_of_two(x[first], w[second], p, q));                                                       \
         }                                                                                                             \
     }
 
@@ -71,6 +81,8 @@ UNARY(powf, powf(a, p))
 UNARY(recip, 1.0f / a)
 UNARY(relu, a > 0.0f ? a : 0.0f)
 UNARY(round, roundf(a))
+// To values that are stored otherwise.
+UNARY(same, a)
 UNARY(sigmoid, sigmoid(a))
 UNARY(sign, sign(a))
 UNARY(silu, a * sigmoid(a))
@@ -109,40 +121,66 @@ BINARY(hard_swish_back, b * hard_swish_slope(a))
 BINARY(sigmoid_back, b * sigmoid_slope(a))
 BINARY(silu_back, b * silu_slope(a))
 
-KERNEL fill(float *y, int n, float value) {
-    EACH(i, n) y[i] = value;
+KERNEL fill(Out y, int n, float value) {
+    EACH(i, n) y.set(i, value);
 }
 
 // The second where the first is not 0, else the third.
-KERNEL choose(const float *x, const float *yes, const float *no, float *y, int n) {
-    EACH(i, n) y[i] = x[i] != 0.0f ? yes[i] : no[i];
+KERNEL choose(In x, In yes, In no, Out y, int n) {
+    EACH(i, n) y.set(i, x[i] != 0.0f ? yes[i] : no[i]);
 }
 
+// The channels of a group's values.
+struct Channels {
+    int at[GROUP];
+
+    __device__ __forceinline__ Channels(int group, int channels, int inner) {
+        int line = group * GROUP / inner, place = group * GROUP - line * inner, channel = line % channels;
+        for (int k = 0; k < GROUP; k++) {
+            at[k] = channel;
+            if (++place == inner) {
+                place = 0;
+                channel = channel + 1 == channels ? 0 : channel + 1;
+            }
+        }
+    }
+};
+
 // x times a scale plus a shift, between two bounds; both have one value a channel.
-KERNEL scale_shift(const float *x, const float *s, const float *t, float *y, int n, int channels, int inner, float low,
-                   float high) {
-    EACH(i, n) {
-        int channel = i / inner % channels;
-        y[i] = clip(x[i] * s[channel] + t[channel], low, high);
+KERNEL scale_shift(In x, const float *s, const float *t, Out y, int n, int channels, int inner, float low, float high) {
+    EACH_GROUP(i, n) {
+        Channels channel(i, channels, inner);
+        Group group = x.group(i);
+        for (int k = 0; k < GROUP; k++) {
+            group.v[k] = clip(group.v[k] * s[channel.at[k]] + t[channel.at[k]], low, high);
+        }
+        y.set_group(i, group);
     }
 }
 
-// Its gradient by x. Bounds that are not numbers hold nothing back.
-KERNEL scale_shift_back(const float *y, const float *dy, const float *s, float *dx, int n, int channels, int inner,
-                        float low, float high) {
-    EACH(i, n) dx[i] = (y[i] <= low || y[i] >= high ? 0.0f : dy[i]) * s[i / inner % channels];
+// What passes of a gradient behind bounds; those that are not numbers hold nothing back.
+__device__ __forceinline__ float passed(float y, float dy, float low, float high) { return y <= low || y >= high ? 0.0f : dy; }
+
+// Its gradient by x.
+KERNEL scale_shift_back(In y, In dy, const float *s, Out dx, int n, int channels, int inner, float low, float high) {
+    EACH_GROUP(i, n) {
+        Channels channel(i, channels, inner);
+        Group a = y.group(i), group = dy.group(i);
+        for (int k = 0; k < GROUP; k++) group.v[k] = passed(a.v[k], group.v[k], low, high) * s[channel.at[k]];
+        dx.set_group(i, group);
+    }
 }
 
 // Its gradients by scale and shift, of `each` of the outer places together: n blocks, one a channel of them.
-KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *by_s, float *by_t, int n, int outer,
-                        int channels, int inner, int each, float low, float high) {
+KERNEL scale_shift_sums(In y, In dy, In x, float *by_s, float *by_t, int n, int outer, int channels, int inner, int each,
+                        float low, float high) {
     EACH_BLOCK(block, n) {
         int channel = block % channels, first = block / channels * each;
         int count = outer - first < each ? outer - first : each;
         float s = 0.0f, t = 0.0f;
         EACH_IN_BLOCK(j, count * inner) {
             int i = ((first + j / inner) * channels + channel) * inner + j % inner;
-            float d = y[i] <= low || y[i] >= high ? 0.0f : dy[i];
+            float d = passed(y[i], dy[i], low, high);
             s += d * x[i];
             t += d;
         }
@@ -156,20 +194,11 @@ KERNEL scale_shift_sums(const float *y, const float *dy, const float *x, float *
 }
 
 // x plus one value a channel, between two bounds; y may be x.
-KERNEL bias(const float *x, const float *t, float *y, int n, int channels, int inner, float low, float high) {
-    EACH(i, n) y[i] = clip(x[i] + t[i / inner % channels], low, high);
-}
-
-// To and from half as many bits, two values a word: what cuDNN and cuBLAS multiply.
-KERNEL to_bf16_values(const float *x, unsigned short *y, int n) {
-    EACH(i, n) y[i] = to_bf16(x[i]);
-}
-
-KERNEL from_bf16_values(const unsigned short *x, float *y, int n) {
-    EACH(i, n) y[i] = from_bf16(x[i]);
-}
-
-// The same as bias.
-KERNEL bias_of_bf16(const unsigned short *x, const float *t, float *y, int n, int channels, int inner, float low, float high) {
-    EACH(i, n) y[i] = clip(from_bf16(x[i]) + t[i / inner % channels], low, high);
+KERNEL bias(In x, const float *t, Out y, int n, int channels, int inner, float low, float high) {
+    EACH_GROUP(i, n) {
+        Channels channel(i, channels, inner);
+        Group group = x.group(i);
+        for (int k = 0; k < GROUP; k++) group.v[k] = clip(group.v[k] + t[channel.at[k]], low, high);
+        y.set_group(i, group);
+    }
 }

@@ -3,7 +3,7 @@
 // Outputs lie where the first steps of kept say, what each is made of where those of gone say.
 // reduce_: a block an output; fold_: a thread an output, where few values make many outputs.
 #define REDUCE(name, start, join, block)                                                                              \
-    KERNEL reduce_##name(const float *x, float *y, int n, int count, Axes kept, Axes gone) {                          \
+    KERNEL reduce_##name(In x, float *y, int n, int count, Axes kept, Axes gone) {                                    \
         EACH_BLOCK(i, n) {                                                                                            \
             int base, place, unused;                                                                                  \
             places(kept, i, base, unused);                                                                            \
@@ -16,7 +16,7 @@
             if (threadIdx.x == 0) y[i] = value;                                                                       \
         }                                                                                                             \
     }                                                                                                                 \
-    KERNEL fold_##name(const float *x, float *y, int n, int count, Axes kept, Axes gone) {                            \
+    KERNEL fold_##name(In x, float *y, int n, int count, Axes kept, Axes gone) {                                      \
         EACH(i, n) {                                                                                                  \
             int base, place, unused;                                                                                  \
             places(kept, i, base, unused);                                                                            \
@@ -35,9 +35,9 @@ REDUCE(min, infinity(), smaller, block_min)
 
 // The first place along an axis that holds its extreme, as a number; x is [outer, count, inner].
 #define PLACE(name, better)                                                                                           \
-    KERNEL place_##name(const float *x, float *y, int n, int count, int inner) {                                      \
+    KERNEL place_##name(In x, float *y, int n, int count, int inner) {                                                \
         EACH(i, n) {                                                                                                  \
-            const float *line = x + i / inner * count * inner + i % inner;                                            \
+            In line = x + (i / inner * count * inner + i % inner);                                                    \
             int best = 0;                                                                                             \
             for (int j = 1; j < count; j++) {                                                                         \
                 if (line[j * inner] better line[best * inner]) best = j;                                              \
@@ -49,9 +49,9 @@ REDUCE(min, infinity(), smaller, block_min)
 PLACE(max, >)
 PLACE(min, <)
 
-KERNEL softmax(const float *x, float *y, int rows, int width) {
+KERNEL softmax(In x, float *y, int rows, int width) {
     EACH_BLOCK(row, rows) {
-        const float *from = x + row * width;
+        In from = x + row * width;
         float *to = y + row * width;
         float largest = -infinity(), sum = 0.0f;
         EACH_IN_BLOCK(i, width) largest = larger(largest, from[i]);
@@ -63,7 +63,7 @@ KERNEL softmax(const float *x, float *y, int rows, int width) {
 }
 
 // Its gradient, from its output.
-KERNEL softmax_back(const float *y, const float *dy, float *dx, int rows, int width) {
+KERNEL softmax_back(In y, In dy, float *dx, int rows, int width) {
     EACH_BLOCK(row, rows) {
         int start = row * width;
         float mean = 0.0f;
@@ -74,7 +74,7 @@ KERNEL softmax_back(const float *y, const float *dy, float *dx, int rows, int wi
 }
 
 // A row's mean and the reciprocal of its deviation.
-__device__ void statistics(const float *x, int width, float epsilon, float &mean, float &r) {
+__device__ void statistics(In x, int width, float epsilon, float &mean, float &r) {
     float sum = 0.0f, squares = 0.0f;
     EACH_IN_BLOCK(i, width) sum += x[i];
     mean = block_sum(sum) / width;
@@ -82,7 +82,7 @@ __device__ void statistics(const float *x, int width, float epsilon, float &mean
     r = 1.0f / sqrtf(block_sum(squares) / width + epsilon);
 }
 
-KERNEL layer_norm(const float *x, const float *s, const float *t, float *y, int rows, int width, float epsilon) {
+KERNEL layer_norm(In x, const float *s, const float *t, float *y, int rows, int width, float epsilon) {
     EACH_BLOCK(row, rows) {
         float mean, r;
         statistics(x + row * width, width, epsilon, mean, r);
@@ -91,8 +91,7 @@ KERNEL layer_norm(const float *x, const float *s, const float *t, float *y, int 
 }
 
 // Its gradient by x; and dy times the normalised values, whose sums over the rows are the gradient by the scale.
-KERNEL layer_norm_back(const float *x, const float *s, const float *dy, float *dx, float *by_scale, int rows, int width,
-                       float epsilon) {
+KERNEL layer_norm_back(In x, const float *s, In dy, Out dx, float *by_scale, int rows, int width, float epsilon) {
     EACH_BLOCK(row, rows) {
         int start = row * width;
         float mean, r, a = 0.0f, b = 0.0f;
@@ -106,7 +105,7 @@ KERNEL layer_norm_back(const float *x, const float *s, const float *dy, float *d
         b = block_sum(b) / width;
         EACH_IN_BLOCK(i, width) {
             float value = (x[start + i] - mean) * r;
-            dx[start + i] = (dy[start + i] * s[i] - a - value * b) * r;
+            dx.set(start + i, (dy[start + i] * s[i] - a - value * b) * r);
             by_scale[start + i] = dy[start + i] * value;
         }
     }

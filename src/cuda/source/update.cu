@@ -29,7 +29,7 @@ KERNEL update_average(float *p, const float *g, int n, float share) {
 
 // The squares' sum in so many parts.
 #define PARTS 64
-KERNEL squares(const float *x, float *sums, int n) {
+KERNEL squares(In x, float *sums, int n) {
     EACH_BLOCK(part, PARTS) {
         float sum = 0.0f;
         for (int i = part * THREADS + threadIdx.x; i < n; i += PARTS * THREADS) sum += x[i] * x[i];

@@ -2,9 +2,9 @@
 
 // The pixel of a map that the window at the i-th position takes: the first that is largest, or that is not a number;
 // padding never is it. -1 where there is no other.
-__device__ int taken(const float *x, const Window &w, int i) {
+__device__ int taken(In x, const Window &w, int i) {
     int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], best = -1;
-    const float *map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
+    In map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
     for (int ky = 0; ky < w.kernel[0]; ky++) {
         int iy = pixel(w, 0, oy, ky);
         if (iy < 0 || iy >= w.input[0]) continue;
@@ -20,19 +20,19 @@ __device__ int taken(const float *x, const Window &w, int i) {
 }
 
 // Each window's largest value.
-KERNEL max_pool(const float *x, float *y, int n, Window w) {
+KERNEL max_pool(In x, Out y, int n, Window w) {
     EACH(i, n) {
         int at = taken(x, w, i);
-        y[i] = at < 0 ? -infinity() : x[i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1] + at];
+        y.set(i, at < 0 ? -infinity() : x[i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1] + at]);
     }
 }
 
-KERNEL max_pool_places(const float *x, int *places, int n, Window w) {
+KERNEL max_pool_places(In x, int *places, int n, Window w) {
     EACH(i, n) places[i] = taken(x, w, i);
 }
 
 // Its gradient: each pixel asks the windows over it whether they took it, so that sums have a fixed order.
-KERNEL max_pool_back(const int *places, const float *dy, float *dx, int n, Window w) {
+KERNEL max_pool_back(const int *places, In dy, Out dx, int n, Window w) {
     EACH(i, n) {
         int pixels = w.input[0] * w.input[1], at = i % pixels, first = i / pixels * w.output[0] * w.output[1];
         float sum = 0.0f;
@@ -44,7 +44,7 @@ KERNEL max_pool_back(const int *places, const float *dy, float *dx, int n, Windo
                 if (ox >= 0 && places[window] == at) sum += dy[window];
             }
         }
-        dx[i] = sum;
+        dx.set(i, sum);
     }
 }
 
@@ -65,10 +65,10 @@ __device__ float share(const Window &w, int oy, int ox, int divisor, int after_y
 }
 
 // Each window's sum, divided as told: 0 by nothing, 1 by the pixels under it, 2 by those and the padding.
-KERNEL sum_pool(const float *x, float *y, int n, Window w, int divisor, int after_y, int after_x) {
+KERNEL sum_pool(In x, Out y, int n, Window w, int divisor, int after_y, int after_x) {
     EACH(i, n) {
         int ox = i % w.output[1], oy = i / w.output[1] % w.output[0];
-        const float *map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
+        In map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
         float sum = 0.0f;
         for (int ky = 0; ky < w.kernel[0]; ky++) {
             int iy = pixel(w, 0, oy, ky);
@@ -78,14 +78,14 @@ KERNEL sum_pool(const float *x, float *y, int n, Window w, int divisor, int afte
                 if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix];
             }
         }
-        y[i] = sum * share(w, oy, ox, divisor, after_y, after_x);
+        y.set(i, sum * share(w, oy, ox, divisor, after_y, after_x));
     }
 }
 
-KERNEL sum_pool_back(const float *dy, float *dx, int n, Window w, int divisor, int after_y, int after_x) {
+KERNEL sum_pool_back(In dy, Out dx, int n, Window w, int divisor, int after_y, int after_x) {
     EACH(i, n) {
         int pixels = w.input[0] * w.input[1], at = i % pixels;
-        const float *grad = dy + i / pixels * w.output[0] * w.output[1];
+        In grad = dy + i / pixels * w.output[0] * w.output[1];
         float sum = 0.0f;
         for (int ky = 0; ky < w.kernel[0]; ky++) {
             int oy = position(w, 0, at / w.input[1], ky);
@@ -96,52 +96,61 @@ KERNEL sum_pool_back(const float *dy, float *dx, int n, Window w, int divisor, i
                 sum += grad[oy * w.output[1] + ox] * share(w, oy, ox, divisor, after_y, after_x);
             }
         }
-        dx[i] = sum;
+        dx.set(i, sum);
     }
+}
+
+// What a channel's taps make of the pixels under the window at a position.
+template <class T>
+__device__ __forceinline__ float under(const T *map, const float *taps, const Window &w, int oy, int ox) {
+    float sum = 0.0f;
+    for (int ky = 0; ky < w.kernel[0]; ky++) {
+        int iy = pixel(w, 0, oy, ky);
+        if (iy < 0 || iy >= w.input[0]) continue;
+        for (int kx = 0; kx < w.kernel[1]; kx++) {
+            int ix = pixel(w, 1, ox, kx);
+            if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix] * taps[ky * w.kernel[1] + kx];
+        }
+    }
+    return sum;
 }
 
 // x is [images, channels, height, width], k [channels, 1, kernel height, kernel width]. If it is biased, t has a value a channel
 // that is added, and the sum lies between two bounds.
-KERNEL depthwise(const float *x, const float *k, float *y, int n, int channels, Window w, int biased, const float *t,
-                 float low, float high) {
-    EACH(i, n) {
-        int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], plane = i / (w.output[0] * w.output[1]);
-        int channel = plane % channels;
-        const float *map = x + plane * w.input[0] * w.input[1];
-        const float *taps = k + channel * w.kernel[0] * w.kernel[1];
-        float sum = 0.0f;
-        for (int ky = 0; ky < w.kernel[0]; ky++) {
-            int iy = pixel(w, 0, oy, ky);
-            if (iy < 0 || iy >= w.input[0]) continue;
-            for (int kx = 0; kx < w.kernel[1]; kx++) {
-                int ix = pixel(w, 1, ox, kx);
-                if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix] * taps[ky * w.kernel[1] + kx];
-            }
+KERNEL depthwise(In x, const float *k, Out y, int n, int channels, Window w, int biased, const float *t, float low, float high) {
+    of_kind(x, [&](auto *x) {
+        EACH(i, n) {
+            int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], plane = i / (w.output[0] * w.output[1]);
+            int channel = plane % channels;
+            const float *taps = k + channel * w.kernel[0] * w.kernel[1];
+            float sum = under(x + plane * w.input[0] * w.input[1], taps, w, oy, ox);
+            y.set(i, biased ? clip(sum + t[channel], low, high) : sum);
         }
-        y[i] = biased ? clip(sum + t[channel], low, high) : sum;
-    }
+    });
 }
 
-KERNEL depthwise_by_input(const float *k, const float *dy, float *dx, int n, int channels, Window w) {
-    EACH(i, n) {
-        int pixels = w.input[0] * w.input[1], plane = i / pixels, at = i % pixels;
-        const float *grad = dy + plane * w.output[0] * w.output[1];
-        const float *taps = k + plane % channels * w.kernel[0] * w.kernel[1];
-        float sum = 0.0f;
-        for (int ky = 0; ky < w.kernel[0]; ky++) {
-            int oy = position(w, 0, at / w.input[1], ky);
-            if (oy < 0) continue;
-            for (int kx = 0; kx < w.kernel[1]; kx++) {
-                int ox = position(w, 1, at % w.input[1], kx);
-                if (ox >= 0) sum += grad[oy * w.output[1] + ox] * taps[ky * w.kernel[1] + kx];
+KERNEL depthwise_by_input(const float *k, In dy, Out dx, int n, int channels, Window w) {
+    of_kind(dy, [&](auto *dy) {
+        EACH(i, n) {
+            int pixels = w.input[0] * w.input[1], plane = i / pixels, at = i % pixels;
+            auto *grad = dy + plane * w.output[0] * w.output[1];
+            const float *taps = k + plane % channels * w.kernel[0] * w.kernel[1];
+            float sum = 0.0f;
+            for (int ky = 0; ky < w.kernel[0]; ky++) {
+                int oy = position(w, 0, at / w.input[1], ky);
+                if (oy < 0) continue;
+                for (int kx = 0; kx < w.kernel[1]; kx++) {
+                    int ox = position(w, 1, at % w.input[1], kx);
+                    if (ox >= 0) sum += grad[oy * w.output[1] + ox] * taps[ky * w.kernel[1] + kx];
+                }
             }
+            dx.set(i, sum);
         }
-        dx[i] = sum;
-    }
+    });
 }
 
 // A block each tap of each channel.
-KERNEL depthwise_by_kernel(const float *x, const float *dy, float *dk, int n, int images, int channels, Window w) {
+KERNEL depthwise_by_kernel(In x, In dy, float *dk, int n, int images, int channels, Window w) {
     EACH_BLOCK(i, n) {
         int taps = w.kernel[0] * w.kernel[1], channel = i / taps, ky = i % taps / w.kernel[1], kx = i % w.kernel[1];
         int positions = w.output[0] * w.output[1];

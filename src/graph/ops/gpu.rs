@@ -20,7 +20,7 @@ fn bounds(clip: Option<[f64; 2]>, open: [f32; 2]) -> [f32; 2] {
 
 /// The gradient in front of a clip, from its output and the gradient behind it.
 pub(super) fn masked(clip: [f64; 2], y: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    array(y)?.binary(array(grad)?, "clip_back", bounds(Some(clip), NONE)).map(on_gpu)
+    array(y)?.clip_back(array(grad)?, bounds(Some(clip), NONE)).map(on_gpu)
 }
 
 pub(super) fn clip(clip: [f64; 2], x: &Tensor) -> Result<Tensor> {
@@ -145,6 +145,13 @@ pub(super) fn conv_by_input(conv: &Conv, k: &Tensor, grad: &Tensor, shape: &[usi
 /// Its gradient by a kernel of this shape.
 pub(super) fn conv_by_kernel(conv: &Conv, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
     array(grad)?.conv_by_kernel(conv, array(x)?, shape).map(on_gpu)
+}
+
+pub(super) fn paste(parts: &[(&Tensor, usize)], axis: usize, shape: &[usize]) -> Result<Tensor> {
+    let device = parts[0].0.device();
+    let there: Vec<Tensor> = parts.iter().map(|(part, _)| part.to_device(device)).collect::<Result<_>>()?;
+    let parts = there.iter().zip(parts).map(|(part, (_, start))| Ok((array(part)?, *start)));
+    Array::pasted(&parts.collect::<Result<Vec<_>>>()?, axis, shape).map(on_gpu)
 }
 
 pub(super) fn take(x: &Tensor, axis: usize, places: &[u32]) -> Result<Tensor> {

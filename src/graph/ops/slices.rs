@@ -79,11 +79,7 @@ pub(super) fn paste(run: &Run, parts: &[(&Tensor, usize)], axis: usize, shape: &
         Tensor::from_vec(made, shape, parts[0].0.device())
     }
     let first = parts[0].0;
-    if !first.device().is_cpu() {
-        let made = Tensor::zeros(shape, first.dtype(), first.device())?;
-        parts.iter().try_for_each(|(part, start)| made.slice_set(part, axis, *start))?;
-        return Ok(made);
-    }
+    elsewhere!(first, gpu::paste(parts, axis, shape));
     by_type!(first.dtype(), paste(run, parts, axis, shape))
 }
 
