@@ -6,6 +6,7 @@
 mod halves;
 mod heads;
 mod shares;
+mod slides;
 
 use super::build::{Graph, Rng};
 use super::cases::CASES;
