@@ -51,8 +51,8 @@ struct Arguments {
     #[arg(long, default_value = "5")]
     steps: NonZeroUsize,
     /// Steps whose time is taken together: a GPU is not waited for in between.
-    #[arg(long, default_value_t = 1)]
-    together: usize,
+    #[arg(long, default_value = "1")]
+    together: NonZeroUsize,
     #[arg(long, default_value_t = 2)]
     threads: usize,
     #[arg(long, default_value = "cpu")]
@@ -144,26 +144,33 @@ fn measure(path: &Path, arguments: &Arguments, device: &Device) -> Result<()> {
     let rules = network.parameters.iter().map(Setting::usual).collect();
     let kind = OptimizerKind::AdamW { betas: (0.9, 0.999), eps: 1e-8 };
     let mut optimizer = Optimizer::new(kind, 0.01, &network.parameters, rules)?;
-    let mut last = 0.;
+    let (mut losses, mut hosts) = (Vec::new(), Vec::new());
     let mut steps = || -> Result<()> {
-        let (mut all, mut tally) = (Given::default(), Tally::default());
-        ahead(arguments.together, input, |input| {
+        let (mut all, mut tally, mut first) = (Given::default(), Tally::default(), None);
+        ahead(arguments.together.get(), input, |input| {
+            let started = Instant::now();
             let (given, grads) = network.gradients(&input, targets.view(), &loss)?;
             optimizer.step(&network.parameters, &grads, 1e-5)?;
             all.add(given);
+            first.get_or_insert_with(|| started.elapsed().as_secs_f64());
             Ok(())
         })?;
+        // Steps behind the first may wait until there is room for what they ask of the GPU.
+        hosts.extend(first);
         all.read(&mut tally)?;
-        last = tally.mean_loss();
+        losses.push(tally.mean_loss());
         Ok(())
     };
     steps()?;
     program.profile()?;
     let training = timed(arguments.steps.get(), &mut steps)?;
+    // Without those of the steps that were not timed.
+    let mut hosts = hosts.split_off(1);
+    hosts.sort_by(f64::total_cmp);
     let (profile, peak) = (program.profile()?, peak_memory(device));
     let forward = || -> Result<()> {
         let mut outputs = Vec::new();
-        ahead(arguments.together, input, |input| {
+        ahead(arguments.together.get(), input, |input| {
             outputs.push(network.precision.during(|| program.forward(&input, &network.parameters))?);
             Ok(())
         })?;
@@ -171,23 +178,59 @@ fn measure(path: &Path, arguments: &Arguments, device: &Device) -> Result<()> {
     };
     forward()?;
     let forwards = timed(arguments.steps.get(), forward)?;
-    let (name, images) = (path.file_stem().unwrap_or_default().to_string_lossy(), arguments.batch * arguments.together);
-    let [best, median] = [0, arguments.steps.get() / 2].map(|place| images as f64 / training[place]);
-    let through = images as f64 / forwards[arguments.steps.get() / 2];
-    if arguments.json {
-        let row = serde_json::json!({"model": name, "train": median, "forward": through, "peak": peak, "loss": last});
-        println!("{row}");
-    } else {
-        println!(
-            "{name} batch {} train {best:.2} img/s (median {median:.2}), forward {through:.2} img/s, loss {last:.4}, \
-             peak {peak} MiB",
-            arguments.batch,
-        );
-    }
+    let (middle, together) = (arguments.steps.get() / 2, arguments.together.get() as f64);
+    let [best, train, forward] = [training[0], training[middle], forwards[middle]];
+    let [best, train, forward] = [best, train, forward].map(|seconds| arguments.batch as f64 * together / seconds);
+    let host = [hosts[middle], training[middle] / together];
+    print_speed(path, arguments, &Speed { best, train, forward, host, losses, peak });
     if arguments.profile {
-        print_profile(profile, training.iter().sum(), (arguments.steps.get() * arguments.together) as f64);
+        print_profile(profile, training.iter().sum(), arguments.steps.get() as f64 * together);
+        convolutions(device).iter().for_each(|line| println!("  {line}"));
     }
     Ok(())
+}
+
+struct Speed {
+    /// Images a second of training at best, usually, and of forward passes.
+    best: f64,
+    train: f64,
+    forward: f64,
+    /// Seconds until all of a training step was asked of the device, and of the whole step.
+    host: [f64; 2],
+    /// The mean of each time's steps, that before the first included.
+    losses: Vec<f64>,
+    peak: u64,
+}
+
+fn print_speed(path: &Path, arguments: &Arguments, speed: &Speed) {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let Speed { best, train, forward, host: [host, step], ref losses, peak } = *speed;
+    let (first, loss) = (losses[0], losses[losses.len() - 1]);
+    if arguments.json {
+        let host = host / step;
+        let row = serde_json::json!({
+            "model": name, "train": train, "forward": forward, "peak": peak, "first": first, "loss": loss, "host": host
+        });
+        println!("{row}");
+        return;
+    }
+    println!(
+        "{name} batch {} train {best:.2} img/s (median {train:.2}), forward {forward:.2} img/s, loss {loss:.4}, \
+         peak {peak} MiB, host {:.2} of {:.2} ms a step",
+        arguments.batch,
+        host * 1e3,
+        step * 1e3,
+    );
+}
+
+/// How the GPU's convolutions are computed.
+fn convolutions(device: &Device) -> Vec<String> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(gpu) = device {
+        return gpu.convolutions();
+    }
+    let _ = device;
+    Vec::new()
 }
 
 fn print_profile(profile: Seconds, total: f64, steps: f64) {

@@ -1,6 +1,8 @@
 //! Convolution: depthwise by own kernels, everything else by cuDNN.
 
+use super::pointwise::shared;
 use super::{Array, Value, Work};
+use crate::kernels::Window;
 use crate::kernels::conv::Conv;
 use crate::kernels::precision::{Number, Precision};
 use candle_core::Result;
@@ -18,6 +20,16 @@ pub(super) enum Way {
 
 fn depthwise(conv: &Conv) -> bool {
     conv.groups > 1 && conv.inputs == conv.groups && conv.outputs == conv.groups
+}
+
+/// Rows that a thread makes, as `source/depthwise.cu` has it.
+const STRIP: usize = 8;
+
+/// How the kernels of depthwise convolution for windows like this end, and the windows' steps; the rest have no kernels of their own.
+fn usual(w: &Window) -> Option<(&'static str, usize)> {
+    let known = [("3x3", 3, 1), ("3x3_by_2", 3, 2), ("5x5", 5, 1), ("5x5_by_2", 5, 2)];
+    let found = known.into_iter().find(|&(_, k, s)| (w.kernel, w.stride, w.dilation) == ([k; 2], [s; 2], [1; 2]));
+    found.map(|(name, _, step)| (name, step))
 }
 
 /// The same convolution without padding, of a map that is cut off or has zeros around it: cuDNN pads both sides alike, and
@@ -84,7 +96,11 @@ impl Array {
             return made.bias(conv, bias).map(|()| made);
         }
         let (made, k) = (Array::unset_as(halves(), &self.gpu, shape)?, &k.floats()?);
-        let n = made.len();
+        let ([height, width], planes) = (conv.window.output, conv.images * conv.inputs);
+        let (kernel, n) = match usual(&conv.window) {
+            Some((name, _)) => (format!("depthwise_{name}"), planes * height.div_ceil(STRIP) * width),
+            None => ("depthwise".into(), made.len()),
+        };
         let (biased, (t, [low, high])) = (usize::from(bias.is_some()), bias.unwrap_or((k, [0.; 2])));
         let t = t.floats()?;
         let values = [
@@ -99,7 +115,7 @@ impl Array {
             low.into(),
             high.into(),
         ];
-        self.gpu.launch("depthwise", Work::Each(n), values)?;
+        self.gpu.launch(&kernel, Work::Each(n), values)?;
         Ok(made)
     }
 
@@ -130,9 +146,21 @@ impl Array {
             return Array::multiplied(Way::ByInput, conv, [k, self], shape);
         }
         let (made, k) = (Array::unset_as(halves(), &self.gpu, shape)?, k.floats()?);
-        let n = made.len();
+        let (kernel, n) = match usual(&conv.window) {
+            Some((name, step)) => {
+                let w = &conv.window;
+                // Cells as large as a step that the padded map has along an axis, but for those in the padding ahead of it.
+                let [lines, columns] = [0, 1].map(|axis| {
+                    let before = w.before[axis];
+                    (w.input[axis] - 1 + before) / step - before / step + 1
+                });
+                let strips = lines.div_ceil(STRIP / step);
+                (format!("depthwise_by_input_{name}"), conv.images * conv.inputs * strips * columns)
+            }
+            None => ("depthwise_by_input".into(), made.len()),
+        };
         let values = [k.memory(), self.map(), made.map(), n.into(), conv.inputs.into(), (&conv.window).into()];
-        self.gpu.launch("depthwise_by_input", Work::Each(n), values)?;
+        self.gpu.launch(&kernel, Work::Each(n), values)?;
         Ok(made)
     }
 
@@ -150,9 +178,16 @@ impl Array {
         if !depthwise(conv) {
             return Array::multiplied(Way::ByKernel, conv, [x, self], shape)?.floats();
         }
+        let [images, channels, window] = [conv.images.into(), conv.inputs.into(), (&conv.window).into()];
+        if let Some((name, _)) = usual(&conv.window) {
+            let (parts, each) = shared(conv.images, conv.inputs);
+            let (made, n) = (Array::unset(&self.gpu, (parts, conv.k_len()))?, parts * conv.inputs);
+            let values = [x.map(), self.map(), made.memory(), n.into(), images, channels, each.into(), window];
+            self.gpu.launch(&format!("depthwise_by_kernel_{name}"), Work::Blocks(n), values)?;
+            return made.joined(shape);
+        }
         let made = Array::unset(&self.gpu, shape)?;
         let n = made.len();
-        let [images, channels, window] = [conv.images.into(), conv.inputs.into(), (&conv.window).into()];
         let values = [x.map(), self.map(), made.memory(), n.into(), images, channels, window];
         self.gpu.launch("depthwise_by_kernel", Work::Blocks(n), values)?;
         Ok(made)

@@ -1,6 +1,7 @@
 //! Convolutions by cuDNN, by algorithms that give the same bits each time where it has any.
 
 use super::Memory;
+use super::candidate::{Algorithm, Candidate, Key, ordered, told};
 use super::conv::Way;
 use crate::kernels::conv::Conv;
 use crate::kernels::precision::Number;
@@ -16,21 +17,6 @@ const MOST_SPACE: usize = 1 << 30;
 /// More algorithms than any of the three has, each for several kinds of numbers.
 const ALGORITHMS: usize = 32;
 
-#[derive(Clone, Copy)]
-enum Algorithm {
-    Forward(sys::cudnnConvolutionFwdAlgo_t),
-    ByInput(sys::cudnnConvolutionBwdDataAlgo_t),
-    ByKernel(sys::cudnnConvolutionBwdFilterAlgo_t),
-}
-
-/// An algorithm, the bytes that it wants for itself, and the arithmetic that it is meant for.
-#[derive(Clone, Copy)]
-struct Candidate {
-    algorithm: Algorithm,
-    space: usize,
-    math: sys::cudnnMathType_t,
-}
-
 /// A convolution as cuDNN knows it, and the algorithms that it can be computed by.
 struct Plan {
     x: sys::cudnnTensorDescriptor_t,
@@ -39,8 +25,10 @@ struct Plan {
     conv: sys::cudnnConvolutionDescriptor_t,
     /// The best is the last.
     candidates: Vec<Candidate>,
-    /// Why there are no others.
+    /// Why the last that failed did, if one has.
     why: String,
+    /// Whether what failed may do another time.
+    again: bool,
 }
 
 impl Drop for Plan {
@@ -54,8 +42,6 @@ impl Drop for Plan {
         }
     }
 }
-
-type Key = (Way, Conv, Number);
 
 pub(super) struct Dnn {
     handle: sys::cudnnHandle_t,
@@ -91,7 +77,8 @@ impl Plan {
             y: result::create_tensor_descriptor()?,
             conv: result::create_convolution_descriptor()?,
             candidates: Vec::new(),
-            why: "it has no algorithm for this convolution".into(),
+            why: String::new(),
+            again: false,
         };
         let (rows, float) = (sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW, sys::cudnnDataType_t::CUDNN_DATA_FLOAT);
         let (kind, math) = match number {
@@ -166,14 +153,6 @@ macro_rules! candidates {
     }};
 }
 
-/// Behind the others those that always give the same bits: they are tried first. In bfloat16, in whose place TF32 does, there are
-/// no others.
-fn ordered<T>(mut found: Vec<(bool, T)>, number: Number) -> Vec<T> {
-    found.retain(|(same, _)| *same || number != Number::Bf16);
-    found.sort_by_key(|(same, _)| *same);
-    found.into_iter().map(|(_, candidate)| candidate).collect()
-}
-
 impl Dnn {
     pub(super) fn new(stream: &Arc<CudaStream>) -> std::result::Result<Dnn, CudnnError> {
         let handle = result::create_handle()?;
@@ -190,6 +169,9 @@ impl Dnn {
             get_convolution_backward_filter_algorithm as by_kernel, get_convolution_forward_algorithm as forward,
         };
         let handle = self.handle;
+        if self.plans.get(&key).is_some_and(|plan| plan.again) {
+            self.plans.remove(&key);
+        }
         Ok(match self.plans.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
@@ -238,26 +220,16 @@ impl Dnn {
             plan.why = error;
             plan.candidates.pop();
         }
-        let why = plan.why.clone();
         // Another time there may be more memory; what cannot be done at all is not planned again.
-        if short {
-            self.plans.remove(&key);
-        }
-        Err(why)
+        plan.again = short;
+        Err(if plan.why.is_empty() { "it has no algorithm for this convolution".into() } else { plan.why.clone() })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::{Number, ordered};
-
-    /// The last is tried first.
-    #[test]
-    fn what_repeats_itself_is_tried_first() {
-        let found = [(true, "slow"), (false, "faster"), (true, "fast"), (false, "fastest")];
-        for number in [Number::F32, Number::Tf32] {
-            assert_eq!(ordered(found.to_vec(), number), ["faster", "fastest", "slow", "fast"]);
-        }
-        assert_eq!(ordered(found.to_vec(), Number::Bf16), ["slow", "fast"]);
+    /// A line for each convolution so far: by what it is computed, and what failed for it last.
+    pub(super) fn told(&self) -> Vec<String> {
+        let line = |(key, plan): (&Key, &Plan)| told(key, plan.candidates.last(), &plan.why);
+        let mut lines: Vec<_> = self.plans.iter().map(line).collect();
+        lines.sort();
+        lines
     }
 }

@@ -68,7 +68,10 @@ pub(super) struct Mark(CudaEvent);
 
 impl Mark {
     pub(super) fn since(&self, earlier: &Mark) -> Result<f64> {
-        earlier.0.elapsed_ms(&self.0).map(|milliseconds| f64::from(milliseconds) / 1e3).map_err(failed)
+        // The bindings panic where the driver lacks what they call, which those before CUDA 12.8 do.
+        let asked = quietly(|| earlier.0.elapsed_ms(&self.0));
+        let told = asked.map_err(|_| Error::msg("times on the GPU need a driver of CUDA 12.8 or later"))?;
+        told.map(|milliseconds| f64::from(milliseconds) / 1e3).map_err(failed)
     }
 }
 
@@ -151,10 +154,11 @@ impl Machine {
         if STAGED.contains(&values.len()) && self.stages.upload(&self.stream, values, to.pointer).is_ok() {
             return Ok(());
         }
-        // SAFETY: the memory is as long as the values. From memory that is not page-locked the values are taken before
-        // this returns.
+        // SAFETY: the memory is as long as the values, which stay until they have been taken.
         unsafe { cudarc::driver::result::memcpy_htod_async(to.pointer, values, self.stream.cu_stream()) }
-            .map_err(failed)
+            .map_err(failed)?;
+        // From memory that is not page-locked only small copies are sure to be taken before the call returns.
+        if values.len() < *STAGED.start() { Ok(()) } else { self.stream.synchronize().map_err(failed) }
     }
 
     pub(super) fn download(&self, memory: &Memory) -> Result<Vec<f32>> {
@@ -245,5 +249,8 @@ impl Machine {
         let mut dnn = self.dnn.lock().map_err(|_| Error::msg("cuDNN broke off"))?;
         let pointers = memories.map(|memory| memory.pointer);
         dnn.run((way, *conv, number), pointers, |len| self.alloc(len)).map_err(|e| Error::msg(format!("cuDNN: {e}")))
+    }
+    pub(super) fn convolutions(&self) -> Vec<String> {
+        self.dnn.lock().map(|dnn| dnn.told()).unwrap_or_default()
     }
 }

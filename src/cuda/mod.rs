@@ -13,6 +13,8 @@
 
 mod arrange;
 mod array;
+#[cfg(not(feature = "cuda-emulated"))]
+mod candidate;
 mod conv;
 #[cfg(not(feature = "cuda-emulated"))]
 mod dnn;
@@ -200,6 +202,12 @@ impl Gpu {
     /// Bytes that were in use at most, and those of the device that are taken now, other programs' too.
     pub fn memory(&self) -> [u64; 2] {
         self.0.machine.memory()
+    }
+
+    /// A line for each convolution so far, forwards, by its input and by its kernel: the algorithm, arithmetic and memory that
+    /// it is computed by, and what failed before. Nothing where they are emulated.
+    pub fn convolutions(&self) -> Vec<String> {
+        self.0.machine.convolutions()
     }
 
     /// Memory for so many values, of half a word each or of a whole one.

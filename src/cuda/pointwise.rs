@@ -2,7 +2,7 @@
 
 use super::array::steps;
 use super::reduce::BUSY;
-use super::{Array, Axes, Work};
+use super::{Array, Axes, Map, Value, Work};
 use crate::kernels::function::Function;
 use crate::kernels::pointwise::Grid;
 use candle_core::{Result, Shape, bail};
@@ -20,6 +20,14 @@ pub(super) fn broadcast_steps(own: &[usize], to: &[usize]) -> Result<Vec<usize>>
         Some(_) => bail!("a tensor of shape {own:?} is broadcast to {to:?}"),
     };
     (0..to.len()).map(step).collect()
+}
+
+/// Into how many parts the outer places of channels are parted, and how many those have each: where the channels are few, since
+/// each part of each is a block's work. What they give is added up behind.
+pub(super) fn shared(outer: usize, channels: usize) -> (usize, usize) {
+    let parts = BUSY.div_ceil(channels.max(1)).min(outer).max(1);
+    let each = outer.div_ceil(parts);
+    (outer.div_ceil(each.max(1)).max(1), each)
 }
 
 /// A function's kernels, forwards and backwards, and its numbers.
@@ -169,10 +177,13 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn scale_shift_sums(&self, grad: &Array, x: &Array, grid: &Grid, bounds: [f32; 2]) -> Result<[Array; 2]> {
+        if self.is_empty() {
+            let none = || Array::full(&self.gpu, 0., grid.channels);
+            return Ok([none()?, none()?]);
+        }
         let [low, high] = self.stored_bounds(bounds);
-        // Few channels are shared out further: what a part of the outer places gives is added up behind.
-        let parts = BUSY.div_ceil(grid.channels.max(1)).min(grid.outer).max(1);
-        let (each, n) = (grid.outer.div_ceil(parts), parts * grid.channels);
+        let (parts, each) = shared(grid.outer, grid.channels);
+        let n = parts * grid.channels;
         let made = [Array::unset(&self.gpu, (parts, grid.channels))?, Array::unset(&self.gpu, (parts, grid.channels))?];
         let values = [
             self.map(),
@@ -189,8 +200,47 @@ impl Array {
             high.into(),
         ];
         self.gpu.launch("scale_shift_sums", Work::Blocks(n), values)?;
-        let [s, t] = made.map(|sums| if parts == 1 { Ok(sums) } else { sums.reduce("sum", &[0]) });
-        Ok([s?.reshape(grid.channels)?, t?.reshape(grid.channels)?])
+        let [s, t] = made.map(|sums| sums.joined(grid.channels));
+        Ok([s?, t?])
+    }
+
+    /// The gradient in front of a bias, with one value a channel of the grid, and of bounds, whose output this is; and its sums
+    /// `[channels]`. Bounds that are not numbers hold nothing back; without any the gradient stays the same.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn bias_back(&self, grad: &Array, grid: &Grid, bounds: Option<[f32; 2]>) -> Result<[Array; 2]> {
+        let made = match bounds {
+            Some(_) => Array::unset_as(self.half, &self.gpu, self.dims())?,
+            None => grad.clone(),
+        };
+        if self.is_empty() {
+            return Ok([made, Array::full(&self.gpu, 0., grid.channels)?]);
+        }
+        let nowhere = Value { map: Map { pointer: 0, half: 0 } };
+        let [low, high] = self.stored_bounds(bounds.unwrap_or([f32::NAN; 2]));
+        let (parts, each) = shared(grid.outer, grid.channels);
+        let (sums, n) = (Array::unset(&self.gpu, (parts, grid.channels))?, parts * grid.channels);
+        let values = [
+            self.map(),
+            grad.map(),
+            bounds.map_or(nowhere, |_| made.map()),
+            sums.memory(),
+            n.into(),
+            grid.outer.into(),
+            grid.channels.into(),
+            grid.inner.into(),
+            each.into(),
+            low.into(),
+            high.into(),
+        ];
+        self.gpu.launch("bias_back", Work::Blocks(n), values)?;
+        Ok([made, sums.joined(grid.channels)?])
+    }
+
+    /// The sum of parts `[parts, ...]`, of this shape.
+    pub(super) fn joined(self, shape: impl Into<Shape>) -> Result<Array> {
+        if self.dims()[0] == 1 { self.reshape(shape) } else { self.reduce("sum", &[0])?.reshape(shape) }
     }
 
     /// This shape and another's, broadcast against each other.

@@ -7,6 +7,7 @@ pub(super) const SOURCE: &str = concat!(
     include_str!("source/arrange.cu"),
     include_str!("source/reduce.cu"),
     include_str!("source/window.cu"),
+    include_str!("source/depthwise.cu"),
     include_str!("source/loss.cu"),
     include_str!("source/update.cu"),
 );
@@ -22,6 +23,7 @@ pub(super) fn names() -> Vec<String> {
             "UNARY" => vec![format!("unary_{name}")],
             "BINARY" => vec![format!("binary_{name}")],
             "REDUCE" => vec![format!("reduce_{name}"), format!("fold_{name}")],
+            "DEPTHWISE" => ["", "by_input_", "by_kernel_"].map(|way| format!("depthwise_{way}{name}")).into(),
             "LOSS" => vec![format!("loss_{name}")],
             "PLACE" => vec![format!("place_{name}")],
             _ => return None,

@@ -64,6 +64,18 @@ fn driver_library() -> Library {
     asked("NVIDIA driver", "the loader finds none: install NVIDIA's driver", driver::sys::is_culib_present, ask)
 }
 
+fn products() -> Result<String, String> {
+    use cublas::sys::{cublasGetProperty, libraryPropertyType_t as Property};
+    let number = |property| {
+        let mut number = 0;
+        // SAFETY: there is room for the answer.
+        unsafe { cublasGetProperty(property, &mut number) }.result().map_err(|e| format!("{e:?}"))?;
+        Ok::<_, String>(number)
+    };
+    let [major, minor, patch] = [Property::MAJOR_VERSION, Property::MINOR_VERSION, Property::PATCH_LEVEL].map(number);
+    Ok(format!("cuBLAS {}.{}.{}", major?, minor?, patch?))
+}
+
 /// The libraries that the GPU needs, each looked for where the system's loader finds them.
 pub fn libraries() -> [Library; 4] {
     let driver = driver_library();
@@ -79,7 +91,7 @@ pub fn libraries() -> [Library; 4] {
     [
         driver,
         asked("NVRTC", install, nvrtc::sys::is_culib_present, || compiler(number)),
-        asked("cuBLAS", install, cublas::sys::is_culib_present, || Ok("there".into())),
+        asked("cuBLAS", install, cublas::sys::is_culib_present, products),
         asked(
             "cuDNN",
             "the loader finds none: install cuDNN 9, or name its folder in LD_LIBRARY_PATH",

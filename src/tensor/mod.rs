@@ -56,5 +56,11 @@ pub fn whole(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.clone())
 }
 
+/// The same values, which do not change any more: a GPU rounds them once, however often they are multiplied.
+#[cfg(not(feature = "cuda"))]
+pub fn rounded_once(tensor: &Tensor) -> Tensor {
+    tensor.clone()
+}
+
 #[cfg(feature = "cuda")]
-pub use value::{host, to_host, whole};
+pub use value::{host, rounded_once, to_host, whole};

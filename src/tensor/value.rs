@@ -96,6 +96,14 @@ pub fn whole(tensor: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// The same values, which do not change any more: a GPU rounds them once, however often they are multiplied.
+pub fn rounded_once(tensor: &Tensor) -> Tensor {
+    match tensor {
+        Tensor::Host(own) => Tensor::Host(own.clone()),
+        Tensor::Cuda(own) => Cuda::tensor(own.array.rounded_once(), own.dtype),
+    }
+}
+
 /// The tensors of a safetensors file by name, on the CPU.
 ///
 /// # Errors

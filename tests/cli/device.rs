@@ -97,21 +97,41 @@ fn the_check_of_a_gpu_ends_in_time() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::empty();
     place.write("models/efficientnet_lite0/model.onnx", "");
-    for (name, does) in [("adapt", "echo no GPU"), ("graph-tests", "echo they begin; sleep 50"), ("zoo_logits", "true")]
-    {
+    let stand_ins = [
+        ("adapt", "echo no GPU; ls -l ${LD_LIBRARY_PATH%%:*}"),
+        ("train_step", "true"),
+        ("graph-tests", "echo they begin; sleep 50"),
+        ("zoo_logits", "true"),
+    ];
+    for (name, does) in stand_ins {
         place.write(name, format!("#!/bin/sh\n{does}\n"));
         fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/gpu-check.sh");
     let check = |variables: &str, parts: &str| {
-        place.shell(&format!("PYTHON=false OUT=logs {variables} bash {script} ./ {parts}"))
+        place.shell(&format!("PYTHON=./python OUT=logs {variables} bash {script} ./ {parts}"))
     };
+    // One that has two folders of libraries.
+    for file in ["a/libcublas.so.13", "b/libcublas.so.12", "b/libcudnn.so.9", "b/libcudnn_ops.so.9"] {
+        place.write(&format!("nvidia/{file}"), "");
+    }
+    place.write("python", "#!/bin/sh\necho $PWD/nvidia/a:$PWD/nvidia/b\n");
+    fs::set_permissions(place.path("python"), fs::Permissions::from_mode(0o755)).unwrap();
     let ran = check("LIMIT=20 BUDGET=2", "operators zoo");
     assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
-    for (name, outcome) in [("operators and models", "TIMEOUT"), ("zoo", "LEFT OUT")] {
+    for (name, outcome) in
+        [("a step", "ok"), ("models, losses", "TIMEOUT"), ("operators", "LEFT OUT"), ("zoo", "LEFT OUT")]
+    {
         let told = ran.out.lines().any(|line| line.starts_with(name) && line.contains(outcome));
         assert!(told, "{name}: {}", ran.out);
     }
+    // Its libraries are found by names without a version, the first of each.
+    let linked = |name: &str, to: &str| ran.out.lines().any(|l| l.contains(&format!("{name} -> ")) && l.ends_with(to));
+    assert!(
+        linked("libcublas.so", "/nvidia/a/libcublas.so.13") && linked("libcudnn.so", "/nvidia/b/libcudnn.so.9"),
+        "{}",
+        ran.out
+    );
     let ran = check("", "zoo");
     assert!(ran.code == Some(0) && ran.out.lines().any(|l| l.starts_with("zoo ") && l.contains("ok")), "{}", ran.out);
     // All in one file, however many checks there are.

@@ -6,9 +6,33 @@ use adapt::Model;
 use adapt::graph::{Program, Wanted};
 use adapt::tensor::{DType, Device, Tensor};
 use ndarray::{ArrayD, IxDyn};
-use std::sync::LazyLock;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::{LazyLock, Once};
 
 pub static RUNTIME: LazyLock<adapt::Backend> = LazyLock::new(onnx_runtime);
+
+/// What the work panics with, if it does; nothing is printed, since a case that is made smaller panics many times.
+pub fn tried<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info)
+            }
+        }));
+    });
+    QUIET.set(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(false);
+    let text = |panic: Box<dyn std::any::Any + Send>| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().unwrap_or(&"a panic").to_string(),
+    };
+    done.map_err(text)
+}
 
 pub fn tensor(values: &[f32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(values, shape, &Device::Cpu).unwrap()

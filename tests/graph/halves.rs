@@ -1,7 +1,7 @@
 //! Rounded factors, and maps that stay bfloat16 between operators: which do, what that does to results, and what memory it saves.
 
 use super::super::build::{Graph, Rng, ints};
-use super::{difference, gpu, lite0, run, try_all, try_case, values};
+use super::{CLOSE, difference, gpu, lite0, run, try_all, try_case, values};
 use adapt::Model;
 use adapt::cuda::{Array, Gpu};
 use adapt::graph::{Program, Wanted};
@@ -47,11 +47,11 @@ fn factors_are_rounded_where_that_is_asked_for() {
     // cuBLAS and cuDNN may take float32 where TF32 is allowed: sizes like these do not suit it.
     let rounds = if cfg!(feature = "cuda-emulated") { 1e-6 } else { 0. };
     for (conv, product, least, most) in [
-        (Number::F32, Number::F32, 0., 2e-5),
+        (Number::F32, Number::F32, 0., CLOSE),
         (tf32, Number::F32, rounds, 3e-3),
         (Number::F32, tf32, rounds, 3e-3),
         (bf16, bf16, 1e-4, 3e-2),
-        (Number::F32, Number::F32, 0., 2e-5),
+        (Number::F32, Number::F32, 0., CLOSE),
     ] {
         let rounded = Precision { conv, product }.during(|| all(&there));
         let far = exact.iter().zip(&rounded).map(|(a, b)| difference(b, a)).fold(0., f32::max);

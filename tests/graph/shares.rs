@@ -46,6 +46,26 @@ fn sums_have_all_of_their_values() {
     }
 }
 
+/// Maps that are read four values at once, and such that cannot be.
+#[test]
+fn gradients_of_biases_have_all_of_their_values() {
+    let Some(gpu) = gpu() else { return };
+    for (outer, channels, inner) in [(5, 3, 7), (5, 3, 8), (1500, 1, 4), (2, 1100, 1), (0, 3, 5), (2, 3, 0)] {
+        let count = outer * channels * inner;
+        let ([y, dy], grid) = ([1, 2].map(|seed| numbers(count, seed, 7)), Grid { outer, channels, inner });
+        for bounds in [None, Some([-2., 2.])] {
+            let held = |i: usize| bounds.is_some_and(|[low, high]: [f32; 2]| y[i] <= low || y[i] >= high);
+            let expected: Vec<f32> = (0..count).map(|i| if held(i) { 0. } else { dy[i] }).collect();
+            let mut sums = vec![0.; channels];
+            expected.iter().enumerate().for_each(|(i, value)| sums[i / inner % channels] += value);
+            let there = |values: &[f32]| Array::upload(&gpu, values, (outer, channels, inner)).unwrap();
+            let [made, own] = there(&y).bias_back(&there(&dy), &grid, bounds).unwrap();
+            assert_eq!(made.download().unwrap(), expected, "{grid:?} {bounds:?}");
+            assert_eq!(own.download().unwrap(), sums, "{grid:?} {bounds:?}");
+        }
+    }
+}
+
 #[test]
 fn gradients_of_scales_and_shifts_have_all_of_their_values() {
     let Some(gpu) = gpu() else { return };

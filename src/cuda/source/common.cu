@@ -71,11 +71,40 @@ __device__ __forceinline__ int position(const Window &w, int axis, int pixel, in
     return at < w.output[axis] ? at : -1;
 }
 
+// The first and the last position along an axis whose window reaches over the pixel; with gaps it may not lie under a tap.
+struct Over {
+    int first, last;
+
+    __device__ __forceinline__ Over(const Window &w, int axis, int pixel) {
+        int end = pixel + w.before[axis], ahead = end - w.dilation[axis] * (w.kernel[axis] - 1);
+        first = ahead > 0 ? (ahead + w.stride[axis] - 1) / w.stride[axis] : 0;
+        last = end / w.stride[axis];
+        if (last >= w.output[axis]) last = w.output[axis] - 1;
+    }
+};
+
+// Whether the pixel lies under a tap of the window at a position that reaches over it.
+__device__ __forceinline__ bool under_tap(const Window &w, int axis, int pixel, int position) {
+    return w.dilation[axis] == 1 || (pixel + w.before[axis] - position * w.stride[axis]) % w.dilation[axis] == 0;
+}
+
 // The nearest value with 8 bits of mantissa (bfloat16), of two equally near the even one; what is not a number stays so.
 __device__ __forceinline__ unsigned short to_bf16(float x) {
     unsigned bits = (unsigned)__float_as_int(x);
     if ((bits & 0x7fffffff) > 0x7f800000) return (unsigned short)(bits >> 16 | 0x40);
     return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Two of them, the first in the lower half.
+__device__ __forceinline__ unsigned to_bf16(float x, float y) {
+#if __CUDA_ARCH__ >= 800
+    // The same, but for what is not a number: that is one of them there, whatever it was.
+    unsigned bits;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(y), "f"(x));
+    return bits;
+#else
+    return to_bf16(x) | (unsigned)to_bf16(y) << 16;
+#endif
 }
 
 __device__ __forceinline__ float from_bf16(unsigned short x) { return __int_as_float((int)((unsigned)x << 16)); }
@@ -123,7 +152,7 @@ struct Out {
 
     __device__ __forceinline__ void set(int i, float x) const {
         if (half) {
-            ((Half *)values)[i].bits = to_bf16(x);
+            ((Half *)values)[i].bits = (unsigned short)to_bf16(x, 0.0f);
         } else {
             ((float *)values)[i] = x;
         }
@@ -134,9 +163,8 @@ struct Out {
             ((Group *)values)[i] = group;
             return;
         }
-        unsigned long long bits = 0;
-        for (int k = 0; k < GROUP; k++) bits |= (unsigned long long)to_bf16(group.v[k]) << 16 * k;
-        ((unsigned long long *)values)[i] = bits;
+        unsigned low = to_bf16(group.v[0], group.v[1]), high = to_bf16(group.v[2], group.v[3]);
+        ((unsigned long long *)values)[i] = low | (unsigned long long)high << 32;
     }
 };
 
@@ -180,3 +208,49 @@ __device__ __forceinline__ float smaller(float a, float b) { return b < a ? b : 
 JOIN(block_sum, plus)
 JOIN(block_max, larger)
 JOIN(block_min, smaller)
+
+// Adds up N values of each of a block's threads in a fixed order: their sums go to `to`.
+#define LANES 8
+template <int N> __device__ __forceinline__ void block_sums(const float (&values)[N], float *to) {
+    // Rows are longer than there are threads, so that threads side by side meet in no bank of memory.
+    __shared__ float parts[N][THREADS + LANES];
+    __shared__ float some[N][LANES];
+    for (int i = 0; i < N; i++) parts[i][threadIdx.x] = values[i];
+    __syncthreads();
+    EACH_IN_BLOCK(j, N * LANES) {
+        float sum = 0.0f;
+        for (int thread = j % LANES; thread < THREADS; thread += LANES) sum += parts[j / LANES][thread];
+        some[j / LANES][j % LANES] = sum;
+    }
+    __syncthreads();
+    EACH_IN_BLOCK(i, N) {
+        float sum = 0.0f;
+        for (int lane = 0; lane < LANES; lane++) sum += some[i][lane];
+        to[i] = sum;
+    }
+    __syncthreads();
+}
+
+// Where a block's threads go on maps of so many lines and places in a line: each to what lies THREADS behind, without dividing.
+struct Walk {
+    int lines, places, by_outer, by_line, by_place, outer, line, place;
+
+    __device__ __forceinline__ Walk(int lines, int places)
+        : lines(lines), places(places), by_outer(THREADS / places / lines), by_line(THREADS / places % lines),
+          by_place(THREADS % places), outer(threadIdx.x / places / lines), line(threadIdx.x / places % lines),
+          place(threadIdx.x % places) {}
+
+    __device__ __forceinline__ void next() {
+        outer += by_outer;
+        line += by_line;
+        place += by_place;
+        if (place >= places) {
+            place -= places;
+            line++;
+        }
+        if (line >= lines) {
+            line -= lines;
+            outer++;
+        }
+    }
+};

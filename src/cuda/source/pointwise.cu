@@ -178,8 +178,8 @@ KERNEL scale_shift_sums(In y, In dy, In x, float *by_s, float *by_t, int n, int 
         int channel = block % channels, first = block / channels * each;
         int count = outer - first < each ? outer - first : each;
         float s = 0.0f, t = 0.0f;
-        EACH_IN_BLOCK(j, count * inner) {
-            int i = ((first + j / inner) * channels + channel) * inner + j % inner;
+        for (Walk at(1, inner); at.outer < count; at.next()) {
+            int i = ((first + at.outer) * channels + channel) * inner + at.place;
             float d = passed(y[i], dy[i], low, high);
             s += d * x[i];
             t += d;
@@ -200,5 +200,32 @@ KERNEL bias(In x, const float *t, Out y, int n, int channels, int inner, float l
         Group group = x.group(i);
         for (int k = 0; k < GROUP; k++) group.v[k] = clip(group.v[k] + t[channel.at[k]], low, high);
         y.set_group(i, group);
+    }
+}
+
+// The gradient in front of a bias and bounds, which is not written where dx is nowhere, and its sums by channel as above.
+KERNEL bias_back(In y, In dy, Out dx, float *sums, int n, int outer, int channels, int inner, int each, float low, float high) {
+    EACH_BLOCK(block, n) {
+        int channel = block % channels, first = block / channels * each;
+        int count = outer - first < each ? outer - first : each;
+        float sum = 0.0f;
+        if (inner % GROUP == 0) {
+            int groups = inner / GROUP;
+            for (Walk at(1, groups); at.outer < count; at.next()) {
+                int i = ((first + at.outer) * channels + channel) * groups + at.place;
+                Group a = y.group(i), group = dy.group(i);
+                for (int k = 0; k < GROUP; k++) sum += group.v[k] = passed(a.v[k], group.v[k], low, high);
+                if (dx.values) dx.set_group(i, group);
+            }
+        } else {
+            for (Walk at(1, inner); at.outer < count; at.next()) {
+                int i = ((first + at.outer) * channels + channel) * inner + at.place;
+                float d = passed(y[i], dy[i], low, high);
+                sum += d;
+                if (dx.values) dx.set(i, d);
+            }
+        }
+        sum = block_sum(sum);
+        if (threadIdx.x == 0) sums[block] = sum;
     }
 }

@@ -9,6 +9,8 @@ use super::{Family, Keeps, Kept, Lowered, Node, Op, Run, elsewhere, fused, whole
 use crate::kernels::conv::{self as kernel, Conv as Geometry};
 use crate::kernels::pointwise::Grid;
 use crate::kernels::{Activation, Window};
+#[cfg(feature = "cuda")]
+use crate::tensor::rounded_once;
 use crate::tensor::{Result, Tensor};
 use std::sync::Arc;
 use tract_onnx::tract_core::ops::cnn::{Conv as TractConv, KernelFormat, PaddingSpec, PoolSpec};
@@ -122,6 +124,11 @@ impl Conv {
     }
 }
 
+/// Its output's channels.
+fn grid(conv: &Geometry) -> Grid {
+    Grid { outer: conv.images, channels: conv.outputs, inner: conv.window.positions() }
+}
+
 fn forward<T: Real>(op: &Conv, run: &Run, [x, k, bias]: [&Tensor; 3]) -> Result<Tensor> {
     let conv = op.geometry(x.dims(), k.dims())?;
     let shape = output_shape(&conv.window, x.dims(), conv.outputs);
@@ -137,7 +144,7 @@ fn backward<T: Real>(op: &Conv, run: &Run, kept: &Kept, grad: &Tensor) -> Result
     let shapes = &kept.shapes;
     let conv = op.geometry(shapes[0], shapes[1])?;
     elsewhere!(grad, gpu_backward(op, &conv, kept, grad));
-    let grid = Grid { outer: conv.images, channels: conv.outputs, inner: conv.window.positions() };
+    let grid = grid(&conv);
     let mut by_bias = vec![T::default(); if kept.wanted[2] { conv.outputs } else { 0 }];
     let masked = match op.clip {
         Some(clip) => {
@@ -172,14 +179,18 @@ fn backward<T: Real>(op: &Conv, run: &Run, kept: &Kept, grad: &Tensor) -> Result
 
 #[cfg(feature = "cuda")]
 fn gpu_backward(op: &Conv, conv: &Geometry, kept: &Kept, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-    let masked = op.clip.map(|clip| gpu::masked(clip, kept.output()?, grad)).transpose()?;
-    let (grad, mut grads) = (masked.as_ref().unwrap_or(grad), vec![None, None, None]);
-    if kept.wanted[2] {
-        let axes: Vec<usize> = (0..grad.rank()).filter(|&axis| axis != 1).collect();
-        let by_bias = super::sum_over(grad, &axes)?.reshape(conv.outputs)?;
-        grads[2] = Some(super::unbroadcast(&by_bias, kept.shapes[2])?);
-    }
-    let grad = &gpu::rounded_once(grad)?;
+    let (y, mut grads) = (if op.clip.is_some() { kept.output()? } else { grad }, vec![None, None, None]);
+    let grad = match op.clip {
+        _ if kept.wanted[2] => {
+            let [grad, by_bias] = gpu::bias_back(op.clip, &grid(conv), y, grad)?;
+            grads[2] = Some(super::unbroadcast(&by_bias, kept.shapes[2])?);
+            grad
+        }
+        Some(clip) => gpu::masked(clip, y, grad)?,
+        None => grad.clone(),
+    };
+    // It is multiplied twice.
+    let grad = &rounded_once(&grad);
     if kept.wanted[1] {
         grads[1] = Some(gpu::conv_by_kernel(conv, kept.input(0)?, grad, kept.shapes[1])?);
     }

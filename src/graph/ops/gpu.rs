@@ -132,9 +132,10 @@ pub(super) fn conv_biased(
     array(x)?.conv_biased(conv, array(k)?, Some(bias), shape).map(on_gpu)
 }
 
-/// A gradient that is multiplied twice.
-pub(super) fn rounded_once(grad: &Tensor) -> Result<Tensor> {
-    Ok(on_gpu(array(grad)?.rounded_once()))
+/// The gradient in front of a convolution's bias and clip, from its output and the gradient behind it; and that by the bias.
+pub(super) fn bias_back(clip: Option<[f64; 2]>, grid: &Grid, y: &Tensor, grad: &Tensor) -> Result<[Tensor; 2]> {
+    let bounds = clip.map(|clip| bounds(Some(clip), NONE));
+    Ok(array(y)?.bias_back(array(grad)?, grid, bounds)?.map(on_gpu))
 }
 
 /// Its gradient by an input of this shape.

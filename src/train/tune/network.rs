@@ -7,7 +7,7 @@ use crate::engine::candle::tensor;
 use crate::error::{Error, Result};
 use crate::graph::{Program, Wanted, add_gradients};
 use crate::metrics::argmax;
-use crate::tensor::{DType, Precision, Tensor};
+use crate::tensor::{DType, Precision, Tensor, rounded_once};
 use crate::train::loss::Loss;
 use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,9 @@ impl<'a> Network<'a> {
         for piece in 0..pieces {
             let [start, end] = [piece, piece + 1].map(|piece| piece * images / pieces);
             let input = input.narrow(0, start, end - start).map_err(failed)?;
-            let (outputs, tape) = self.program.forward_saving(&input, &self.parameters, &self.wanted)?;
+            // Forwards and backwards they are the same.
+            let parameters: Vec<Tensor> = self.parameters.iter().map(rounded_once).collect();
+            let (outputs, tape) = self.program.forward_saving(&input, &parameters, &self.wanted)?;
             let (own, slope) = evaluated(&outputs[0], targets.slice(s![start..end, ..]), loss, images)?;
             given.add(own);
             for (output, parameter) in self.program.followed() {
