@@ -164,9 +164,8 @@ fn measure(path: &Path, arguments: &Arguments, device: &Device) -> Result<()> {
     steps()?;
     program.profile()?;
     let training = timed(arguments.steps.get(), &mut steps)?;
-    // Without those of the steps that were not timed.
-    let mut hosts = hosts.split_off(1);
-    hosts.sort_by(f64::total_cmp);
+    // That of the steps before is none of them.
+    hosts[1..].sort_by(f64::total_cmp);
     let (profile, peak) = (program.profile()?, peak_memory(device));
     let forward = || -> Result<()> {
         let mut outputs = Vec::new();
@@ -179,13 +178,13 @@ fn measure(path: &Path, arguments: &Arguments, device: &Device) -> Result<()> {
     forward()?;
     let forwards = timed(arguments.steps.get(), forward)?;
     let (middle, together) = (arguments.steps.get() / 2, arguments.together.get() as f64);
-    let [best, train, forward] = [training[0], training[middle], forwards[middle]];
-    let [best, train, forward] = [best, train, forward].map(|seconds| arguments.batch as f64 * together / seconds);
-    let host = [hosts[middle], training[middle] / together];
+    let rate = |seconds: f64| arguments.batch as f64 * together / seconds;
+    let [best, train, forward] = [training[0], training[middle], forwards[middle]].map(rate);
+    let host = [hosts[1 + middle], training[middle] / together];
     print_speed(path, arguments, &Speed { best, train, forward, host, losses, peak });
     if arguments.profile {
         print_profile(profile, training.iter().sum(), arguments.steps.get() as f64 * together);
-        convolutions(device).iter().for_each(|line| println!("  {line}"));
+        print_convolutions(device);
     }
     Ok(())
 }
@@ -223,14 +222,13 @@ fn print_speed(path: &Path, arguments: &Arguments, speed: &Speed) {
     );
 }
 
-/// How the GPU's convolutions are computed.
-fn convolutions(device: &Device) -> Vec<String> {
+/// How the GPU computes them.
+fn print_convolutions(device: &Device) {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(gpu) = device {
-        return gpu.convolutions();
+        gpu.convolutions().iter().for_each(|line| println!("  {line}"));
     }
     let _ = device;
-    Vec::new()
 }
 
 fn print_profile(profile: Seconds, total: f64, steps: f64) {
