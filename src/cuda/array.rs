@@ -5,7 +5,7 @@ use candle_core::{Result, Shape, bail};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// An array of `f32` on a device. Clones, and other shapes of it, share its memory.
+/// An array on a device, of `f32`, or of bfloat16 where [`Array::is_half`]. Clones, and other shapes of it, share its memory.
 #[derive(Clone)]
 pub struct Array {
     pub(super) gpu: Gpu,
@@ -157,7 +157,7 @@ impl Array {
 
     /// For one that knows float32 alone.
     pub(super) fn memory(&self) -> Value {
-        debug_assert!(!self.half, "a kernel that knows float32 alone is given bfloat16");
+        assert!(!self.half, "a kernel that knows float32 alone is given bfloat16");
         (&*self.memory).into()
     }
 

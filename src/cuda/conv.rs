@@ -1,7 +1,7 @@
 //! Convolution: depthwise by own kernels, everything else by cuDNN.
 
 use super::pointwise::shared;
-use super::{Array, Value, Work};
+use super::{Array, Work};
 use crate::kernels::Window;
 use crate::kernels::conv::Conv;
 use crate::kernels::precision::{Number, Precision};
@@ -84,16 +84,15 @@ impl Array {
     /// # Errors
     /// Of the device.
     pub fn conv_biased(&self, conv: &Conv, k: &Array, bias: Option<Bias>, shape: &[usize]) -> Result<Array> {
+        let maps = [conv.outputs, conv.window.positions()];
         if conv.y_len() == 0 || conv.x_len() == 0 {
-            let made = Array::full(&self.gpu, 0., shape)?;
-            return made.bias(conv, bias).map(|()| made);
+            return Array::full(&self.gpu, 0., shape)?.biased(maps, bias);
         }
         if let Some(framed) = framed(conv) {
             return self.in_frame(conv, &framed)?.conv_biased(&framed, k, bias, shape);
         }
         if !depthwise(conv) {
-            let made = Array::multiplied(Way::Forward, conv, [self, k], shape)?;
-            return made.bias(conv, bias).map(|()| made);
+            return Array::multiplied(Way::Forward, conv, [self, k], shape)?.biased(maps, bias);
         }
         let (made, k) = (Array::unset_as(halves(), &self.gpu, shape)?, &k.floats()?);
         let ([height, width], planes) = (conv.window.output, conv.images * conv.inputs);
@@ -119,13 +118,13 @@ impl Array {
         Ok(made)
     }
 
-    /// Adds a bias to what a convolution gave, in place.
-    fn bias(&self, conv: &Conv, bias: Option<Bias>) -> Result<()> {
-        let Some((t, [low, high])) = bias else { return Ok(()) };
-        let (t, n) = (t.floats()?, self.len());
-        let [channels, inner] = [conv.outputs, conv.window.positions()].map(Value::from);
+    /// Adds a bias to what was just made, in place: maps of so many channels and pixels each.
+    fn biased(self, [channels, inner]: [usize; 2], bias: Option<Bias>) -> Result<Array> {
+        let Some((t, [low, high])) = bias else { return Ok(self) };
+        let (t, n, channels, inner) = (t.floats()?, self.len(), channels.into(), inner.into());
         let values = [self.map(), t.memory(), self.map(), n.into(), channels, inner, low.into(), high.into()];
-        self.gpu.launch("bias", Work::Each(n), values)
+        self.gpu.launch("bias", Work::Each(n), values)?;
+        Ok(self)
     }
 
     /// The gradient by the map, of this shape; this is that by the output.
@@ -164,6 +163,15 @@ impl Array {
         Ok(made)
     }
 
+    /// A transposed convolution: that, as a map of its own, plus a bias, which has a value for each of its channels.
+    ///
+    /// # Errors
+    /// Where there are more or fewer, and those of the device.
+    pub fn conv_transposed(&self, conv: &Conv, k: &Array, bias: &Array, shape: &[usize]) -> Result<Array> {
+        let bias = (&bias.reshape(conv.inputs)?, [f32::NEG_INFINITY, f32::INFINITY]);
+        self.conv_by_input(conv, k, shape)?.biased([conv.inputs, shape[2..].iter().product()], Some(bias))
+    }
+
     /// The gradient by the kernel, of this shape, in float32; this is that by the output, `x` the map.
     ///
     /// # Errors
@@ -200,7 +208,8 @@ impl Array {
         match Array::multiplied_as(number, way, conv, factors, shape) {
             // It may know no algorithm for these that always gives the same bits; TF32 rounds less, and takes float32's.
             Err(_) if number == Number::Bf16 => {
-                Array::multiplied_as(Number::Tf32, way, conv, factors, shape)?.stored(true)
+                // A kernel's gradient is float32 anyhow.
+                Array::multiplied_as(Number::Tf32, way, conv, factors, shape)?.stored(way != Way::ByKernel)
             }
             done => done,
         }

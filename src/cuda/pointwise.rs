@@ -42,22 +42,29 @@ fn named(function: Function) -> (&'static str, &'static str, [f32; 2]) {
 }
 
 /// Functions of bfloat16 that are bfloat16, gradients in front of activations beside; others are float32 as under PyTorch's
-/// `autocast`, and comparisons.
-const HALVES: [&str; 17] = [
+/// `autocast`. What comparisons give is the same in both.
+const HALVES: [&str; 24] = [
     "abs",
     "add",
     "add_clip",
     "affine",
     "clip",
+    "eq",
+    "ge",
     "gelu",
+    "gt",
     "hard_sigmoid",
     "hard_swish",
+    "le",
+    "lt",
     "maximum",
     "minimum",
     "mul",
+    "ne",
     "neg",
     "relu",
     "sigmoid",
+    "sign",
     "silu",
     "sub",
     "tanh",
@@ -76,8 +83,8 @@ impl Array {
     }
 
     /// A function of two values at each place, both broadcast as numpy does: `binary_NAME` of `source/pointwise.cu`. The
-    /// gradient in front of an activation is stored as that; what else bfloat16 meets float32 in, but for a single number, is
-    /// float32.
+    /// gradient in front of an activation is stored as that; what else bfloat16 meets float32 in, but for an array of one value,
+    /// is float32.
     ///
     /// # Errors
     /// Where the shapes do not fit, and those of the device.

@@ -19,7 +19,7 @@ fn evenly(count: usize) -> Option<usize> {
 }
 
 impl Array {
-    /// The sum, largest or smallest value (`sum`, `max`, `min`) over axes, which stay with length 1; float32, as all here.
+    /// The sum, largest or smallest value (`sum`, `max`, `min`) over axes, which stay with length 1; in float32.
     ///
     /// # Errors
     /// Of the device.

@@ -12,7 +12,6 @@ impl Array {
     /// # Errors
     /// Where the sizes differ, and those of the device.
     pub fn update(&self, name: &str, grad: &Array, moments: &[&Array], numbers: &[f32]) -> Result<()> {
-        let grad = &grad.floats()?;
         let mut values: Vec<Value> = vec![self.memory(), grad.memory()];
         for moment in moments {
             values.push(moment.memory());

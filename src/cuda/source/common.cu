@@ -121,6 +121,8 @@ struct alignas(16) Group {
     float v[GROUP];
 };
 #define EACH_GROUP(i, n) EACH(i, ((n) + GROUP - 1) / GROUP)
+// The values of a group: with a place known beforehand each is in a register.
+#define EACH_IN_GROUP(k) _Pragma("unroll") for (int k = 0; k < GROUP; k++)
 
 // Values that a kernel reads as float, whether they are stored so or by halves.
 struct In {
@@ -140,7 +142,7 @@ struct In {
         if (!half) return ((const Group *)values)[i];
         unsigned long long bits = ((const unsigned long long *)values)[i];
         Group group;
-        for (int k = 0; k < GROUP; k++) group.v[k] = from_bf16((unsigned short)(bits >> 16 * k));
+        EACH_IN_GROUP(k) group.v[k] = from_bf16((unsigned short)(bits >> 16 * k));
         return group;
     }
 };
@@ -215,6 +217,7 @@ template <int N> __device__ __forceinline__ void block_sums(const float (&values
     // Rows are longer than there are threads, so that threads side by side meet in no bank of memory.
     __shared__ float parts[N][THREADS + LANES];
     __shared__ float some[N][LANES];
+#pragma unroll
     for (int i = 0; i < N; i++) parts[i][threadIdx.x] = values[i];
     __syncthreads();
     EACH_IN_BLOCK(j, N * LANES) {

@@ -5,7 +5,7 @@
     KERNEL unary_##name(In x, Out y, int n, float p, float q) {                                                       \
         EACH_GROUP(i, n) {                                                                                            \
             Group group = x.group(i);                                                                                 \
-            for (int k = 0; k < GROUP; k++) group.v[k] = name##_of_one(group.v[k], p, q);                             \
+            EACH_IN_GROUP(k) group.v[k] = name##_of_one(group.v[k], p, q);                                            \
             y.set_group(i, group);                                                                                    \
         }                                                                                                             \
     }
@@ -17,7 +17,7 @@
         if (side_by_side(axes)) {                                                                                     \
             EACH_GROUP(i, n) {                                                                                        \
                 Group a = x.group(i), b = w.group(i);                                                                 \
-                for (int k = 0; k < GROUP; k++) a.v[k] = name##_of_two(a.v[k], b.v[k], p, q);                         \
+                EACH_IN_GROUP(k) a.v[k] = name##_of_two(a.v[k], b.v[k], p, q);                                        \
                 y.set_group(i, a);                                                                                    \
             }                                                                                                         \
             return;                                                                                                   \
@@ -50,6 +50,8 @@ __device__ __forceinline__ float gelu_slope(float x) {
     return normal(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
 }
 __device__ __forceinline__ float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+// What passes of a gradient behind bounds; those that are not numbers hold nothing back.
+__device__ __forceinline__ float passed(float y, float dy, float low, float high) { return y <= low || y >= high ? 0.0f : dy; }
 // By what values whose squares come to so much are scaled, so that their norm is `most` at most.
 __device__ __forceinline__ float clip_factor(float squares, float most) {
     float norm = sqrtf(squares), factor = most / (norm + 1e-6f);
@@ -113,7 +115,7 @@ BINARY(ge, a >= b ? 1.0f : 0.0f)
 // The sum between two bounds: a shortcut and its activation.
 BINARY(add_clip, clip(a + b, p, q))
 // The gradient b in front of a clip whose output a is.
-BINARY(clip_back, a <= p || a >= q ? 0.0f : b)
+BINARY(clip_back, passed(a, b, p, q))
 // Gradients b behind activations of a.
 BINARY(gelu_back, b * gelu_slope(a))
 BINARY(hard_sigmoid_back, b * p * between(a * p + q))
@@ -136,7 +138,7 @@ struct Channels {
 
     __device__ __forceinline__ Channels(int group, int channels, int inner) {
         int line = group * GROUP / inner, place = group * GROUP - line * inner, channel = line % channels;
-        for (int k = 0; k < GROUP; k++) {
+        EACH_IN_GROUP(k) {
             at[k] = channel;
             if (++place == inner) {
                 place = 0;
@@ -151,22 +153,17 @@ KERNEL scale_shift(In x, const float *s, const float *t, Out y, int n, int chann
     EACH_GROUP(i, n) {
         Channels channel(i, channels, inner);
         Group group = x.group(i);
-        for (int k = 0; k < GROUP; k++) {
-            group.v[k] = clip(group.v[k] * s[channel.at[k]] + t[channel.at[k]], low, high);
-        }
+        EACH_IN_GROUP(k) group.v[k] = clip(group.v[k] * s[channel.at[k]] + t[channel.at[k]], low, high);
         y.set_group(i, group);
     }
 }
-
-// What passes of a gradient behind bounds; those that are not numbers hold nothing back.
-__device__ __forceinline__ float passed(float y, float dy, float low, float high) { return y <= low || y >= high ? 0.0f : dy; }
 
 // Its gradient by x.
 KERNEL scale_shift_back(In y, In dy, const float *s, Out dx, int n, int channels, int inner, float low, float high) {
     EACH_GROUP(i, n) {
         Channels channel(i, channels, inner);
         Group a = y.group(i), group = dy.group(i);
-        for (int k = 0; k < GROUP; k++) group.v[k] = passed(a.v[k], group.v[k], low, high) * s[channel.at[k]];
+        EACH_IN_GROUP(k) group.v[k] = passed(a.v[k], group.v[k], low, high) * s[channel.at[k]];
         dx.set_group(i, group);
     }
 }
@@ -198,7 +195,7 @@ KERNEL bias(In x, const float *t, Out y, int n, int channels, int inner, float l
     EACH_GROUP(i, n) {
         Channels channel(i, channels, inner);
         Group group = x.group(i);
-        for (int k = 0; k < GROUP; k++) group.v[k] = clip(group.v[k] + t[channel.at[k]], low, high);
+        EACH_IN_GROUP(k) group.v[k] = clip(group.v[k] + t[channel.at[k]], low, high);
         y.set_group(i, group);
     }
 }
@@ -214,7 +211,7 @@ KERNEL bias_back(In y, In dy, Out dx, float *sums, int n, int outer, int channel
             for (Walk at(1, groups); at.outer < count; at.next()) {
                 int i = ((first + at.outer) * channels + channel) * groups + at.place;
                 Group a = y.group(i), group = dy.group(i);
-                for (int k = 0; k < GROUP; k++) sum += group.v[k] = passed(a.v[k], group.v[k], low, high);
+                EACH_IN_GROUP(k) sum += group.v[k] = passed(a.v[k], group.v[k], low, high);
                 if (dx.values) dx.set_group(i, group);
             }
         } else {

@@ -143,6 +143,11 @@ pub(super) fn conv_by_input(conv: &Conv, k: &Tensor, grad: &Tensor, shape: &[usi
     array(grad)?.conv_by_input(conv, array(k)?, shape).map(on_gpu)
 }
 
+/// A transposed convolution, whose output has this shape, with a bias.
+pub(super) fn conv_transposed(conv: &Conv, [x, k, bias]: [&Tensor; 3], shape: &[usize]) -> Result<Tensor> {
+    array(x)?.conv_transposed(conv, array(k)?, array(bias)?, shape).map(on_gpu)
+}
+
 /// Its gradient by a kernel of this shape.
 pub(super) fn conv_by_kernel(conv: &Conv, x: &Tensor, grad: &Tensor, shape: &[usize]) -> Result<Tensor> {
     array(grad)?.conv_by_kernel(conv, array(x)?, shape).map(on_gpu)

@@ -176,7 +176,6 @@ impl Transposed {
 }
 
 fn spread<T: Real>(run: &Run, back: &Geometry, x: &Tensor, k: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    elsewhere!(x, gpu::conv_by_input(back, k, x, shape));
     on_slices::<T, 2>(run, [k, x], shape, |[k, x], y| kernel::by_input(back, k, x, y))
 }
 
@@ -196,6 +195,7 @@ impl Op for Transposed {
         let back = self.back(x.dims(), k.dims())?;
         let mut shape = vec![x.dims()[0], back.inputs];
         shape.extend(&self.window.input[4 - x.rank()..]);
+        elsewhere!(x, gpu::conv_transposed(&back, [x, k, inputs[2]], &shape));
         let mut bias = vec![1; x.rank()];
         bias[1] = back.inputs;
         by_type!(x.dtype(), spread(run, &back, x, k, &shape))?.broadcast_add(&inputs[2].reshape(bias)?)
