@@ -123,7 +123,7 @@ fn more_features_than_images_are_the_same_head_in_fewer_coordinates() {
 fn one_image_a_class_leaves_nothing_to_compare() {
     let (x, labels) = blobs(5, &[1, 1, 1, 1], 30, 1.);
     let found = chosen(&x, &[10, 30], &labels, &Wishes::default());
-    assert_eq!((found.kind, found.folds, found.head.weight.dim()), (Kind::Softmax, 0, (4, 10)));
+    assert_eq!((found.kind, found.folds, found.head.weight.dim()), (Kind::Ncm, 0, (4, 10)));
     assert!(found.compared.is_empty() && found.out_of_fold.is_empty());
     let (fresh, own) = blobs(6, &[50; 4], 30, 1.);
     assert!(accuracy(&found.head, &fresh, &own) > 0.5, "twice what chance gives");

@@ -208,6 +208,8 @@ impl Work<'_> {
         let chosen = choose_several(rows, &self.plan.columns(), truths.view(), data.task, &wishes, self.progress)?;
         if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::several(&chosen));
+        } else if chosen.curve.is_some() {
+            self.reporter.say(tables::curve(chosen.curve.as_ref()).trim_start());
         }
         self.tell_fewer(chosen.folds, "there are no more training", &wishes);
         Ok(chosen)

@@ -103,7 +103,7 @@ pub fn heads(chosen: &Chosen, metric: Metric) -> String {
 }
 
 /// The learning curve in a line of its own, or why there is none, where one was wanted.
-fn curve(found: Option<&std::result::Result<Curve, &'static str>>) -> String {
+pub fn curve(found: Option<&std::result::Result<Curve, &'static str>>) -> String {
     match found {
         None => String::new(),
         Some(Err(why)) => format!("\nno learning curve: {why}"),

@@ -66,7 +66,7 @@ fn one_image_a_class_is_enough() {
     }
     place.main("--val 0").succeeds();
     let run = place.json("out/run.json");
-    assert_eq!((&run["plan"]["head"], &run["head"]["folds"]), (&"softmax regression".into(), &0.into()));
+    assert_eq!((&run["plan"]["head"], &run["head"]["folds"]), (&"nearest class mean".into(), &0.into()));
     assert_eq!(run["head"]["compared"].as_array().unwrap().len(), 0);
 }
 

@@ -51,6 +51,31 @@ fn of_few_images_shares_alone_have_an_interval() {
     assert!(of(10).contains_key("macro_f1") && of(10).contains_key("log_loss"));
 }
 
+/// Resamples lose classes of few images, which lowers what is averaged over classes.
+#[test]
+fn figures_of_many_small_classes_lie_in_their_intervals() {
+    let (classes, images) = (100, 200);
+    let labels: Vec<usize> = (0..images).map(|i| i / 2).collect();
+    let model = |wrong: usize| {
+        let said = |i: usize| if i % wrong == 0 { (labels[i] + 1 + i % 7) % classes } else { labels[i] };
+        Array2::from_shape_fn((images, classes), |(i, class)| if class == said(i) { 0.505 } else { 0.005 })
+    };
+    let models = [model(3), model(2)];
+    for p in &models {
+        let got = Classification::from_probabilities(&labels, p.view(), &names(classes)).unwrap();
+        for (key, figure) in [("macro_f1", got.macro_f1), ("macro_recall", got.macro_recall)] {
+            let Some([low, high]) = got.intervals.get(key) else { continue };
+            assert!(*low < figure - 0.01 && figure + 0.01 < *high, "{key}: {figure} in {low} to {high}");
+        }
+        assert!(got.intervals.contains_key("macro_f1"));
+    }
+    let [a, b] = models.map(|p| Outcomes::new(&labels, p.view()));
+    for (key, of) in a.less(&b, &[]).unwrap() {
+        let [low, high] = of.interval.unwrap();
+        assert!((low..=high).contains(&of.difference), "{key}: {of:?}");
+    }
+}
+
 #[test]
 fn differences_are_paired() {
     let (case, labels, models) = case();

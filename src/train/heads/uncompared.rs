@@ -1,6 +1,5 @@
 //! The head where nothing can be compared by cross-validation.
 
-use super::super::path::{MOST_TOGETHER, is_large};
 use super::basis::Basis;
 use super::choice::{Form, head, trained};
 use super::{Chosen, Kind, Wishes};
@@ -31,11 +30,8 @@ pub(super) fn uncompared(
     wishes: &Wishes,
     progress: Progress,
 ) -> Result<Chosen> {
-    // Of one image a class regression is above the nearest class mean by a hair, and less too sure on most sets (docs/heads.md); of very
-    // many classes it takes minutes.
-    let large = || is_large(labels.len(), basis.coordinates(), classes, MOST_TOGETHER).is_some();
-    let fits = wishes.beginning || (why == SINGLE && !large());
-    let kind = wishes.kind.unwrap_or(if fits { Kind::Softmax } else { Kind::Ncm });
+    // Of ten classes regression is above the nearest class mean by a hair; of a hundred it is far below (docs/heads.md).
+    let kind = wishes.kind.unwrap_or(if wishes.beginning { Kind::Softmax } else { Kind::Ncm });
     let form = Form { kind, strength: None, weighted: false, start: &[] };
     let (hidden, linear) = trained(basis, labels, classes, form, wishes, progress)?;
     Ok(Chosen {
