@@ -227,17 +227,13 @@ fn resamples(draws: &Draws, judge: impl Fn(&[usize]) -> Figures + Sync) -> Vec<F
     (0..RESAMPLES).into_par_iter().map(|number| judge(&draws.resample(number))).collect()
 }
 
-/// Their interval. Where it leaves out the figure of all images it is moved by what resampling does to it, as the mean tells that: images that
-/// are drawn twice lift an average precision, and macro-averages of classes with few images fall, since resamples lose such classes.
+/// Their interval, moved by what resampling does to the figure of all images, as the mean tells that: images that are drawn twice lift an
+/// average precision, and macro-averages of classes with few images fall, since resamples lose such classes.
 fn around(figure: f64, values: Vec<f64>) -> Interval {
     let bias = values.iter().sum::<f64>() / values.len() as f64 - figure;
     let [low, high] = interval(values);
     // Where all resamples agree they tell nothing.
-    if low == high || (low..=high).contains(&figure) {
-        [low, high]
-    } else {
-        [(low - bias).min(figure), (high - bias).max(figure)]
-    }
+    if low == high { [low, high] } else { [(low - bias).min(figure), (high - bias).max(figure)] }
 }
 
 /// Figures that are defined on all images have one, by the resamples on which they are.

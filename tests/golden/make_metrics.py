@@ -97,7 +97,13 @@ def bootstrap(rng):
             one, other = figures(y[i], a[i], 4), figures(y[i], b[i], 4)
             rows.append([one[key] for key in keys])
             differences.append([one[key] - other[key] for key in keys])
-        return [dict(zip(keys, np.percentile(values, [2.5, 97.5], axis=0).T.tolist())) for values in (rows, differences)]
+        def moved(values, whole):
+            # Less what resampling does to a figure; the interval holds the figure.
+            low, high = np.percentile(values, [2.5, 97.5], axis=0) - np.mean(values, axis=0) + whole
+            return dict(zip(keys, np.stack([np.minimum(low, whole), np.maximum(high, whole)]).T.tolist()))
+
+        one, other = (np.array([figures(y, p, 4)[key] for key in keys]) for p in (a, b))
+        return [moved(rows, one), moved(differences, one - other)]
 
     intervals, differences = bounds(lambda: rng.integers(0, len(y), len(y)))
     # Whole groups, of images for which a is about as good, some large and some small.
