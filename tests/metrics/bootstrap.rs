@@ -57,7 +57,7 @@ fn figures_of_many_small_classes_lie_in_their_intervals() {
     let (classes, images) = (100, 200);
     let labels: Vec<usize> = (0..images).map(|i| i / 2).collect();
     let model = |wrong: usize| {
-        let said = |i: usize| if i % wrong == 0 { (labels[i] + 1 + i % 7) % classes } else { labels[i] };
+        let said = |i: usize| if i.is_multiple_of(wrong) { (labels[i] + 1 + i % 7) % classes } else { labels[i] };
         Array2::from_shape_fn((images, classes), |(i, class)| if class == said(i) { 0.505 } else { 0.005 })
     };
     let models = [model(3), model(2)];
