@@ -13,7 +13,7 @@ mod draws;
 use super::calibration::brier_of_each;
 use super::counts::{self, Count};
 use super::ranking::Rankings;
-use super::{argmax, mean};
+use super::{argmax, distinct, mean};
 pub(super) use draws::Draws;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -157,7 +157,7 @@ impl Outcomes {
     pub fn less(&self, other: &Outcomes, groups: &[usize]) -> Option<BTreeMap<String, Difference>> {
         let labels = |outcomes: &Outcomes| outcomes.images.iter().map(|image| image.label).collect::<Vec<_>>();
         if self.images.is_empty()
-            || !(groups.is_empty() || groups.len() == self.images.len())
+            || distinct(groups, self.images.len()).is_err()
             || self.classes != other.classes
             || labels(self) != labels(other)
         {

@@ -256,7 +256,7 @@ impl LabelOutcomes {
         let (own, its) = (self.present(&draws.all()), other.present(&draws.all()));
         let judge = |drawn: &[usize]| self.figures(drawn, own);
         let judge_other = |drawn: &[usize]| other.figures(drawn, its);
-        let fit = groups.is_empty() || groups.len() == self.own.nrows();
+        let fit = distinct(groups, self.own.nrows()).is_ok();
         (self.own.nrows() > 0 && fit && self.own == other.own)
             .then(|| bootstrap::differences(&draws, judge, judge_other))
     }

@@ -182,7 +182,7 @@ impl ValueOutcomes {
         let draws = Draws::new(images, groups);
         let judge = |drawn: &[usize]| self.figures(drawn, &every);
         let judge_other = |drawn: &[usize]| other.figures(drawn, &every);
-        let fit = groups.is_empty() || groups.len() == images;
+        let fit = distinct(groups, images).is_ok();
         (images > 0 && fit && self.truth == other.truth).then(|| bootstrap::differences(&draws, judge, judge_other))
     }
 }
