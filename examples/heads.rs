@@ -3,7 +3,8 @@
 //! FOLDER has train/ and test/ with a folder a class in each. Rows: images a class; columns: mean test accuracy of each head
 //! over ten draws of the training images, in percent, with its standard deviation; what `auto` has more than the best of the others, and
 //! the standard error of that, paired over the draws; then the calibration error on the test images
-//! before the temperature and with it, and behind a `/` what a head would have whose every probability is right (docs/heads.md).
+//! before the temperature and with it, and behind a `/` what a head would have whose every probability is right (docs/heads.md);
+//! and the same with the classes' shares among the test images as among those to train, where all are alike.
 
 use adapt::data::ReadOptions;
 use adapt::engine::Cache;
@@ -43,18 +44,25 @@ fn main() -> adapt::Result<()> {
     for (tap, columns) in plan.taps.iter().zip(&columns[1..]) {
         println!("tap {} {} mean {}: {columns} features", tap.tensor, tap.channels, tap.mean);
     }
+    // Each class as often as the largest: its images over and over.
+    let of = |class| {
+        let labels = &test.labels;
+        (0..labels.len()).filter(move |&place| labels[place] == class)
+    };
+    let largest = (0..classes).map(|class| of(class).count()).max().unwrap_or_default();
+    let even: Vec<usize> = (0..classes).flat_map(|class| of(class).cycle().take(largest)).collect();
     println!("| images a class | nearest mean | LDA | softmax | auto | auto - best | chosen by auto | seconds |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let fewest = (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min();
     for shots in SHOTS.into_iter().filter(|&shots| Some(shots) <= fewest) {
         let mut accuracies: [Vec<f64>; 4] = Default::default();
-        let (mut taps, mut seconds, mut errors) = (Vec::new(), 0., [[0.; 3]; 4]);
+        let (mut taps, mut seconds, mut errors) = (Vec::new(), 0., [[[0.; 3]; 4]; 2]);
         for draw in 0..DRAWS {
             let places = drawn(&train, classes, shots, draw);
             let rows = train.rows.select(Axis(0), &places);
             let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
             let kinds = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
-            for ((kind, accuracies), errors) in kinds.into_iter().zip(&mut accuracies).zip(&mut errors) {
+            for (head, (kind, accuracies)) in kinds.into_iter().zip(&mut accuracies).enumerate() {
                 let columns = if kind.is_some() { &columns[..1] } else { &columns[..] };
                 let started = Instant::now();
                 let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
@@ -67,8 +75,11 @@ fn main() -> adapt::Result<()> {
                 let logits = chosen.head.logits(test.rows.slice(s![.., ..chosen.head.weight.ncols()]))?;
                 let hits = logits.rows().into_iter().zip(&test.labels).filter(|(row, label)| argmax(*row) == **label);
                 accuracies.push(100. * hits.count() as f64 / test.labels.len() as f64);
-                let told = calibration(&logits, &test.labels, chosen.temperature as f32);
-                errors.iter_mut().zip(told).for_each(|(sum, error)| *sum += error / DRAWS as f64);
+                let all: Vec<usize> = (0..test.labels.len()).collect();
+                for (errors, places) in errors.iter_mut().zip([&all, &even]) {
+                    let told = calibration(&logits, &test.labels, chosen.temperature as f32, places);
+                    errors[head].iter_mut().zip(told).for_each(|(sum, error)| *sum += error / DRAWS as f64);
+                }
             }
         }
         let told = accuracies.each_ref().map(|values| spread(values));
@@ -78,15 +89,21 @@ fn main() -> adapt::Result<()> {
         let cells = told.map(|(mean, deviation)| format!("{mean:.1} ± {deviation:.1}")).join(" | ");
         let (mean, error) = (spread(&more).0, spread(&more).1 / (DRAWS as f64).sqrt());
         println!("| {shots} | {cells} | {mean:+.2} ± {error:.2} | {} | {seconds:.2} |", counted(&mut taps));
-        let cells = errors.map(|[before, after, perfect]| format!("{before:.3} → {after:.3} / {perfect:.3}"));
-        println!("| {shots}, calibration error | {} |", cells.join(" | "));
+        for (errors, of) in errors.into_iter().zip(["", ", even shares"]) {
+            let cells = errors.map(|[before, after, perfect]| format!("{before:.3} → {after:.3} / {perfect:.3}"));
+            println!("| {shots}, calibration error{of} | {} |", cells.join(" | "));
+        }
     }
     Ok(())
 }
 
-/// The calibration error before the temperature, with it, and where each image's class is drawn from its probabilities.
-fn calibration(logits: &Array2<f32>, labels: &[usize], temperature: f32) -> [f64; 3] {
-    let error = |labels: &[usize], p: &Array2<f32>| expected_calibration_error(&reliability(labels, p.view()));
+/// The calibration error before the temperature, with it, and where each image's class is drawn from its probabilities; of the images at
+/// `places`, which may have one several times.
+fn calibration(logits: &Array2<f32>, labels: &[usize], temperature: f32, places: &[usize]) -> [f64; 3] {
+    let error = |labels: &[usize], p: &Array2<f32>| {
+        let labels: Vec<usize> = places.iter().map(|&place| labels[place]).collect();
+        expected_calibration_error(&reliability(&labels, p.select(Axis(0), places).view()))
+    };
     let (before, after) = (softmax((logits * temperature).view()), softmax(logits.view()));
     let mut stream = random::stream(0, "calibration", 0, 0);
     let drawn: Vec<usize> = after

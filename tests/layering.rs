@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("rank", &["onnx", "data", "engine", "metrics", "train", "plan"]),
     ("audit", &["data", "engine", "metrics", "train"]),
     ("verify", &["onnx", "data", "engine", "metrics", "train", "plan"]),
-    ("report", &["onnx", "data", "engine", "metrics", "train", "plan", "audit", "explain", "verify"]),
+    ("report", &["onnx", "data", "engine", "metrics", "train", "plan", "rank", "audit", "explain", "verify"]),
 ];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -2,6 +2,8 @@
 
 #[path = "metrics/bootstrap.rs"]
 mod bootstrap;
+#[path = "metrics/chance.rs"]
+mod chance;
 #[path = "metrics/others.rs"]
 mod others;
 #[path = "metrics/transfer.rs"]

@@ -17,6 +17,7 @@ use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
 use adapt::plan::{self, Plan, PlanOptions, preprocessing};
 use adapt::progress::{Event, Progress, emit};
+use adapt::rank::Ranked;
 use adapt::report::{OutDir, bake};
 use adapt::train::heads::kind;
 use adapt::train::tune::CHECKPOINT;
@@ -56,7 +57,7 @@ pub fn start(options: &AdaptOptions, going_on: Option<(&Path, &Recipe)>) -> Resu
 fn work(
     options: &AdaptOptions,
     going_on: Option<(&Path, &Recipe)>,
-    (mut model, mut data, out): (Model, Dataset, OutDir),
+    (mut model, mut data, out, ranking): (Model, Dataset, OutDir, Vec<Ranked>),
     mut clock: Clock,
     reporter: &Reporter,
 ) -> Result<()> {
@@ -96,7 +97,7 @@ fn work(
         (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref())).transpose()?;
     clock.lap(|seconds| &mut seconds.fine_tuning);
     let command = going_on.map_or_else(|| resume::told(std::env::args_os()), |(_, recipe)| recipe.command());
-    let ended = Ended { command, made, metrics, predictions, fine_tuning };
+    let ended = Ended { command, ranking, made, metrics, predictions, fine_tuning };
     finish(ended, options, (model, &backend), &data, out, clock, reporter)
 }
 
@@ -149,12 +150,12 @@ pub(super) fn begins_deep(options: &AdaptOptions, model: &Model) -> bool {
     training.probes(plan::is_initial(model)) && !timed && !training.balanced
 }
 
-/// The model, the images, and the folder for results.
+/// The model, the images, the folder for results, and what became of the models of which it was chosen.
 fn open(
     options: &AdaptOptions,
     going_on: Option<(&Path, &Recipe)>,
     progress: Progress,
-) -> Result<(Model, Dataset, OutDir)> {
+) -> Result<(Model, Dataset, OutDir, Vec<Ranked>)> {
     let one = match (&options.onnx[..], going_on) {
         ([], _) => Some(preprocessing::builtin()?),
         ([path], _) => Some(Model::open(path)?),
@@ -177,8 +178,11 @@ fn open(
         Some((target, _)) => OutDir::resume(target, options.force)?,
         None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,
     };
-    let model = one.map_or_else(|| rank::choose(options, plan_options(options), &data, progress), Ok)?;
-    Ok((model, data, out))
+    let (model, ranking) = match one {
+        Some(model) => (model, Vec::new()),
+        None => rank::choose(options, plan_options(options), &data, progress)?,
+    };
+    Ok((model, data, out, ranking))
 }
 
 fn plan_options(options: &AdaptOptions) -> PlanOptions {

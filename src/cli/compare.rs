@@ -22,6 +22,11 @@ pub struct CompareOptions {
 
 pub fn run(options: &CompareOptions) -> Result<()> {
     let runs = options.runs.iter().map(|run| Recorded::read(run)).collect::<Result<Vec<_>>>()?;
+    let places: Vec<_> = options.runs.iter().map(|run| run.canonicalize().ok()).collect();
+    if let Some(twice) = (1..runs.len()).find(|&i| places[..i].contains(&places[i])) {
+        let name = printable(&options.runs[twice].to_string_lossy());
+        tell(&format!("warning: {name} is named twice: it is compared with itself"));
+    }
     let compared = compare(&runs)?;
     tell_of_data(&runs, &compared);
     print(&if options.json { json(&compared)? } else { text(&compared) })

@@ -7,9 +7,12 @@ use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
 use adapt::report::precise;
 use std::fmt::Write;
 
-/// `0.8050 (0.75–0.86)`
+/// `0.8050 (0.75–0.86)`, of a narrow interval `0.0022 (0.0007–0.0043)`.
 pub fn with_interval(value: f64, interval: Option<&Interval>) -> String {
-    let interval = interval.map(|[low, high]| format!(" ({low:.2}–{high:.2})"));
+    let interval = interval.map(|[low, high]| {
+        let digits = if high - low < 0.02 { 4 } else { 2 };
+        format!(" ({low:.digits$}–{high:.digits$})")
+    });
     format!("{value:.4}{}", interval.unwrap_or_default())
 }
 

@@ -10,6 +10,7 @@ use adapt::metrics::{Classification, Figures};
 use adapt::onnx::Model;
 use adapt::plan::{Plan, Trained, licence};
 use adapt::progress::{Event, emit};
+use adapt::rank::Ranked;
 use adapt::report::recorded::write_scores;
 use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, csv, json};
 use adapt::verify::{Expected, golden, verify, verify_baked};
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 pub(super) struct Ended {
     /// What the run was called with, however often it was resumed.
     pub command: Vec<String>,
+    pub ranking: Vec<Ranked>,
     pub made: Made,
     pub metrics: BTreeMap<String, Figures>,
     pub predictions: Vec<u8>,
@@ -37,7 +39,7 @@ pub(super) fn finish(
     reporter: &Reporter,
 ) -> Result<()> {
     let progress = |event: Event| reporter.event(event);
-    let Ended { command, made, metrics, predictions, fine_tuning } = ended;
+    let Ended { command, ranking, made, metrics, predictions, fine_tuning } = ended;
     let plan = &made.plan;
     if made.training.is_none() {
         out.begin_anew()?;
@@ -69,6 +71,7 @@ pub(super) fn finish(
         version: env!("CARGO_PKG_VERSION"),
         command,
         seed: options.seed,
+        ranking,
         model: model_info(model, plan, &made.adapted),
         head: made.head,
         thresholds: made.thresholds,

@@ -113,7 +113,7 @@ pub fn run(options: &RankOptions) -> Result<()> {
         return Err(Error::Usage("there is no model to rank; name some files".into()));
     }
     let read = ReadOptions { val: 0., seed: options.seed, columns: options.columns.columns() };
-    let data = Dataset::read(&options.data, &read, &progress)?;
+    let mut data = Dataset::read(&options.data, &read, &progress)?;
     classes_only(&data, "adapt rank")?;
     let (preprocess, size) = (options.model.preprocess.clone(), options.model.size);
     let job = Job {
@@ -125,8 +125,9 @@ pub fn run(options: &RankOptions) -> Result<()> {
         cache: options.cache.open(),
         progress: &progress,
     };
-    let ranked = job.rank(&files)?;
+    let (ranked, unreadable) = job.rank(&files)?;
     reporter.finish();
+    data.skipped.extend(unreadable);
     tell_skipped(&data.skipped);
     let limits = options.limits.limits();
     let within = ranked.iter().find(|one| limits.allow(one)).map(|one| one.model.as_str());
@@ -148,11 +149,16 @@ pub fn run(options: &RankOptions) -> Result<()> {
     print(&text)
 }
 
-/// The best of the models of `--onnx`, within the limits.
+/// The best of the models of `--onnx`, within the limits, and what became of each.
 ///
 /// # Errors
 /// [`Error::Usage`] where none is within them, and those of ranking.
-pub fn choose(options: &AdaptOptions, plan: PlanOptions, data: &Dataset, progress: Progress) -> Result<Model> {
+pub fn choose(
+    options: &AdaptOptions,
+    plan: PlanOptions,
+    data: &Dataset,
+    progress: Progress,
+) -> Result<(Model, Vec<Ranked>)> {
     let job = Job {
         data,
         images: IMAGES,
@@ -163,18 +169,21 @@ pub fn choose(options: &AdaptOptions, plan: PlanOptions, data: &Dataset, progres
         progress,
     };
     let files: Vec<Option<PathBuf>> = options.onnx.iter().cloned().map(Some).collect();
-    let ranked = job.rank(&files)?;
+    // Whoever adapts the chosen one tells of images that cannot be read.
+    let (ranked, _) = job.rank(&files)?;
     let limits = options.limits.limits();
     let best = ranked.iter().find(|one| limits.allow(one));
     let file = |best: &Ranked| options.onnx.iter().find(|file| file.display().to_string() == best.model);
-    if !options.verbosity.quiet {
+    if options.verbosity.quiet {
+        not_ranked(&ranked).for_each(|line| tell(&format!("warning: {line}")));
+    } else {
         tell(&shown(&ranked));
     }
     let Some(file) = best.and_then(file) else {
         let what = format!("none of the models of --onnx takes at most {}", options.limits.shown());
         return Err(Error::Usage(format!("{what}; allow more, or name others")));
     };
-    Model::open(file)
+    Ok((Model::open(file)?, ranked))
 }
 
 /// Ranking with an engine of its own, and each model measured in a process of its own.
@@ -191,7 +200,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// # Errors
     /// Those of [`Ranking::rank`], and the first model's where none can be judged.
-    fn rank(&self, files: &[Option<PathBuf>]) -> Result<Vec<Ranked>> {
+    fn rank(&self, files: &[Option<PathBuf>]) -> Result<(Vec<Ranked>, Vec<Skipped>)> {
         let backend = self.engine.resolve(self.progress)?;
         let measure = |frozen: &Model, plan: &Plan| measured(frozen, plan, &backend, self.engine);
         let ranking = Ranking {
@@ -204,10 +213,10 @@ impl Job<'_> {
             measure: &measure,
             progress: self.progress,
         };
-        let ranked = ranking.rank(files)?;
+        let (ranked, unreadable) = ranking.rank(files)?;
         match ranked.iter().all(|one| one.judged.is_none()).then(|| ranked[0].error.clone()).flatten() {
             Some(why) => Err(Error::Engine(format!("none of the models can be ranked; the first one: {why}"))),
-            None => Ok(ranked),
+            None => Ok((ranked, unreadable)),
         }
     }
 }
@@ -242,12 +251,18 @@ fn shown(ranked: &[Ranked]) -> String {
     let _ = writeln!(text, "probe: {probe}; on {images} training images, each judged by what has not seen it");
     let points: Vec<_> = judged.iter().zip(letters).map(|((_, j), letter)| (j.cost.ms, j.probe, letter)).collect();
     text += &scatter::scatter(&points);
-    for one in ranked {
-        if let Some(error) = &one.error {
-            // Most name the file.
-            let model = if error.starts_with(&one.model) { "" } else { &format!("{}: ", one.model) };
-            let _ = writeln!(text, "not ranked: {}{}", printable(model), printable(error));
-        }
+    for line in not_ranked(ranked) {
+        text = text + &line + "\n";
     }
     text
+}
+
+/// A line for each that could not be judged.
+fn not_ranked(ranked: &[Ranked]) -> impl Iterator<Item = String> {
+    ranked.iter().filter_map(|one| {
+        let error = one.error.as_ref()?;
+        // Most name the file.
+        let model = if error.starts_with(&one.model) { "" } else { &format!("{}: ", one.model) };
+        Some(format!("not ranked: {}{}", printable(model), printable(error)))
+    })
 }

@@ -6,9 +6,9 @@ use adapt::engine::Backend;
 use adapt::error::printable;
 use adapt::plan::Trained;
 use adapt::progress::{Progress, silent};
-use adapt::report::html::{Images, REPORT, has_pictures, render};
+use adapt::report::html::{Images, REPORT, pictures, render};
 use adapt::report::maps::{MAPS, Maps};
-use adapt::report::recorded::Recorded;
+use adapt::report::recorded::{Recorded, SCORES};
 use adapt::report::{OutDir, json};
 use adapt::{Error, Result};
 use clap::Args;
@@ -26,7 +26,7 @@ pub struct ReportOptions {
     /// The page to write [default: report.html in the run's folder]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Replace the file of --out, or a page with pictures where the images for them are gone
+    /// Replace the file of --out, or a page with more pictures than can be made now
     #[arg(long)]
     pub force: bool,
 }
@@ -54,11 +54,25 @@ pub fn run(options: &ReportOptions) -> Result<()> {
     let page = render(&recorded, &images(options, &recorded))?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join(REPORT));
     if let Some(why) = &page.gone {
-        if !options.force && fs::read(&out).is_ok_and(|old| has_pictures(&old)) {
-            let what = format!("it has pictures, and would have none: {why}; --force replaces it all the same");
+        let (before, now) = (fs::read(&out).map_or(0, |old| pictures(&old)), pictures(page.text.as_bytes()));
+        if now < before && !options.force {
+            let what =
+                format!("it has {before} pictures, and would have {now}: {why}; --force replaces it all the same");
             return Err(Error::data(&out, what));
         }
-        tell(&format!("warning: without pictures: {why}"));
+        let with = if now == 0 { "without pictures" } else { "without some pictures" };
+        tell(&format!("warning: {with}: {why}"));
+    }
+    for (file, known, what) in [
+        (SCORES, recorded.scores.is_some(), "the map of the images, and tells less of each"),
+        (MAPS, recorded.maps.is_some(), "pictures of what the model sees"),
+    ] {
+        if !known && !recorded.held_out.is_empty() {
+            tell(&format!(
+                "warning: {} is not there: the page is without {what}",
+                printable(&options.run.join(file).to_string_lossy())
+            ));
+        }
     }
     merge::put(&out, true, |place| fs::write(place, &page.text).map_err(Error::io(place)))?;
     print(&format!("written  {}\n", printable(&out.to_string_lossy())))

@@ -8,6 +8,8 @@ use walkdir::{DirEntry, WalkDir};
 
 /// Of float32 that values must be apart by, to be told from one another at all.
 const STEPS: f64 = 64.;
+/// The largest target: heads multiply and add up what is of its size.
+const LARGEST: f32 = 1e36;
 /// Skipped lines that a message names.
 const REASONS: usize = 3;
 
@@ -68,7 +70,13 @@ impl Dataset {
             let (least, most) = column.iter().fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
             let name = name.escape_debug();
             if least == most {
-                return self.fail(format!("'{name}' is {least} for all training images; there is nothing to learn"));
+                let what = format!("'{name}' is {least} for all training images; there is nothing to learn");
+                return self
+                    .fail(format!("{what} (where that is float32's rounding, take their mean from them first)"));
+            }
+            if least.abs().max(most.abs()) > LARGEST {
+                let what = format!("the values of '{name}' ({least:e} to {most:e}) are near float32's end");
+                return self.fail(format!("{what}; divide them by a number first"));
             }
             if f64::from(most) - f64::from(least) < STEPS * f64::from(f32::EPSILON * least.abs().max(most.abs())) {
                 let what =

@@ -217,10 +217,14 @@ impl Dataset {
                 if let Some(&label) = labels.get(name.as_str()) {
                     self.items.extend(paths.into_iter().map(|path| Item { path, label, split }));
                 } else if let Some(path) = paths.first() {
-                    let folder = path.split('/').take(2).collect::<Vec<_>>().join("/");
-                    let folder = if self.source.has_folders() { folder } else { name.clone() };
-                    let reason = format!("no training images of this class ({} images)", paths.len());
-                    self.skipped.push(Skipped { path: folder, reason });
+                    if self.source.has_folders() {
+                        let folder = path.split('/').take(2).collect::<Vec<_>>().join("/");
+                        let reason = format!("no training images of this class ({} images)", paths.len());
+                        self.skipped.push(Skipped { path: folder, reason });
+                    } else {
+                        let reason = format!("no training images of its class, '{}'", name.escape_debug());
+                        self.skipped.extend(paths.into_iter().map(|path| self.source.skipped(&path, reason.clone())));
+                    }
                     unknown.push(name);
                 }
             }
@@ -238,7 +242,12 @@ impl Dataset {
             let missing: Vec<&str> =
                 self.classes.iter().zip(&counts).filter(|(_, n)| **n == 0).map(|(name, _)| name.as_str()).collect();
             if missing.len() == self.classes.len() {
-                self.notes.push(format!("{split} has no images"));
+                let of = if self.task.is_multilabel() && self.split(split).next().is_some() {
+                    " with any of the labels"
+                } else {
+                    ""
+                };
+                self.notes.push(format!("{split} has no images{of}"));
             } else if !missing.is_empty() {
                 self.notes.push(format!("{split} has no images of: {}", quoted(missing.into_iter())));
             }

@@ -218,7 +218,7 @@ pub(super) fn places(first: &[String], rows: &[Row], columns: &Columns) -> std::
     let image = |row: &Row| row.values().position(is_image_name);
     let of = |name: &str| first.iter().position(|title| title == name);
     let labels = columns.label.as_ref().map(|names| task::columns(names, of)).transpose();
-    let labels = labels.or_else(|name| asked(&Some(name), "--label-column").map(|_| None))?;
+    let labels = labels.or_else(|name| asked(&Some(name.clone()), "--label-column").and(Err(task::unusable(&name))))?;
     let group = asked(&columns.groups, "--groups")?;
     let asked = [asked(&columns.path, "--path-column")?, asked(&columns.split, "--split-column")?];
     let headed = labels.is_some()
@@ -256,6 +256,9 @@ pub(super) fn places(first: &[String], rows: &[Row], columns: &Columns) -> std::
             let used = |place: &usize| [Some(path), split, group].contains(&Some(*place)) || labels.contains(place);
             let passed = guess.filter(|place| !used(place));
             Ok((Places { path, labels, split, group, passed }, headed))
+        }
+        (Some(path), Some(_)) if columns.label.is_some() => {
+            Err(format!("'{}' (--label-column) holds the paths", first[path].escape_debug()))
         }
         (path, _) => {
             let (what, flag) = if path.is_none() { ("paths", "--path-column") } else { ("labels", "--label-column") };

@@ -96,6 +96,9 @@ impl Task {
                 let number = |value: &&str| match value.parse::<f32>() {
                     Ok(number) if number.is_finite() => Ok(number.to_string()),
                     _ if value.is_empty() => Err("no label".into()),
+                    Ok(number) if !number.is_nan() && value.bytes().any(|byte| byte.is_ascii_digit()) => {
+                        Err(format!("'{}' is more than float32 holds", value.escape_debug()))
+                    }
                     _ => Err(format!("'{}' is no number", value.escape_debug())),
                 };
                 Ok(joined(&values.iter().map(number).collect::<Result<Vec<_>, String>>()?))
@@ -160,6 +163,12 @@ pub fn strata(task: Task, truths: ArrayView2<f32>) -> Vec<usize> {
         own.min_by(|&a, &b| counts[a].total_cmp(&counts[b])).unwrap_or(row.len())
     };
     truths.rows().into_iter().map(rarest).collect()
+}
+
+/// Why a column that is there is none of labels: see [`columns`].
+pub(super) fn unusable(name: &str) -> String {
+    let name = name.escape_debug();
+    format!("'{name}' (--label-column) is named twice, or has the '{SEPARATOR}' in its name that stands between labels")
 }
 
 /// Names of several label columns: one that is called so, or those that are named with commas between, each once and none with

@@ -128,7 +128,8 @@ impl Dataset {
             let mut unknown = others.iter().filter(|label| !own.contains(label)).peekable();
             if self.task.is_multilabel() && unknown.peek().is_some() {
                 let names = quoted(unknown.map(String::as_str));
-                self.notes.push(format!("{split} has labels that nothing learns; they are left out: {names}"));
+                self.notes
+                    .push(format!("{split} has labels that nothing learns; its images count without them: {names}"));
             }
             parts.push((split, classes));
         }

@@ -8,12 +8,14 @@
 //! What an image contributes is computed once, and scores are ranked once, so that a resample costs no more than a look at each image
 //! that it draws, and, for the areas under curves, at each of its scores.
 
+mod bounds;
 mod draws;
 
 use super::calibration::brier_of_each;
 use super::counts::{self, Count};
 use super::ranking::Rankings;
 use super::{argmax, distinct, mean};
+use bounds::{around, bonett_price, range, wilson};
 pub(super) use draws::Draws;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -33,8 +35,9 @@ pub const FEWEST: usize = 20;
 /// so many leave out the truth in 9.6 % of all cases, less than twice as often as they say; of nine in 10.2 %, of five in 15.5 %, of four in
 /// 18.8 % (Student's t).
 pub const FEWEST_DRAWN: usize = 10;
-/// The normal distribution's 97.5th percentile.
-const Z: f64 = 1.959_963_984_540_054;
+/// Images, or groups of them, on which models differ, from which on a difference can be more than chance: were each as likely to be in
+/// favour of either, five would all be of the same one in 6 % of all cases.
+const FEWEST_APART: usize = 6;
 
 /// From the 2.5th to the 97.5th percentile: `[low, high]`.
 pub type Interval = [f64; 2];
@@ -64,6 +67,23 @@ struct Outcome {
     brier: f64,
     /// How many classes come before its own.
     before: usize,
+}
+
+impl Outcome {
+    /// What it adds to a figure less what the other adds; where that is no sum, whether what the figure is made of differs.
+    fn less(&self, other: &Outcome, figure: &str) -> f64 {
+        let sign = |own: bool, its: bool| f64::from(i8::from(own) - i8::from(its));
+        if let Some((k, _)) = TOPS.into_iter().find(|(_, name)| *name == figure) {
+            return sign(self.before < k, other.before < k);
+        }
+        match figure {
+            "accuracy" => sign(self.predicted == self.label, other.predicted == other.label),
+            "log_loss" => self.log_loss - other.log_loss,
+            // All probabilities, as far as these tell.
+            "brier" | "roc_auc" | "average_precision" => self.brier - other.brier,
+            _ => f64::from(u8::from(self.predicted != other.predicted)),
+        }
+    }
 }
 
 /// Sums over a resample.
@@ -164,7 +184,9 @@ impl Outcomes {
             return None;
         }
         let draws = Draws::new(self.images.len(), groups);
-        Some(differences(&draws, |drawn| self.figures(drawn), |drawn| other.figures(drawn)))
+        let apart = |name: &str, i: usize| self.images[i].less(&other.images[i], name);
+        let shares = [&["accuracy"], &TOPS.map(|(_, name)| name)[..]].concat();
+        Some(differences(&draws, [&|drawn| self.figures(drawn), &|drawn| other.figures(drawn)], &apart, &shares))
     }
 }
 
@@ -185,38 +207,50 @@ pub(super) fn intervals(
         let values = drawn.iter().map(|figures| figures[place].1);
         let Some(own) = intervals.get_mut(name) else { continue };
         if shares.contains(&name) {
-            let [low, high] = wilson(value, draws.independent(value, values));
+            let (spread, rare) = (value * (1. - value), value.min(1. - value));
+            let [low, high] = wilson(value, draws.independent(value, spread, rare, values));
             *own = [own[0].min(low), own[1].max(high)];
         }
+        let [least, most] = range(name);
+        *own = own.map(|end| end.clamp(least, most));
     }
     intervals.retain(|name, [low, high]| low < high && (!are_few || shares.contains(&name.as_str())));
     intervals
 }
 
-/// Wilson's interval of a share of so many images that nothing joins.
-fn wilson(share: f64, images: f64) -> Interval {
-    let (scale, square) = (1. + Z * Z / images, Z * Z / images);
-    let (middle, half) = (share + square / 2., (square * (share * (1. - share) + square / 4.)).sqrt());
-    // Rounding is no reason to leave out the share itself.
-    [((middle - half) / scale).clamp(0., share), ((middle + half) / scale).clamp(share, 1.)]
-}
-
-/// The figures of one model less another's, of which each judges images at the same places.
+/// The figures of one model less another's, of which each judges images at the same places. `apart` tells by how much they differ in
+/// what an image adds to a figure, 0 where in nothing; of `shares` of the images that is 1 or -1. Intervals hold 0 where the models
+/// differ on fewer than [`FEWEST_APART`] images or groups, and those of shares are at least as wide as Bonett and Price's.
 pub(super) fn differences(
     draws: &Draws,
-    own: impl Fn(&[usize]) -> Figures + Sync,
-    other: impl Fn(&[usize]) -> Figures + Sync,
+    [own, other]: [&(dyn Fn(&[usize]) -> Figures + Sync); 2],
+    apart: &dyn Fn(&str, usize) -> f64,
+    shares: &[&str],
 ) -> BTreeMap<String, Difference> {
     let less = |drawn: &[usize]| -> Figures {
         own(drawn).into_iter().zip(other(drawn)).map(|((name, a), (_, b))| (name, a - b)).collect()
     };
-    let whole = less(&draws.all());
-    let intervals = collect(&whole, &resamples(draws, less));
-    let named = |(name, difference): (&'static str, f64)| {
-        let interval = Some(*intervals.get(name)?).filter(|_| draws.count() >= FEWEST);
+    let (whole, drawn) = (less(&draws.all()), resamples(draws, less));
+    let intervals = collect(&whole, &drawn);
+    let named = |(place, (name, difference)): (usize, (&'static str, f64))| {
+        let [mut low, mut high] = *intervals.get(name)?;
+        if draws.count_where(|image| apart(name, image) != 0.) < FEWEST_APART {
+            (low, high) = (low.min(0.), high.max(0.));
+        }
+        if shares.contains(&name) {
+            let all = draws.all();
+            let share = |sign: f64| all.iter().filter(|&&i| apart(name, i) == sign).count() as f64 / all.len() as f64;
+            let (better, worse) = (share(1.), share(-1.));
+            let spread = better + worse - difference * difference;
+            let values = drawn.iter().map(|figures| figures[place].1);
+            let images = draws.independent(difference, spread, better + worse, values);
+            let [least, most] = bonett_price(better, worse, images);
+            (low, high) = (low.min(least), high.max(most));
+        }
+        let interval = Some([low, high]).filter(|_| draws.count() >= FEWEST);
         Some((name.to_string(), Difference { difference, interval }))
     };
-    whole.into_iter().filter_map(named).collect()
+    whole.into_iter().enumerate().filter_map(named).collect()
 }
 
 /// Figures by name.
@@ -227,15 +261,6 @@ fn resamples(draws: &Draws, judge: impl Fn(&[usize]) -> Figures + Sync) -> Vec<F
     (0..RESAMPLES).into_par_iter().map(|number| judge(&draws.resample(number))).collect()
 }
 
-/// Their interval, moved by what resampling does to the figure of all images, as the mean tells that: images that are drawn twice lift an
-/// average precision, and macro-averages of classes with few images fall, since resamples lose such classes.
-fn around(figure: f64, values: Vec<f64>) -> Interval {
-    let bias = values.iter().sum::<f64>() / values.len() as f64 - figure;
-    let [low, high] = interval(values);
-    // Where all resamples agree they tell nothing.
-    if low == high { [low, high] } else { [(low - bias).min(figure), (high - bias).max(figure)] }
-}
-
 /// Figures that are defined on all images have one, by the resamples on which they are.
 fn collect(names: &[(&'static str, f64)], drawn: &[Figures]) -> BTreeMap<String, Interval> {
     let defined = names.iter().enumerate().filter(|(_, (_, whole))| !whole.is_nan());
@@ -244,14 +269,4 @@ fn collect(names: &[(&'static str, f64)], drawn: &[Figures]) -> BTreeMap<String,
         (!values.is_empty()).then(|| ((*name).to_string(), around(*whole, values)))
     };
     defined.filter_map(interval).collect()
-}
-
-/// The values between which [`LEVEL`] of all lie, by numpy's linear interpolation. There has to be one.
-fn interval(mut values: Vec<f64>) -> Interval {
-    values.sort_by(f64::total_cmp);
-    [(1. - LEVEL) / 2., (1. + LEVEL) / 2.].map(|share| {
-        let place = share * (values.len() - 1) as f64;
-        let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
-        below + (above - below) * place.fract()
-    })
 }

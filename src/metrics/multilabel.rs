@@ -256,9 +256,15 @@ impl LabelOutcomes {
         let (own, its) = (self.present(&draws.all()), other.present(&draws.all()));
         let judge = |drawn: &[usize]| self.figures(drawn, own);
         let judge_other = |drawn: &[usize]| other.figures(drawn, its);
+        let exact = |of: &LabelOutcomes, i: usize| i8::from(of.own.row(i) == of.given.row(i));
+        let apart = |figure: &str, i: usize| match figure {
+            "subset_accuracy" => f64::from(exact(self, i) - exact(other, i)),
+            "log_loss" | "roc_auc" | "average_precision" => self.log_losses[i] - other.log_losses[i],
+            _ => f64::from(u8::from(self.given.row(i) != other.given.row(i))),
+        };
         let fit = distinct(groups, self.own.nrows()).is_ok();
         (self.own.nrows() > 0 && fit && self.own == other.own)
-            .then(|| bootstrap::differences(&draws, judge, judge_other))
+            .then(|| bootstrap::differences(&draws, [&judge, &judge_other], &apart, &["subset_accuracy"]))
     }
 }
 

@@ -183,6 +183,8 @@ impl ValueOutcomes {
         let judge = |drawn: &[usize]| self.figures(drawn, &every);
         let judge_other = |drawn: &[usize]| other.figures(drawn, &every);
         let fit = distinct(groups, images).is_ok();
-        (images > 0 && fit && self.truth == other.truth).then(|| bootstrap::differences(&draws, judge, judge_other))
+        let apart = |_: &str, i: usize| f64::from(u8::from(self.predicted.row(i) != other.predicted.row(i)));
+        (images > 0 && fit && self.truth == other.truth)
+            .then(|| bootstrap::differences(&draws, [&judge, &judge_other], &apart, &[]))
     }
 }

@@ -4,7 +4,7 @@
 mod cost;
 mod sample;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Item, Skipped};
 use crate::engine::{Backend, Cache};
 use crate::error::{Error, Result};
 use crate::metrics::argmax;
@@ -120,17 +120,18 @@ impl Limits {
 
 impl Ranking<'_> {
     /// Judges these models (the embedded one where there is no file), the best probe first; of equal ones the smaller file. Those that cannot be judged come last, each with its reason.
+    /// Then the images that could not be read.
     ///
     /// # Errors
-    /// [`Error::Data`] where fewer than two classes have training images, and [`Error::Interrupted`].
-    pub fn rank(&self, files: &[Option<PathBuf>]) -> Result<Vec<Ranked>> {
+    /// [`Error::Data`] where fewer than two classes have training images that can be read, and [`Error::Interrupted`].
+    pub fn rank(&self, files: &[Option<PathBuf>]) -> Result<(Vec<Ranked>, Vec<Skipped>)> {
         let items = sample::sample(self.data, self.images, self.seed);
         let first = items.first().map(|item| item.label);
         if items.iter().all(|item| Some(item.label) == first) {
             let what = "all training images are of one class: there is nothing to tell apart";
             return Err(Error::data(self.data.source.place(), what));
         }
-        let (mut ranked, mut features): (Vec<Ranked>, _) = (Vec::new(), Vec::new());
+        let (mut ranked, mut features, mut skipped): (Vec<Ranked>, _, _) = (Vec::new(), Vec::new(), Vec::new());
         let is_ridge = |one: &Ranked| one.judged.as_ref().is_some_and(|judged| judged.probe_kind == Probe::Ridge);
         for file in files {
             let name = file.as_ref().map_or(preprocessing::BUILTIN.into(), |file| file.display().to_string());
@@ -138,10 +139,15 @@ impl Ranking<'_> {
             let judged = file.as_ref().map_or_else(preprocessing::builtin, Model::open).and_then(|model| {
                 one.bytes = model.proto.encoded_len() as u64;
                 one.parameters = parameters(&model);
-                self.judge(model, &one.model, &items)
+                self.judge(model, &one.model, &items, &mut skipped)
             });
             match judged {
-                Ok((judged, own)) => {
+                Ok(None) => {
+                    let first = skipped.first().map(|first| format!("; first: {}: {}", first.path, first.reason));
+                    let what = "the training images that can be read are none, or of one class";
+                    return Err(Error::data(self.data.source.place(), what.to_owned() + &first.unwrap_or_default()));
+                }
+                Ok(Some((judged, own))) => {
                     let by_ridge = judged.probe_kind == Probe::Ridge;
                     one.judged = Some(judged);
                     features.extend((!by_ridge).then_some((ranked.len(), own)));
@@ -162,10 +168,17 @@ impl Ranking<'_> {
         let worth =
             |one: &Ranked| (one.judged.as_ref().map_or(-1., |judged| judged.probe), std::cmp::Reverse(one.bytes));
         ranked.sort_by(|a, b| worth(b).partial_cmp(&worth(a)).unwrap_or(std::cmp::Ordering::Equal));
-        Ok(ranked)
+        Ok((ranked, skipped))
     }
 
-    fn judge(&self, mut model: Model, name: &str, items: &[&crate::data::Item]) -> Result<(Judged, Sample)> {
+    /// Nothing where fewer than two classes have images that can be read; `skipped` are those that cannot.
+    fn judge(
+        &self,
+        mut model: Model,
+        name: &str,
+        items: &[&Item],
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<Option<(Judged, Sample)>> {
         let (mut plan, extractor) = Plan::make(&mut model, self.backend, &self.options, self.progress)?;
         let (backend, options) = (self.backend, &self.options);
         let trying = Trying { backend, options, data: self.data, cache: self.cache, progress: self.progress };
@@ -178,11 +191,13 @@ impl Ranking<'_> {
         let stage = format!("features of {}", name.rsplit(['/', '\\']).next().unwrap_or(name));
         let found = extractor.run(&self.data.source, &paths, &stage, self.progress)?;
         drop(extractor);
+        // The same of every model.
+        *skipped = found.skipped;
         let labels = found.places.iter().map(|&place| items[place].label).collect();
         let sample = several(found.rows, labels);
         let Sample { rows, labels, classes } = &sample;
         if *classes < 2 {
-            return Err(Error::data(self.data.source.place(), "too few images can be read, none or of one class"));
+            return Ok(None);
         }
         // Each takes a minute where images, features and classes are many.
         emit(self.progress, Event::Stage { name: "judging features", total: 4 })?;
@@ -212,7 +227,7 @@ impl Ranking<'_> {
             cost: cost?,
         };
         judged.by(kind, &agree);
-        Ok((judged, sample))
+        Ok(Some((judged, sample)))
     }
 
     /// Whether each image gets its class by a probe that has not seen it.

@@ -18,6 +18,7 @@ use crate::data::{Dataset, Split, TargetRange};
 use crate::error::{Error, Result};
 use crate::metrics::Figures;
 use crate::plan::{Input, Plan};
+use crate::rank::Ranked;
 use crate::train::tune::{Epoch, Settings, Tuned};
 pub use crate::verify::Baked;
 use crate::verify::Parity;
@@ -39,6 +40,9 @@ pub struct Run {
     pub command: Vec<String>,
     /// The seed of the split and the folds.
     pub seed: u64,
+    /// The models of which it was chosen, the best first; none where one was named, and where an interrupted run was gone on with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranking: Vec<Ranked>,
     /// The model that was adapted, and what it became.
     pub model: ModelInfo,
     /// Every decision.

@@ -4,9 +4,10 @@ use super::OutDir;
 use super::maps::{MAPS, Maps};
 use crate::data::{MOST_VALUES, Split, Task};
 use crate::error::{Error, Result};
+use crate::metrics::sigmoid;
 use crate::train::{Features, Prediction};
 use crate::verify::golden;
-use ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix2, concatenate};
+use ndarray::{Array2, ArrayD, ArrayView1, ArrayView2, Axis, Ix2, concatenate};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -110,13 +111,16 @@ impl Recorded {
         if let Some(row) = held_out.iter().find(|row| !known(row)) {
             return Err(Error::data(&path, format!("'{}' is of no class that run.json has", row.path)));
         }
+        if let Some(row) = held_out.iter().find(|row| !(0. ..=1.001).contains(&row.confidence)) {
+            return Err(Error::data(&path, format!("damaged: '{}' has a confidence of {}", row.path, row.confidence)));
+        }
         let scores = scores(&folder.join(SCORES), held_out.len(), classes.len())?;
         let path = folder.join(MAPS);
         let maps = bytes(&path, LARGEST_MAPS)?.map(|text| serde_json::from_slice(&text));
         let maps = maps.transpose().map_err(|e| Error::data(&path, format!("damaged: {e}")))?;
         let columns = truths.len() / held_out.len().max(1);
         let truths = Array2::from_shape_vec((held_out.len(), columns), truths).unwrap_or_default();
-        Ok(Recorded {
+        let recorded = Recorded {
             folder: folder.to_path_buf(),
             run,
             task,
@@ -127,6 +131,45 @@ impl Recorded {
             scores,
             maps,
             places,
+        };
+        recorded.agree()?;
+        Ok(recorded)
+    }
+
+    /// Whether `predictions.csv` tells of the images what scores and figures tell: of a list that somebody has sorted or edited a page
+    /// would show other images than it speaks of.
+    fn agree(&self) -> Result<()> {
+        let path = self.folder.join("predictions.csv");
+        let changed = |what: String| Err(Error::data(&path, format!("{what}; one of the two was changed")));
+        let rows = self.scores.iter().flat_map(|scores| scores.logits.rows());
+        if let Some((row, _)) = self.held_out.iter().zip(rows).find(|(row, logits)| !self.gives(row, *logits)) {
+            return changed(format!("'{}' is not '{}' by {SCORES}", row.path, row.predicted));
+        }
+        for split in [Split::Val, Split::Test].into_iter().filter(|_| self.task.is_multiclass()) {
+            let own = || self.held_out.iter().filter(move |row| row.split == split);
+            let share = own().filter(|row| row.label == row.predicted).count() as f64 / own().count().max(1) as f64;
+            let told = self.run["metrics"][split.to_string()]["accuracy"].as_f64();
+            if let Some(told) = told.filter(|told| (told - share).abs() > 1e-6) {
+                return changed(format!("{share:.4} of the {split} images are right, by run.json {told:.4}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether these scores make this row's prediction, as far as rounding lets that be told.
+    fn gives(&self, row: &Prediction, logits: ArrayView1<f32>) -> bool {
+        let near = |a: f32, b: f32| (a - b).abs() <= 1e-3 * b.abs().max(1e-3);
+        let Some(given) = self.task.truth(&row.predicted, &self.classes) else {
+            let most = logits.fold(f32::MIN, |most, &score| most.max(score));
+            return self.class(&row.predicted).is_some_and(|class| logits[class] >= most || near(logits[class], most));
+        };
+        let mut pairs = given.iter().zip(logits).zip(0..);
+        pairs.all(|((&given, &score), place)| match self.thresholds.get(place) {
+            Some(&least) => {
+                let p = sigmoid(score);
+                (p >= least) == (given > 0.5) || near(p, least)
+            }
+            None => near(given, score),
         })
     }
 

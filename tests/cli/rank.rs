@@ -133,7 +133,10 @@ fn what_cannot_be_ranked_is_refused() {
         place.write(&format!("bad/{class}/1.png"), "no image");
         place.write(&format!("bad/{class}/2.png"), "no image");
     }
-    place.adapt("rank --data bad --no-builtin tiny.onnx").fails(1, &["too few images can be read"]);
+    place
+        .adapt("rank --data bad --no-builtin tiny.onnx")
+        .fails(1, &["bad: the training images that can be read are none, or of one class; first: ", "/1.png: "]);
+    place.adapt("--data bad --onnx tiny.onnx missing.onnx").fails(1, &["error: bad: the training images that"]);
     place.adapt("rank --data data tiny.onnx --max-ms 0").fails(2, &["--max-ms", "above 0"]);
 }
 
@@ -145,6 +148,21 @@ fn the_main_job_adapts_the_best_of_several() {
     let ran = place.adapt("--onnx tiny.onnx pooled.onnx broken.onnx --data data --val 0 --out out").succeeds();
     assert_eq!(place.json("out/run.json")["model"]["path"], best);
     assert!(ran.err.contains("LogME") && ran.err.contains("not ranked: broken.onnx"), "{}", ran.err);
+    // Which of the models it was, and why, is in the run and on its page; also what fell out, however quiet it is.
+    let names: Vec<Value> =
+        place.json("out/run.json")["ranking"].as_array().unwrap().iter().map(|one| one["model"].clone()).collect();
+    assert!(names.len() == 3 && names[0] == best && names[2] == "broken.onnx", "{names:?}");
+    assert!(place.read("out/report.html").contains("Models compared, the best first"));
+    let quiet = "-q --onnx tiny.onnx pooled.onnx broken.onnx --data data --val 0 --out out --force";
+    assert!(place.adapt(quiet).succeeds().err.contains("warning: not ranked: broken.onnx"));
+    // An image that cannot be read is told.
+    place.write("data/a/broken.png", "no image");
+    let found = ranked(&place, "tiny.onnx");
+    assert_eq!(
+        found["skipped"].as_array().map(|skipped| skipped[0]["path"].as_str().unwrap().ends_with("a/broken.png")),
+        Some(true),
+        "{found}"
+    );
     let limited = "--onnx tiny.onnx pooled.onnx --data data --val 0 --out out --force --max-mb 0.002";
     place.adapt(limited).succeeds();
     assert_eq!(place.json("out/run.json")["model"]["path"], "tiny.onnx");

@@ -87,7 +87,7 @@ fn it_is_made_again_without_the_images() {
     let ran = place.adapt("report out -o other.html").succeeds();
     assert!(ran.err.contains("without pictures") && ran.err.contains("--data"), "{}", ran.err);
     // Pictures that cannot be made again are not lost.
-    let what = ["out/report.html: it has pictures, and would have none", "--data says where they are now; --force"];
+    let what = ["out/report.html: it has 14 pictures, and would have 0", "--data says where they are now; --force"];
     place.adapt("report out").fails(1, &what);
     assert_eq!(place.read("out/report.html"), first);
     place.adapt("report out --force").succeeds();

@@ -102,12 +102,33 @@ fn pictures_that_are_not_found_are_told() {
     place.main("").succeeds();
     std::fs::create_dir(place.path("other")).unwrap();
     place.images("other/test/c", 0, 2);
-    let why = "none of the images can be read in other; --data says where they are now";
+    let why = "none of the images that it shows can be read in other; --data says where they are now";
     let ran = place.adapt("report out --data other --force").succeeds();
     assert_eq!(ran.err, format!("warning: without pictures: {why}\n"));
     assert!(place.read("out/report.html").contains(&format!("There are no pictures: {why}.")));
     let ran = place.adapt("report out --data data").succeeds();
     assert_eq!(ran.err, "");
+}
+
+#[test]
+fn a_page_does_not_lose_pictures_unasked() {
+    let place = report::place();
+    place.main("").succeeds();
+    let page = place.read("out/report.html");
+    std::fs::remove_file(place.path("data/test/b/3.png")).unwrap();
+    let why = "1 of the images that it shows cannot be read in data; --data says where they are now";
+    place.adapt("report out").fails(1, &["out/report.html: it has 14 pictures, and would have 13", why, "--force"]);
+    assert_eq!(place.read("out/report.html"), page);
+    let ran = place.adapt("report out --force").succeeds();
+    assert!(ran.err.contains(&format!("warning: without some pictures: {why}\n")), "{}", ran.err);
+    assert_eq!(place.read("out/report.html").matches("<image id=\"t").count(), 13);
+    for file in ["scores.safetensors", "maps.json"] {
+        std::fs::remove_file(place.path("out").join(file)).unwrap();
+        let ran = place.adapt("report out").succeeds();
+        assert!(ran.err.contains(&format!("warning: out/{file} is not there: the page is without")), "{}", ran.err);
+    }
+    place.adapt("report out --data gone.csv --force").succeeds();
+    assert!(place.read("out/report.html").contains("gone.csv: does not exist; --data says"));
 }
 
 #[test]
@@ -125,7 +146,7 @@ fn files_of_a_run_that_do_not_fit_each_other_are_refused() {
             place.adapt(command).fails(1, &["scores.safetensors", &told, "one of the two was changed"]);
         }
     }
-    place.write("out/predictions.csv", list);
+    place.write("out/predictions.csv", &list);
     let mut bytes = scores.clone();
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -134,6 +155,26 @@ fn files_of_a_run_that_do_not_fit_each_other_are_refused() {
         place.adapt(command).fails(1, &["scores.safetensors", "is NaN in row ", "run it again"]);
     }
     place.write("out/scores.safetensors", scores);
+    // Rows in another order, another label, another figure, and what is no probability.
+    let mut turned = rows.clone();
+    turned[1..].reverse();
+    let own = rows.iter().position(|row| row.contains(",test,a,a,")).unwrap();
+    let with = |from: &str, to: &str| {
+        let mut rows: Vec<String> = rows.iter().map(|row| (*row).to_string()).collect();
+        rows[own] = rows[own].replacen(from, to, 1);
+        rows.join("\n")
+    };
+    let confidence = rows[own].rsplit(',').next().unwrap();
+    for (list, why) in [
+        (turned.join("\n"), "by scores.safetensors; one of the two was changed"),
+        (with(",a,a,", ",b,a,"), "of the test images are right, by run.json"),
+        (with(confidence, "7"), "has a confidence of 7"),
+        (with(confidence, "nan"), "has a confidence of NaN"),
+    ] {
+        place.write("out/predictions.csv", list);
+        place.adapt("report out").fails(1, &["out/predictions.csv: ", why]);
+    }
+    place.write("out/predictions.csv", rows.join("\n"));
     place.adapt("report out").succeeds();
 }
 

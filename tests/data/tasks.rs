@@ -77,6 +77,14 @@ fn several_columns_are_targets_or_labels() {
     assert_eq!(list(&place, flags, Some("red,round"), None).unwrap().texts(), ["red", "round"]);
     let error = list(&place, &text, Some("red,blue"), None).unwrap_err().to_string();
     assert!(error.contains("no column 'blue' (--label-column)"), "{error}");
+    for twice in ["red,red", "red, red,round"] {
+        let error = list(&place, &text, Some(twice), None).unwrap_err().to_string();
+        assert!(error.contains("'red' (--label-column) is named twice"), "{error}");
+    }
+    for paths in ["path", "red,path"] {
+        let error = list(&place, &text, Some(paths), None).unwrap_err().to_string();
+        assert!(error.contains("'path' (--label-column) holds the paths"), "{error}");
+    }
     let error = list(&place, &text, Some("red,round"), Some(Task::Multiclass)).unwrap_err().to_string();
     assert!(error.contains("several label columns"), "{error}");
 }
@@ -95,6 +103,9 @@ fn rare_labels_are_shared_out_and_others_left_out() {
     assert!(
         data.notes.iter().any(|note| note.contains("test has labels that nothing learns") && note.contains("'new'"))
     );
+    let text = text.replace("49.png,all;new,test", "49.png,new,test");
+    let data = list(&place, &format!("path,label,split\n{text}"), None, None).unwrap();
+    assert!(data.notes.contains(&"test has no images with any of the labels".into()), "{:?}", data.notes);
     let error = list(&place, "path,label\n0.png,\n1.png,\n2.png,;\n", None, None).unwrap_err().to_string();
     assert!(error.contains("no training image has a label"), "{error}");
 }
@@ -112,4 +123,23 @@ fn whole_numbers_are_classes_and_the_user_is_told() {
     );
     let few: String = (0..60).map(|i| format!("{i}.png,{}\n", i % 5)).collect();
     assert!(list(&place, &format!("path,label\n{few}"), None, None).unwrap().notes.is_empty());
+}
+
+#[test]
+fn numbers_that_float32_cannot_hold_are_told() {
+    let place = place(4);
+    let of = |values: [&str; 4]| {
+        let rows: String = values.iter().enumerate().map(|(i, value)| format!("{i}.png,{value}\n")).collect();
+        list(&place, &format!("path,y\n{rows}"), None, Some(Task::Regression))
+    };
+    for (values, why) in [
+        (["1e9", "1000000000.001", "1000000000.002", "1e9"], "float32's rounding, take their mean from them first"),
+        (["1e37", "2e37", "-3e37", "0"], "are near float32's end; divide them by a number first"),
+    ] {
+        let error = of(values).unwrap_err().to_string();
+        assert!(error.contains("'y'") && error.contains(why), "{error}");
+    }
+    let data = of(["1.5", "2.5", "1e400", "nan"]).unwrap();
+    let reasons: Vec<&str> = data.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+    assert_eq!(reasons, ["'1e400' is more than float32 holds", "'nan' is no number"]);
 }

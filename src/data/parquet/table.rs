@@ -128,7 +128,8 @@ impl Table {
         }
         let label = |name: &str| of(name).or_else(|| lists::column(file.schema_descr(), name));
         let labels = columns.label.as_ref().map(|names| task::columns(names, label)).transpose();
-        let labels = labels.or_else(|name| asked(&Some(name), "--label-column").map(|_| None))?;
+        let labels =
+            labels.or_else(|name| asked(&Some(name.clone()), "--label-column").and(Err(task::unusable(&name))))?;
         let plain = || known(&LABELS);
         let list = || LABELS.iter().find_map(|name| lists::column(file.schema_descr(), name));
         let labels = labels.unwrap_or_else(|| plain().or_else(list).into_iter().collect());

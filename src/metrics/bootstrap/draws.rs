@@ -33,6 +33,14 @@ impl Draws {
         self.groups().unwrap_or(self.images)
     }
 
+    /// How many of them, images or groups, have an image of which that is so.
+    pub fn count_where(&self, is: impl Fn(usize) -> bool) -> usize {
+        match self.groups.is_empty() {
+            true => (0..self.images).filter(|&image| is(image)).count(),
+            false => self.groups.iter().filter(|own| own.iter().any(|&image| is(image))).count(),
+        }
+    }
+
     /// All images.
     pub fn all(&self) -> Vec<usize> {
         (0..self.images).collect()
@@ -50,17 +58,17 @@ impl Draws {
 
     /// How many images that nothing joins would tell as much of a share: those of which it would vary as it does over the resamples
     /// (Korn and Graubard 1998), no more than there are and no fewer than where the images of each group are all alike (Kish 1965),
-    /// which is what is taken where nearly all images are right, or wrong: one mistake tells nothing of the others in its group.
-    pub fn independent(&self, share: f64, resampled: impl Iterator<Item = f64>) -> f64 {
+    /// which is what is taken where nearly all images are right, or wrong: one mistake tells nothing of the others in its group. `spread` is
+    /// the variance of what one image adds, `rare` the share of those that make it.
+    pub fn independent(&self, share: f64, spread: f64, rare: f64, resampled: impl Iterator<Item = f64>) -> f64 {
         let images = self.images as f64;
         if self.groups.is_empty() {
             return images;
         }
         let squares: f64 = self.groups.iter().map(|own| (own.len() as f64).powi(2)).sum();
-        let (least, spread) = (images * images / squares, share * (1. - share));
+        let least = images * images / squares;
         let (count, squares) =
             resampled.fold((0., 0.), |(count, sum), value| (count + 1., sum + (value - share).powi(2)));
-        let rare = share.min(1. - share) * images;
-        if rare > TELLING - 0.5 { (spread * count / squares).clamp(least, images) } else { least }
+        if rare * images > TELLING - 0.5 { (spread * count / squares).clamp(least, images) } else { least }
     }
 }

@@ -26,6 +26,7 @@ type Cells = fn(&Value, &str) -> Vec<String>;
 /// Lists of flat objects with a title each, as far as this run has them.
 pub(super) fn sections(run: &Value) -> Vec<Flat> {
     let lists = [
+        (&run["ranking"], "Models compared, the best first"),
         (&run["head"]["learning_curve"]["points"], "Learning curve"),
         (&run["head"]["learning_curve"]["expected"], "What more images are expected to bring"),
         (&run["training"]["epochs"], "Epochs"),

@@ -51,13 +51,13 @@ pub enum Images {
 pub struct Page {
     /// All of the file.
     pub text: String,
-    /// Why there are no pictures in it, where there are images.
+    /// Why images have no picture in it that should have one.
     pub gone: Option<String>,
 }
 
-/// Whether a page that was made earlier has pictures of images in it.
-pub fn has_pictures(page: &[u8]) -> bool {
-    page.windows(PICTURE.len()).any(|part| part == PICTURE)
+/// How many images have a picture in a page.
+pub fn pictures(page: &[u8]) -> usize {
+    page.windows(PICTURE.len()).filter(|part| *part == PICTURE).count()
 }
 
 /// Makes the page.
@@ -72,7 +72,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
     let several = recorded.judged().filter(|_| !classes).map(|split| several::Several::new(recorded, split));
     let wanted = judged.as_ref().map(Judged::wanted).or(several.as_ref().map(|several| several.wanted()));
     let wanted = wanted.unwrap_or_default();
-    let (thumbs, overlays) = match images {
+    let (thumbs, overlays, missing) = match images {
         Images::Named(source) => pictures_of(recorded, source, &wanted),
         Images::Recorded(source) => {
             let below: Vec<_> = wanted.iter().copied().filter(|(_, path)| thumbs::is_below(path)).collect();
@@ -81,7 +81,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
         Images::Gone(_) => Default::default(),
     };
     let pictured = thumbs::shown(&thumbs, &overlays);
-    let gone = if thumbs.is_empty() { gone(images, &wanted) } else { None };
+    let gone = gone(images, &wanted, thumbs.len(), missing);
     let map = match (&judged, &several) {
         (Some(judged), _) => judged.map(&pictured),
         (None, Some(several)) => several.map(&pictured),
@@ -90,7 +90,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
     let programs = code::programs(recorded)?;
     let values = context! {
         title => title(run), style => engine::STYLE, script => engine::SCRIPT, hash => hash(engine::SCRIPT),
-        summary => card::summary(recorded), diverged => run["training"]["diverged"].as_str().map(shown), gone => &gone,
+        summary => card::summary(recorded), diverged => run["training"]["diverged"].as_str().map(shown), gone => gone.as_ref().filter(|_| thumbs.is_empty()),
         several => several.as_ref().map(|several| several.shown(&pictured, other(recorded))),
         task => recorded.task, split => recorded.judged().map(|split| split.to_string()),
         tiles => metrics.map(tables::tiles), figures => metrics.map(|m| tables::figures(m, other(recorded))),
@@ -119,17 +119,21 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
     Ok(Page { text: engine::render("report.html", values)?, gone })
 }
 
-/// Why none of the images that are wanted has a picture.
-fn gone(images: &Images, wanted: &[(usize, &str)]) -> Option<String> {
+/// Why none of the images that are wanted has a picture, or not each of them: so many cannot be read.
+fn gone(images: &Images, wanted: &[(usize, &str)], pictures: usize, missing: usize) -> Option<String> {
     match images {
         Images::Gone(why) => Some(printable(why)),
-        Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) => {
+        Images::Recorded(_) if pictures == 0 && wanted.iter().any(|(_, path)| !thumbs::is_below(path)) => {
             Some("the images lie elsewhere than the data; --data says that this is right".into())
         }
-        _ if wanted.is_empty() => None,
+        _ if missing == 0 => None,
         Images::Named(source) | Images::Recorded(source) => {
             let place = shown(&source.place().to_string_lossy());
-            Some(format!("none of the images can be read in {place}; --data says where they are now"))
+            let which = if pictures == 0 { "none".into() } else { missing.to_string() };
+            let can = if pictures == 0 { "can" } else { "cannot" };
+            Some(format!(
+                "{which} of the images that it shows {can} be read in {place}; --data says where they are now"
+            ))
         }
     }
 }
@@ -146,12 +150,12 @@ pub fn listed(recorded: &Recorded) -> Vec<(usize, usize)> {
     rows.into_iter().filter(|(row, _)| seen.insert(*row)).collect()
 }
 
-/// Pictures of images, and of what the model sees in them.
-fn pictures_of(recorded: &Recorded, source: &Source, wanted: &[(usize, &str)]) -> (Vec<Thumb>, Vec<Thumb>) {
-    let thumbs = thumbs::make(source, wanted);
+/// Pictures of images, and of what the model sees in them; and how many images cannot be read.
+fn pictures_of(recorded: &Recorded, source: &Source, wanted: &[(usize, &str)]) -> (Vec<Thumb>, Vec<Thumb>, usize) {
+    let (thumbs, missing) = thumbs::make(source, wanted);
     let preprocessing = prepared(&recorded.run["plan"]);
     let overlays = preprocessing.map(|p| thumbs::overlays(source, recorded, &thumbs, &p));
-    (thumbs, overlays.unwrap_or_default())
+    (thumbs, overlays.unwrap_or_default(), missing)
 }
 
 /// How the maps were made, or why there are none; nothing of runs that did not look for any.

@@ -43,13 +43,17 @@ pub struct Thumb {
 }
 
 /// Pictures of the images at `paths`, in the order in which they are wanted (`(row, path)`), as far as the limits let them be.
-/// What cannot be read any more has none.
-pub fn make(source: &Source, wanted: &[(usize, &str)]) -> Vec<Thumb> {
-    let (mut pixels, mut seen, mut chosen) = (0, HashSet::new(), Vec::new());
+/// What cannot be read any more has none: how many these are is told, too.
+pub fn make(source: &Source, wanted: &[(usize, &str)]) -> (Vec<Thumb>, usize) {
+    let (mut pixels, mut seen, mut chosen, mut missing) = (0, HashSet::new(), Vec::new(), 0);
     for &(row, path) in wanted.iter().filter(|(row, _)| seen.insert(*row)) {
-        let Ok((_, [height, width])) = source.look(path) else { continue };
+        let Ok((_, [height, width])) = source.look(path) else {
+            missing += 1;
+            continue;
+        };
         let own = u64::from(height) * u64::from(width);
         if own > MAX_PIXELS {
+            missing += 1;
             continue;
         }
         pixels += own;
@@ -58,13 +62,14 @@ pub fn make(source: &Source, wanted: &[(usize, &str)]) -> Vec<Thumb> {
         }
         chosen.push((row, path));
     }
-    let thumbs: Vec<_> = chosen.into_par_iter().filter_map(|(row, path)| thumb(source, row, path)).collect();
+    let thumbs: Vec<_> = chosen.par_iter().filter_map(|&(row, path)| thumb(source, row, path)).collect();
+    missing += chosen.len() - thumbs.len();
     let mut bytes = 0;
     let fits = |thumb: &Thumb| {
         bytes += thumb.uri.len();
         bytes <= MOST_BYTES
     };
-    thumbs.into_iter().take_while(fits).collect()
+    (thumbs.into_iter().take_while(fits).collect(), missing)
 }
 
 fn thumb(source: &Source, id: usize, path: &str) -> Option<Thumb> {
