@@ -186,10 +186,10 @@ impl HeadInfo {
     }
 }
 
-/// Why no probability is one from which on such a share of answers is right.
+/// Why no probability is one from which on such a share of answers is right, and which share there is one for.
 fn no_abstention(chosen: &Chosen, labels: &[usize], precision: f64) -> String {
     let (fewest, images) = (Abstention::fewest(precision), labels.len());
-    match chosen.uncompared {
+    let why = match chosen.uncompared {
         Some(why) => format!("nothing tells how often answers are right: {why}"),
         None if images < fewest => {
             format!(
@@ -197,5 +197,9 @@ fn no_abstention(chosen: &Chosen, labels: &[usize], precision: f64) -> String {
             )
         }
         None => "no probability is high enough for that".into(),
-    }
+    };
+    let highest = chosen.highest(labels).map(|Abstention { precision, coverage, .. }| {
+        format!("; {precision} is the most, with {:.0} of {images} images answered", coverage * images as f64)
+    });
+    why + &highest.unwrap_or_default()
 }

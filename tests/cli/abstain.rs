@@ -18,6 +18,15 @@ fn answers_that_are_not_to_be_taken_are_marked() {
     let ran = into(&place, "few", "--abstain 0.9 --head softmax");
     let why = "training images are too few, since it takes 25 right answers and no wrong one to tell";
     assert!(ran.err.contains(why) && place.read("few/report.html").contains(why), "{}", ran.err);
+    let warning = ran.err.lines().find(|line| line.contains(why)).unwrap();
+    let most = warning.split("; ").nth(1).unwrap();
+    assert!(
+        most.starts_with("0.") && most.contains(" is the most, with ") && most.ends_with(" images answered"),
+        "{warning}"
+    );
+    assert!(warning.ends_with("the model has no threshold"), "{warning}");
+    let told = place.json("few/run.json")["head"]["no_abstention"].take();
+    assert!(told.as_str().unwrap().ends_with(most), "{told}");
     assert_eq!(header(&place, "few"), "path,label,confidence,outlier_score,outlier");
     for (class, i) in (0..3).flat_map(|class| (0..20).map(move |i| (class, i))) {
         let mut base = [20 + 2 * i as u8; 3];
