@@ -179,8 +179,8 @@ impl HeadInfo {
             // Dividing scores by the temperature is what calibration did.
             let (before, now, split) = (probabilities(self.temperature), probabilities(1.), part.split.to_string());
             self.held_out_calibration_error.insert(split.clone(), [error(&before), error(&now)]);
-            if let Some(abstention) = &self.abstention {
-                self.held_out_abstention.insert(split, abstention.answered(&part.labels, now.view()));
+            if let Some(Abstention { threshold, .. }) = self.abstention {
+                self.held_out_abstention.insert(split, Answered::new(threshold, &part.labels, now.view()));
             }
         }
     }

@@ -61,9 +61,17 @@ fn answers_that_are_not_to_be_taken_are_marked() {
     let [coverage, precision] = ["coverage", "precision"].map(|key| 100. * told[key].as_f64().unwrap());
     let words = format!("val: {coverage:.0} % of {held} images are answered, {precision:.1} % of them rightly");
     assert!(ran.out.contains(&words), "{words} {}", ran.out);
-    let words = format!("Of the val images {coverage:.1} % are answered, {precision:.1} % of them rightly.");
-    assert!(place.read("out/report.html").contains(&words), "{words}");
+    let shown = format!("Of the val images {coverage:.1} % are answered, {precision:.1} % of them rightly.");
+    assert!(place.read("out/report.html").contains(&shown), "{shown}");
+    // Of the same images elsewhere the same, and of a model without a threshold nothing.
+    let list = rows.iter().filter(|row| row[1] == "val").map(|row| format!("data/{},{}\n", row[0], row[2]));
+    place.write("val.csv", "path,label\n".to_string() + &list.collect::<String>());
+    let eval = |model: &str| place.adapt(&format!("eval {model}/model.onnx --data val.csv --json")).succeeds().out;
+    let eval = |model: &str| serde_json::from_str::<serde_json::Value>(&eval(model)).unwrap();
+    assert_eq!(&eval("out")["abstention"], told);
+    let said = place.adapt("eval out/model.onnx --data val.csv").succeeds().out;
+    assert!(said.contains(&format!("\nabstain  e{words}\n")), "{said}");
     into(&place, "plain", "--head softmax");
     assert_eq!(header(&place, "plain"), "path,label,confidence,outlier_score,outlier");
-    assert!(!place.read("plain/report.html").contains("--abstain"));
+    assert!(!place.read("plain/report.html").contains("--abstain") && eval("plain")["abstention"].is_null());
 }

@@ -56,7 +56,7 @@ fn the_most_that_answers_show_is_a_threshold() {
 #[test]
 fn what_is_answered_is_counted() {
     let p = array![[0.8, 0.2], [0.75, 0.25], [0.6, 0.4], [0.1, 0.9]];
-    let at = |threshold| Abstention { precision: 0.9, threshold, coverage: 1. }.answered(&[0, 1, 0, 1], p.view());
+    let at = |threshold| Answered::new(threshold, &[0, 1, 0, 1], p.view());
     assert_eq!(at(0.75), Answered { images: 4, coverage: 0.75, precision: Some(2. / 3.) });
     assert_eq!(at(0.95), Answered { images: 4, coverage: 0., precision: None });
 }

@@ -35,11 +35,13 @@ impl Abstention {
     pub fn fewest(precision: f64) -> usize {
         (precision * Z * Z / (1. - precision)).ceil() as usize
     }
+}
 
-    /// Of probabilities `[images, classes]`.
-    pub fn answered(&self, labels: &[usize], probabilities: ArrayView2<f32>) -> Answered {
+impl Answered {
+    /// Of images with these labels and probabilities `[images, classes]`, of which none below `threshold` is taken.
+    pub fn new(threshold: f32, labels: &[usize], probabilities: ArrayView2<f32>) -> Answered {
         let (mut taken, images) = (answers(labels, probabilities), labels.len());
-        taken.retain(|(probability, _)| *probability >= self.threshold);
+        taken.retain(|(probability, _)| *probability >= threshold);
         let right = taken.iter().filter(|(_, is_right)| *is_right).count() as f64;
         let precision = (!taken.is_empty()).then(|| right / taken.len() as f64);
         Answered { images, coverage: taken.len() as f64 / images.max(1) as f64, precision }
