@@ -261,7 +261,8 @@ fn fine_tuning(told: &FineTuning) -> String {
         predicted.map(|(train, [least, most])| format!("{least:+.3} to {most:+.3} by --train {train}")).collect();
     let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| {
         let by = told.trials_with.map(|with| format!("{}: {}; ", predicted_by(with), predicted.join(", ")));
-        by.unwrap_or_default() + "what it gains here is not known until it is tried"
+        let none = told.no_predicted_gain.as_ref().map(|why| format!("no gain is predicted: {}; ", printable(why)));
+        by.or(none).unwrap_or_default() + "what it gains here is not known until it is tried"
     });
     let lines =
         [measured].into_iter().chain(gain.into_iter().chain(hints).reduce(|all, next| format!("{all}; {next}")));
