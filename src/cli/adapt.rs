@@ -10,7 +10,7 @@ use super::tables::quoted;
 use super::training::Train;
 use super::{AdaptOptions, classes_only, device, heads, rank, screen, tables};
 use adapt::audit::imbalance;
-use adapt::data::{Columns, Dataset, ReadOptions};
+use adapt::data::{Columns, Dataset, ReadOptions, Split};
 use adapt::engine::{Backend, Cache, Extractor};
 use adapt::graph::Extent;
 use adapt::onnx::Model;
@@ -174,6 +174,7 @@ fn open(
     let mut data = Dataset::read(folder, &read, progress)?;
     suits(options, &data)?;
     data.notes.extend(imbalance(&data).filter(|_| data.task.is_multiclass()));
+    data.notes.extend(kept_one(options, &data));
     let out = match going_on {
         Some((target, _)) => OutDir::resume(target, options.force)?,
         None => OutDir::create(&options.out.clone().unwrap_or_else(OutDir::next_default), options.force)?,
@@ -183,6 +184,18 @@ fn open(
         None => rank::choose(options, plan_options(options), &data, progress)?,
     };
     Ok((model, data, out, ranking))
+}
+
+/// What to do where the default share held out to validate leaves one image to learn from. Training inside the network has no folds that
+/// would tell figures in its place, and groups may not be dealt into any.
+fn kept_one(options: &AdaptOptions, data: &Dataset) -> Option<String> {
+    let is_asked = options.val.is_some() || options.train != Train::Head || data.groups.is_some();
+    let [train, val] = [Split::Train, Split::Val].map(|split| data.counts(split));
+    let few = train.iter().zip(val).filter(|(train, val)| **train == 1 && *val > 0).count();
+    let is_few = data.task.is_multiclass() && data.val_from_train && 2 * few >= data.classes.len();
+    let what = "have one image to train on, since one is held out to validate (--val)";
+    let to_do = "--val 0 trains on all, and folds tell the figures";
+    (is_few && !is_asked).then(|| format!("{few} of {} classes {what}; {to_do}", data.classes.len()))
 }
 
 fn plan_options(options: &AdaptOptions) -> PlanOptions {

@@ -41,11 +41,7 @@ impl Work<'_> {
                 break;
             }
         }
-        let head = match head {
-            Some(AnyHead::Classes(head)) => Some(&**head),
-            _ => None,
-        };
-        Ok(FineTuning::new(measured, head, &self.model.sha256))
+        Ok(FineTuning::new(measured, head, self.model, &data.counts(Split::Train)))
     }
 
     /// Epochs and seconds of the steps that `--train` would take by default, or why there are none.

@@ -32,7 +32,7 @@ pub fn run(options: &CompareOptions) -> Result<()> {
     print(&if options.json { json(&compared)? } else { text(&compared) })
 }
 
-/// Says where runs may have other images by the same names, and where images belong together but no run tells which.
+/// Says where runs may have other images by the same names, and where images belong together but it is not clear which.
 fn tell_of_data(runs: &[Recorded], compared: &Compared) {
     let path = |run: &Recorded| run.run["data"]["path"].as_str().unwrap_or("?").to_string();
     let first = path(&runs[0]);
@@ -43,8 +43,9 @@ fn tell_of_data(runs: &[Recorded], compared: &Compared) {
             "warning: {folder} has its images from {own}, not {first}: those of one name are taken for the same"
         )));
     }
-    if runs.iter().any(|run| run.run["data"]["groups"].is_object()) && groups(compared).is_none() {
-        tell("note: intervals count images of one group as if nothing joined them, and may be too narrow");
+    if let Some(why) = &compared.ungrouped {
+        let what = "intervals count images of one group as if nothing joined them, and may be too narrow";
+        tell(&printable(&format!("note: {why}; {what}")));
     }
 }
 

@@ -8,6 +8,7 @@ use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
 use adapt::plan::Trained;
 use adapt::report::json;
 use adapt::train::by_path;
+use adapt::train::heads::Answered;
 use adapt::{Error, Result};
 use ndarray::{Array2, Axis};
 use serde::Serialize;
@@ -17,6 +18,9 @@ use serde::Serialize;
 struct Measured<'a> {
     #[serde(flatten)]
     metrics: &'a Figures,
+    /// What the model's threshold for its answers does with these images, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    abstention: Option<Answered>,
     skipped: &'a [Skipped],
 }
 
@@ -56,11 +60,14 @@ pub fn run(options: &EvalOptions) -> Result<()> {
     let groups = data.groups_of(&order.iter().map(|&i| paths[found.places[i]].to_string()).collect::<Vec<_>>());
     let labels: Vec<usize> = order.iter().map(|&i| data.items[found.places[i]].label).collect();
     let given = trained.probabilities(found.rows.select(Axis(0), &order).view());
+    let abstention = trained.threshold.filter(|_| trained.task.is_multiclass());
+    let abstention = abstention.map(|threshold| Answered::new(threshold, &labels, given.view()));
     let metrics = measure(&trained, &data, (&labels, &groups), given, &names)?;
-    match options.json {
-        true => print(&json(&Measured { metrics: &metrics, skipped: &skipped })?),
-        false => print(&figures::figures([("eval", &metrics)])),
+    if options.json {
+        return print(&json(&Measured { metrics: &metrics, abstention, skipped: &skipped })?);
     }
+    let answered = abstention.map(|told| figures::answered("eval", &told)).unwrap_or_default();
+    print(&(figures::figures([("eval", &metrics)]) + &answered))
 }
 
 fn measure(

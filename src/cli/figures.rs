@@ -5,6 +5,7 @@ use adapt::error::printable;
 use adapt::metrics::bootstrap::{FEWEST_DRAWN, Interval};
 use adapt::metrics::{Classification, Figures, MultiLabel, Regression};
 use adapt::report::precise;
+use adapt::train::heads::Answered;
 use std::fmt::Write;
 
 /// `0.8050 (0.75–0.86)`, of a narrow interval `0.0022 (0.0007–0.0043)`.
@@ -37,6 +38,12 @@ pub fn brackets<'a>(splits: impl IntoIterator<Item = (&'a str, usize, Option<usi
         format!("no intervals of {name}: {groups} fewer than {FEWEST_DRAWN}")
     });
     told.into_iter().chain(shares).chain(none).collect::<Vec<_>>().join("; ")
+}
+
+/// What is answered of a split by those that are sure enough.
+pub fn answered(split: &str, told: &Answered) -> String {
+    let right = told.precision.map(|share| format!(", {:.1} % of them rightly", 100. * share)).unwrap_or_default();
+    format!("abstain  {split}: {:.0} % of {} images are answered{right}\n", 100. * told.coverage, told.images)
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {

@@ -1,14 +1,15 @@
 //! What a person reads: the plan before the work, the results after it.
 
+use super::epochs;
+use super::figures::{answered, figures};
 use super::inside::Job;
-use super::{epochs, figures::figures};
 use adapt::data::{Dataset, Skipped, Split, Task};
 use adapt::error::printable;
 use adapt::onnx::Model;
 use adapt::plan::preprocessing::in_words;
 use adapt::plan::{Input, Plan};
 use adapt::report::{self, AnyHead, FineTuning, Measured, Run, precise, predicted_by, time};
-use adapt::train::heads::{Answered, Chosen, Curve, Metric, Point, Several, kind};
+use adapt::train::heads::{Chosen, Curve, Metric, Point, Several, kind};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -237,10 +238,8 @@ fn sureness(head: &AnyHead) -> Option<String> {
     let AnyHead::Classes(head) = head else { return None };
     let (split, [before, after]) = head.held_out_calibration_error.iter().next()?;
     let mut text = format!("sureness {split}: calibration error {after:.3}, without the temperature {before:.3}\n");
-    if let Some(Answered { images, coverage, precision }) = head.held_out_abstention.get(split) {
-        let right = precision.map(|share| format!(", {:.1} % of them rightly", 100. * share)).unwrap_or_default();
-        let answered = 100. * coverage;
-        let _ = writeln!(text, "abstain  {split}: {answered:.0} % of {images} images are answered{right}");
+    if let Some(told) = head.held_out_abstention.get(split) {
+        text += &answered(split, told);
     }
     Some(text)
 }
@@ -262,7 +261,8 @@ fn fine_tuning(told: &FineTuning) -> String {
         predicted.map(|(train, [least, most])| format!("{least:+.3} to {most:+.3} by --train {train}")).collect();
     let gain = told.measured.iter().any(|m| m.seconds.is_some()).then(|| {
         let by = told.trials_with.map(|with| format!("{}: {}; ", predicted_by(with), predicted.join(", ")));
-        by.unwrap_or_default() + "what it gains here is not known until it is tried"
+        let none = told.no_predicted_gain.as_ref().map(|why| format!("no gain is predicted: {}; ", printable(why)));
+        by.or(none).unwrap_or_default() + "what it gains here is not known until it is tried"
     });
     let lines =
         [measured].into_iter().chain(gain.into_iter().chain(hints).reduce(|all, next| format!("{all}; {next}")));

@@ -246,9 +246,10 @@ fn walk_reason(error: &walkdir::Error) -> String {
 /// What a file of many images, a zip file or a list holds; `None` where `root` is another thing.
 pub(super) fn one_file(root: &Path, columns: &Columns, progress: Progress) -> Result<Option<(Source, Listing)>> {
     let table = table::is_table(root) || !parquet::find(root).is_empty();
-    if !table && (Columns { task: None, ..columns.clone() }) != Columns::GUESSED {
-        let what = "neither a list of images (.csv, .tsv) nor Parquet, and has no columns";
-        return Err(Error::Usage(format!("{}: {what}", root.display())));
+    if let Some((flag, column)) = columns.named().filter(|_| !table) {
+        let (place, column) = (root.display(), column.escape_debug());
+        let what = format!("{flag} names a column, and this is neither a list of images (.csv, .tsv) nor Parquet");
+        return Err(Error::Usage(format!("{place}: {what}; give one that has a column '{column}'")));
     }
     if archive::is_archive(root) {
         let archive = Archive::open(root, String::new(), progress)?;

@@ -29,6 +29,17 @@ pub struct Columns {
 impl Columns {
     /// All are guessed.
     pub const GUESSED: Columns = Columns { path: None, label: None, split: None, task: None, groups: None };
+
+    /// The option of a column that is told, and the column.
+    pub(super) fn named(&self) -> Option<(&'static str, &str)> {
+        let told = [
+            ("--groups", &self.groups),
+            ("--label-column", &self.label),
+            ("--path-column", &self.path),
+            ("--split-column", &self.split),
+        ];
+        told.into_iter().find_map(|(flag, column)| Some((flag, column.as_deref()?)))
+    }
 }
 
 pub(super) const PATHS: [&str; 9] =

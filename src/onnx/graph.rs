@@ -1,6 +1,6 @@
 //! Who makes and who uses a value.
 
-use super::schema::{GraphProto, NodeProto, SparseTensorProto, TensorProto};
+use super::schema::{GraphProto, NodeProto, SparseTensorProto, TensorProto, data_type};
 use std::collections::{HashMap, HashSet};
 
 /// A graph's values by name. Borrowed: build it anew after an edit.
@@ -211,4 +211,12 @@ pub fn node_tensors(node: &NodeProto) -> Box<dyn Iterator<Item = &TensorProto> +
 pub fn graph_tensors(graph: &GraphProto) -> Box<dyn Iterator<Item = &TensorProto> + '_> {
     let sparse = graph.sparse_initializer.iter().flat_map(|s| s.values.iter().chain(&s.indices));
     Box::new(graph.initializer.iter().chain(sparse).chain(graph.node.iter().flat_map(node_tensors)))
+}
+
+/// How many numbers a graph stores that are no shapes or places: its weights.
+pub fn parameters(graph: &GraphProto) -> u64 {
+    use data_type::{BFLOAT16, DOUBLE, FLOAT, FLOAT16, INT8, UINT8};
+    let numbers = graph_tensors(graph)
+        .filter(|tensor| [FLOAT, FLOAT16, BFLOAT16, DOUBLE, INT8, UINT8].contains(&tensor.data_type()));
+    numbers.map(|tensor| tensor.dims.iter().map(|&size| size.max(0) as u64).product::<u64>()).sum()
 }

@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 use crate::metrics::argmax;
 use crate::metrics::separation::{nearest_agree, probe_agrees};
 use crate::metrics::transfer::{h_score, logme};
-use crate::onnx::graph::graph_tensors;
-use crate::onnx::schema::data_type;
+use crate::onnx::graph::parameters;
 use crate::onnx::{Model, surgery};
 use crate::plan::evidence::Trying;
 use crate::plan::{Plan, PlanOptions, preprocessing};
@@ -138,7 +137,7 @@ impl Ranking<'_> {
             let mut one = Ranked { model: name, bytes: 0, parameters: 0, judged: None, error: None };
             let judged = file.as_ref().map_or_else(preprocessing::builtin, Model::open).and_then(|model| {
                 one.bytes = model.proto.encoded_len() as u64;
-                one.parameters = parameters(&model);
+                one.parameters = parameters(model.graph());
                 self.judge(model, &one.model, &items, &mut skipped)
             });
             match judged {
@@ -286,11 +285,4 @@ fn several(rows: Array2<f32>, labels: Vec<usize>) -> Sample {
     let places: Vec<usize> = (0..labels.len()).filter(|&place| numbers[labels[place]].is_some()).collect();
     let labels = labels.iter().filter_map(|&label| numbers[label]).collect();
     Sample { rows: rows.select(Axis(0), &places), labels, classes }
-}
-
-fn parameters(model: &Model) -> u64 {
-    use data_type::{BFLOAT16, DOUBLE, FLOAT, FLOAT16, INT8, UINT8};
-    let numbers = graph_tensors(model.graph())
-        .filter(|tensor| [FLOAT, FLOAT16, BFLOAT16, DOUBLE, INT8, UINT8].contains(&tensor.data_type()));
-    numbers.map(|tensor| tensor.dims.iter().map(|&size| size.max(0) as u64).product::<u64>()).sum()
 }

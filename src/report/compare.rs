@@ -7,7 +7,7 @@ use crate::metrics::bootstrap::{Difference, Outcomes};
 use crate::metrics::{Classification, Figures, LabelOutcomes, MultiLabel, Regression, ValueOutcomes, sigmoid, softmax};
 use ndarray::{Array2, Axis};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The comparison.
 #[derive(Debug, Clone, Serialize)]
@@ -16,6 +16,9 @@ pub struct Compared {
     pub split: Split,
     /// The images that all runs have, with the same label.
     pub images: usize,
+    /// Why these are drawn one by one for intervals, although runs have groups of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ungrouped: Option<String>,
     /// In the order in which they were given.
     pub runs: Vec<Side>,
     /// Each further run against the first.
@@ -82,7 +85,10 @@ pub fn compare(runs: &[Recorded]) -> Result<Compared> {
     }
     let labels: Vec<usize> = shared.iter().filter_map(|(_, label)| first.class(label)).collect();
     let truths = first.truths.select(Axis(0), &shared.iter().map(|image| places[0][image]).collect::<Vec<_>>());
-    let groups = groups(runs, &places, &shared);
+    let (groups, ungrouped) = match groups(runs, &places, &shared) {
+        Ok(groups) => (groups, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
     let (mut sides, mut outcomes) = (Vec::new(), Vec::new());
     for ((run, columns), places) in runs.iter().zip(&columns).zip(&places) {
         let logits = &scores(run)?.logits;
@@ -97,7 +103,7 @@ pub fn compare(runs: &[Recorded]) -> Result<Compared> {
         let figures = own.less(&outcomes[0], &groups)?;
         Some(Against { run: name(run), against: name(first), figures })
     });
-    Ok(Compared { split, images: shared.len(), differences: differences.collect(), runs: sides })
+    Ok(Compared { split, images: shared.len(), ungrouped, differences: differences.collect(), runs: sides })
 }
 
 /// What each image adds to a run's figures.
@@ -174,14 +180,40 @@ fn places(run: &Recorded, split: Split) -> Result<HashMap<(&str, &str), usize>> 
     Ok(places)
 }
 
-/// The number of each shared image's group, as the first run tells them that knows some; nothing where none does.
-fn groups(runs: &[Recorded], places: &[HashMap<(&str, &str), usize>], shared: &[(&str, &str)]) -> Vec<usize> {
-    let of = |(run, places): (&Recorded, &HashMap<(&str, &str), usize>)| {
-        let names: Option<Vec<&str>> =
-            shared.iter().map(|image| run.held_out[places[image]].group.as_deref()).collect();
-        names.map(|names| numbered(&names))
+/// The number of each shared image's group, as all runs that tell any have them, in whatever order the runs come; nothing where none
+/// does. Else why they are of no use.
+fn groups(
+    runs: &[Recorded],
+    places: &[HashMap<(&str, &str), usize>],
+    shared: &[(&str, &str)],
+) -> std::result::Result<Vec<usize>, String> {
+    let mut told: Vec<(&Recorded, Vec<usize>)> = Vec::new();
+    for (run, places) in runs.iter().zip(places) {
+        let own = shared.iter().filter_map(|image| run.held_out[places[image]].group.as_deref());
+        let own: Vec<&str> = own.filter(|group| !group.is_empty()).collect();
+        if own.len() == shared.len() {
+            told.push((run, numbered(&own)));
+        } else if !own.is_empty() {
+            return Err(format!("{} tells the groups of {} of these images alone", name(run), own.len()));
+        }
+    }
+    let Some((first, own)) = told.first() else {
+        // An earlier version kept no image's group.
+        let lost = runs.iter().find(|run| run.run["data"]["groups"].is_object());
+        return lost
+            .map_or(Ok(Vec::new()), |run| Err(format!("{} has groups, and does not tell any image's", name(run))));
     };
-    runs.iter().zip(places).find_map(of).unwrap_or_default()
+    match told.iter().find(|(_, other)| !are_same(own, other)) {
+        Some((other, _)) => Err(format!("{} and {} have other groups of these images", name(first), name(other))),
+        // Those of one may have other names, and be numbered otherwise.
+        None => Ok(told.into_iter().map(|(_, groups)| groups).min().unwrap_or_default()),
+    }
+}
+
+/// Whether the same images belong together by both numberings from 0 on.
+fn are_same(one: &[usize], other: &[usize]) -> bool {
+    let pairs = one.iter().zip(other).collect::<HashSet<_>>().len();
+    [one, other].iter().all(|groups| groups.iter().max().is_none_or(|last| last + 1 == pairs))
 }
 
 /// Where the first run's classes are in the other's scores.

@@ -89,6 +89,24 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What is known of a run that is to end in `folder` and did not: it may go on, or is at work. Of a folder that such a run left, too.
+pub(super) fn unfinished(folder: &Path) -> Option<String> {
+    let is_partial = folder.extension().is_some_and(|end| end == "partial");
+    let target = if is_partial { folder.with_extension("") } else { folder.to_path_buf() };
+    target.file_name()?;
+    let partial = beside(&target, "partial");
+    let to_do = if occupied(&partial) {
+        "wait for its end".into()
+    } else if partial.join(RESUME).is_file() {
+        format!("go on with it: adapt --resume {}", target.display())
+    } else if partial.join(LOCK).is_file() {
+        "run it again".into()
+    } else {
+        return None;
+    };
+    Some(format!("its run is not finished; {to_do}"))
+}
+
 fn is_file(entry: &fs::DirEntry, named: impl Fn(&str) -> bool) -> bool {
     entry.file_name().to_str().is_some_and(named) && entry.file_type().is_ok_and(|kind| kind.is_file())
 }

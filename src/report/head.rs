@@ -50,13 +50,12 @@ impl SeveralInfo {
     /// # Errors
     /// Those of [`MultiLabel::new`] and [`Regression::new`].
     pub fn new(chosen: &Several, truths: ArrayView2<f32>, names: &[String]) -> Result<SeveralInfo> {
-        let figures = |images: &[usize], told: &Array2<f32>| {
-            let (truths, told) = (truths.select(Axis(0), images), told.select(Axis(0), images));
+        let figures = |truths: ArrayView2<f32>, told: ArrayView2<f32>| {
             Ok(match chosen.task {
-                Task::Regression => Figures::Values(Regression::without_intervals(truths.view(), told.view(), names)?),
+                Task::Regression => Figures::Values(Regression::without_intervals(truths, told, names)?),
                 _ => {
                     let own = truths.mapv(|value| value > 0.5);
-                    Figures::Labels(MultiLabel::without_intervals(own.view(), told.view(), names, &chosen.thresholds)?)
+                    Figures::Labels(MultiLabel::without_intervals(own.view(), told, names, &chosen.thresholds)?)
                 }
             }
             .summary())
@@ -66,10 +65,10 @@ impl SeveralInfo {
         for (dealt, told) in [(&chosen.fold, &chosen.out_of_fold)].into_iter().chain(further) {
             for fold in 0..dealt.iter().max().map_or(0, |last| last + 1) {
                 let images: Vec<usize> = (0..truths.nrows()).filter(|&i| dealt[i] == fold).collect();
-                let told = figures(&images, told)?;
+                let (own, told) = (truths.select(Axis(0), &images), told.select(Axis(0), &images));
+                let told = figures(own.view(), told.view())?;
                 // R² of targets that are all the same, as of one image, is no figure.
-                let vary =
-                    truths.select(Axis(0), &images).columns().into_iter().all(|own| own.iter().any(|v| *v != own[0]));
+                let vary = own.columns().into_iter().all(|own| own.iter().any(|v| *v != own[0]));
                 let is_told = |name: &str| name != "images" && (vary || name != "r2");
                 let told = told.as_object().into_iter().flatten().filter(|(name, _)| is_told(name));
                 told.for_each(|(name, value)| values.entry(name.clone()).or_default().extend(value.as_f64()));
@@ -81,7 +80,7 @@ impl SeveralInfo {
             repeats: chosen.repeats,
             compared: chosen.compared.clone(),
             chosen: chosen.place,
-            cross_validation: figures(&(0..truths.nrows()).collect::<Vec<_>>(), &chosen.out_of_fold)?,
+            cross_validation: figures(truths, chosen.out_of_fold.view())?,
             by_fold: values.into_iter().map(|(name, values)| (name, spread(&values))).collect(),
             learning_curve: chosen.curve.clone().and_then(std::result::Result::ok),
             no_learning_curve: chosen.curve.as_ref().and_then(|curve| curve.as_ref().err().copied()),
@@ -179,17 +178,17 @@ impl HeadInfo {
             // Dividing scores by the temperature is what calibration did.
             let (before, now, split) = (probabilities(self.temperature), probabilities(1.), part.split.to_string());
             self.held_out_calibration_error.insert(split.clone(), [error(&before), error(&now)]);
-            if let Some(abstention) = &self.abstention {
-                self.held_out_abstention.insert(split, abstention.answered(&part.labels, now.view()));
+            if let Some(Abstention { threshold, .. }) = self.abstention {
+                self.held_out_abstention.insert(split, Answered::new(threshold, &part.labels, now.view()));
             }
         }
     }
 }
 
-/// Why no probability is one from which on such a share of answers is right.
+/// Why no probability is one from which on such a share of answers is right, and which share there is one for.
 fn no_abstention(chosen: &Chosen, labels: &[usize], precision: f64) -> String {
     let (fewest, images) = (Abstention::fewest(precision), labels.len());
-    match chosen.uncompared {
+    let why = match chosen.uncompared {
         Some(why) => format!("nothing tells how often answers are right: {why}"),
         None if images < fewest => {
             format!(
@@ -197,5 +196,9 @@ fn no_abstention(chosen: &Chosen, labels: &[usize], precision: f64) -> String {
             )
         }
         None => "no probability is high enough for that".into(),
-    }
+    };
+    let highest = chosen.highest(labels).map(|Abstention { precision, coverage, .. }| {
+        format!("; {precision} is the most, with {:.0} of {images} images answered", coverage * images as f64)
+    });
+    why + &highest.unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! A run as its folder tells it: what `report.html` and comparisons are made of.
 
 use super::OutDir;
+use super::folder::unfinished;
 use super::maps::{MAPS, Maps};
 use crate::data::{MOST_VALUES, Split, Task};
 use crate::error::{Error, Result};
@@ -80,7 +81,8 @@ impl Recorded {
         let path = folder.join("run.json");
         let text = if folder.is_file() { None } else { bytes(&path, LARGEST_RUN)? };
         let text = text.ok_or_else(|| {
-            Error::Usage(format!("{}: no run.json in it; give the folder of a run", folder.display()))
+            let what = unfinished(folder).unwrap_or_else(|| "no run.json in it; give the folder of a run".into());
+            Error::Usage(format!("{}: {what}", folder.display()))
         })?;
         let run: Value = serde_json::from_slice(&text).map_err(|e| Error::data(&path, format!("damaged: {e}")))?;
         let classes: Option<Vec<String>> = serde_json::from_value(run["data"]["classes"].clone()).ok();

@@ -18,6 +18,15 @@ fn answers_that_are_not_to_be_taken_are_marked() {
     let ran = into(&place, "few", "--abstain 0.9 --head softmax");
     let why = "training images are too few, since it takes 25 right answers and no wrong one to tell";
     assert!(ran.err.contains(why) && place.read("few/report.html").contains(why), "{}", ran.err);
+    let warning = ran.err.lines().find(|line| line.contains(why)).unwrap();
+    let most = warning.split("; ").nth(1).unwrap();
+    assert!(
+        most.starts_with("0.") && most.contains(" is the most, with ") && most.ends_with(" images answered"),
+        "{warning}"
+    );
+    assert!(warning.ends_with("the model has no threshold"), "{warning}");
+    let told = place.json("few/run.json")["head"]["no_abstention"].take();
+    assert!(told.as_str().unwrap().ends_with(most), "{told}");
     assert_eq!(header(&place, "few"), "path,label,confidence,outlier_score,outlier");
     for (class, i) in (0..3).flat_map(|class| (0..20).map(move |i| (class, i))) {
         let mut base = [20 + 2 * i as u8; 3];
@@ -52,9 +61,17 @@ fn answers_that_are_not_to_be_taken_are_marked() {
     let [coverage, precision] = ["coverage", "precision"].map(|key| 100. * told[key].as_f64().unwrap());
     let words = format!("val: {coverage:.0} % of {held} images are answered, {precision:.1} % of them rightly");
     assert!(ran.out.contains(&words), "{words} {}", ran.out);
-    let words = format!("Of the val images {coverage:.1} % are answered, {precision:.1} % of them rightly.");
-    assert!(place.read("out/report.html").contains(&words), "{words}");
+    let shown = format!("Of the val images {coverage:.1} % are answered, {precision:.1} % of them rightly.");
+    assert!(place.read("out/report.html").contains(&shown), "{shown}");
+    // Of the same images elsewhere the same, and of a model without a threshold nothing.
+    let list = rows.iter().filter(|row| row[1] == "val").map(|row| format!("data/{},{}\n", row[0], row[2]));
+    place.write("val.csv", "path,label\n".to_string() + &list.collect::<String>());
+    let eval = |model: &str| place.adapt(&format!("eval {model}/model.onnx --data val.csv --json")).succeeds().out;
+    let eval = |model: &str| serde_json::from_str::<serde_json::Value>(&eval(model)).unwrap();
+    assert_eq!(&eval("out")["abstention"], told);
+    let said = place.adapt("eval out/model.onnx --data val.csv").succeeds().out;
+    assert!(said.contains(&format!("\nabstain  e{words}\n")), "{said}");
     into(&place, "plain", "--head softmax");
     assert_eq!(header(&place, "plain"), "path,label,confidence,outlier_score,outlier");
-    assert!(!place.read("plain/report.html").contains("--abstain"));
+    assert!(!place.read("plain/report.html").contains("--abstain") && eval("plain")["abstention"].is_null());
 }

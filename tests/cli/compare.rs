@@ -152,3 +152,68 @@ fn intervals_are_the_same_in_any_order_of_the_images() {
         assert!(far[0].max(far[1]) < 1e-4, "{name}: {own} {}", eval[name]);
     }
 }
+
+#[test]
+fn groups_count_in_any_order_of_the_runs() {
+    let place = super::report::place();
+    let mut list = "path,label,split,patient,visit,code\n".to_string();
+    for (split, count) in [("train", 8), ("test", 6)] {
+        for class in ["a", "b"] {
+            // The codes' order is not the visits'.
+            let row = |i: usize| {
+                let (patient, visit, code) = (format!("{split}{}", i / 2), format!("{split}{class}{i}"), (i * 5) % 8);
+                format!("data/{split}/{class}/{i}.png,{class},{split},{patient},{visit},{code}{class}{split}\n")
+            };
+            list += &(0..count).map(row).collect::<String>();
+        }
+    }
+    place.write("list.csv", list);
+    for (out, more) in [
+        ("plain", "--head ncm"),
+        ("visits", "--groups visit"),
+        ("codes", "--groups code --seed 1"),
+        ("patients", "--groups patient"),
+    ] {
+        place.adapt(&format!("--data list.csv --onnx tiny.onnx --out {out} --val 0 {more}")).succeeds();
+    }
+    // Each run's groups and intervals, the reason why there are none of groups, and what is said.
+    let told = |runs: [&str; 2]| {
+        let ran = place.adapt(&format!("compare {} --json", runs.join(" "))).succeeds();
+        let told: Value = serde_json::from_str(&ran.out).unwrap();
+        let figures = |run: &str| {
+            let side = told["runs"].as_array().unwrap().iter().find(|side| side["run"] == run).unwrap();
+            (side["figures"]["groups"].clone(), side["figures"]["intervals"].clone())
+        };
+        (runs.map(figures), told["ungrouped"].as_str().map(String::from), ran.err)
+    };
+    for (runs, groups, why) in [
+        (["plain", "visits"], Value::from(12), None),
+        (["codes", "visits"], 12.into(), None),
+        (["patients", "plain"], 3.into(), None),
+        (["patients", "visits"], Value::Null, Some("other groups of these images")),
+    ] {
+        let ([one, other], ungrouped, said) = told(runs);
+        let ([other_too, one_too], ..) = told([runs[1], runs[0]]);
+        assert_eq!((&one, &other), (&one_too, &other_too), "{runs:?}");
+        assert!(one.0 == groups && other.0 == groups && one.1.as_object().unwrap().is_empty() == (groups == 3));
+        assert_eq!(ungrouped.is_some(), why.is_some(), "{runs:?}: {ungrouped:?}");
+        match (why, ungrouped) {
+            (Some(why), Some(ungrouped)) => {
+                assert!(
+                    ungrouped.contains(why) && said.contains(&format!("note: {ungrouped}; intervals count")),
+                    "{said}"
+                );
+            }
+            _ => assert_eq!(said, "", "{runs:?}"),
+        }
+    }
+    // Groups of a part of the images are none.
+    let list = place.read("visits/predictions.csv").replacen(",testa1\n", ",\n", 1);
+    place.write("visits/predictions.csv", list);
+    for runs in [["plain", "visits"], ["visits", "codes"]] {
+        let ([one, other], ungrouped, said) = told(runs);
+        assert!(one.0.is_null() && other.0.is_null(), "{runs:?}");
+        assert_eq!(ungrouped.as_deref(), Some("visits tells the groups of 11 of these images alone"));
+        assert!(said.contains("11 of these images alone; intervals count images of one group as if"), "{said}");
+    }
+}

@@ -236,7 +236,7 @@ fn zip_files_and_lists() {
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         assert!(told["formats"][format].as_u64() > Some(0), "{data}: {told}");
     }
-    place.adapt("data data --label-column label").fails(2, &["data: neither a list of images"]);
+    place.adapt("data data --label-column label").fails(2, &["data: --label-column names a", "a column 'label'"]);
     main("data/list.csv --label-column kind").fails(1, &["list.csv", "no column 'kind' (--label-column)"]);
 }
 

@@ -77,10 +77,14 @@ fn groups_that_cannot_be_are_refused() {
     refuses(&format!("{list} --groups who"), 1, &["no column 'who' (--groups)", "path, label, patient, all"]);
     refuses(&format!("{list} --groups label"), 1, &["'label' (--groups) holds the labels"]);
     refuses(&format!("{list} --groups all"), 1, &["one value for 'all' (--groups)", "two groups"]);
-    refuses("--data data --groups patient", 2, &["neither a list of images", "has no columns"]);
+    let words = ["--groups names a column", "neither a list of images (.csv, .tsv) nor Parquet", "a column 'patient'"];
+    refuses("--data data --groups patient", 2, &[&["data: "][..], &words].concat());
     let file = std::fs::File::create(place.path("data.zip")).unwrap();
     zip::ZipWriter::new(file).finish().unwrap();
-    refuses("--data data.zip --groups patient", 2, &["has no columns"]);
+    refuses("--data data.zip --groups patient", 2, &[&["data.zip: "][..], &words].concat());
+    place.main("").succeeds();
+    place.adapt("eval out/model.onnx --data data --groups patient").fails(2, &words);
+    std::fs::remove_dir_all(place.path("out")).unwrap();
     refuses(&format!("{list} --groups patient --onnx tiny.onnx"), 2, &["--groups", "one --onnx"]);
     place.write(
         "gaps.csv",

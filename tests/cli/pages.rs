@@ -5,7 +5,9 @@ use super::report::{code, python};
 use super::support::{Place, left_out};
 use super::tasks;
 use adapt::metrics::Classification;
+use adapt::onnx::{Model, metadata};
 use ndarray::Array2;
+use std::path::Path;
 use std::process::Command;
 
 /// A list without the images to test.
@@ -100,6 +102,20 @@ fn trials_are_told_of_the_network_they_were_made_with() {
     assert!(ran.out.contains("what it gains here is not known until it is tried"));
     let page = place.read("out/report.html");
     assert!(page.contains(&format!("{words}{tail}")) && page.contains(&format!("{words}{all}")));
+    // Of any other network they are said to be another's; of a head that was chosen among no others they tell nothing.
+    let mut other = Model::open(Path::new(models)).unwrap();
+    metadata::set(&mut other.proto, "name", "another");
+    other.save(&place.path("other.onnx")).unwrap();
+    let job = |more: &str| place.adapt(&format!("--data data --onnx other.onnx --val 0 --out other --force {more}"));
+    let by = "predicted gain in accuracy, from trials with another network (EfficientNet-Lite0) on four sets of images";
+    let (ran, why) =
+        (job("").succeeds(), "in the trials the head was the best of several kinds, and here there was one");
+    assert!(ran.out.contains(by) && place.read("other/report.html").contains(by), "{}", ran.out);
+    assert_eq!(place.json("other/run.json")["fine_tuning"]["trials_with"], "another network (EfficientNet-Lite0)");
+    let (ran, page) = (job("--head ncm").succeeds(), place.read("other/report.html"));
+    assert!(ran.out.contains(&format!("no gain is predicted: {why}; what it gains")), "{}", ran.out);
+    assert!(page.contains(&format!("No gain is predicted: {why}. What it gains")) && !page.contains("from trials"));
+    assert_eq!(place.json("other/run.json")["fine_tuning"]["no_predicted_gain"], why);
 }
 
 #[test]

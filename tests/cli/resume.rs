@@ -219,6 +219,32 @@ fn a_run_that_blew_up_does_not_recover_by_going_on() {
     assert!(one == other);
 }
 
+#[test]
+fn a_run_that_did_not_end_is_told_where_its_result_is_wanted() {
+    let place = classes();
+    let wanted = ["report out", "report out.partial", "compare out out", "compare out.partial out"];
+    let refused = |to_do: &str| {
+        for command in wanted {
+            let folder = command.split(' ').nth(1).unwrap();
+            place.adapt(command).fails(2, &[&format!("{folder}: its run is not finished; {to_do}")]);
+        }
+    };
+    let mut running = start(&place, &format!("{} --out out", JOB.replace("--epochs 60", "--epochs 5000")));
+    wait_for(&mut running, &place.path("out.partial/checkpoint.safetensors"), None);
+    refused("wait for its end");
+    kill(running);
+    refused("go on with it: adapt --resume out");
+    for name in ["resume.json", "checkpoint.safetensors"] {
+        fs::remove_file(place.path("out.partial").join(name)).unwrap();
+    }
+    refused("run it again");
+    // A folder that no run left is nobody's run.
+    fs::remove_dir_all(place.path("out.partial")).unwrap();
+    fs::create_dir(place.path("out.partial")).unwrap();
+    place.adapt("report out").fails(2, &["out: no run.json in it; give the folder of a run"]);
+    place.adapt("report .").fails(2, &["no run.json in it"]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn folders_whose_names_are_no_text() {

@@ -186,6 +186,7 @@ pub(super) fn uncalibrated(recorded: &Recorded) -> Option<f64> {
 pub(super) struct FineTuning {
     /// What would be trained, and for how long, or why it cannot be.
     rows: Vec<[String; 2]>,
+    unpredicted: Option<String>,
     depth: Option<f64>,
     images: Option<[f64; 2]>,
 }
@@ -206,6 +207,7 @@ pub(super) fn fine_tuning(run: &Value) -> Option<FineTuning> {
     };
     Some(FineTuning {
         rows: told["measured"].as_array()?.iter().take(MOST).map(row).collect(),
+        unpredicted: told["no_predicted_gain"].as_str().map(shown),
         depth: told["gain_of_depth"].as_f64().filter(|gain| *gain > 0.),
         images: serde_json::from_value(told["gain_of_images"].clone()).ok(),
     })

@@ -35,11 +35,13 @@ impl Abstention {
     pub fn fewest(precision: f64) -> usize {
         (precision * Z * Z / (1. - precision)).ceil() as usize
     }
+}
 
-    /// Of probabilities `[images, classes]`.
-    pub fn answered(&self, labels: &[usize], probabilities: ArrayView2<f32>) -> Answered {
+impl Answered {
+    /// Of images with these labels and probabilities `[images, classes]`, of which none below `threshold` is taken.
+    pub fn new(threshold: f32, labels: &[usize], probabilities: ArrayView2<f32>) -> Answered {
         let (mut taken, images) = (answers(labels, probabilities), labels.len());
-        taken.retain(|(probability, _)| *probability >= self.threshold);
+        taken.retain(|(probability, _)| *probability >= threshold);
         let right = taken.iter().filter(|(_, is_right)| *is_right).count() as f64;
         let precision = (!taken.is_empty()).then(|| right / taken.len() as f64);
         Answered { images, coverage: taken.len() as f64 / images.max(1) as f64, precision }
@@ -51,16 +53,28 @@ impl Chosen {
     /// Wilson's lower bound of their share (1927; one-sided, 95 %) reaches it. `None` where that is never so. The share itself is no sign:
     /// the threshold lies where chance lifts it.
     pub fn abstention(&self, labels: &[usize], precision: f64) -> Option<Abstention> {
+        let (bounds, images) = (self.bounds(labels), labels.len() as f64);
+        let (answers, threshold, _) = bounds.into_iter().rfind(|(_, _, bound)| *bound >= precision)?;
+        Some(Abstention { precision, threshold, coverage: answers as f64 / images })
+    }
+
+    /// With the highest share, in hundredths, that these images show of any answers; `None` where that is none.
+    pub fn highest(&self, labels: &[usize]) -> Option<Abstention> {
+        let bounds = self.bounds(labels);
+        let most = bounds.into_iter().map(|(_, _, bound)| (100. * bound).floor()).fold(0., f64::max);
+        (most > 0.).then(|| self.abstention(labels, most / 100.))?
+    }
+
+    /// Where images are answered from a probability on: how many, from which, and the bound of the share that is right.
+    fn bounds(&self, labels: &[usize]) -> Vec<(usize, f32, f64)> {
         let mut answers = answers(labels, self.out_of_fold.view());
         answers.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut right, mut found) = (0, None);
+        let (mut right, mut found) = (0, Vec::new());
         for (i, &(probability, is_right)) in answers.iter().enumerate() {
             right += usize::from(is_right);
             // Images that are as sure are answered together.
-            let ends = answers.get(i + 1).is_none_or(|next| next.0 < probability);
-            if ends && at_least(right as f64, (i + 1) as f64) >= precision {
-                let coverage = (i + 1) as f64 / answers.len() as f64;
-                found = Some(Abstention { precision, threshold: probability, coverage });
+            if answers.get(i + 1).is_none_or(|next| next.0 < probability) {
+                found.push((i + 1, probability, at_least(right as f64, (i + 1) as f64)));
             }
         }
         found

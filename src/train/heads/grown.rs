@@ -16,6 +16,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 /// Why there is no curve.
+const DEGENERATE: &str = "the features are too degenerate for a head";
 const WORTHLESS: &str = "the head is no better than always the mean (R² is not above 0)";
 const UNDEFINED: &str = "its figure is not defined for these images";
 /// How many times the images of the median label numbers need: of a few a regression is chance.
@@ -77,8 +78,8 @@ impl Grown<'_> {
                 None => self.ridge(&parts, &own, progress),
             };
             let told = match told {
-                // So few images may all be alike.
-                Err(Error::Train(_)) => return Ok(Err(FEW)),
+                // No other is one of training (see `regression`).
+                Err(Error::Train(_)) => return Ok(Err(DEGENERATE)),
                 other => other?,
             };
             let size = parts.iter().map(|part| part.len()).sum::<usize>() / parts.len();
@@ -193,8 +194,7 @@ fn regression(x: &Mat<f64>, y: &Mat<f64>, alpha: f64) -> Result<Mat<f64>> {
     let is_wide = x.nrows() < x.ncols();
     let mut products = if is_wide { x * x.transpose() } else { x.transpose() * x };
     (0..products.nrows()).for_each(|j| products[(j, j)] += alpha);
-    let solver = Llt::new(products.as_ref(), Side::Lower)
-        .map_err(|_| Error::Train("the features are too degenerate for a head".into()))?;
+    let solver = Llt::new(products.as_ref(), Side::Lower).map_err(|_| Error::Train(DEGENERATE.into()))?;
     Ok(if is_wide { x.transpose() * solver.solve(y) } else { solver.solve(x.transpose() * y) })
 }
 
@@ -238,5 +238,19 @@ mod tests {
             let far = |told: &Array2<f32>| (told - &choice.out_of_fold).mapv(f32::abs).mean().unwrap();
             assert!(far(&found) < 0.01 && far(&half) > 0.02, "{} {}", far(&found), far(&half));
         }
+    }
+
+    #[test]
+    fn a_curve_without_heads_says_why() {
+        let x = Array2::from_shape_fn((40, 6), |(i, j)| ((i * 7 + j * 13 + 1) as f32 * 12.9898).sin());
+        let (y, fold) = (x.slice(ndarray::s![.., ..1]).to_owned(), (0..40).map(|i| i % 5).collect::<Vec<_>>());
+        let basis = Bases::new(x.view(), &[6]).first(6).unwrap();
+        let curve = |strength| {
+            let (truths, out_of_fold) = (y.view(), y.view());
+            let grown = Grown { basis: &basis, task: Task::Regression, truths, strength, out_of_fold };
+            grown.curve(&fold, &Wishes::default(), &|| true, &silent).unwrap().err()
+        };
+        // What takes away more than there is leaves nothing to solve.
+        assert_eq!((curve(-100.), curve(0.1)), (Some(DEGENERATE), Some(FEW)));
     }
 }

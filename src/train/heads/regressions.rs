@@ -44,10 +44,6 @@ impl Judge<'_> {
         in_time: &dyn Fn() -> bool,
         progress: Progress,
     ) -> Result<Vec<Candidate>> {
-        // Deeper features are more.
-        if taps > 0 && !has_room(self, basis.coordinates(), false, path::MOST_LOGITS, progress)? {
-            return Ok(Vec::new());
-        }
         let mut rows = rows(basis.rows()?, Truth::Classes(self.labels), self.classes, self.device)?;
         let mut found = self.regressions(&rows, (basis, taps), in_time, progress)?;
         if self.balanced && in_time() {
