@@ -93,8 +93,9 @@ fn work(
     let (metrics, predictions) = evaluate(&made, &data)?;
     describe(&mut made, &metrics, &data, reporter);
     clock.lap(|seconds| &mut seconds.write);
-    let fine_tuning =
-        (options.train == Train::Head).then(|| work.fine_tuning(&data, made.head.as_ref())).transpose()?;
+    let fine_tuning = (options.train == Train::Head)
+        .then(|| work.fine_tuning(&data, made.head.as_ref(), clock.seconds.train))
+        .transpose()?;
     clock.lap(|seconds| &mut seconds.fine_tuning);
     let command = going_on.map_or_else(|| resume::told(std::env::args_os()), |(_, recipe)| recipe.command());
     let ended = Ended { command, ranking, made, metrics, predictions, fine_tuning };

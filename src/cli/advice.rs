@@ -21,19 +21,21 @@ const EXTENTS: [Extent; 2] = [Extent::Last(2), Extent::All];
 const IMAGES: usize = 2;
 /// Bytes of weights up to which it is measured: copies for training would take memory and seconds.
 const LARGEST: usize = 200 << 20;
+/// Seconds of a budget that have to be left for it.
+const LEAST_LEFT: f64 = 5.;
 /// Values of an image up to which it is.
 const LARGEST_IMAGE: usize = 3 * 640 * 640;
 
 impl Work<'_> {
-    /// Measures a step of training inside for a run that trained a head.
+    /// Measures a step of training inside for a run that trained a head, which took so many seconds.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
-    pub fn fine_tuning(&self, data: &Dataset, head: Option<&AnyHead>) -> Result<FineTuning> {
+    pub fn fine_tuning(&self, data: &Dataset, head: Option<&AnyHead>, spent: f64) -> Result<FineTuning> {
         let mut measured = Vec::new();
         for extent in EXTENTS {
             emit(self.progress, Event::Advance(0))?;
-            let found = self.measure(data, &extent);
+            let found = self.measure(data, &extent, spent);
             let failed = found.is_err();
             measured.push(Measured::new(Train::Inside(extent).to_string(), found));
             // What stands in the way of a part stands in the way of all.
@@ -45,13 +47,13 @@ impl Work<'_> {
     }
 
     /// Epochs and seconds of the steps that `--train` would take by default, or why there are none.
-    fn measure(&self, data: &Dataset, extent: &Extent) -> std::result::Result<(u64, f64), String> {
+    fn measure(&self, data: &Dataset, extent: &Extent, spent: f64) -> std::result::Result<(u64, f64), String> {
         let why = |error: Error| error.reason();
         if size(self.model) > LARGEST || self.plan.input.len() > LARGEST_IMAGE {
             return Err("not measured, since the network or its images are large".into());
         }
-        if self.options.training.budget.is_some() {
-            return Err("not measured, since there is a --budget".into());
+        if self.options.training.budget.is_some_and(|budget| budget.as_secs_f64() - spent < LEAST_LEFT) {
+            return Err("not measured, since --budget leaves no time for it".into());
         }
         let deep = *extent == Extent::All && begins_deep(self.options, self.model);
         let taps = if deep { self.plan.taps.len() } else { 0 };

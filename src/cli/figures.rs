@@ -43,7 +43,8 @@ pub fn brackets<'a>(splits: impl IntoIterator<Item = (&'a str, usize, Option<usi
 /// What is answered of a split by those that are sure enough.
 pub fn answered(split: &str, told: &Answered) -> String {
     let right = told.precision.map(|share| format!(", {:.1} % of them rightly", 100. * share)).unwrap_or_default();
-    format!("abstain  {split}: {:.0} % of {} images are answered{right}\n", 100. * told.coverage, told.images)
+    let answered = told.coverage * told.images as f64;
+    format!("abstain  {split}: {answered:.0} of {} images are answered{right}\n", told.images)
 }
 
 fn headline(name: &str, m: &Classification) -> Vec<String> {

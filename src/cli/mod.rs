@@ -120,7 +120,7 @@ pub struct AdaptOptions {
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Main")]
     pub onnx: Vec<PathBuf>,
     /// Where the result goes [default: runs/adapt-1, then -2, …]
-    #[arg(long, value_name = "DIR", help_heading = "Main")]
+    #[arg(short, long, value_name = "DIR", help_heading = "Main")]
     pub out: Option<PathBuf>,
     /// Replace an earlier run in --out
     #[arg(long, help_heading = "Main")]

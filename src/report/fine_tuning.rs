@@ -40,7 +40,7 @@ pub struct FineTuning {
     /// depths: the training of a tail begins with the cut's alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gain_of_depth: Option<f64>,
-    /// What twice as many images are expected to gain in accuracy, and how sure that is.
+    /// What twice as many images are expected to gain in the learning curve's figure, and how sure that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gain_of_images: Option<[f64; 2]>,
 }
@@ -77,9 +77,10 @@ impl Measured {
 impl FineTuning {
     /// With what a head's choice tells, of a model and images to train on, so many of each class.
     pub fn new(mut measured: Vec<Measured>, head: Option<&AnyHead>, model: &Model, counts: &[usize]) -> FineTuning {
-        let head = match head {
-            Some(AnyHead::Classes(head)) => Some(&**head),
-            _ => None,
+        let (head, curve) = match head {
+            Some(AnyHead::Classes(head)) => (Some(&**head), head.learning_curve.as_ref()),
+            Some(AnyHead::Several(head)) => (None, head.learning_curve.as_ref()),
+            None => (None, None),
         };
         let own = comparable(head, model, counts);
         for one in measured.iter_mut().filter(|one| one.seconds.is_some()) {
@@ -91,7 +92,6 @@ impl FineTuning {
         let deep = head.and_then(|head| head.compared.get(head.chosen)).filter(|one| one.taps > 0);
         let cut = head.into_iter().flat_map(|head| &head.compared).filter(|one| one.taps == 0);
         let cut = cut.map(|one| one.accuracy).max_by(f64::total_cmp);
-        let curve = head.and_then(|head| head.learning_curve.as_ref());
         FineTuning {
             measured,
             trials_with: is_predicted.then_some(trials_with),

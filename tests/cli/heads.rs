@@ -47,6 +47,7 @@ fn the_best_head_is_chosen_and_the_choice_is_shown() {
     assert!(chosen["behind"][0].as_f64().unwrap() <= chosen["behind"][1].as_f64().unwrap());
     let said = into(&place, "second", "--metric log-loss --balanced --budget 10m --json");
     let run: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert!(run["fine_tuning"]["measured"][0]["seconds"].as_f64() > Some(0.), "there was time left: {run}");
     let compared = run["head"]["compared"].as_array().unwrap();
     assert_eq!(
         compared.iter().filter(|c| c["kind"] == "softmax" && c["weighted"] == true && c["taps"] == 0).count(),
@@ -148,6 +149,8 @@ fn what_decides_nothing_is_told() {
     }
     let ran = place.main("--force --metric accuracy --budget 1m").succeeds();
     assert!(!ran.err.contains("note: --"), "{}", ran.err);
+    let ran = place.main("--force --budget 1s").succeeds();
+    assert!(ran.out.contains("not measured, since --budget leaves no time for it"), "{}", ran.out);
 }
 
 /// The operators of a model's last nodes.
