@@ -127,19 +127,19 @@ fn whole_numbers_are_classes_and_the_user_is_told() {
 
 #[test]
 fn numbers_that_float32_cannot_hold_are_told() {
-    let place = place(4);
-    let of = |values: [&str; 4]| {
+    let place = place(6);
+    let of = |values: &[&str]| {
         let rows: String = values.iter().enumerate().map(|(i, value)| format!("{i}.png,{value}\n")).collect();
         list(&place, &format!("path,y\n{rows}"), None, Some(Task::Regression))
     };
     for (values, why) in [
-        (["1e9", "1000000000.001", "1000000000.002", "1e9"], "float32's rounding, take their mean from them first"),
-        (["1e37", "2e37", "-3e37", "0"], "are near float32's end; divide them by a number first"),
+        (&["1e9", "1000000000.001", "1000000000.002", "1e9"], "float32's rounding, take their mean from them first"),
+        (&["1e37", "2e37", "-3e37", "0"], "are near float32's end; divide them by a number first"),
     ] {
         let error = of(values).unwrap_err().to_string();
         assert!(error.contains("'y'") && error.contains(why), "{error}");
     }
-    let data = of(["1.5", "2.5", "1e400", "nan"]).unwrap();
+    let data = of(&["1.5", "2.5", "3.5", "4", "1e400", "nan"]).unwrap();
     let reasons: Vec<&str> = data.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
     assert_eq!(reasons, ["'1e400' is more than float32 holds", "'nan' is no number"]);
 }
