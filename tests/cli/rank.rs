@@ -133,9 +133,10 @@ fn what_cannot_be_ranked_is_refused() {
         place.write(&format!("bad/{class}/1.png"), "no image");
         place.write(&format!("bad/{class}/2.png"), "no image");
     }
-    place
-        .adapt("rank --data bad --no-builtin tiny.onnx")
-        .fails(1, &["bad: the training images that can be read are none, or of one class; first: ", "/1.png: "]);
+    place.adapt("rank --data bad --no-builtin tiny.onnx").fails(
+        1,
+        &["bad: the training images that can be read are none, or of one class; first: ", ".png: not an image"],
+    );
     place.adapt("--data bad --onnx tiny.onnx missing.onnx").fails(1, &["error: bad: the training images that"]);
     place.adapt("rank --data data tiny.onnx --max-ms 0").fails(2, &["--max-ms", "above 0"]);
 }

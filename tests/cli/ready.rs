@@ -81,7 +81,7 @@ fn an_engine_that_fails_says_where_and_what_to_do() {
 #[test]
 fn eval() {
     let place = adapted();
-    place.adapt("eval out/model.onnx --data nowhere").fails(2, &["nowhere", "not a folder"]);
+    place.adapt("eval out/model.onnx --data nowhere").fails(2, &["nowhere: does not exist"]);
     place.images("wrong/z", 0, 3);
     place.adapt("eval out/model.onnx --data wrong").fails(1, &["wrong", "no folder of images", "'a', 'b', 'c'"]);
     place.images("wrong/a", 0, 3);
