@@ -21,9 +21,23 @@ fn the_large_figures_are_those_of_their_names() {
     for (list, more, names) in [
         ("labels.csv", "", ["Micro F1", "Macro F1", "Mean average precision (mAP)"]),
         ("values.csv", "--label-column bright", ["R²", "Mean absolute error", "Root mean squared error"]),
+        (
+            "values.csv",
+            "--label-column bright,contrast",
+            [
+                "R², mean of the targets",
+                "Mean absolute error, mean of the targets",
+                "Root mean squared error, mean of the targets",
+            ],
+        ),
     ] {
         place.adapt(&format!("--data {list} {more} --onnx tiny.onnx --preprocess raw01 --force --out out")).succeeds();
-        large(&place.read("out/report.html"), &names);
+        let page = place.read("out/report.html");
+        large(&page, &names);
+        // Figures have the names that people know them by.
+        for key in ["log loss", "macro f1", "r2 ", "mae ", "std err", "rightly"] {
+            assert!(!page.contains(key), "{list}: {key}");
+        }
     }
 }
 
