@@ -220,3 +220,33 @@ fn tables_of_depths_have_titles_and_mark_the_chosen_one() {
         assert_eq!((table.matches(", chosen<").count(), table.matches("the best<").count()), (1, 2), "{table}");
     }
 }
+
+/// What stands beside such a name would change its place: a percentage, the other class's name.
+#[test]
+fn names_from_right_to_left_are_isolated() {
+    let place = report::place();
+    for split in ["train", "test"] {
+        let folder = format!("data/{split}");
+        std::fs::rename(place.path(format!("{folder}/a")), place.path(format!("{folder}/שלום"))).unwrap();
+    }
+    place.main("").succeeds();
+    let page = place.read("out/report.html");
+    for words in [
+        "<bdi>שלום</bdi> taken for b",
+        "<div class=\"path\"><bdi>test&#x2f;שלום",
+        ": \u{2068}שלום\u{2069}, right",
+        "</svg>",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    let starts = |text: &str| text.matches("<bdi>").count() + text.matches('\u{2068}').count();
+    let ends = |text: &str| text.matches("</bdi>").count() + text.matches('\u{2069}').count();
+    assert!(page.match_indices("שלום").all(|(at, _)| starts(&page[..at]) == ends(&page[..at]) + 1));
+    // No elements in attributes, titles and drawings, and nothing else anywhere.
+    for (start, end) in [("=\"", "\""), ("<title>", "</title>"), ("<text", "</text>")] {
+        assert!(all(&page, start, end).iter().all(|text| !text.contains("bdi>")), "{start}");
+    }
+    let texts = page.split('<').filter(|part| !part.starts_with("title") && !part.starts_with("text"));
+    assert!(texts.filter_map(|part| part.split_once('>')).all(|(_, text)| !text.contains(['\u{2068}', '\u{2069}'])));
+    assert!(!all(&page, "<div class=\"path\">", "</div>").iter().any(|path| path.contains("<bdi>b")));
+}

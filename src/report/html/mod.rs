@@ -186,10 +186,10 @@ fn title(run: &Value) -> String {
 
 /// A name or a path from outside as a page has it: of a long one the beginning.
 fn shown(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
+    engine::isolated(match text.char_indices().nth(LONGEST) {
         Some((end, _)) => printable(&text[..end]) + "…",
         None => printable(text),
-    }
+    })
 }
 
 /// As a page's policy names a script that may run.
