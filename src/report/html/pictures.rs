@@ -153,7 +153,7 @@ impl<'a> Judged<'a> {
         };
         let mut map = Map::new(self.recorded, &self.points(), pictured, look)?;
         let named = map.name(self.recorded, |row, class| self.classes[row][0] == class);
-        let names = if named { ", whose names stand at their middles" } else { "" };
+        let names = if named { ", whose names stand at or near their middles" } else { "" };
         map.colours = format!("Colours are the true classes{names}; crosses are mistakes.");
         Some(map)
     }

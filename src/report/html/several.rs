@@ -207,8 +207,11 @@ impl<'a> Several<'a> {
             Look { hue: first.map(hue), radius: RADIUS, wrong, title: self.title(row) }
         };
         let mut map = Map::new(self.recorded, rows, pictured, look)?;
-        let names =
-            if map.name(self.recorded, has) { " Names stand at the middles of all images with the label." } else { "" };
+        let names = if map.name(self.recorded, has) {
+            " Names stand at or near the middles of all images with the label."
+        } else {
+            ""
+        };
         let crosses = "crosses are images with a label too few or too many";
         map.colours = format!("Colours are the first label that an image has, grey is none; {crosses}.{names}");
         Some(map)
