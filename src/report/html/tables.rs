@@ -252,6 +252,7 @@ pub(super) fn skipped(run: &Value) -> (Vec<[String; 2]>, usize) {
 pub(super) fn notes(run: &Value) -> Vec<String> {
     let lists = [&run["data"]["notes"], &run["plan"]["notes"]];
     let notes = lists.into_iter().filter_map(|list| list.as_array()).flatten();
+    let notes = notes.chain([&run["training"]["no_gain"]]);
     notes.filter_map(|note| note.as_str().map(printable)).collect()
 }
 
