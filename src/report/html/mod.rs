@@ -158,7 +158,7 @@ fn pictures_of(recorded: &Recorded, source: &Source, wanted: &[(usize, &str)]) -
 fn maps(recorded: &Recorded) -> Option<[Option<String>; 2]> {
     let maps = recorded.maps.as_ref()?;
     let how = maps.method.map(|method| match method {
-        Method::Cam => "exact class activation maps",
+        Method::Cam => "exact class activation maps (the score is made of their places)",
         Method::GradCam => "maps by gradients (Grad-CAM)",
         Method::Occlusion => "occlusion",
     });
