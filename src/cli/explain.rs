@@ -111,12 +111,17 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
         fs::create_dir(&options.out).map_err(Error::io(&options.out))?;
     }
     emit(&progress, Event::Stage { name: "explaining", total: paths.len() as u64 })?;
+    let check = options.check && explainer.method() != Method::Occlusion;
+    if options.check && !check {
+        reporter
+            .say("note: --check compares maps with occlusion, and these are occlusion's: there is nothing to compare");
+    }
     let mut rows = Vec::new();
     for (path, file) in paths.iter().zip(files) {
         match explainer.image(&source, path) {
             Ok((shown, values)) => {
                 let explained = explainer.explain(values.view(), class)?;
-                let agreement = options.check.then(|| explainer.check(values.view(), &explained)).transpose()?;
+                let agreement = check.then(|| explainer.check(values.view(), &explained)).transpose()?;
                 save(&shown, &explained, &file)?;
                 let [class, predicted] = [explained.class, explained.predicted].map(|class| names[class].clone());
                 let sought = match numbers {
