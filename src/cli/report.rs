@@ -6,7 +6,7 @@ use adapt::engine::Backend;
 use adapt::error::printable;
 use adapt::plan::Trained;
 use adapt::progress::{Progress, silent};
-use adapt::report::html::{Images, REPORT, has_pictures, render};
+use adapt::report::html::{Images, REPORT, has_pictures, is_page, render};
 use adapt::report::maps::{MAPS, Maps};
 use adapt::report::recorded::Recorded;
 use adapt::report::{OutDir, json};
@@ -53,6 +53,12 @@ pub fn run(options: &ReportOptions) -> Result<()> {
     let recorded = Recorded::read(&options.run)?;
     let page = render(&recorded, &images(options, &recorded))?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join(REPORT));
+    vacant(&out, true)?;
+    // A link is replaced itself.
+    if out.exists() && !out.is_symlink() && !is_page(&out) {
+        let what = "it is no report of adapt's, and would be lost; choose another --out, or remove it first";
+        return Err(Error::data(&out, what));
+    }
     if let Some(why) = &page.gone {
         if !options.force && fs::read(&out).is_ok_and(|old| has_pictures(&old)) {
             let what = format!("it has pictures, and would have none: {why}; --force replaces it all the same");

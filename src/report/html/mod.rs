@@ -26,6 +26,9 @@ use pictures::Judged;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use thumbs::Thumb;
 
 /// The file's name in a run's folder.
@@ -33,6 +36,10 @@ pub const REPORT: &str = "report.html";
 
 /// How a picture begins in [`engine`]'s template.
 const PICTURE: &[u8] = b"<image id=\"t";
+
+/// How a page's title ends in [`engine`]'s template, and within how many bytes.
+const TITLE: &[u8] = b": adapt report</title>";
+const FIRST: u64 = 8192;
 
 /// The longest name or path that is shown whole, in characters: pages repeat them.
 const LONGEST: usize = 200;
@@ -53,6 +60,13 @@ pub struct Page {
     pub text: String,
     /// Why there are no pictures in it, where there are images.
     pub gone: Option<String>,
+}
+
+/// Whether a file is a page that was made earlier, or has nothing in it.
+pub fn is_page(file: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(FIRST).read_to_end(&mut start));
+    read.is_ok() && (start.is_empty() || start.windows(TITLE.len()).any(|part| part == TITLE))
 }
 
 /// Whether a page that was made earlier has pictures of images in it.
