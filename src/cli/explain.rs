@@ -14,7 +14,8 @@ use adapt::{Error, Result};
 use image::imageops::FilterType;
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -98,6 +99,10 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     let trained = trained.unbaked()?;
     let (source, paths, mut skipped) = images_below(&options.paths, &progress)?;
     let files = files(&options.out, &paths);
+    if options.out.exists() && !options.out.is_dir() {
+        let what = "a file, where a folder is to be; choose another --out";
+        return Err(Error::Usage(format!("{}: {what}", options.out.display())));
+    }
     if options.out.is_dir() {
         files.iter().try_for_each(|file| vacant(file, options.force))?;
     }
@@ -106,6 +111,11 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
     let names = trained.names(explainer.classes())?;
     let numbers = trained.task == Task::Regression;
     let class = options.class.as_deref().map(|class| number(class, &names)).transpose()?.or(numbers.then_some(0));
+    let check = options.check && explainer.method() != Method::Occlusion;
+    if options.check && !check {
+        reporter
+            .say("note: --check compares maps with occlusion, and these are occlusion's: there is nothing to compare");
+    }
     warn_of_a_guess(&reporter, &trained.preprocessing);
     if !options.out.is_dir() {
         fs::create_dir(&options.out).map_err(Error::io(&options.out))?;
@@ -116,7 +126,7 @@ pub fn run(options: &ExplainOptions) -> Result<()> {
         match explainer.image(&source, path) {
             Ok((shown, values)) => {
                 let explained = explainer.explain(values.view(), class)?;
-                let agreement = options.check.then(|| explainer.check(values.view(), &explained)).transpose()?;
+                let agreement = check.then(|| explainer.check(values.view(), &explained)).transpose()?;
                 save(&shown, &explained, &file)?;
                 let [class, predicted] = [explained.class, explained.predicted].map(|class| names[class].clone());
                 let sought = match numbers {
@@ -160,16 +170,30 @@ fn number(class: &str, names: &[String]) -> Result<usize> {
     })
 }
 
-/// `OUT/<name>.png` for each image; those of one name get numbers.
+/// `OUT/<name>.png` for each image. Where several images have one name, each is called by as much more as tells them apart: the
+/// kind of file, the folder, both. Those that are still called alike get numbers.
 fn files(out: &Path, paths: &[String]) -> Vec<PathBuf> {
-    let mut taken = HashSet::new();
-    let name = |path: &String| {
-        let stem = Path::new(path).file_stem().map_or("image".into(), |stem| stem.to_string_lossy().into_owned());
-        let numbered = (2..).map(|number| format!("{stem}-{number}"));
-        let free = std::iter::once(stem.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
-        out.join(free.unwrap_or(stem) + ".png")
+    let text = |part: Option<&OsStr>| part.map_or("image".into(), |part| part.to_string_lossy().into_owned());
+    let names = |path: &String| {
+        let path = Path::new(path);
+        let (stem, whole) = (text(path.file_stem()), text(path.file_name()));
+        let folder = text(path.parent().and_then(Path::file_name));
+        [stem.clone(), whole.clone(), format!("{folder}-{stem}"), format!("{folder}-{whole}")]
     };
-    paths.iter().map(name).collect()
+    let names: Vec<[String; 4]> = paths.iter().map(names).collect();
+    let mut counts: [HashMap<&str, usize>; 4] = Default::default();
+    for names in &names {
+        names.iter().zip(&mut counts).for_each(|(name, counts)| *counts.entry(name).or_default() += 1);
+    }
+    let mut taken = HashSet::new();
+    let file = |names: &[String; 4]| {
+        let apart = names.iter().zip(&counts).find(|(name, counts)| counts[name.as_str()] == 1);
+        let name = apart.map_or(&names[0], |(name, _)| name);
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
+        out.join(free.unwrap_or_default() + ".png")
+    };
+    names.iter().map(file).collect()
 }
 
 fn text(method: Method, tensors: &[&str], rows: Vec<Row>) -> String {

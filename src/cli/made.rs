@@ -125,8 +125,7 @@ pub fn inside(work: &Work, mut job: Job, data: &mut Dataset, extractor: Extracto
     let tuned = job.train(work, data, probe.as_ref().map(|fitted| &fitted.head), &kept, &mut row)?;
     work.out.write("results.csv", &csv(&tuned.epochs)?)?;
     clock.lap(|seconds| &mut seconds.train);
-    if tuned.best == Some(0) && tuned.epochs.len() > 1 {
-        let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
+    if let Some(what) = TrainingInfo::no_gain(&tuned) {
         emit(work.progress, Event::Warning(what))?;
     }
     job.put(work, &tuned)?;

@@ -272,7 +272,10 @@ pub fn vacant(out: &Path, force: bool) -> Result<()> {
         return Err(Error::Usage(format!("{}: the folder {} does not exist", out.display(), folder.display())));
     }
     if out.is_dir() {
-        return Err(Error::Usage(format!("{}: a folder, where a file is to be written", out.display())));
+        return Err(Error::Usage(format!(
+            "{}: a folder, where a file is to be written; choose another --out",
+            out.display()
+        )));
     }
     // A file would take its place.
     if out.exists() && !out.is_file() {

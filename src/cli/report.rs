@@ -6,7 +6,7 @@ use adapt::engine::Backend;
 use adapt::error::printable;
 use adapt::plan::Trained;
 use adapt::progress::{Progress, silent};
-use adapt::report::html::{Images, REPORT, pictures, render};
+use adapt::report::html::{Images, REPORT, is_page, pictures, render};
 use adapt::report::maps::{MAPS, Maps};
 use adapt::report::recorded::{Recorded, SCORES};
 use adapt::report::{OutDir, json};
@@ -53,6 +53,12 @@ pub fn run(options: &ReportOptions) -> Result<()> {
     let recorded = Recorded::read(&options.run)?;
     let page = render(&recorded, &images(options, &recorded))?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join(REPORT));
+    vacant(&out, true)?;
+    // A link is replaced itself.
+    if out.exists() && !out.is_symlink() && !is_page(&out) {
+        let what = "it is no report of adapt's, and would be lost; choose another --out, or remove it first";
+        return Err(Error::data(&out, what));
+    }
     if let Some(why) = &page.gone {
         let (before, now) = (fs::read(&out).map_or(0, |old| pictures(&old)), pictures(page.text.as_bytes()));
         if now < before && !options.force {

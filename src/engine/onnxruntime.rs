@@ -15,6 +15,7 @@ use crate::guard::quietly;
 use crate::onnx::files::split;
 use crate::onnx::hollow::hollow;
 use crate::onnx::schema::{TensorProto, data_type};
+use crate::onnx::surgery::{CONVERT, OPSETS};
 use crate::onnx::{MAX_PROTO, Model};
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
@@ -91,12 +92,20 @@ impl Session {
             builder.commit_from_memory(&proto.encode_to_vec())
         });
         let made = made.and_then(|made| made.map_err(|e| e.message().to_owned()));
-        let inner = made.map_err(|what| refused(model, format!("ONNX Runtime cannot run it: {}", in_short(&what))))?;
+        let inner = made.map_err(|what| refused(model, refusal(model, &what)))?;
         let port = port(&inner).map_err(|what| refused(model, what))?;
         let outputs = inner.outputs().iter().map(|output| output.name().to_owned()).collect();
         let (version, path) = (version.to_owned(), model.path.clone());
         Ok(Session { inner, port, outputs, version, path, at_once: BATCH })
     }
+}
+
+/// What to say of a model that is refused, and what to do where its age is a reason.
+fn refusal(model: &Model, message: &str) -> String {
+    let (opset, [oldest, newest]) = (model.opset(), OPSETS);
+    let age = format!("; its opset is {opset}, and {oldest} to {newest} are supported: {CONVERT}");
+    let age = if (oldest..=newest).contains(&opset) { "" } else { &age };
+    format!("ONNX Runtime cannot run it: {}{age}", in_short(message))
 }
 
 /// Whether weights of this type can be handed over.

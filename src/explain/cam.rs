@@ -4,7 +4,7 @@ use super::grid::{Grid, resized, weighted};
 use super::open;
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
-use crate::onnx::cut::Cut;
+use crate::onnx::cut::{Cut, product};
 use crate::onnx::graph::Index;
 use crate::onnx::schema::NodeProto;
 use crate::onnx::tensor;
@@ -43,8 +43,8 @@ impl Cam {
             Error::model(&trained.model.path, format!("{what}; choose --method gradcam or occlusion"))
         };
         let index = Index::new(trained.model.graph());
-        let weights = weights(&index, cut).filter(|_| cut.heads == 1).ok_or_else(other)?;
-        let sources = sources(&index, &cut.tensor).ok_or_else(other)?;
+        let sources = sources(&index, &cut.tensor).filter(|_| cut.heads == 1).ok_or_else(other)?;
+        let weights = weights(&index, trained, cut, backend)?.ok_or_else(other)?;
         let mut tensors: Vec<&str> = sources.iter().map(|(average, _)| average.tensor).collect();
         let mut seen = HashSet::new();
         tensors.retain(|tensor| seen.insert(*tensor));
@@ -99,23 +99,32 @@ fn deviations(mut planes: Array3<f32>) -> Array3<f32> {
     planes
 }
 
-/// The weights of the linear layer that a cut is before, where they are stored as floats and nothing mixes the scores behind.
-fn weights(index: &Index, cut: &Cut) -> Option<Array2<f32>> {
-    let node = scoring(index, &cut.output).filter(|node| node.input.first() == Some(&cut.tensor))?;
-    let stored = index.constant(node.input.get(1)?)?;
-    let sizes: Vec<usize> = stored.dims.iter().map(|&size| size as usize).collect();
-    let values = tensor::floats(stored)?;
-    let matrix = |rows, columns| Array2::from_shape_vec((rows, columns), values).ok();
-    match (node.op_type(), &sizes[..]) {
-        ("Gemm", &[rows, columns]) if node.int("transA", 0) == 0 => {
-            let scale = node.attr("alpha").map_or(1., |alpha| alpha.f());
-            let matrix = matrix(rows, columns)?.mapv(|weight| weight * scale);
-            Some(if node.int("transB", 0) == 0 { matrix.reversed_axes() } else { matrix })
+/// The weights of the linear layer that a cut is before, `[classes, features]`, where nothing mixes the scores behind it. What
+/// the file computes from what it stores, the engine computes.
+fn weights(index: &Index, trained: &Trained, cut: &Cut, backend: &Backend) -> Result<Option<Array2<f32>>> {
+    let node = scoring(index, &cut.output);
+    let layer = node.and_then(|node| Some((node, product(index, node).filter(|layer| layer.input == cut.tensor)?)));
+    let Some((node, layer)) = layer else { return Ok(None) };
+    let matrix = match index.constant(layer.matrix) {
+        Some(stored) => {
+            let sizes: Vec<usize> = stored.dims.iter().map(|&size| size as usize).collect();
+            tensor::floats(stored).and_then(|values| ArrayD::from_shape_vec(sizes, values).ok())
         }
-        ("MatMul", &[rows, columns]) => matrix(rows, columns).map(Array2::reversed_axes),
-        ("Conv", &[classes, channels, 1, 1]) if node.int("group", 1) == 1 => matrix(classes, channels),
-        _ => None,
-    }
+        None => {
+            let mut engine = open(trained, &[layer.matrix], backend)?;
+            // As many images as fit are no reason to cut it.
+            let images = trained.input.batch.unwrap_or(1);
+            engine.run_outputs(probe(&trained.input, images).view(), &[0])?.pop()
+        }
+    };
+    let Some(matrix) = matrix else { return Ok(None) };
+    let (rows, columns) = match *matrix.shape() {
+        [rows, columns] | [1, rows, columns] | [rows, columns, 1, 1] => (rows, columns),
+        _ => return Ok(None),
+    };
+    let scale = node.attr("alpha").filter(|_| node.is("Gemm")).map_or(1., |alpha| alpha.f());
+    let matrix = Array2::from_shape_vec((rows, columns), matrix.iter().map(|weight| weight * scale).collect());
+    Ok(matrix.ok().map(|matrix| if layer.by_feature { matrix.reversed_axes() } else { matrix }))
 }
 
 /// The node that makes the scores of an output, before bias and activation.

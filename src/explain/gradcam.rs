@@ -6,7 +6,8 @@ use super::{open, open_with, whole};
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
 use crate::graph::{self, Extent, Program, Wanted};
-use crate::onnx::cut::Cut;
+use crate::onnx::Model;
+use crate::onnx::cut::{Classifier, Cut};
 use crate::onnx::graph::Index;
 use crate::onnx::schema::{ValueInfoProto, data_type};
 use crate::onnx::surgery::{self, Pooling, size, symbol, tensor_type};
@@ -56,7 +57,7 @@ impl GradCam {
         }
         let starts = match at {
             Some(at) => vec![at.to_owned()],
-            None => graph::tail(&scores, &Extent::Last(0))?.starts,
+            None => ahead(&scores, cut)?,
         };
         let starts: Vec<&str> = starts.iter().take(MOST_SEEN).map(String::as_str).collect();
         let values = open(trained, &starts, backend)?.run(probe(&trained.input, 1).view())?;
@@ -179,6 +180,15 @@ impl GradCam {
 
 fn failed(e: candle_core::Error) -> Error {
     Error::Engine(format!("candle: {e}"))
+}
+
+/// Tensors before the head that all goes through, the last one first.
+fn ahead(scores: &Model, cut: &Cut) -> Result<Vec<String>> {
+    // The cut knows heads in more forms than layers that are trained have.
+    let known = matches!(cut.classifier, Classifier::Linear | Classifier::Conv);
+    let behind = known.then(|| graph::tail(scores, &Extent::Behind(cut.tensor.clone())));
+    let behind = behind.and_then(Result::ok).filter(|tail| !tail.starts.is_empty());
+    Ok(behind.map_or_else(|| graph::tail(scores, &Extent::Last(0)), Ok)?.starts)
 }
 
 /// The tensor that holds the scores before any softmax or sigmoid, whose gradients vanish where it is sure.

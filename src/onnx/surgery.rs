@@ -36,15 +36,20 @@ pub fn with_old_head(model: &Model, cut: &Cut, pooling: &Pooling) -> Model {
     whole
 }
 
+/// The opsets that are read: older operators mean something else, newer ones are not known.
+pub const OPSETS: [i64; 2] = [7, 24];
+/// What to do about a model of another one.
+pub const CONVERT: &str = "convert it with Python's onnx, onnx.version_converter.convert_version(model, 17)";
+
 /// Whether a model's opset has the new head's operators.
 ///
 /// # Errors
 /// A text that says what it lacks.
 pub fn takes_a_head(model: &Model) -> Result<(), String> {
-    const OLDEST: i64 = 7;
     let opset = model.opset();
-    let what = format!("its opset is {opset}; the new head needs {OLDEST} or newer: convert the model first");
-    if opset < OLDEST { Err(what) } else { Ok(()) }
+    let oldest = OPSETS[0];
+    let what = format!("its opset is {opset}; the new head needs {oldest} or newer: {CONVERT}");
+    if opset < oldest { Err(what) } else { Ok(()) }
 }
 
 /// The name of the adapted model's output where the old one's tensor is kept, as features or on the way to them.

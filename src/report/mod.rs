@@ -130,6 +130,9 @@ pub struct TrainingInfo {
     pub settings: Settings,
     /// The epoch whose weights were kept, where validation images chose it; 0 is the start.
     pub best_epoch: Option<u64>,
+    /// That no epoch was better, and what is made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_gain: Option<&'static str>,
     /// Why training ended before its last step.
     pub stopped: Option<String>,
     /// Why it could not go on.
@@ -145,10 +148,17 @@ impl TrainingInfo {
             frozen_before: start.map(str::to_owned),
             settings: settings.clone(),
             best_epoch: tuned.best,
+            no_gain: TrainingInfo::no_gain(&tuned),
             stopped: tuned.stopped,
             diverged: tuned.diverged,
             epochs: tuned.epochs,
         }
+    }
+
+    /// What is told where the start was better than every epoch.
+    pub fn no_gain(tuned: &Tuned) -> Option<&'static str> {
+        let what = "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
+        (tuned.best == Some(0) && tuned.epochs.len() > 1).then_some(what)
     }
 }
 

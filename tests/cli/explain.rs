@@ -35,10 +35,11 @@ fn an_adapted_model_explains_its_images() {
         assert!((-1. ..=1.).contains(&row["agreement"].as_f64().unwrap()), "{row}");
     }
     // Images of one name do not meet.
-    assert_eq!(rows[0]["overlay"], "maps/0.png");
-    assert_eq!(rows[6]["overlay"], "maps/0-2.png");
+    assert_eq!(rows[0]["overlay"], "maps/a-0.png");
+    assert_eq!(rows[1]["overlay"], "maps/1.png");
+    assert_eq!(rows[6]["overlay"], "maps/b-0.png");
     // Eight pixels a side, enlarged.
-    assert_eq!(image::open(place.path("maps/0-2.png")).unwrap().to_rgb8().dimensions(), (224, 224));
+    assert_eq!(image::open(place.path("maps/b-0.png")).unwrap().to_rgb8().dimensions(), (224, 224));
     let chosen = explained(&place, "out/model.onnx data/a/1.png -o maps --force --class c --method gradcam");
     assert_eq!((&chosen["images"][0]["class"], &chosen["method"]), (&"c".into(), &"gradcam".into()));
     let numbered = explained(&place, "out/model.onnx data/a/1.png -o maps --force --class 2 --method cam");
@@ -86,7 +87,43 @@ fn what_cannot_be_explained_is_refused() {
     refuses("part.onnx data/a -o maps", 2, &["no label"]);
     place.adapt("explain pooled.onnx data/a/0.png -o maps").succeeds();
     refuses("pooled.onnx data/a/0.png -o maps", 2, &["maps/0.png", "--force"]);
+    refuses("pooled.onnx data/a/0.png -o bad.png", 2, &["bad.png: a file, where a folder is to be", "another --out"]);
     // An unreadable one among others is told.
     let ran = place.adapt("explain pooled.onnx bad.png data/a/1.png -o maps --force").succeeds();
     assert!(ran.err.contains("bad.png") && ran.out.contains("maps/1.png"), "{}{}", ran.err, ran.out);
+}
+
+/// Which image an overlay is of is seen by its name.
+#[test]
+fn overlays_are_called_by_what_tells_their_images_apart() {
+    let place = place();
+    fs::copy(place.path("data/a/0.png"), place.path("same.png")).unwrap();
+    image::open(place.path("same.png")).unwrap().save(place.path("same.jpg")).unwrap();
+    let found = explained(&place, "pooled.onnx same.jpg same.png data/a/1.png data/b/1.png data/b/2.png -o maps");
+    let rows = found["images"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["overlay"].as_str().unwrap()).collect();
+    assert_eq!(names, ["maps/same.jpg.png", "maps/same.png.png", "maps/a-1.png", "maps/b-1.png", "maps/2.png"]);
+}
+
+#[test]
+fn occlusion_is_not_compared_with_itself() {
+    let place = place();
+    let ran = place.adapt("explain pooled.onnx data/a/0.png -o maps --method occlusion --check").succeeds();
+    assert!(
+        ran.err.contains("there is nothing to compare") && !ran.out.contains("agreement"),
+        "{}{}",
+        ran.err,
+        ran.out
+    );
+    let ran = place.adapt("explain pooled.onnx data/a/0.png -o maps --force --check").succeeds();
+    assert!(!ran.err.contains("nothing to compare") && ran.out.contains("agreement"), "{}{}", ran.err, ran.out);
+}
+
+#[test]
+fn models_of_another_time_say_so() {
+    let place = place();
+    fs::copy(golden("onnx/opset6.onnx"), place.path("old.onnx")).unwrap();
+    let words = ["cannot run it", "its opset is 6, and 7 to 24 are supported", "onnx.version_converter"];
+    place.adapt("explain old.onnx data/a -o maps").fails(1, &words);
+    place.adapt("predict old.onnx data/a").fails(1, &words);
 }

@@ -270,3 +270,22 @@ fn a_run_of_two_thousand_classes_has_a_page() {
     let counts = ["b taken for a: 2", "a taken for b: 2", "a taken for c0002: 2", "b taken for c0002: 2"];
     assert!(counts.iter().all(|count| page.contains(&format!("<h3>{count}</h3>"))) && rows.contains("c0002"), "{rows}");
 }
+
+#[test]
+fn training_that_gained_nothing_is_told() {
+    let place = Place::usual();
+    let ran = place.main("--train all --epochs 2 --lr 1e-12").succeeds();
+    let told =
+        "no epoch was better on the validation images than the start, whose weights are taken: training did not help";
+    assert!(ran.err.contains(told), "{}", ran.err);
+    let training = &place.json("out/run.json")["training"];
+    assert_eq!((training["best_epoch"].as_u64(), training["no_gain"].as_str()), (Some(0), Some(told)));
+    let page = place.read("out/report.html");
+    assert!(page.contains(
+        "for 2 epochs, none of them better on the validation images than the start, which is what was written."
+    ));
+    assert!(page.contains(&format!("<li>{told}</li>")));
+    place.main("--train all --epochs 2 --lr 1 --force").succeeds();
+    assert!(place.json("out/run.json")["training"].get("no_gain").is_none());
+    assert!(!place.read("out/report.html").contains("none of them better"));
+}

@@ -35,6 +35,7 @@ fn listed_images_have_the_maps_of_explain() {
     let images = maps["images"].as_array().unwrap();
     assert_eq!((maps["method"].as_str(), images.len()), (Some("cam"), 12), "{maps}");
     assert_eq!((overlays(&page), page.contains("exact class activation maps")), (12, true));
+    assert!(page.contains("is no proof that the answer hangs on what is there: <code>adapt explain --check</code>"));
     let trained = Trained::open(&place.path("out/model.onnx"), None, None).unwrap();
     let backend = onnx_runtime();
     let mut explainer = Explainer::open(&trained, &backend, Some(Method::Cam), None).unwrap();

@@ -215,6 +215,21 @@ fn damaged_runs_are_refused() {
     place.adapt("report out").fails(1, &["run.json", "damaged"]);
 }
 
+#[test]
+fn only_a_report_is_replaced_by_one() {
+    let place = place();
+    place.main("").succeeds();
+    let model = place.read_bytes("out/model.onnx");
+    place.adapt("report out -o out/model.onnx --force").fails(1, &["out/model.onnx", "no report", "another --out"]);
+    assert_eq!(place.read_bytes("out/model.onnx"), model);
+    place.write("empty.html", "");
+    place.adapt("report out -o empty.html --force").succeeds();
+    place.adapt("report out -o empty.html --force").succeeds();
+    fs::remove_file(place.path("out/report.html")).unwrap();
+    fs::create_dir(place.path("out/report.html")).unwrap();
+    place.adapt("report out").fails(2, &["out/report.html: a folder", "another --out"]);
+}
+
 /// Class and probability of `photo.png` as the run's own model gives them.
 fn predicted(place: &Place) -> (String, f64) {
     let ran = place.adapt("predict out/model.onnx photo.png --json").succeeds();

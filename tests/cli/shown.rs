@@ -21,9 +21,23 @@ fn the_large_figures_are_those_of_their_names() {
     for (list, more, names) in [
         ("labels.csv", "", ["Micro F1", "Macro F1", "Mean average precision (mAP)"]),
         ("values.csv", "--label-column bright", ["R²", "Mean absolute error", "Root mean squared error"]),
+        (
+            "values.csv",
+            "--label-column bright,contrast",
+            [
+                "R², mean of the targets",
+                "Mean absolute error, mean of the targets",
+                "Root mean squared error, mean of the targets",
+            ],
+        ),
     ] {
         place.adapt(&format!("--data {list} {more} --onnx tiny.onnx --preprocess raw01 --force --out out")).succeeds();
-        large(&place.read("out/report.html"), &names);
+        let page = place.read("out/report.html");
+        large(&page, &names);
+        // Figures have the names that people know them by.
+        for key in ["log loss", "macro f1", "r2 ", "mae ", "std err", "rightly"] {
+            assert!(!page.contains(key), "{list}: {key}");
+        }
     }
 }
 
@@ -82,7 +96,8 @@ fn labels_and_numbers_have_a_map() {
             let test = place.read("out/predictions.csv");
             let test = test.lines().map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row[1] == "test");
             assert_eq!(points.matches("class=\"wrong\"").count(), test.filter(|row| row[2] != row[3]).count());
-            assert_eq!(all(map, "<text class=\"name\"", "</text>").len(), 4);
+            // Once for wide screens, once for narrow ones.
+            assert_eq!(all(map, "<text class=\"name\"", "</text>").len(), 2 * 4);
         } else {
             assert!(titles.iter().all(|title| title.contains(": is ") && title.contains(", predicted ")), "{titles:?}");
             // Larger values have larger dots, and the legend says of which values they are.
@@ -246,4 +261,34 @@ fn tables_of_depths_have_titles_and_mark_the_chosen_one() {
         assert_eq!(all(table, "<th scope=\"col\">", "</th>"), ["Depths", "features", loss, "behind the best"]);
         assert_eq!((table.matches(", chosen<").count(), table.matches("the best<").count()), (1, 2), "{table}");
     }
+}
+
+/// What stands beside such a name would change its place: a percentage, the other class's name.
+#[test]
+fn names_from_right_to_left_are_isolated() {
+    let place = report::place();
+    for split in ["train", "test"] {
+        let folder = format!("data/{split}");
+        std::fs::rename(place.path(format!("{folder}/a")), place.path(format!("{folder}/שלום"))).unwrap();
+    }
+    place.main("").succeeds();
+    let page = place.read("out/report.html");
+    for words in [
+        "<bdi>שלום</bdi> taken for b",
+        "<div class=\"path\"><bdi>test&#x2f;שלום",
+        ": \u{2068}שלום\u{2069}, right",
+        "</svg>",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    let starts = |text: &str| text.matches("<bdi>").count() + text.matches('\u{2068}').count();
+    let ends = |text: &str| text.matches("</bdi>").count() + text.matches('\u{2069}').count();
+    assert!(page.match_indices("שלום").all(|(at, _)| starts(&page[..at]) == ends(&page[..at]) + 1));
+    // No elements in attributes, titles and drawings, and nothing else anywhere.
+    for (start, end) in [("=\"", "\""), ("<title>", "</title>"), ("<text", "</text>")] {
+        assert!(all(&page, start, end).iter().all(|text| !text.contains("bdi>")), "{start}");
+    }
+    let texts = page.split('<').filter(|part| !part.starts_with("title") && !part.starts_with("text"));
+    assert!(texts.filter_map(|part| part.split_once('>')).all(|(_, text)| !text.contains(['\u{2068}', '\u{2069}'])));
+    assert!(!all(&page, "<div class=\"path\">", "</div>").iter().any(|path| path.contains("<bdi>b")));
 }

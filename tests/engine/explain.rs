@@ -1,12 +1,14 @@
 //! Maps of what a model sees, against PyTorch's gradients (tests/golden/make_explain.py) and each other.
 
 use crate::common;
+use adapt::data::images_below;
 use adapt::engine::{Backend, Choice};
 use adapt::explain::{Explainer, Method};
 use adapt::plan::Trained;
 use adapt::progress::silent;
 use ndarray::{Array2, ArrayD};
 use serde_json::Value;
+use std::path::Path;
 use std::sync::LazyLock;
 
 static GOLDEN: LazyLock<Value> =
@@ -76,6 +78,47 @@ fn scores_that_are_mixed_behind_the_layer_are_not_explained_by_its_weights() {
     for name in ["matmul_add", "conv_squeeze", "logsoftmax"] {
         let trained = Trained::open(&common::golden(&format!("onnx/{name}.onnx")), None, None).unwrap();
         assert_eq!(Explainer::open(&trained, &backend, None, None).unwrap().method(), Method::Cam, "{name}");
+    }
+}
+
+/// A head is what it is however a file writes it: its map is the one that gradients give, and occlusion agrees with it.
+#[test]
+fn heads_in_every_form_have_exact_maps() {
+    const NAMES: [&str; 6] =
+        ["einsum_cd", "einsum_dc", "gemm_transa", "weight_transposed", "weight_cast", "weight_computed"];
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fashion/test/shirt/00286.png");
+    let (source, paths, _) = images_below(&[file], &silent).unwrap();
+    let mut agreements = Vec::new();
+    for (choice, name) in [Choice::Auto, Choice::Tract].into_iter().flat_map(|choice| NAMES.map(|name| (choice, name)))
+    {
+        let backend = backend(choice);
+        let trained = Trained::open(&common::golden(&format!("onnx/{name}.onnx")), None, None).unwrap();
+        let mut exact = Explainer::open(&trained, &backend, None, None).unwrap();
+        assert_eq!(exact.method(), Method::Cam, "{name}");
+        let mut gradients = Explainer::open(&trained, &backend, Some(Method::GradCam), None).unwrap();
+        assert_eq!(exact.tensors(), gradients.tensors(), "{name}");
+        let image = exact.values(&source, &paths[0]).unwrap();
+        for class in 0..CLASSES {
+            let [found, wanted] = [&mut exact, &mut gradients].map(|e| e.explain(image.view(), Some(class)).unwrap());
+            assert!(far(&found.map, &(wanted.map * 64.)) < 1e-4, "{name}, class {class}");
+            agreements.push(exact.check(image.view(), &found).unwrap());
+        }
+    }
+    let mean = agreements.iter().sum::<f64>() / agreements.len() as f64;
+    // Of random weights; of other maps it is 0.
+    assert!(mean > 0.15, "{mean}: {agreements:?}");
+}
+
+#[test]
+fn heads_in_other_forms_without_averages_have_gradients() {
+    let backend = backend(Choice::Auto);
+    for name in ["einsum_cd", "einsum_dc", "gemm_transa", "weight_computed"] {
+        let mut trained = Trained::open(&common::golden(&format!("onnx/{name}.onnx")), None, None).unwrap();
+        let nodes = &mut trained.model.proto.graph.as_mut().unwrap().node;
+        let pool = nodes.iter_mut().find(|node| node.is("GlobalAveragePool")).unwrap();
+        pool.op_type = Some("GlobalMaxPool".into());
+        let explainer = Explainer::open(&trained, &backend, None, None).unwrap();
+        assert_eq!((explainer.method(), explainer.tensors()), (Method::GradCam, vec!["map"]), "{name}");
     }
 }
 

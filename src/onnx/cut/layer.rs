@@ -125,27 +125,56 @@ fn untransposed<'a>(index: &Index<'a>, value: &str) -> Option<&'a str> {
     node.input.first().filter(|_| swaps).map(String::as_str)
 }
 
-/// `nd,dc->nc` and the like: one letter of a stored matrix goes, the other comes.
-fn einsum<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
+/// A product of features and a matrix that is stored, or computed from what is stored alone.
+pub struct Product<'a> {
+    /// The features.
+    pub input: &'a str,
+    /// The matrix: `[features, classes]`, or the other way round; ones before it, or behind that of a convolution.
+    pub matrix: &'a str,
+    /// Whether features come first in it.
+    pub by_feature: bool,
+}
+
+/// The product that a node on floats is, whichever way it is written.
+pub fn product<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Product<'a>> {
+    if node.is("Einsum") {
+        return contracted(index, node);
+    }
+    let [input, matrix, ..] = &node.input[..] else { return None };
+    let (input, by_feature) = match node.op_type() {
+        "Gemm" if node.int("transA", 0) == 0 => (input.as_str(), node.int("transB", 0) == 0),
+        "Gemm" => (untransposed(index, input)?, node.int("transB", 0) == 0),
+        "MatMul" => (input.as_str(), true),
+        "Conv" if node.int("group", 1) == 1 => (input.as_str(), false),
+        _ => return None,
+    };
+    index.is_fixed(matrix).then_some(Product { input, matrix, by_feature })
+}
+
+/// `nd,dc->nc` and the like: one letter of a matrix goes, the other comes.
+fn contracted<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Product<'a>> {
     let equation = String::from_utf8(node.attr("equation")?.s().to_vec()).ok()?.replace(' ', "");
     let (terms, result) = equation.split_once("->")?;
     let (left, right) = terms.split_once(',')?;
     let [a, b] = &node.input[..] else { return None };
-    let (data, input, stored, matrix) = match (index.is_fixed(a), index.is_fixed(b)) {
+    let (data, input, matrix, letters) = match (index.is_fixed(a), index.is_fixed(b)) {
         (false, true) => (left, a, b, right),
         (true, false) => (right, b, a, left),
         _ => return None,
     };
-    let Weight { dims, data_type } = weight(index, stored)?;
-    let mut letters = matrix.chars();
+    let mut letters = letters.chars();
     let (Some(first), Some(second), None) = (letters.next(), letters.next(), letters.next()) else { return None };
     let goes = |c: char| data.contains(c) && !result.contains(c);
     let comes = |c: char| !data.contains(c) && result.contains(c);
-    let sizes = match dims.as_deref() {
-        Some(&[rows, columns]) if goes(first) && comes(second) => (rows, columns),
-        Some(&[rows, columns]) if goes(second) && comes(first) => (columns, rows),
-        _ => return None,
-    };
+    let by_feature = goes(first) && comes(second);
+    (by_feature || goes(second) && comes(first)).then_some(Product { input, matrix, by_feature })
+}
+
+fn einsum<'a>(index: &Index<'a>, node: &'a NodeProto) -> Option<Layer<'a>> {
+    let Product { input, matrix, by_feature } = contracted(index, node)?;
+    let Weight { dims, data_type } = weight(index, matrix)?;
+    let &[rows, columns] = &dims?[..] else { return None };
+    let sizes = if by_feature { (rows, columns) } else { (columns, rows) };
     let (features, classes) = (usize::try_from(sizes.0).ok(), usize::try_from(sizes.1).ok());
     Some(Layer { classifier: Classifier::Linear, input, features, classes, data_type, dequantize: None })
 }

@@ -10,6 +10,7 @@ use super::graph::{Index, Names};
 use super::pooling::{int, named};
 use super::schema::{GraphProto, data_type};
 use embedding::embedding;
+pub use layer::product;
 use serde::{Deserialize, Serialize};
 use walk::{Walk, float_type, walk};
 pub(in crate::onnx) use walk::{data_inputs, leaves_meaning};

@@ -38,7 +38,9 @@ pub(super) fn summary(recorded: &Recorded) -> String {
                 Value::String(tensor) => format!("all behind the tensor {}", shown(tensor)),
                 _ => "all of it".into(),
             };
-            format!("{model} got {head}, and {from} was trained for {epochs} epochs")
+            let none = ", none of them better on the validation images than the start, which is what was written";
+            let gain = if run["training"]["no_gain"].is_string() { none } else { "" };
+            format!("{model} got {head}, and {from} was trained for {epochs} epochs{gain}")
         }
     }];
     let counts = [("train", "trained it"), ("val", "validated it"), ("test", "tested it")];

@@ -34,6 +34,43 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
+/// Around a name from outside in which something is written from right to left: what stands beside it stays in its place.
+/// [`crate::error::printable`] lets none of them in.
+const ISOLATE: [char; 2] = ['\u{2068}', '\u{2069}'];
+
+/// A name, isolated from the text around it where it would turn that.
+pub(super) fn isolated(name: String) -> String {
+    let [start, end] = ISOLATE;
+    if name.contains(turns) { format!("{start}{name}{end}") } else { name }
+}
+
+/// Whether it is of a script that goes from right to left, or a mark that makes text go so.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{200f}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}')
+        || matches!(c, '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+}
+
+/// Isolated names as elements, of which nothing is left in what one copies. In attributes, titles and drawings, which take none,
+/// the characters stay.
+fn elements(page: String) -> String {
+    let [start, end] = ISOLATE;
+    if !page.contains(start) {
+        return page;
+    }
+    let mut told = String::with_capacity(page.len());
+    for (place, part) in page.split_inclusive('<').enumerate() {
+        // Behind the first `<` each part begins with a tag.
+        let tag = if place > 0 { part.find('>').unwrap_or(part.len()) } else { 0 };
+        let (tag, text) = part.split_at(tag);
+        told += tag;
+        match tag.starts_with("title") || tag.starts_with("text") {
+            true => told += text,
+            false => told += &text.replace(start, "<bdi>").replace(end, "</bdi>"),
+        }
+    }
+    told
+}
+
 /// A number with so many decimals; a dash where there is none.
 fn fixed(value: minijinja::Value, decimals: usize) -> String {
     number(value, |value| format!("{value:.decimals$}"))
@@ -47,5 +84,6 @@ fn number(value: minijinja::Value, written: impl Fn(f64) -> String) -> String {
 pub(super) fn render(name: &str, values: impl Serialize) -> Result<String> {
     let template = ENVIRONMENT.get_template(name);
     let text = template.and_then(|template| template.render(context! { ..minijinja::Value::from_serialize(values) }));
-    text.map_err(|e| Error::Engine(format!("writing the report: {e:#}")))
+    let text = text.map_err(|e| Error::Engine(format!("writing the report: {e:#}")))?;
+    Ok(if name.ends_with(".html") { elements(text) } else { text })
 }

@@ -1,7 +1,6 @@
 //! Tables of what lists in `run.json` hold.
 
-use super::shown;
-use super::tables::{MOST, plain};
+use super::tables::{MOST, in_words, plain};
 use crate::data::Task;
 use crate::train::heads::Kind;
 use serde::Serialize;
@@ -94,7 +93,7 @@ fn flat(list: &Value, title: &str) -> Option<Flat> {
         head.iter().map(|key| plain(row.get(*key).unwrap_or(&Value::Null))).collect()
     };
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    let head = head.iter().map(|key| shown(&key.replace('_', " "))).collect();
+    let head = head.iter().map(|key| in_words(key)).collect();
     (!rows.is_empty()).then(|| Flat { title: title.into(), head, rows })
 }
 

@@ -26,6 +26,9 @@ use pictures::Judged;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use thumbs::Thumb;
 
 /// The file's name in a run's folder.
@@ -33,6 +36,10 @@ pub const REPORT: &str = "report.html";
 
 /// How a picture begins in [`engine`]'s template.
 const PICTURE: &[u8] = b"<image id=\"t";
+
+/// How a page's title ends in [`engine`]'s template, and within how many bytes.
+const TITLE: &[u8] = b": adapt report</title>";
+const FIRST: u64 = 8192;
 
 /// The longest name or path that is shown whole, in characters: pages repeat them.
 const LONGEST: usize = 200;
@@ -53,6 +60,13 @@ pub struct Page {
     pub text: String,
     /// Why images have no picture in it that should have one.
     pub gone: Option<String>,
+}
+
+/// Whether a file is a page that was made earlier, or has nothing in it.
+pub fn is_page(file: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(FIRST).read_to_end(&mut start));
+    read.is_ok() && (start.is_empty() || start.windows(TITLE.len()).any(|part| part == TITLE))
 }
 
 /// How many images have a picture in a page.
@@ -162,7 +176,7 @@ fn pictures_of(recorded: &Recorded, source: &Source, wanted: &[(usize, &str)]) -
 fn maps(recorded: &Recorded) -> Option<[Option<String>; 2]> {
     let maps = recorded.maps.as_ref()?;
     let how = maps.method.map(|method| match method {
-        Method::Cam => "exact class activation maps",
+        Method::Cam => "exact class activation maps (the score is made of their places)",
         Method::GradCam => "maps by gradients (Grad-CAM)",
         Method::Occlusion => "occlusion",
     });
@@ -190,10 +204,10 @@ fn title(run: &Value) -> String {
 
 /// A name or a path from outside as a page has it: of a long one the beginning.
 fn shown(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
+    engine::isolated(match text.char_indices().nth(LONGEST) {
         Some((end, _)) => printable(&text[..end]) + "…",
         None => printable(text),
-    }
+    })
 }
 
 /// As a page's policy names a script that may run.

@@ -147,13 +147,13 @@ impl<'a> Judged<'a> {
         let look = |row: usize| {
             let (image, wrong) = (&self.recorded.held_out[row], !self.is_right(row));
             let [path, own, predicted] = [&image.path, &image.label, &image.predicted].map(|text| shown(text));
-            let kind = if wrong { "taken for" } else { "rightly" };
-            let title = format!("{path}: {own} {kind} {predicted}, {:.1} % sure", 100. * image.confidence);
+            let answer = if wrong { format!("taken for {predicted}") } else { "right".into() };
+            let title = format!("{path}: {own}, {answer}, {:.1} % sure", 100. * image.confidence);
             Look { hue: Some(hue(self.classes[row][0])), radius: RADIUS, wrong, title }
         };
         let mut map = Map::new(self.recorded, &self.points(), pictured, look)?;
         let named = map.name(self.recorded, |row, class| self.classes[row][0] == class);
-        let names = if named { ", whose names stand at their middles" } else { "" };
+        let names = if named { ", whose names stand at or near their middles" } else { "" };
         map.colours = format!("Colours are the true classes{names}; crosses are mistakes.");
         Some(map)
     }

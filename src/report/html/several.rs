@@ -38,8 +38,14 @@ const LABELS: [Told; 11] = [
 ];
 const VALUES: [Told; 3] = [
     ("r2", "R²", "share of the variance that is explained: 1 is perfect, 0 is always the mean"),
-    ("mae", "Mean absolute error", "in the target's unit, of several the mean; lower is better"),
+    ("mae", "Mean absolute error", "in the target's unit; lower is better"),
     ("rmse", "Root mean squared error", "the same, large errors weighing more; lower is better"),
+];
+/// Of several targets, whose units may be unlike.
+const VALUES_OF_SEVERAL: [Told; 3] = [
+    ("r2", "R², mean of the targets", VALUES[0].2),
+    ("mae", "Mean absolute error, mean of the targets", "each in its target's unit; lower is better"),
+    ("rmse", "Root mean squared error, mean of the targets", VALUES[2].2),
 ];
 /// The keys of those that are shown large, of labels and of numbers.
 const LARGE: [&str; 3] = ["micro_f1", "macro_f1", "average_precision"];
@@ -128,7 +134,11 @@ impl<'a> Several<'a> {
     pub fn shown(&self, pictured: &Shown, other: Option<&Value>) -> Page {
         let m = &self.recorded.run["metrics"][self.split.to_string()];
         let regression = self.recorded.task == Task::Regression;
-        let (rows, keys) = if regression { (&VALUES[..], LARGE_VALUES) } else { (&LABELS[..], LARGE) };
+        let (rows, keys) = match (regression, self.recorded.classes.len()) {
+            (true, 1) => (&VALUES[..], LARGE_VALUES),
+            (true, _) => (&VALUES_OF_SEVERAL[..], LARGE_VALUES),
+            (false, _) => (&LABELS[..], LARGE),
+        };
         let all = rows.iter().map(|&row| figure(m, other, row)).filter(Figure::is_there);
         let (names, heads): (_, &[&str]) = match regression {
             true => (named(&m["per_target"], "target", &["r2", "mae", "rmse"]), &["R²", "Mean absolute error", "RMSE"]),
@@ -197,8 +207,11 @@ impl<'a> Several<'a> {
             Look { hue: first.map(hue), radius: RADIUS, wrong, title: self.title(row) }
         };
         let mut map = Map::new(self.recorded, rows, pictured, look)?;
-        let names =
-            if map.name(self.recorded, has) { " Names stand at the middles of all images with the label." } else { "" };
+        let names = if map.name(self.recorded, has) {
+            " Names stand at or near the middles of all images with the label."
+        } else {
+            ""
+        };
         let crosses = "crosses are images with a label too few or too many";
         map.colours = format!("Colours are the first label that an image has, grey is none; {crosses}.{names}");
         Some(map)

@@ -38,6 +38,22 @@ const FIGURES: [Told; 16] = [
 /// The keys of those that are shown large.
 const LARGE: [&str; 3] = ["accuracy", "macro_f1", "log_loss"];
 
+/// A figure as a sentence or a heading has it, by its key in `run.json`.
+pub(super) fn in_words(key: &str) -> String {
+    let known = match key {
+        "macro_f1" => "macro-F1",
+        "micro_f1" => "micro-F1",
+        "log_loss" => "log-loss",
+        "r2" => "R²",
+        "mae" => "mean absolute error",
+        "rmse" => "root mean squared error",
+        "std_err" => "standard error",
+        "lr" => "learning rate",
+        _ => return shown(&key.replace('_', " ")),
+    };
+    known.into()
+}
+
 /// A figure with its interval.
 #[derive(Serialize)]
 pub(super) struct Figure {
@@ -141,7 +157,7 @@ pub(super) fn folds(run: &Value) -> Option<Value> {
         .iter()
         .filter_map(|(name, value)| {
             let mean = value.as_f64().or(value[0].as_f64()).filter(|_| name != "images")?;
-            Some(json!({ "name": name.replace('_', " "), "mean": mean, "deviation": value[1].as_f64() }))
+            Some(json!({ "name": in_words(name), "mean": mean, "deviation": value[1].as_f64() }))
         })
         .collect();
     let (count, repeats) = (head["folds"].as_u64(), head["repeats"].as_u64());
@@ -238,6 +254,7 @@ pub(super) fn skipped(run: &Value) -> (Vec<[String; 2]>, usize) {
 pub(super) fn notes(run: &Value) -> Vec<String> {
     let lists = [&run["data"]["notes"], &run["plan"]["notes"]];
     let notes = lists.into_iter().filter_map(|list| list.as_array()).flatten();
+    let notes = notes.chain([&run["training"]["no_gain"]]);
     notes.filter_map(|note| note.as_str().map(printable)).collect()
 }
 

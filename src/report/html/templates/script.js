@@ -26,6 +26,8 @@ for (const table of document.querySelectorAll("table.sort")) {
       const down = th.getAttribute("aria-sort") !== "descending";
       table.tHead.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       th.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const caption = table.querySelector("caption.order");
+      if (caption) caption.textContent = `Sorted by ${th.textContent}, ${down ? "falling" : "rising"}.`;
       const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
       const compare = (a, b) => order(key(a), key(b));
       const rows = [...table.tBodies[0].rows].sort((a, b) => (down ? compare(b, a) : compare(a, b)));
