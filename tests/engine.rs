@@ -3,6 +3,8 @@
 mod common;
 #[path = "engine/explain.rs"]
 mod explain;
+#[path = "engine/trial.rs"]
+mod trial;
 
 use adapt::Error;
 use adapt::engine::runtime::{self, Found, Places};

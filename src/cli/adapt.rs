@@ -1,6 +1,7 @@
 //! The main job.
 
 use super::clock::Clock;
+use super::device::{self, Before};
 use super::finish::{Ended, describe, evaluate, finish};
 use super::inside::Job;
 use super::made::{Work, head, inside};
@@ -8,10 +9,10 @@ use super::progress::Reporter;
 use super::resume::{self, Recipe};
 use super::tables::quoted;
 use super::training::Train;
-use super::{AdaptOptions, classes_only, device, heads, rank, screen, tables};
+use super::{AdaptOptions, classes_only, heads, rank, screen, tables};
 use adapt::audit::imbalance;
 use adapt::data::{Columns, Dataset, ReadOptions, Split};
-use adapt::engine::{Backend, Cache, Extractor};
+use adapt::engine::{Backend, Extractor};
 use adapt::graph::Extent;
 use adapt::onnx::Model;
 use adapt::plan::evidence::Trying;
@@ -63,7 +64,8 @@ fn work(
 ) -> Result<()> {
     let progress = |event: Event| reporter.event(event);
     let cache = options.cache.open();
-    let (backend, mut plan, mut extractor) = settle(options, &mut model, &data, cache.as_ref(), &progress)?;
+    let before = Before { cache: cache.as_ref(), recipe: going_on.map(|(_, recipe)| recipe) };
+    let (backend, mut plan, mut extractor) = settle(options, &mut model, &data, &before, &progress)?;
     let model = &model;
     let prepare = |plan: &Plan| {
         let Train::Inside(extent) = &options.train else { return Ok(None) };
@@ -107,11 +109,11 @@ fn settle(
     options: &AdaptOptions,
     model: &mut Model,
     data: &Dataset,
-    cache: Option<&Cache>,
+    before: &Before,
     progress: Progress,
 ) -> Result<(Backend, Plan, Extractor)> {
-    let asked = plan_options(options);
-    let (backend, mut plan, extractor) = device::plan(options, model, &asked, progress)?;
+    let (asked, cache) = (plan_options(options), before.cache);
+    let (backend, mut plan, extractor) = device::plan(options, model, (&asked, data.items.len()), before, progress)?;
     if options.bake_preprocessing {
         let prover = options.engine.prover_of(&backend, model, &plan.input, progress)?;
         bake::can_bake(model, &plan.preprocessing, &prover)?;

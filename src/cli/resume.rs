@@ -49,14 +49,10 @@ impl Recipe {
             let state = state(&data.source.locate(&item.path));
             images.update(format!("{}\0{}\0{}\0{state:?}\n", item.path, item.label, item.split));
         }
-        let mut engine = format!("{} {}", plan.engine.name, plan.engine.version);
-        if plan.device != "cpu" {
-            engine += &format!(", {}", plan.device);
-        }
         Ok(Recipe {
             arguments: std::env::args_os().collect(),
             folder: std::env::current_dir().map_err(Error::io("."))?.into(),
-            versions: [env!("CARGO_PKG_VERSION").into(), engine],
+            versions: [env!("CARGO_PKG_VERSION").into(), engine_of(plan)],
             model: model.sha256.clone(),
             images: hex(&images.finalize()),
             preprocessing: plan.preprocessing.to_json().to_string(),
@@ -76,6 +72,11 @@ impl Recipe {
         let own = files.iter().filter_map(|file| Model::open(file).ok()).find(|model| model.sha256 == self.model);
         let what = "the model that the run chose is gone, or has changed, since it began; begin anew without --resume";
         own.ok_or_else(|| Error::Usage(what.into()))
+    }
+
+    /// Whether the run was begun with the engine of this plan.
+    pub fn engine_is(&self, plan: &Plan) -> bool {
+        self.versions[1] == engine_of(plan)
     }
 
     pub fn write(&self, out: &OutDir) -> Result<()> {
@@ -101,6 +102,12 @@ impl Recipe {
         };
         Err(Error::Usage(format!("{changed} has changed since the run began; begin anew without --resume")))
     }
+}
+
+/// The engine, its version, and the device where that is a GPU.
+fn engine_of(plan: &Plan) -> String {
+    let device = if plan.device == "cpu" { String::new() } else { format!(", {}", plan.device) };
+    format!("{} {}{device}", plan.engine.name, plan.engine.version)
 }
 
 /// A command line as `run.json` has it.

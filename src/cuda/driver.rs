@@ -129,15 +129,20 @@ impl Machine {
         [most, self.stream.context().mem_get_info().map_or(0, |(free, total)| (total - free) as u64)]
     }
 
+    /// Gives back what the pool keeps, once all work has ended.
+    pub(super) fn trim(&self) -> std::result::Result<(), DriverError> {
+        let Some(Pool(pool)) = self.pool else { return Ok(()) };
+        self.stream.synchronize()?;
+        // SAFETY: the pool is the device's.
+        unsafe { mem_pool::trim_to(pool, 0) }
+    }
+
     pub(super) fn alloc(&self, len: usize) -> Result<Memory> {
         // SAFETY: what is in it is read by nobody before a kernel or a copy wrote it.
         let alloc = || unsafe { self.stream.alloc::<f32>(len.max(1).next_multiple_of(GROUP)) };
-        let slice = alloc().or_else(|error| {
+        let slice = alloc().or_else(|_| {
             // What the pool keeps may lie in pieces that are too small.
-            let Some(Pool(pool)) = self.pool else { return Err(error) };
-            self.stream.synchronize()?;
-            // SAFETY: the pool is the device's.
-            unsafe { mem_pool::trim_to(pool, 0) }?;
+            self.trim()?;
             alloc()
         });
         let slice = slice.map_err(|error| {

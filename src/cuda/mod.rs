@@ -204,6 +204,12 @@ impl Gpu {
         self.0.machine.memory()
     }
 
+    /// Gives back to the system what is kept of memory for later work.
+    pub fn trim(&self) {
+        // What cannot be given back stays kept.
+        let _ = self.0.machine.trim();
+    }
+
     /// A line for each convolution so far, forwards, by its input and by its kernel: the algorithm, arithmetic and memory that
     /// it is computed by, and what failed before. Nothing where they are emulated.
     pub fn convolutions(&self) -> Vec<String> {

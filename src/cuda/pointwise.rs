@@ -30,6 +30,14 @@ pub(super) fn shared(outer: usize, channels: usize) -> (usize, usize) {
     (outer.div_ceil(each.max(1)).max(1), each)
 }
 
+/// How the channels of a grid are summed up, [`shared`] out: in how many parts, by how many blocks, and what their kernels are
+/// told of that.
+fn summed(grid: &Grid) -> (usize, Work, [Value; 5]) {
+    let (parts, each) = shared(grid.outer, grid.channels);
+    let n = parts * grid.channels;
+    (parts, Work::Blocks(n), [n, grid.outer, grid.channels, grid.inner, each].map(Value::from))
+}
+
 /// A function's kernels, forwards and backwards, and its numbers.
 fn named(function: Function) -> (&'static str, &'static str, [f32; 2]) {
     match function {
@@ -188,27 +196,13 @@ impl Array {
             let none = || Array::full(&self.gpu, 0., grid.channels);
             return Ok([none()?, none()?]);
         }
-        let [low, high] = self.stored_bounds(bounds);
-        let (parts, each) = shared(grid.outer, grid.channels);
-        let n = parts * grid.channels;
-        let made = [Array::unset(&self.gpu, (parts, grid.channels))?, Array::unset(&self.gpu, (parts, grid.channels))?];
-        let values = [
-            self.map(),
-            grad.map(),
-            x.map(),
-            made[0].memory(),
-            made[1].memory(),
-            n.into(),
-            grid.outer.into(),
-            grid.channels.into(),
-            grid.inner.into(),
-            each.into(),
-            low.into(),
-            high.into(),
-        ];
-        self.gpu.launch("scale_shift_sums", Work::Blocks(n), values)?;
-        let [s, t] = made.map(|sums| sums.joined(grid.channels));
-        Ok([s?, t?])
+        let [low, high] = self.stored_bounds(bounds).map(Value::from);
+        let (parts, work, [n, outer, channels, inner, each]) = summed(grid);
+        let sums = || Array::unset(&self.gpu, (parts, grid.channels));
+        let (s, t, y, dy, x) = (sums()?, sums()?, self.map(), grad.map(), x.map());
+        let values = [y, dy, x, s.memory(), t.memory(), n, outer, channels, inner, each, low, high];
+        self.gpu.launch("scale_shift_sums", work, values)?;
+        Ok([s.joined(grid.channels)?, t.joined(grid.channels)?])
     }
 
     /// The gradient in front of a bias, with one value a channel of the grid, and of bounds, whose output this is; and its sums
@@ -225,23 +219,12 @@ impl Array {
             return Ok([made, Array::full(&self.gpu, 0., grid.channels)?]);
         }
         let nowhere = Value { map: Map { pointer: 0, half: 0 } };
-        let [low, high] = self.stored_bounds(bounds.unwrap_or([f32::NAN; 2]));
-        let (parts, each) = shared(grid.outer, grid.channels);
-        let (sums, n) = (Array::unset(&self.gpu, (parts, grid.channels))?, parts * grid.channels);
-        let values = [
-            self.map(),
-            grad.map(),
-            bounds.map_or(nowhere, |_| made.map()),
-            sums.memory(),
-            n.into(),
-            grid.outer.into(),
-            grid.channels.into(),
-            grid.inner.into(),
-            each.into(),
-            low.into(),
-            high.into(),
-        ];
-        self.gpu.launch("bias_back", Work::Blocks(n), values)?;
+        let [low, high] = self.stored_bounds(bounds.unwrap_or([f32::NAN; 2])).map(Value::from);
+        let (parts, work, [n, outer, channels, inner, each]) = summed(grid);
+        let sums = Array::unset(&self.gpu, (parts, grid.channels))?;
+        let (y, dy, dx) = (self.map(), grad.map(), bounds.map_or(nowhere, |_| made.map()));
+        let values = [y, dy, dx, sums.memory(), n, outer, channels, inner, each, low, high];
+        self.gpu.launch("bias_back", work, values)?;
         Ok([made, sums.joined(grid.channels)?])
     }
 

@@ -108,6 +108,11 @@ impl Extractor {
         Extractor { strict, ..self }
     }
 
+    /// Whether the cache has any of its rows.
+    pub fn is_known(&self) -> bool {
+        self.shelf.as_ref().is_some_and(|shelf| !shelf.is_empty())
+    }
+
     /// The engine inside.
     pub fn engine(&mut self) -> &mut dyn Engine {
         &mut *self.engine

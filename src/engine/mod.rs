@@ -16,6 +16,7 @@ mod provider;
 pub mod runtime;
 mod table;
 mod tract;
+pub mod trial;
 
 use crate::error::{Error, Result};
 use crate::guard::one_line;
@@ -172,6 +173,14 @@ impl Backend {
     #[cfg(not(feature = "cuda"))]
     pub fn on_gpu(&self) -> std::result::Result<Backend, String> {
         Err("this adapt was built without CUDA".into())
+    }
+
+    /// Gives back what a GPU keeps of memory that candle does not use now.
+    pub fn trim(&self) {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(gpu) = &self.1 {
+            gpu.trim();
+        }
     }
 
     /// The device that candle computes on.

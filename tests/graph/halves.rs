@@ -15,6 +15,7 @@ use adapt::onnx::schema::NodeProto;
 use adapt::onnx::tensor::{initializer, integers};
 use adapt::tensor::{DType, Device, Number, Precision, Result, Tensor};
 use adapt::train::loss::{Loss, LossKind, one_hot};
+use adapt::train::optimizer::{Optimizer, OptimizerKind, Setting};
 use adapt::train::tune::Network;
 use std::collections::HashMap;
 
@@ -232,4 +233,43 @@ fn bfloat16_takes_less_memory() {
     let share = bytes(HALVES) / bytes(Precision::default());
     println!("{share}");
     assert!(share < 0.65, "{share}");
+}
+
+/// Forwards and backwards they are the same, so that rounded ones stay in memory until a step's gradients are there; and after
+/// the optimizer's they are rounded anew.
+#[test]
+fn weights_are_rounded_once_a_step() {
+    let Some(gpu) = gpu() else { return };
+    let (side, layers, mut graph) = (128, 3, Graph::new(29));
+    let mut y = graph.input(&[2, side]).to_owned();
+    for _ in 0..layers {
+        let weights = graph.weight(&[side, side]);
+        y = graph.node("MatMul", &[&y, &weights], &[]);
+    }
+    let program = Program::import(&graph.model(&y), &[]).unwrap().to(DType::F32, &Device::Cuda(gpu.clone())).unwrap();
+    let (images, targets) = (Rng::new(5).numbers(2 * side), one_hot(&[3, 7], side));
+    let (wanted, loss) = (Wanted::parameters(&program), Loss::new(LossKind::Mse));
+    let network = |weights: &HashMap<String, Vec<f32>>| {
+        let network = Network::new(&program, weights, wanted.clone()).unwrap();
+        Network { precision: HALVES, ..network }
+    };
+    let slopes = |network: &Network| -> Vec<Option<Tensor>> {
+        let input = network.input(images.clone(), 2, &[side]).unwrap();
+        network.gradients(&input, targets.view(), &loss).unwrap().1
+    };
+    let read = |tensors: &[Option<Tensor>]| tensors.iter().flatten().flat_map(values).collect::<Vec<f32>>();
+    let own = network(&HashMap::new());
+    let before = gpu.memory()[1];
+    let grads = slopes(&own);
+    if cfg!(feature = "cuda-emulated") {
+        // In sizes of one layer's weights: their gradients, and half of each.
+        let taken = (gpu.memory()[0] - before) as f64 / (4 * side * side) as f64;
+        assert!((4.5..4.7).contains(&taken), "{taken}");
+    }
+    let kind = OptimizerKind::Sgd { momentum: 0., nesterov: false };
+    let rules = own.parameters.iter().map(Setting::usual).collect();
+    Optimizer::new(kind, 0., &own.parameters, rules).unwrap().step(&own.parameters, &grads, 1e-3).unwrap();
+    let names = program.parameters().iter().map(|parameter| parameter.name.clone());
+    let anew = read(&slopes(&network(&names.zip(own.parameters.iter().map(values)).collect())));
+    assert!(anew == read(&slopes(&own)) && anew != read(&grads));
 }

@@ -61,6 +61,18 @@ __device__ __forceinline__ int pixel(const Window &w, int axis, int position, in
     return position * w.stride[axis] + tap * w.dilation[axis] - w.before[axis];
 }
 
+// The taps of the window at a position that lie on the map: `take` is given the pixel's place in the map, and the tap's.
+template <class Take> __device__ __forceinline__ void each_tap(const Window &w, int oy, int ox, Take take) {
+    for (int ky = 0; ky < w.kernel[0]; ky++) {
+        int iy = pixel(w, 0, oy, ky);
+        if (iy < 0 || iy >= w.input[0]) continue;
+        for (int kx = 0; kx < w.kernel[1]; kx++) {
+            int ix = pixel(w, 1, ox, kx);
+            if (ix >= 0 && ix < w.input[1]) take(iy * w.input[1] + ix, ky * w.kernel[1] + kx);
+        }
+    }
+}
+
 // The position along an axis at which the tap lies on the pixel, or -1.
 __device__ __forceinline__ int position(const Window &w, int axis, int pixel, int tap) {
     int steps = pixel + w.before[axis] - tap * w.dilation[axis];

@@ -1,20 +1,5 @@
 // Depthwise convolution: each channel by a kernel of its own.
 
-// What a channel's taps make of the pixels under the window at a position.
-template <class T>
-__device__ __forceinline__ float under(const T *map, const float *taps, const Window &w, int oy, int ox) {
-    float sum = 0.0f;
-    for (int ky = 0; ky < w.kernel[0]; ky++) {
-        int iy = pixel(w, 0, oy, ky);
-        if (iy < 0 || iy >= w.input[0]) continue;
-        for (int kx = 0; kx < w.kernel[1]; kx++) {
-            int ix = pixel(w, 1, ox, kx);
-            if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix] * taps[ky * w.kernel[1] + kx];
-        }
-    }
-    return sum;
-}
-
 // x is [images, channels, height, width], k [channels, 1, kernel height, kernel width]. If it is biased, t has a value a channel
 // that is added, and the sum lies between two bounds.
 KERNEL depthwise(In x, const float *k, Out y, int n, int channels, Window w, int biased, const float *t, float low, float high) {
@@ -23,7 +8,9 @@ KERNEL depthwise(In x, const float *k, Out y, int n, int channels, Window w, int
             int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], plane = i / (w.output[0] * w.output[1]);
             int channel = plane % channels;
             const float *taps = k + channel * w.kernel[0] * w.kernel[1];
-            float sum = under(x + plane * w.input[0] * w.input[1], taps, w, oy, ox);
+            auto *map = x + plane * w.input[0] * w.input[1];
+            float sum = 0.0f;
+            each_tap(w, oy, ox, [&](int at, int tap) { sum += map[at] * taps[tap]; });
             y.set(i, biased ? clip(sum + t[channel], low, high) : sum);
         }
     });

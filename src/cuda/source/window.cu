@@ -4,18 +4,15 @@
 // padding never is it. -1 where there is no other.
 __device__ int taken(In x, const Window &w, int i) {
     int ox = i % w.output[1], oy = i / w.output[1] % w.output[0], best = -1;
+    float most = 0.0f;
     In map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
-    for (int ky = 0; ky < w.kernel[0]; ky++) {
-        int iy = pixel(w, 0, oy, ky);
-        if (iy < 0 || iy >= w.input[0]) continue;
-        for (int kx = 0; kx < w.kernel[1]; kx++) {
-            int ix = pixel(w, 1, ox, kx);
-            if (ix < 0 || ix >= w.input[1]) continue;
-            int at = iy * w.input[1] + ix;
-            float value = map[at];
-            if (best < 0 || value > map[best] || (value != value && map[best] == map[best])) best = at;
+    each_tap(w, oy, ox, [&](int at, int) {
+        float value = map[at];
+        if (best < 0 || value > most || (value != value && most == most)) {
+            best = at;
+            most = value;
         }
-    }
+    });
     return best;
 }
 
@@ -69,14 +66,7 @@ KERNEL sum_pool(In x, Out y, int n, Window w, int divisor, int after_y, int afte
         int ox = i % w.output[1], oy = i / w.output[1] % w.output[0];
         In map = x + i / (w.output[0] * w.output[1]) * w.input[0] * w.input[1];
         float sum = 0.0f;
-        for (int ky = 0; ky < w.kernel[0]; ky++) {
-            int iy = pixel(w, 0, oy, ky);
-            if (iy < 0 || iy >= w.input[0]) continue;
-            for (int kx = 0; kx < w.kernel[1]; kx++) {
-                int ix = pixel(w, 1, ox, kx);
-                if (ix >= 0 && ix < w.input[1]) sum += map[iy * w.input[1] + ix];
-            }
-        }
+        each_tap(w, oy, ox, [&](int at, int) { sum += map[at]; });
         y.set(i, sum * share(w, oy, ox, divisor, after_y, after_x));
     }
 }
