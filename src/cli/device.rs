@@ -72,7 +72,10 @@ pub fn plan(
         Ok(both) => Some(choose(both, before, progress)?),
         Err(mut one) => one.pop(),
     };
-    if let Some(Opened { model: its, backend, plan, extractor }) = taken {
+    if let Some(Opened { model: its, backend, mut plan, extractor }) = taken {
+        if let Some(why) = whys.first().filter(|_| plan.engine.name != "candle") {
+            plan.notes.push(format!("candle does not run the frozen part on {}: {why}", plan.device));
+        }
         *model = its;
         return Ok((backend, plan, extractor));
     }

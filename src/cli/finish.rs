@@ -118,7 +118,7 @@ pub(super) fn describe(made: &mut Made, metrics: &BTreeMap<String, Figures>, dat
     if let Some(abstention) = &head.abstention {
         made.adapted.abstain(abstention);
         let (threshold, share) = (abstention.threshold, 100. * abstention.coverage);
-        reporter.say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.0} % of the images"));
+        reporter.say(&format!("abstain  answers from {threshold:.3} on are to be taken: {share:.1} % of the images"));
     }
     if let Some(why) = &head.no_abstention {
         let _ = reporter.event(Event::Warning(&format!("--abstain: {why}; the model has no threshold")));

@@ -267,7 +267,7 @@ pub(super) fn one_file(root: &Path, columns: &Columns, progress: Progress) -> Re
 }
 
 pub(super) fn not_a_folder(root: &Path) -> Error {
-    if !root.exists() {
+    if root.try_exists().is_ok_and(|is_there| !is_there) && !root.is_symlink() {
         return Error::Usage(format!("{}: does not exist", root.display()));
     }
     let what = "not a folder of images, a zip file, a list (.csv, .tsv), a Parquet file, nor a file of MNIST's, or CIFAR's by \

@@ -77,7 +77,9 @@ impl Outcome {
             return sign(self.before < k, other.before < k);
         }
         match figure {
-            "accuracy" => sign(self.predicted == self.label, other.predicted == other.label),
+            "accuracy" | "balanced_accuracy" | "macro_recall" => {
+                sign(self.predicted == self.label, other.predicted == other.label)
+            }
             "log_loss" => self.log_loss - other.log_loss,
             // All probabilities, as far as these tell.
             "brier" | "roc_auc" | "average_precision" => self.brier - other.brier,

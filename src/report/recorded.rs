@@ -147,14 +147,15 @@ impl Recorded {
         if let Some((row, _)) =
             self.held_out.iter().zip(scores.logits.rows()).find(|(row, logits)| !self.gives(row, *logits))
         {
-            return changed(format!("'{}' is not '{}' by {SCORES}", row.path, row.predicted));
+            let sure = if self.task.is_multiclass() { format!(" ({})", row.confidence) } else { String::new() };
+            return changed(format!("'{}' is not '{}'{sure} by {SCORES}", row.path, row.predicted));
         }
         for split in [Split::Val, Split::Test].into_iter().filter(|_| self.task.is_multiclass()) {
             let own = || self.held_out.iter().filter(move |row| row.split == split);
             let share = own().filter(|row| row.label == row.predicted).count() as f64 / own().count().max(1) as f64;
             let told = self.run["metrics"][split.to_string()]["accuracy"].as_f64();
             if let Some(told) = told.filter(|told| (told - share).abs() > 1e-6) {
-                return changed(format!("{share:.4} of the {split} images are right, by run.json {told:.4}"));
+                return changed(format!("{share} of the {split} images are right, by run.json {told}"));
             }
         }
         Ok(())
@@ -165,7 +166,10 @@ impl Recorded {
         let near = |a: f32, b: f32| (a - b).abs() <= 1e-3 * b.abs().max(1e-3);
         let Some(given) = self.task.truth(&row.predicted, &self.classes) else {
             let most = logits.fold(f32::MIN, |most, &score| most.max(score));
-            return self.class(&row.predicted).is_some_and(|class| logits[class] >= most || near(logits[class], most));
+            let weight = |score: f32| f64::from(score - most).exp();
+            let sum: f64 = logits.iter().map(|&score| weight(score)).sum();
+            let p = |class: usize| weight(logits[class]) / sum;
+            return self.class(&row.predicted).is_some_and(|class| (p(class) - f64::from(row.confidence)).abs() < 1e-3);
         };
         let mut pairs = given.iter().zip(logits).zip(0..);
         pairs.all(|((&given, &score), place)| match self.thresholds.get(place) {

@@ -183,6 +183,7 @@ fn files_of_a_run_that_do_not_fit_each_other_are_refused() {
     for (list, why) in [
         (turned.join("\n"), "by scores.safetensors; one of the two was changed"),
         (with(",a,a,", ",b,a,"), "of the test images are right, by run.json"),
+        (with(confidence, "0.123"), "by scores.safetensors; one of the two was changed"),
         (with(confidence, "7"), "has a confidence of 7"),
         (with(confidence, "nan"), "has a confidence of NaN"),
     ] {

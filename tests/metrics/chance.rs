@@ -10,9 +10,10 @@ use ndarray::Array2;
 #[test]
 fn a_few_images_apart_may_be_chance() {
     let labels: Vec<usize> = (0..200).map(|i| i % 4).collect();
-    // Every tenth image is wrong by both, and of the others the first so many by the second, then so many by the first.
+    // Every tenth image is wrong by both, of the last hundred each in its own way, and of the others the first so many by the second, then so many by the first.
     let model = |wrong: std::ops::Range<usize>| {
-        let said = |i: usize| if i % 10 == 0 || wrong.contains(&i) { (labels[i] + 1) % 4 } else { labels[i] };
+        let other = |i: usize| if i >= 100 && wrong.start == 1 { 2 } else { 1 };
+        let said = |i: usize| if i % 10 == 0 || wrong.contains(&i) { (labels[i] + other(i)) % 4 } else { labels[i] };
         Array2::from_shape_fn((200, 4), |(i, class)| if class == said(i) { 0.7 } else { 0.1 })
     };
     let alone: Vec<usize> = (1..10).chain(11..20).collect();
@@ -26,7 +27,7 @@ fn a_few_images_apart_may_be_chance() {
         let is_sure = |name: &str| found[name].interval.unwrap()[0] > 0.;
         assert_eq!(is_sure("accuracy"), sure, "{better} {worse}: {found:?}");
         if worse == 0 {
-            for name in ["balanced_accuracy", "macro_f1", "cohen_kappa", "mcc", "top2_accuracy", "roc_auc"] {
+            for name in ["balanced_accuracy", "macro_recall"] {
                 assert!(sure || !is_sure(name), "{name}, {better}: {found:?}");
             }
             let [low, high] = found["log_loss"].interval.unwrap();
@@ -48,4 +49,17 @@ fn intervals_end_where_figures_do() {
         assert!(*low >= least && *high <= most, "{name}: {low} to {high}");
     }
     assert_eq!(got.intervals["macro_f1"][1], 1.);
+}
+
+#[test]
+fn groups_that_are_all_right_or_all_wrong_are_apart_for_sure() {
+    let (labels, groups): (Vec<usize>, Vec<usize>) = (0..60).map(|i| (i % 2, i / 2)).unzip();
+    let model =
+        |other: usize| Array2::from_shape_fn((60, 2), |(i, class)| if class == (i + other) % 2 { 0.9 } else { 0.1 });
+    let [a, b] = [0, 1].map(|other| Outcomes::new(&labels, model(other).view()));
+    let [low, high] = a.less(&b, &groups).unwrap()["accuracy"].interval.unwrap();
+    // As of 30 images: (31 - 1) / 32, and 1.96 of its errors below.
+    let (share, z) = (30. / 32., 1.959963984540054);
+    let want = share - z * ((1. - share * share) / 32f64).sqrt();
+    assert!((low - want).abs() < 1e-9 && high == 1., "{low} to {high}, not {want}");
 }

@@ -69,6 +69,10 @@ impl Draws {
         let least = images * images / squares;
         let (count, squares) =
             resampled.fold((0., 0.), |(count, sum), value| (count + 1., sum + (value - share).powi(2)));
-        if rare * images > TELLING - 0.5 { (spread * count / squares).clamp(least, images) } else { least }
+        if spread > 0. && rare * images > TELLING - 0.5 {
+            (spread * count / squares).clamp(least, images)
+        } else {
+            least
+        }
     }
 }

@@ -89,8 +89,10 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
     let (thumbs, overlays, missing) = match images {
         Images::Named(source) => pictures_of(recorded, source, &wanted),
         Images::Recorded(source) => {
-            let below: Vec<_> = wanted.iter().copied().filter(|(_, path)| thumbs::is_below(path)).collect();
-            pictures_of(recorded, source, &below)
+            let (below, beside): (Vec<_>, Vec<_>) =
+                wanted.iter().copied().partition(|(_, path)| thumbs::is_below(path));
+            let (thumbs, overlays, missing) = pictures_of(recorded, source, &below);
+            (thumbs, overlays, missing + beside.iter().map(|(row, _)| row).collect::<HashSet<_>>().len())
         }
         Images::Gone(_) => Default::default(),
     };
@@ -137,12 +139,13 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
 fn gone(images: &Images, wanted: &[(usize, &str)], pictures: usize, missing: usize) -> Option<String> {
     match images {
         Images::Gone(why) => Some(printable(why)),
-        Images::Recorded(_) if pictures == 0 && wanted.iter().any(|(_, path)| !thumbs::is_below(path)) => {
-            Some("the images lie elsewhere than the data; --data says that this is right".into())
-        }
         _ if missing == 0 => None,
+        Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) => {
+            let which = if pictures == 0 { "the images" } else { "some of the images" };
+            Some(format!("{which} lie elsewhere than the data; --data says that this is right"))
+        }
         Images::Named(source) | Images::Recorded(source) => {
-            let place = shown(&source.place().to_string_lossy());
+            let place = printable(&source.place().to_string_lossy());
             let which = if pictures == 0 { "none".into() } else { missing.to_string() };
             let can = if pictures == 0 { "can" } else { "cannot" };
             Some(format!(
