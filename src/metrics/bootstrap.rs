@@ -225,7 +225,7 @@ pub(super) fn intervals(
 /// differ on fewer than [`FEWEST_APART`] images or groups, and those of shares are at least as wide as Bonett and Price's.
 pub(super) fn differences(
     draws: &Draws,
-    [own, other]: [&(dyn Fn(&[usize]) -> Figures + Sync); 2],
+    [own, other]: [&Judging; 2],
     apart: &dyn Fn(&str, usize) -> f64,
     shares: &[&str],
 ) -> BTreeMap<String, Difference> {
@@ -254,6 +254,9 @@ pub(super) fn differences(
     };
     whole.into_iter().enumerate().filter_map(named).collect()
 }
+
+/// Makes figures of the images at some places.
+type Judging<'a> = dyn Fn(&[usize]) -> Figures + Sync + 'a;
 
 /// Figures by name.
 pub(super) type Figures = Vec<(&'static str, f64)>;
