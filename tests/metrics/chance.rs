@@ -13,7 +13,8 @@ fn a_few_images_apart_may_be_chance() {
     // Every tenth image is wrong by both, of the last hundred each in its own way, and of the others the first so many by the second, then so many by the first.
     let model = |wrong: std::ops::Range<usize>| {
         let other = |i: usize| if i >= 100 && wrong.start == 1 { 2 } else { 1 };
-        let said = |i: usize| if i % 10 == 0 || wrong.contains(&i) { (labels[i] + other(i)) % 4 } else { labels[i] };
+        let said =
+            |i: usize| if i.is_multiple_of(10) || wrong.contains(&i) { (labels[i] + other(i)) % 4 } else { labels[i] };
         Array2::from_shape_fn((200, 4), |(i, class)| if class == said(i) { 0.7 } else { 0.1 })
     };
     let alone: Vec<usize> = (1..10).chain(11..20).collect();
