@@ -124,6 +124,7 @@ fn text(compared: &Compared) -> String {
             let sure = match found.interval {
                 None if groups(compared).is_some() => "too few groups to tell",
                 None => "too few images to tell",
+                Some([low, high]) if low == high => "the same on all resamples",
                 Some([low, high]) if low <= 0. && high >= 0. => "may be chance",
                 Some(_) if better => "better, not by chance",
                 Some(_) => "worse, not by chance",

@@ -7,7 +7,7 @@ use super::options::{CacheOptions, ColumnOptions, EngineOptions, ModelOptions, V
 use super::progress::Reporter;
 use super::tables::table;
 use super::{AdaptOptions, classes_only, print, tell, tell_skipped};
-use adapt::data::{Dataset, ReadOptions, Skipped};
+use adapt::data::{Dataset, ReadOptions, Skipped, Split};
 use adapt::engine::Cache;
 use adapt::error::printable;
 use adapt::onnx::Model;
@@ -18,6 +18,7 @@ use adapt::report::json;
 use adapt::{Error, Result};
 use clap::Args;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -127,6 +128,7 @@ pub fn run(options: &RankOptions) -> Result<()> {
     };
     let (ranked, unreadable) = job.rank(&files)?;
     reporter.finish();
+    tell_lost(&data, &unreadable);
     data.skipped.extend(unreadable);
     tell_skipped(&data.skipped);
     let limits = options.limits.limits();
@@ -147,6 +149,16 @@ pub fn run(options: &RankOptions) -> Result<()> {
         let _ = writeln!(text, "best within {}: {named}", options.limits.shown());
     }
     print(&text)
+}
+
+/// Says which classes are not judged, since none of their images can be read.
+fn tell_lost(data: &Dataset, unreadable: &[Skipped]) {
+    let lost: HashSet<&str> = unreadable.iter().map(|skipped| skipped.path.as_str()).collect();
+    let mut readable = vec![false; data.classes.len()];
+    data.split(Split::Train).for_each(|item| readable[item.label] |= !lost.contains(item.path.as_str()));
+    for (name, _) in data.classes.iter().zip(readable).filter(|(_, readable)| !readable) {
+        tell(&format!("warning: class '{}' is not judged: none of its images can be read", printable(name)));
+    }
 }
 
 /// The best of the models of `--onnx`, within the limits, and what became of each.

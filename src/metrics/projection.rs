@@ -17,6 +17,12 @@ pub fn principal(rows: ArrayView2<f32>) -> Array2<f32> {
     if n == 0 || features == 0 {
         return Array2::zeros((n, 2));
     }
+    let largest = rows.iter().fold(0f32, |most, value| most.max(value.abs()));
+    if largest > 0. && largest.is_finite() && !(1e-12..1e12).contains(&largest) {
+        // Their squares would leave float32; a power of two takes nothing from them.
+        let scale = 2f32.powi(-(largest.log2() as i32).clamp(-120, 120));
+        return principal((&rows * scale).view()) / scale;
+    }
     let places: Vec<usize> = (0..n.min(MOST)).map(|i| i * n / n.min(MOST)).collect();
     let sample = rows.select(Axis(0), &places);
     let centre = sample.mean_axis(Axis(0)).unwrap_or_default();

@@ -119,7 +119,8 @@ impl Recorded {
         let scores = scores(&folder.join(SCORES), held_out.len(), classes.len())?;
         let path = folder.join(MAPS);
         let maps = bytes(&path, LARGEST_MAPS)?.map(|text| serde_json::from_slice(&text));
-        let maps = maps.transpose().map_err(|e| Error::data(&path, format!("damaged: {e}")))?;
+        let maps =
+            maps.transpose().map_err(|e| Error::data(&path, format!("damaged: {e}; delete it, or run it again")))?;
         let columns = truths.len() / held_out.len().max(1);
         let truths = Array2::from_shape_vec((held_out.len(), columns), truths).unwrap_or_default();
         let recorded = Recorded {
@@ -143,22 +144,46 @@ impl Recorded {
     fn agree(&self) -> Result<()> {
         let path = self.folder.join("predictions.csv");
         let changed = |what: String| Err(Error::data(&path, format!("{what}; one of the two was changed")));
-        let Some(scores) = &self.scores else { return Ok(()) };
-        if let Some((row, _)) =
-            self.held_out.iter().zip(scores.logits.rows()).find(|(row, logits)| !self.gives(row, *logits))
-        {
+        let rows = self.scores.iter().flat_map(|scores| scores.logits.rows());
+        if let Some((row, _)) = self.held_out.iter().zip(rows).find(|(row, logits)| !self.gives(row, *logits)) {
             let sure = if self.task.is_multiclass() { format!(" ({})", row.confidence) } else { String::new() };
             return changed(format!("'{}' is not '{}'{sure} by {SCORES}", row.path, row.predicted));
         }
-        for split in [Split::Val, Split::Test].into_iter().filter(|_| self.task.is_multiclass()) {
-            let own = || self.held_out.iter().filter(move |row| row.split == split);
-            let share = own().filter(|row| row.label == row.predicted).count() as f64 / own().count().max(1) as f64;
-            let told = self.run["metrics"][split.to_string()]["accuracy"].as_f64();
-            if let Some(told) = told.filter(|told| (told - share).abs() > 1e-6) {
-                return changed(format!("{share} of the {split} images are right, by run.json {told}"));
+        for split in [Split::Val, Split::Test] {
+            let Some((name, own)) = self.figure(split) else { continue };
+            let told = self.run["metrics"][split.to_string()][name].as_f64();
+            if let Some(told) = told.filter(|told| (told - own).abs() > 1e-5 * told.abs().max(own.abs())) {
+                return changed(format!("{name} of the {split} images is {own}, by run.json {told}"));
             }
         }
         Ok(())
+    }
+
+    /// A figure of a split that its rows tell, by its name in `run.json`; nothing where it has none.
+    fn figure(&self, split: Split) -> Option<(&'static str, f64)> {
+        let own = self.held_out.iter().zip(0..).filter(|(row, _)| row.split == split);
+        let (mut sum, mut count) = (0., 0.);
+        for (row, place) in own {
+            count += 1.;
+            sum += match self.task.truth(&row.predicted, &self.classes) {
+                None => f64::from(u8::from(row.label == row.predicted)),
+                Some(given) => {
+                    let pairs = given.iter().zip(self.truths.row(place));
+                    let apart = pairs.map(|(given, own)| (f64::from(*given) - f64::from(*own)).abs()).sum::<f64>();
+                    if self.task.is_multilabel() {
+                        f64::from(u8::from(apart == 0.))
+                    } else {
+                        apart / given.len() as f64
+                    }
+                }
+            };
+        }
+        let name = match self.task {
+            Task::Multiclass => "accuracy",
+            Task::Multilabel => "subset_accuracy",
+            Task::Regression => "mae",
+        };
+        (count > 0.).then_some((name, sum / count))
     }
 
     /// Whether these scores make this row's prediction, as far as rounding lets that be told.

@@ -188,6 +188,20 @@ fn groups_of_labels_and_numbers_are_compared_by() {
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         assert_eq!(told["runs"][0]["figures"], place.json("out/run.json")["metrics"]["test"], "{list}");
         assert!(told["runs"][0]["figures"]["groups"].as_u64() >= Some(10), "{list}: {told}");
+        // Another label of an image is noticed.
+        let text = place.read("out/predictions.csv");
+        let mut rows: Vec<Vec<&str>> = text.lines().map(|row| row.split(',').collect()).collect();
+        let tests: Vec<usize> = (0..rows.len()).filter(|&i| rows[i][1] == "test").collect();
+        let right = tests.iter().copied().find(|&i| rows[i][2] == rows[i][3]).unwrap_or(tests[0]);
+        let other = tests.into_iter().find(|&i| rows[i][2] != rows[right][2]).unwrap();
+        rows[right][2] = rows[other][2];
+        let text: Vec<String> = rows.into_iter().map(|row| row.join(",")).collect();
+        place.write("out/predictions.csv", text.join("\n"));
+        for command in ["report out", "compare out out"] {
+            place
+                .adapt(command)
+                .fails(1, &["predictions.csv: ", "of the test images is ", "one of the two was changed"]);
+        }
     }
 }
 
@@ -197,6 +211,7 @@ fn runs_on_other_data_are_told_apart() {
     place.main("").succeeds();
     let ran = place.adapt("compare out out/").succeeds();
     assert_eq!(ran.err, "warning: out/ is named twice: it is compared with itself\n");
+    assert!(ran.out.contains("the same on all resamples"), "{}", ran.out);
     std::fs::rename(place.path("data"), place.path("others")).unwrap();
     place.adapt("--data others --onnx tiny.onnx --out other").succeeds();
     let ran = place.adapt("compare out other").succeeds();
@@ -256,7 +271,8 @@ fn a_run_of_two_thousand_classes_has_a_page() {
     run["data"]["classes"] = serde_json::json!(names);
     place.write("out/run.json", adapt::report::json(&run).unwrap());
     let list = place.read("out/predictions.csv");
-    let mut rows: Vec<String> = list.lines().filter(|line| !line.contains(",test,")).map(String::from).collect();
+    let mut rows: Vec<String> =
+        list.lines().filter(|line| !line.contains(",test,") && !line.contains(",val,")).map(String::from).collect();
     rows.extend((0..12).map(|i| {
         let own = ["a", "b"][i / 6];
         format!("test/{own}/{}.png,test,{own},{},0.5", i % 6, names[i % 3])

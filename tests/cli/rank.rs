@@ -164,6 +164,14 @@ fn the_main_job_adapts_the_best_of_several() {
         Some(true),
         "{found}"
     );
+    let class = place.json("out/run.json")["data"]["classes"][0].as_str().unwrap().to_owned();
+    for image in fs::read_dir(place.path(format!("data/{class}"))).unwrap() {
+        fs::write(image.unwrap().path(), "no image").unwrap();
+    }
+    let ran = place.adapt("rank --data data --no-builtin tiny.onnx").succeeds();
+    let told = format!("warning: class '{class}' is not judged: none of its images can be read");
+    assert!(ran.err.contains(&told), "{}", ran.err);
+    fs::remove_dir_all(place.path(format!("data/{class}"))).unwrap();
     let limited = "--onnx tiny.onnx pooled.onnx --data data --val 0 --out out --force --max-mb 0.002";
     place.adapt(limited).succeeds();
     assert_eq!(place.json("out/run.json")["model"]["path"], "tiny.onnx");

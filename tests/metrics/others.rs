@@ -109,6 +109,10 @@ fn the_plane_is_that_of_scikit_learn() {
     let got = principal(rows.view());
     let far = (&got - &points).mapv(f32::abs).into_iter().fold(0f32, f32::max);
     assert!(far < 1e-3, "{far}");
+    // Of whatever size the numbers are.
+    for scale in [2f32.powi(100), 2f32.powi(-100)] {
+        assert_eq!(principal((&rows * scale).view()), &got * scale);
+    }
     assert_eq!(principal(Array2::zeros((0, 3)).view()).dim(), (0, 2));
     assert!(principal(Array2::ones((3, 1)).view()).iter().all(|v| *v == 0.));
     // On a line there is no second axis.

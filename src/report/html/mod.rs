@@ -140,12 +140,13 @@ fn gone(images: &Images, wanted: &[(usize, &str)], pictures: usize, missing: usi
     match images {
         Images::Gone(why) => Some(printable(why)),
         _ if missing == 0 => None,
-        Images::Recorded(_) if wanted.iter().any(|(_, path)| !thumbs::is_below(path)) => {
-            let which = if pictures == 0 { "the images" } else { "some of the images" };
-            Some(format!("{which} lie elsewhere than the data; --data says that this is right"))
-        }
         Images::Named(source) | Images::Recorded(source) => {
             let place = printable(&source.place().to_string_lossy());
+            let elsewhere = wanted.iter().find(|(_, path)| !thumbs::is_below(path));
+            if let Some((_, path)) = elsewhere.filter(|_| matches!(images, Images::Recorded(_))) {
+                let path = printable(path);
+                return Some(format!("'{path}' lies elsewhere than the data; --data {place} says that this is right"));
+            }
             let which = if pictures == 0 { "none".into() } else { missing.to_string() };
             let can = if pictures == 0 { "can" } else { "cannot" };
             Some(format!(

@@ -49,6 +49,10 @@ pub(super) fn in_words(key: &str) -> String {
         "rmse" => "root mean squared error",
         "std_err" => "standard error",
         "lr" => "learning rate",
+        "logme" => "LogME",
+        "h_score" => "H-score",
+        "neighbours" => "nearest neighbour",
+        "ms" => "ms an image",
         _ => return shown(&key.replace('_', " ")),
     };
     known.into()
