@@ -23,6 +23,7 @@ fn a_run_is_as_good_as_itself() {
     for words in ["accuracy", "macro-F1", "21 test images", "again less out", "may be chance"] {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
+    assert!(place.adapt("compare out out").succeeds().out.contains("the same on all resamples"));
     let compared: Value = serde_json::from_str(&place.adapt("compare out out --json").succeeds().out).unwrap();
     assert_eq!((&compared["images"], &compared["split"]), (&21.into(), &"test".into()));
     let difference = &compared["differences"][0]["figures"]["accuracy"];

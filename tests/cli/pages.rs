@@ -211,7 +211,6 @@ fn runs_on_other_data_are_told_apart() {
     place.main("").succeeds();
     let ran = place.adapt("compare out out/").succeeds();
     assert_eq!(ran.err, "warning: out/ is named twice: it is compared with itself\n");
-    assert!(ran.out.contains("the same on all resamples"), "{}", ran.out);
     std::fs::rename(place.path("data"), place.path("others")).unwrap();
     place.adapt("--data others --onnx tiny.onnx --out other").succeeds();
     let ran = place.adapt("compare out other").succeeds();
