@@ -26,7 +26,7 @@ pub struct ReportOptions {
     /// The page to write [default: report.html in the run's folder]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Replace the file of --out, or a page with more pictures than can be made now
+    /// Replace the file of --out, or a page with pictures of more images than can be read now
     #[arg(long)]
     pub force: bool,
 }

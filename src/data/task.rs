@@ -33,12 +33,17 @@ impl Task {
 
     /// What a model of this task gives a value for each of, in the plural or not.
     pub fn names(self, count: usize) -> String {
-        let (one, more) = match self {
-            Task::Multiclass => ("class", "classes"),
-            Task::Multilabel => ("label", "labels"),
-            Task::Regression => ("target", "targets"),
-        };
+        let [one, more] = self.words();
         format!("{count} {}", if count == 1 { one } else { more })
+    }
+
+    /// What an output is, and several are.
+    pub fn words(self) -> [&'static str; 2] {
+        match self {
+            Task::Multiclass => ["class", "classes"],
+            Task::Multilabel => ["label", "labels"],
+            Task::Regression => ["target", "targets"],
+        }
     }
 
     /// What the values of so many label columns stand for: several labels where any has a `;`, or where there are several

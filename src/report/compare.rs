@@ -226,7 +226,8 @@ fn columns(first: &Recorded, run: &Recorded) -> Result<Vec<usize>> {
     found.filter(|_| first.classes.len() == run.classes.len()).ok_or_else(|| {
         let strangers = |a: &Recorded, b: &Recorded| a.classes.iter().find(|class| b.class(class).is_none()).cloned();
         let stranger = strangers(first, run).or_else(|| strangers(run, first)).unwrap_or_default();
-        Error::Usage(format!("{} and {} have other classes, as '{stranger}'", name(first), name(run)))
+        let [_, names] = first.task.words();
+        Error::Usage(format!("{} and {} have other {names}, as '{stranger}'", name(first), name(run)))
     })
 }
 

@@ -77,6 +77,10 @@ fn the_model_s_own_convention_is_found() {
     assert!(
         run["plan"]["preprocessing_source"].as_str().unwrap().starts_with("trying conventions on 60 of the images")
     );
+    let page = place.read("out/report.html");
+    let table = page.split("Preprocessing: conventions compared").last().unwrap().split("</table>").next().unwrap();
+    let tried = values.as_array().unwrap().iter().map(|one| one["spec"].as_str().unwrap());
+    assert!(tried.into_iter().all(|spec| table.contains(spec)) && table.contains("raw255, chosen"), "{table}");
     let notes = run["plan"]["notes"].to_string();
     assert!(notes.contains("was chosen by trying") && !notes.contains("is a guess"), "{notes}");
     // Within noise the commoner one is taken, and the runner-up is another one.

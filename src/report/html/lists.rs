@@ -29,9 +29,25 @@ pub(super) fn sections(run: &Value) -> Vec<Flat> {
         (&run["head"]["learning_curve"]["points"], "Learning curve"),
         (&run["head"]["learning_curve"]["expected"], "What more images are expected to bring"),
         (&run["training"]["epochs"], "Epochs"),
-        (&run["plan"]["evidence"], "Preprocessing: conventions compared"),
     ];
-    compared(run).into_iter().chain(lists.into_iter().filter_map(|(list, title)| flat(list, title))).collect()
+    let flat = lists.into_iter().filter_map(|(list, title)| flat(list, title));
+    compared(run).into_iter().chain(flat).chain(conventions(run)).collect()
+}
+
+/// The conventions of preprocessing that were tried, round by round.
+fn conventions(run: &Value) -> Option<Flat> {
+    let rounds = run["plan"]["evidence"].as_array()?.iter().take(MOST);
+    let rows = rounds.flat_map(|round| {
+        let tried = round["candidates"].as_array().into_iter().flatten().zip(0..).take(MOST);
+        tried.map(|(one, place)| {
+            let chosen = if round["chosen"].as_u64() == Some(place) { ", chosen" } else { "" };
+            let figures = [&round["images"], &one["neighbours"], &one["probe"], &one["score"]].map(plain);
+            [vec![plain(&one["spec"]) + chosen], figures.to_vec()].concat()
+        })
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    let head = ["Convention", "images", "nearest neighbour", "probe", "score"].map(String::from).to_vec();
+    (!rows.is_empty()).then(|| Flat { title: "Preprocessing: conventions compared".into(), head, rows })
 }
 
 /// The heads that were compared, on images that they did not learn from.
