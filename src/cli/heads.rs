@@ -7,14 +7,16 @@ use super::{classes_only, tables};
 use adapt::Result;
 use adapt::data::{Dataset, Split};
 use adapt::engine::{Backend, Cache, Extractor};
+use adapt::error::printable;
 use adapt::metrics::{Answers, Outlier};
 use adapt::onnx::Model;
 use adapt::plan::Plan;
+use adapt::progress::Event;
 use adapt::train::Features;
 use adapt::train::heads::{Chosen, Kind, Metric, Several, Wishes, choose, choose_several, kind, nearest_class_mean};
 use clap::Args;
 use ndarray::s;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is left of a budget at least, where a head is chosen again.
@@ -154,6 +156,7 @@ impl Work<'_> {
         if inside.balanced && wishes.kind == Some(Kind::Ncm) {
             self.reporter.say_beside("note: --balanced: the nearest class mean counts all classes alike anyway");
         }
+        self.tell_unjudged(features, data, &wishes.groups);
         // Regressions' strengths and perceptrons' epochs are chosen as long as there is time.
         let timed = matches!(wishes.kind, Some(Kind::Softmax | Kind::Mlp));
         let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some() && !timed, "--budget")];
@@ -213,6 +216,32 @@ impl Work<'_> {
         }
         self.tell_fewer(chosen.folds, "there are no more training", &wishes);
         Ok(chosen)
+    }
+
+    /// Names the classes that no fold can judge: what is held out of them, nothing has learnt.
+    fn tell_unjudged(&self, features: &Features, data: &Dataset, groups: &[usize]) {
+        const MOST: usize = 5;
+        let mut of = vec![BTreeSet::new(); data.classes.len()];
+        for (i, &label) in features.labels.iter().enumerate() {
+            of[label].insert(*groups.get(i).unwrap_or(&i));
+        }
+        let names = data.classes.iter().zip(&of).filter(|(_, own)| own.len() == 1);
+        let names: Vec<String> = names.map(|(name, _)| format!("'{}'", printable(name))).collect();
+        if names.is_empty() || names.len() == data.classes.len() {
+            return;
+        }
+        let more = if names.len() > MOST { format!(" and {} more", names.len() - MOST) } else { String::new() };
+        let what = match (groups.is_empty(), names.len()) {
+            (true, 1) => "has one image",
+            (true, _) => "have one image each",
+            (false, 1) => "has all images in one group",
+            (false, _) => "have all images in one group each",
+        };
+        let names = names.into_iter().take(MOST).collect::<Vec<_>>().join(", ");
+        let told = format!(
+            "{names}{more} {what}: no fold can judge that, and the folds' figures count such images as mistakes"
+        );
+        let _ = self.reporter.event(Event::Warning(&told));
     }
 
     /// Says that there are fewer folds than are asked for, and why.

@@ -149,6 +149,10 @@ fn what_decides_nothing_is_told() {
     }
     let ran = place.main("--force --metric accuracy --budget 1m").succeeds();
     assert!(!ran.err.contains("note: --"), "{}", ran.err);
+    // Nor can what has one image be judged.
+    place.images("data/d", 0, 1);
+    let ran = place.main("--force --val 0").succeeds();
+    assert!(ran.err.contains("warning: 'd' has one image: no fold can judge that"), "{}", ran.err);
     let ran = place.main("--force --budget 1s").succeeds();
     assert!(ran.out.contains("not measured, since --budget leaves no time for it"), "{}", ran.out);
 }

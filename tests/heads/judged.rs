@@ -215,3 +215,19 @@ fn folds_that_are_asked_for_are_dealt_twice() {
     assert!(found.repeats == 2 && apart > 1e-6 && apart < 0.1, "{apart}");
     assert_eq!(numbers(Wishes { groups: (0..640).collect(), ..Wishes::default() }).repeats, 1);
 }
+
+/// A class that a fold has not seen is not found by its being unlike all others.
+#[test]
+fn what_no_head_has_seen_is_not_found() {
+    for features in [6, 150] {
+        let (x, labels) = blobs(7, &[20, 20, 20, 20, 1, 1, 1], features, 1.);
+        for kind in [Kind::Lda, Kind::Ncm] {
+            let found = chosen(&x, &[features], &labels, &only(kind));
+            let best = |i: usize| adapt::metrics::argmax(found.out_of_fold.row(i));
+            assert!((80..83).all(|i| best(i) != labels[i]), "{kind:?} {features}");
+            let right = (0..80).filter(|&i| best(i) == labels[i]).count();
+            assert!(right > 40, "{kind:?} {features}: {right}");
+            assert!(found.out_of_fold.iter().all(|score| score.is_finite()));
+        }
+    }
+}

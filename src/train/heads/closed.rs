@@ -41,6 +41,21 @@ impl Linear {
         rows.dot(&self.weight.t().mapv(|w| w as f32)) + &self.bias.mapv(|b| b as f32)
     }
 
+    /// A class without an image has no mean, and one in the middle of all would be found wherever the others are far. Instead it is
+    /// always less likely than the others are on average, and so never the answer.
+    fn without(mut self, counts: &[f64]) -> Linear {
+        let present: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0.5).collect();
+        if present.len() < counts.len() && !present.is_empty() {
+            let mean = self.weight.select(Axis(0), &present).mean_axis(Axis(0)).unwrap_or_default();
+            let bias = self.bias.select(Axis(0), &present).mean().unwrap_or_default() - 1.;
+            for class in (0..counts.len()).filter(|&class| counts[class] <= 0.5) {
+                self.weight.row_mut(class).assign(&mean);
+                self.bias[class] = bias;
+            }
+        }
+        self
+    }
+
     /// As it is stored.
     pub(super) fn stored(&self) -> LinearHead {
         LinearHead { weight: self.weight.mapv(|w| w as f32), bias: self.bias.mapv(|b| b as f32) }
@@ -90,7 +105,7 @@ impl Sums {
         for mut mean in weight.rows_mut() {
             mean /= mean.dot(&mean).sqrt().max(f64::MIN_POSITIVE);
         }
-        Linear { weight, bias: Array1::zeros(self.counts.len()) }
+        Linear { weight, bias: Array1::zeros(self.counts.len()) }.without(&self.counts)
     }
 
     /// The discriminants at a strength from above 0 to 1: Σ = (1 − s)·S + s·tr(S)/features·I with the pooled within-class
@@ -115,7 +130,7 @@ impl Sums {
         let weight = Array2::from_shape_fn(means.dim(), |(k, i)| solved[(i, k)]);
         let priors = self.counts.iter().map(|&count| prior(count, images));
         let bias = Array1::from_iter(priors) - (&weight * &means).sum_axis(Axis(1)) * 0.5;
-        Ok(Linear { weight, bias })
+        Ok(Linear { weight, bias }.without(&self.counts))
     }
 }
 

@@ -50,14 +50,23 @@ impl Shares {
         (0..images).for_each(|i| gram[(i, i)] += add / keep);
         solve(gram, &mut solved)?;
         // What is solved for is around its classes' means, as Cμ is, so that Cᵀ times it is Xᵀ times it.
-        let of = Mat::from_fn(images, classes, |i, k| (average[(i, k)] - solved[(i, k)]) / add);
+        let mut of = Mat::from_fn(images, classes, |i, k| (average[(i, k)] - solved[(i, k)]) / add);
         let norm = |k: usize| (0..images).map(|i| products[(i, k)] * of[(i, k)]).sum::<f64>();
-        let bias = (0..classes).map(|k| prior(counts[k], images as f64) - 0.5 * norm(k)).collect();
+        let mut bias: Array1<f64> = (0..classes).map(|k| prior(counts[k], images as f64) - 0.5 * norm(k)).collect();
+        // As `Linear::without` has it.
+        let present: Vec<usize> = (0..classes).filter(|&k| counts[k] > 0.).collect();
+        let mean =
+            |values: &dyn Fn(usize) -> f64| present.iter().map(|&k| values(k)).sum::<f64>() / present.len() as f64;
+        let middle = mean(&|k| bias[k]) - 1.;
+        for absent in (0..classes).filter(|&k| counts[k] == 0.) {
+            (0..images).for_each(|i| of[(i, absent)] = mean(&|k| of[(i, k)]));
+            bias[absent] = middle;
+        }
         Ok(Shares { of, bias })
     }
 }
 
-/// The logarithm of a class's share. One whose images are all held out is none that can be found, but no impossible one.
+/// The logarithm of a class's share, of one without images as of half an image.
 pub(super) fn prior(count: f64, images: f64) -> f64 {
     (count.max(0.5) / images).ln()
 }
