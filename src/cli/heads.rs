@@ -12,11 +12,11 @@ use adapt::metrics::{Answers, Outlier};
 use adapt::onnx::Model;
 use adapt::plan::Plan;
 use adapt::progress::Event;
-use adapt::train::Features;
 use adapt::train::heads::{Chosen, Kind, Metric, Several, Wishes, choose, choose_several, kind, nearest_class_mean};
+use adapt::train::{Features, separate};
 use clap::Args;
 use ndarray::s;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What is left of a budget at least, where a head is chosen again.
@@ -221,11 +221,8 @@ impl Work<'_> {
     /// Names the classes that no fold can judge: what is held out of them, nothing has learnt.
     fn tell_unjudged(&self, features: &Features, data: &Dataset, groups: &[usize]) {
         const MOST: usize = 5;
-        let mut of = vec![BTreeSet::new(); data.classes.len()];
-        for (i, &label) in features.labels.iter().enumerate() {
-            of[label].insert(*groups.get(i).unwrap_or(&i));
-        }
-        let names = data.classes.iter().zip(&of).filter(|(_, own)| own.len() == 1);
+        let counts = separate(&features.labels, groups, data.classes.len());
+        let names = data.classes.iter().zip(counts).filter(|(_, count)| *count == 1);
         let names: Vec<String> = names.map(|(name, _)| format!("'{}'", printable(name))).collect();
         if names.is_empty() || names.len() == data.classes.len() {
             return;

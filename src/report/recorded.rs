@@ -5,7 +5,7 @@ use super::folder::unfinished;
 use super::maps::{MAPS, Maps};
 use crate::data::{MOST_VALUES, Split, Task};
 use crate::error::{Error, Result};
-use crate::metrics::sigmoid;
+use crate::metrics::{sigmoid, softmax};
 use crate::train::{Features, Prediction};
 use crate::verify::golden;
 use ndarray::{Array2, ArrayD, ArrayView1, ArrayView2, Axis, Ix2, concatenate};
@@ -190,11 +190,8 @@ impl Recorded {
     fn gives(&self, row: &Prediction, logits: ArrayView1<f32>) -> bool {
         let near = |a: f32, b: f32| (a - b).abs() <= 1e-3 * b.abs().max(1e-3);
         let Some(given) = self.task.truth(&row.predicted, &self.classes) else {
-            let most = logits.fold(f32::MIN, |most, &score| most.max(score));
-            let weight = |score: f32| f64::from(score - most).exp();
-            let sum: f64 = logits.iter().map(|&score| weight(score)).sum();
-            let p = |class: usize| weight(logits[class]) / sum;
-            return self.class(&row.predicted).is_some_and(|class| (p(class) - f64::from(row.confidence)).abs() < 1e-3);
+            let p = softmax(logits.insert_axis(Axis(0)));
+            return self.class(&row.predicted).is_some_and(|class| (p[[0, class]] - row.confidence).abs() < 1e-3);
         };
         let mut pairs = given.iter().zip(logits).zip(0..);
         pairs.all(|((&given, &score), place)| match self.thresholds.get(place) {

@@ -49,7 +49,7 @@ pub(super) fn distinct(groups: &[usize]) -> usize {
 }
 
 /// How many images, or groups of images, each class has.
-pub(super) fn separate(labels: &[usize], groups: &[usize], classes: usize) -> Vec<usize> {
+pub fn separate(labels: &[usize], groups: &[usize], classes: usize) -> Vec<usize> {
     let group = |image: usize| groups.get(image).copied().unwrap_or(image);
     let pairs: BTreeSet<(usize, usize)> = labels.iter().enumerate().map(|(i, &label)| (label, group(i))).collect();
     let mut counts = vec![0; classes];

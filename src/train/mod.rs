@@ -20,6 +20,7 @@ use crate::progress::{Event, Progress, emit};
 use crate::random;
 use crate::tensor::Device;
 pub use features::{Features, Judged, Prediction, Sample, by_path};
+pub use folds::separate;
 use ndarray::{Array1, Array2, ArrayView2, s};
 use path::Choice;
 use scale::Scaler;
