@@ -1,10 +1,14 @@
-//! Heads on few images a class, many draws: `cargo run --release --example heads -- FOLDER [MODEL.onnx]`.
+//! Heads on few images a class, many draws: `cargo run --release --example heads -- FOLDER [MODEL.onnx|rare]`.
 //!
 //! FOLDER has train/ and test/ with a folder a class in each. Rows: images a class; columns: mean test accuracy of each head
 //! over ten draws of the training images, in percent, with its standard deviation; what `auto` has more than the best of the others, and
 //! the standard error of that, paired over the draws; then the calibration error on the test images
 //! before the temperature and with it, and behind a `/` what a head would have whose every probability is right (docs/heads.md);
 //! and the same with the classes' shares among the test images as among those to train, where all are alike.
+//!
+//! With `rare` some classes have fewer images than the others, another part of them in each draw. Columns: mean over the classes of the
+//! share of their test images that is found, and behind the `/` macro-F1 on test images of which each class has such a share as of those
+//! to train.
 
 use adapt::data::ReadOptions;
 use adapt::engine::Cache;
@@ -24,10 +28,12 @@ const DRAWS: u64 = 10;
 fn main() -> adapt::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(folder) = arguments.first() else {
-        eprintln!("usage: heads FOLDER [MODEL.onnx]");
+        eprintln!("usage: heads FOLDER [MODEL.onnx|rare]");
         std::process::exit(2);
     };
-    let mut model = arguments.get(1).map_or_else(adapt::builtin, |path| Model::open(Path::new(path)))?;
+    let rare = arguments.get(1).is_some_and(|argument| argument == "rare");
+    let model = arguments.get(1).filter(|_| !rare);
+    let mut model = model.map_or_else(adapt::builtin, |path| Model::open(Path::new(path)))?;
     let options = ReadOptions { val: 0., ..ReadOptions::default() };
     let mut data = Dataset::read(Path::new(folder), &options, &silent)?;
     let backend = Backend::resolve(Choice::Auto, None, true, &silent)?;
@@ -44,6 +50,9 @@ fn main() -> adapt::Result<()> {
     for (tap, columns) in plan.taps.iter().zip(&columns[1..]) {
         println!("tap {} {} mean {}: {columns} features", tap.tensor, tap.channels, tap.mean);
     }
+    if rare {
+        return beside_many(&train, &test, &columns, classes);
+    }
     // Each class as often as the largest: its images over and over.
     let of = |class| {
         let labels = &test.labels;
@@ -58,7 +67,7 @@ fn main() -> adapt::Result<()> {
         let mut accuracies: [Vec<f64>; 4] = Default::default();
         let (mut taps, mut seconds, mut errors) = (Vec::new(), 0., [[[0.; 3]; 4]; 2]);
         for draw in 0..DRAWS {
-            let places = drawn(&train, classes, shots, draw);
+            let places = drawn(&train, classes, |_| shots, draw);
             let rows = train.rows.select(Axis(0), &places);
             let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
             let kinds = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
@@ -97,6 +106,69 @@ fn main() -> adapt::Result<()> {
     Ok(())
 }
 
+/// Classes with few images beside others with many.
+fn beside_many(train: &Features, test: &Features, columns: &[usize], classes: usize) -> adapt::Result<()> {
+    println!("| images | rare classes | nearest mean | LDA | softmax | auto | auto - best | chosen by auto |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let most = (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min();
+    for (few, many) in [(1, 20), (2, 20), (5, 20), (1, 50), (5, 50)].into_iter().filter(|&(_, many)| Some(many) <= most)
+    {
+        for rare in [1, 3, 5].map(|tenths| tenths * classes / 10).into_iter().filter(|&rare| rare > 0) {
+            let (mut found, mut names): ([[Vec<f64>; 2]; 4], _) = (Default::default(), Vec::new());
+            for draw in 0..DRAWS {
+                let shots = |class: usize| if (class + draw as usize) % classes < rare { few } else { many };
+                let places = drawn(train, classes, shots, draw);
+                let rows = train.rows.select(Axis(0), &places);
+                let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
+                let kinds = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
+                for (kind, found) in kinds.into_iter().zip(&mut found) {
+                    let columns = if kind.is_some() { &columns[..1] } else { columns };
+                    let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
+                    let chosen = choose(rows.view(), columns, &labels, classes, &wishes, &silent)?;
+                    if kind.is_none() {
+                        names.push(chosen.name());
+                    }
+                    let logits = chosen.head.logits(test.rows.slice(s![.., ..chosen.head.weight.ncols()]))?;
+                    let told = by_class(&logits, &test.labels, |class| shots(class) as f64 / many as f64);
+                    found.iter_mut().zip(told).for_each(|(values, value)| values.push(100. * value));
+                }
+            }
+            let cells = found
+                .each_ref()
+                .map(|values| values.each_ref().map(|values| format!("{:.1}", spread(values).0)).join(" / "));
+            let more = [0, 1].map(|figure| {
+                let best = (0..3)
+                    .max_by(|&a, &b| spread(&found[a][figure]).0.total_cmp(&spread(&found[b][figure]).0))
+                    .unwrap_or(0);
+                let pairs = found[3][figure].iter().zip(&found[best][figure]);
+                let (mean, deviation) = spread(&pairs.map(|(auto, single)| auto - single).collect::<Vec<_>>());
+                format!("{mean:+.1} ± {:.1}", deviation / (DRAWS as f64).sqrt())
+            });
+            println!(
+                "| {few} beside {many} | {rare} of {classes} | {} | {} | {} |",
+                cells.join(" | "),
+                more.join(" / "),
+                counted(&mut names)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The mean over the classes of the share of their images that is found, and of F1 where so much of each class' images are there.
+fn by_class(logits: &Array2<f32>, labels: &[usize], part: impl Fn(usize) -> f64) -> [f64; 2] {
+    let classes = logits.ncols();
+    let (mut right, mut own, mut named) = (vec![0.; classes], vec![0.; classes], vec![0.; classes]);
+    for (row, &label) in logits.rows().into_iter().zip(labels) {
+        let (answer, weight) = (argmax(row), part(label));
+        own[label] += weight;
+        named[answer] += weight;
+        right[label] += if answer == label { weight } else { 0. };
+    }
+    let mean = |of: &dyn Fn(usize) -> f64| (0..classes).map(of).sum::<f64>() / classes as f64;
+    [mean(&|k| right[k] / own[k]), mean(&|k| 2. * right[k] / (own[k] + named[k]))]
+}
+
 /// The calibration error before the temperature, with it, and where each image's class is drawn from its probabilities; of the images at
 /// `places`, which may have one several times.
 fn calibration(logits: &Array2<f32>, labels: &[usize], temperature: f32, places: &[usize]) -> [f64; 3] {
@@ -123,7 +195,7 @@ fn calibration(logits: &Array2<f32>, labels: &[usize], temperature: f32, places:
 }
 
 /// The places of `shots` images of each class.
-fn drawn(train: &Features, classes: usize, shots: usize, draw: u64) -> Vec<usize> {
+fn drawn(train: &Features, classes: usize, shots: impl Fn(usize) -> usize, draw: u64) -> Vec<usize> {
     let mut places = Vec::new();
     for class in 0..classes {
         let mut own: Vec<usize> = (0..train.labels.len()).filter(|&place| train.labels[place] == class).collect();
@@ -133,7 +205,7 @@ fn drawn(train: &Features, classes: usize, shots: usize, draw: u64) -> Vec<usize
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             own.swap(last, (state >> 33) as usize % (last + 1));
         }
-        places.extend(&own[..shots]);
+        places.extend(&own[..shots(class)]);
     }
     places.sort_unstable();
     places

@@ -74,18 +74,22 @@ fn discriminants_are_scikit_learns() {
             nearest.logits(x.view()).unwrap().rows().into_iter().map(|row| argmax(row) as f64).collect();
         assert_eq!(nearest, numbers(&case["nearest"]));
         // A deal that does not matter, since no strength is asked for: whatever it chooses has a golden.
-        let found = chosen(&x, &[x.ncols()], &labels, &Wishes { folds: Some(3), ..only(Kind::Lda) });
-        let compared = &found.compared[found.place];
-        let want = numbers(&case["log_probabilities"][compared.strength.unwrap().to_string()]);
-        let mut logits = found.head.logits(x.view()).unwrap().mapv(|z| z * found.temperature as f32);
-        if compared.adjusted {
-            // The logarithms of the classes' shares were taken away.
-            let share = |k: usize| labels.iter().filter(|&&label| label == k).count() as f32 / labels.len() as f32;
-            logits.columns_mut().into_iter().enumerate().for_each(|(k, mut own)| own += share(k).ln());
-        }
-        let ours = softmax(logits.view());
-        for (ours, want) in ours.iter().zip(want) {
-            assert!((f64::from(*ours) - want.exp()).abs() < 2e-4, "{ours} against {}", want.exp());
+        for balanced in [false, true] {
+            let wishes = Wishes { folds: Some(3), balanced, metric: Metric::LogLoss, ..only(Kind::Lda) };
+            let found = chosen(&x, &[x.ncols()], &labels, &wishes);
+            let compared = &found.compared[found.place];
+            assert_eq!(compared.adjusted, balanced);
+            let strength = compared.strength.unwrap().to_string();
+            let logits = found.head.logits(x.view()).unwrap().mapv(|z| z * found.temperature as f32);
+            if balanced {
+                let want = numbers(&case["alike"][strength]);
+                assert!(logits.iter().zip(want).all(|(ours, want)| (f64::from(*ours) - want).abs() < 1e-3), "{logits}");
+                continue;
+            }
+            let want = numbers(&case["log_probabilities"][strength]);
+            for (ours, want) in softmax(logits.view()).iter().zip(want) {
+                assert!((f64::from(*ours) - want.exp()).abs() < 2e-4, "{ours} against {}", want.exp());
+            }
         }
     }
 }

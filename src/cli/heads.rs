@@ -156,7 +156,7 @@ impl Work<'_> {
         if inside.balanced && wishes.kind == Some(Kind::Ncm) {
             self.reporter.say_beside("note: --balanced: the nearest class mean counts all classes alike anyway");
         }
-        self.tell_unjudged(features, data, &wishes.groups);
+        self.tell_unjudged(features, data, &wishes);
         // Regressions' strengths and perceptrons' epochs are chosen as long as there is time.
         let timed = matches!(wishes.kind, Some(Kind::Softmax | Kind::Mlp));
         let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some() && !timed, "--budget")];
@@ -219,24 +219,26 @@ impl Work<'_> {
     }
 
     /// Names the classes that no fold can judge: what is held out of them, nothing has learnt.
-    fn tell_unjudged(&self, features: &Features, data: &Dataset, groups: &[usize]) {
+    fn tell_unjudged(&self, features: &Features, data: &Dataset, wishes: &Wishes) {
         const MOST: usize = 5;
-        let counts = separate(&features.labels, groups, data.classes.len());
+        let counts = separate(&features.labels, &wishes.groups, data.classes.len());
         let names = data.classes.iter().zip(counts).filter(|(_, count)| *count == 1);
         let names: Vec<String> = names.map(|(name, _)| format!("'{}'", printable(name))).collect();
         if names.is_empty() || names.len() == data.classes.len() {
             return;
         }
         let more = if names.len() > MOST { format!(" and {} more", names.len() - MOST) } else { String::new() };
-        let what = match (groups.is_empty(), names.len()) {
+        let what = match (wishes.groups.is_empty(), names.len()) {
             (true, 1) => "has one image",
             (true, _) => "have one image each",
             (false, 1) => "has all images in one group",
             (false, _) => "have all images in one group each",
         };
         let names = names.into_iter().take(MOST).collect::<Vec<_>>().join(", ");
+        let chooses = wishes.metric == Metric::MacroF1 && wishes.kind.is_none();
+        let prefers = if chooses { "; heads that count all classes alike are preferred for them" } else { "" };
         let told = format!(
-            "{names}{more} {what}: no fold can judge that, and the folds' figures count such images as mistakes"
+            "{names}{more} {what}: no fold can judge that, and the folds' figures count such images as mistakes{prefers}"
         );
         let _ = self.reporter.event(Event::Warning(&told));
     }

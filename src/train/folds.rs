@@ -43,6 +43,20 @@ pub(super) fn median(mut counts: Vec<usize>) -> usize {
     counts[counts.len() / 2]
 }
 
+/// The places of the images whose class has some in several folds of every deal; all images where there are none such.
+pub(super) fn known(labels: &[usize], deals: &[impl AsRef<[usize]>], classes: usize) -> Vec<usize> {
+    let mut apart = vec![true; classes];
+    for fold in deals {
+        let (mut first, mut spread) = (vec![None; classes], vec![false; classes]);
+        for (&label, &own) in labels.iter().zip(fold.as_ref()) {
+            spread[label] |= *first[label].get_or_insert(own) != own;
+        }
+        apart.iter_mut().zip(spread).for_each(|(all, own)| *all &= own);
+    }
+    let some: Vec<usize> = (0..labels.len()).filter(|&i| apart[labels[i]]).collect();
+    if some.is_empty() { (0..labels.len()).collect() } else { some }
+}
+
 /// How many different groups there are.
 pub(super) fn distinct(groups: &[usize]) -> usize {
     groups.iter().collect::<BTreeSet<_>>().len()

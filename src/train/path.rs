@@ -1,7 +1,7 @@
 //! The path of strengths, judged out of fold.
 
 use super::Candidate;
-use super::folds::count;
+use super::folds::{count, known};
 use super::loss::balanced_weights;
 use super::row::binary;
 use super::softmax::{Model, Rows, Truth};
@@ -173,6 +173,8 @@ impl Rows<'_> {
                 hits[label] += 1.0;
             }
         }
+        // Of a class that one fold has whole nothing was learnt there, and the strongest penalty is the least sure of others.
+        let losses: Vec<f64> = known(labels, &[fold], k).into_iter().map(|i| losses[i]).collect();
         let n = fold.len() as f64;
         let (log_loss, std_err) = mean_and_error(&losses);
         Candidate {

@@ -1,5 +1,5 @@
-"""Writes discriminants.json: scikit-learn's shrunk discriminant analysis on standardised features, and the class mean that is nearest
-by the cosine (tests/heads.rs).
+"""Writes discriminants.json: scikit-learn's shrunk discriminant analysis on standardised features, cosines where its covariance is that of a
+sphere, and the class mean that is nearest by the cosine (tests/heads.rs).
 
     pip install scikit-learn numpy && python make_discriminants.py
 """
@@ -7,9 +7,10 @@ import json
 import pathlib
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 STRENGTHS = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01]  # SHRINKAGES in src/train/heads/candidates.rs
 
@@ -30,12 +31,30 @@ def case(seed, counts, features):
     for s in STRENGTHS:
         for half in range(2):
             held_out[str(s)][halves == half] = other(s, half).predict_proba(scaled[halves == half])
+
+    def alike(train, own, s, test):
+        """Scalar products with the means of length 1, both times the covariance's root inverse."""
+        found = LinearDiscriminantAnalysis(solver="eigen", shrinkage=s).fit(train, own)
+        values, vectors = np.linalg.eigh(found.covariance_)
+        root = vectors / np.sqrt(values) @ vectors.T
+        return test @ root @ normalize(found.means_ @ root).T
+
+    cosines = {str(s): np.round(alike(scaled, labels, s, scaled), 6).ravel().tolist() for s in STRENGTHS}
+    # Here each half standardises by itself.
+    apart = {}
+    for s in STRENGTHS:
+        held = np.empty((len(labels), len(counts)))
+        for half in range(2):
+            scaler = StandardScaler().fit(x[halves != half].astype(np.float64))
+            train, test = scaler.transform(x[halves != half]), scaler.transform(x[halves == half])
+            held[halves == half] = softmax(alike(train, labels[halves != half], s, test), axis=1)
+        apart[str(s)] = np.round(held, 7).ravel().tolist()
     deviations = x.std(0)  # none is below the floor that heads have
     assert deviations.min() > np.sqrt((deviations ** 2).mean() / len(x))
     means = np.stack([scaled[labels == k].mean(0) for k in range(len(counts))])
     nearest = cosine_similarity(scaled, means).argmax(1).tolist()
     held_out = {s: np.round(p, 7).ravel().tolist() for s, p in held_out.items()}
-    told = {"log_probabilities": logits, "halves": held_out, "nearest": nearest}
+    told = {"log_probabilities": logits, "halves": held_out, "nearest": nearest, "alike": cosines, "alike_halves": apart}
     return {"labels": labels.tolist(), "features": features, "x": x.ravel().tolist(), **told}
 
 

@@ -4,7 +4,7 @@ use super::{accuracy, blobs, chosen, numbers, only};
 use adapt::data::Task;
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;
-use adapt::train::heads::{Kind, Wishes, choose, choose_several};
+use adapt::train::heads::{Kind, Metric, Wishes, choose, choose_several};
 use ndarray::{Array2, s};
 use serde_json::Value;
 use std::time::Duration;
@@ -17,12 +17,14 @@ fn each_half_is_judged_by_scikit_learns_discriminants_of_the_other() {
         let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
         let x = numbers(&case["x"]).into_iter().map(|v| v as f32).collect();
         let x = Array2::from_shape_vec((labels.len(), case["features"].as_u64().unwrap() as usize), x).unwrap();
-        let groups = (0..labels.len()).map(|i| i % 2).collect();
-        let found = chosen(&x, &[x.ncols()], &labels, &Wishes { groups, ..only(Kind::Lda) });
-        assert_eq!((found.folds, found.compared.len()), (2, 1));
-        let want = numbers(&case["halves"][found.compared[0].strength.unwrap().to_string()]);
-        for (ours, want) in found.uncalibrated.iter().zip(want) {
-            assert!((f64::from(*ours) - want).abs() < 1e-4, "{ours} against {want}");
+        for (balanced, golden) in [(false, "halves"), (true, "alike_halves")] {
+            let groups = (0..labels.len()).map(|i| i % 2).collect();
+            let found = chosen(&x, &[x.ncols()], &labels, &Wishes { groups, balanced, ..only(Kind::Lda) });
+            assert_eq!((found.folds, found.compared.len()), (2, 1));
+            let want = numbers(&case[golden][found.compared[0].strength.unwrap().to_string()]);
+            for (ours, want) in found.uncalibrated.iter().zip(want) {
+                assert!((f64::from(*ours) - want).abs() < 2e-4, "{golden}: {ours} against {want}");
+            }
         }
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let again = one.install(|| chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)));
@@ -214,6 +216,25 @@ fn folds_that_are_asked_for_are_dealt_twice() {
     let apart = (found.compared[0].loss / f64::from(first) - 1.).abs();
     assert!(found.repeats == 2 && apart > 1e-6 && apart < 0.1, "{apart}");
     assert_eq!(numbers(Wishes { groups: (0..640).collect(), ..Wishes::default() }).repeats, 1);
+}
+
+/// Of classes with one image folds can tell nothing: of heads that are about as good on all others those are taken that find them.
+#[test]
+fn classes_of_one_image_are_found() {
+    let counts = [[20; 4].as_slice(), &[1; 4]].concat();
+    for (features, gap) in [(40, 0.6), (150, 0.3)] {
+        let (x, labels) = blobs(7, &counts, features, gap);
+        let (fresh, own) = blobs(8, &[20; 8], features, gap);
+        let right = |wishes: &Wishes, from: usize| {
+            let head = chosen(&x, &[features], &labels, wishes).head;
+            accuracy(&head, &fresh.slice(s![from.., ..]).to_owned(), &own[from..])
+        };
+        let by = |metric| Wishes { metric, ..Wishes::default() };
+        let [found, missed, plain] = [by(Metric::MacroF1), by(Metric::Accuracy), only(Kind::Softmax)]
+            .map(|wishes| (right(&wishes, 80), right(&wishes, 0)));
+        assert!(found.0 > missed.0 + 0.2 && found.0 > plain.0 + 0.2, "{features}: {found:?} {missed:?} {plain:?}");
+        assert!(found.1 > plain.1, "{features}: {found:?} {plain:?}");
+    }
 }
 
 /// A class that a fold has not seen is not found by its being unlike all others.

@@ -38,24 +38,14 @@ impl Calibrated {
         let unseen = unseen(features, judge, candidate, in_time, progress)?;
         let deals: Vec<&Array2<f32>> = unseen.as_ref().unwrap_or(&candidate.logits).iter().collect();
         let labels = judge.labels;
-        let spread: Vec<Vec<bool>> = judge.deals.iter().map(|fold| spread(labels, fold, judge.classes)).collect();
-        let sure = |deals: &[&Array2<f32>], spread: &[Vec<bool>], places: &[usize]| {
-            let known = |i: &usize| spread.iter().all(|spread| spread[labels[*i]]);
-            let some: Vec<usize> = places.iter().copied().filter(known).collect();
-            let places = if some.is_empty() { places } else { &some };
-            if places.len() == labels.len() {
-                return sharpness(deals, labels);
-            }
-            let rows: Vec<Array2<f32>> = deals.iter().map(|logits| logits.select(Axis(0), places)).collect();
-            let own: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
-            sharpness(&rows.iter().collect::<Vec<_>>(), &own)
-        };
         let (mut probabilities, mut by_fold) = (Vec::new(), Vec::new());
-        for ((logits, fold), spread) in deals.iter().zip(judge.deals).zip(spread.chunks(1)) {
+        for (logits, fold) in deals.iter().zip(judge.deals) {
             let mut sharp = (*logits).clone();
             let parts: Vec<_> = (0..folds::count(fold)).map(|f| apart(labels, fold, f)).collect();
-            for [(held, _), (others, _)] in &parts {
-                let factor = sure(&[logits], spread, others) as f32;
+            for (f, [(held, _), (others, _)]) in parts.iter().enumerate() {
+                let known: Vec<usize> = judge.known.iter().copied().filter(|&i| fold[i] != f).collect();
+                let places = if known.is_empty() { others } else { &known };
+                let factor = sharpness(&[logits], labels, places) as f32;
                 held.iter().for_each(|&i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
             }
             let found = softmax(sharp.view());
@@ -65,22 +55,12 @@ impl Calibrated {
             probabilities.push(found);
         }
         Ok(Calibrated {
-            sharpness: sure(&deals, &spread[..deals.len()], &(0..labels.len()).collect::<Vec<_>>()),
+            sharpness: sharpness(&deals, labels, &judge.known),
             out_of_fold: probabilities.swap_remove(0),
             uncalibrated: softmax(deals[0].view()),
             by_fold,
         })
     }
-}
-
-/// Which classes have images in several folds. Of any other no head can be right on an image without having seen it, however sure it
-/// may be of others.
-fn spread(labels: &[usize], fold: &[usize], classes: usize) -> Vec<bool> {
-    let (mut first, mut spread) = (vec![None; classes], vec![false; classes]);
-    for (&label, &own) in labels.iter().zip(fold) {
-        spread[label] |= *first[label].get_or_insert(own) != own;
-    }
-    spread
 }
 
 /// The places and labels of a fold's images, and of all others.
@@ -105,7 +85,8 @@ fn unseen(
     in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Option<Vec<Array2<f32>>>> {
-    if judge.labels.len() > JUDGED || !matches!(candidate.kind, Kind::Ncm | Kind::Softmax) {
+    let keeps = candidate.kind == Kind::Mlp || candidate.kind == Kind::Lda && !candidate.adjusted;
+    if judge.labels.len() > JUDGED || keeps {
         return Ok(None);
     }
     let deals = judge.deals[..candidate.logits.len()].iter().enumerate();
@@ -137,7 +118,7 @@ fn unseen_in(
         let found = head.logits(features.select(Axis(0), &held).slice(s![.., ..head.weight.ncols()]))?;
         held.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
     }
-    if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
+    if let Some(shares) = judge.taken_from(candidate) {
         logits -= shares;
     }
     Ok(logits)

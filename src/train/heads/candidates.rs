@@ -1,16 +1,15 @@
-//! The candidates: their out-of-fold scores, and which of them is taken.
+//! The candidates, and their out-of-fold scores.
 
 use super::super::folds::count;
+use super::Kind;
 use super::basis::Basis;
 use super::choice::Form;
 use super::closed::{MOST_COORDINATES, Parted};
-use super::judge::{Metric, log_loss, mean, sharpness};
-use super::{Compared, Kind};
+use super::judge::{Metric, log_loss, sharpness};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
 use ndarray::{Array1, Array2};
-use std::cmp::Ordering;
 
 /// Of discriminants.
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
@@ -36,12 +35,13 @@ pub(super) struct Candidate {
     /// The factor of the logits at which their log-loss is lowest.
     pub(super) sharpness: f64,
     /// Each image's part in the metric, the mean over the deals.
-    parts: Vec<f64>,
+    pub(super) parts: Vec<f64>,
 }
 
 impl Candidate {
     pub(super) fn form(&self) -> Form<'_> {
-        Form { kind: self.kind, strength: self.strength, weighted: self.weighted, start: &self.start }
+        let alike = self.kind == Kind::Lda && self.adjusted;
+        Form { kind: self.kind, strength: self.strength, alike, weighted: self.weighted, start: &self.start }
     }
 
     /// The same for a part of all images: a penalty stands against the sum of the losses.
@@ -58,6 +58,11 @@ pub(super) struct Judge<'a> {
     /// Each image's fold, for each deal.
     pub(super) deals: &'a [Vec<usize>],
     pub(super) metric: Metric,
+    /// The images of classes that have some in several folds of each deal. Of any other class no head can be right on an image without
+    /// having seen it, however sure it may be of others.
+    pub(super) known: Vec<usize>,
+    /// How many classes these have.
+    pub(super) found: usize,
     /// The logarithm of each class's share, where logits are adjusted by it.
     pub(super) shares: Option<Array1<f32>>,
     /// Whether nothing else is wanted.
@@ -94,12 +99,14 @@ impl Judge<'_> {
         let parted: Vec<Parted> = deals.iter().map(part).collect();
         if kind == Kind::Ncm {
             let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
-            return Ok(self.candidates((kind, false), basis, taps, None, logits));
+            return Ok(self.candidates((kind, false), basis, (taps, None), logits, None));
         }
         match self.shrunk(&parted, *start, progress) {
             Ok((place, logits)) => {
                 *start = place;
-                Ok(self.candidates((kind, false), basis, taps, Some(SHRINKAGES[place]), logits))
+                let alike = |part: &Parted| part.logits((SHRINKAGES[place], true));
+                let alike = self.shares.is_some().then(|| parted.iter().map(alike).collect()).transpose()?;
+                Ok(self.candidates((kind, false), basis, (taps, Some(SHRINKAGES[place])), logits, alike))
             }
             // Features that are the same for all images of a class, say.
             Err(Error::Train(_)) if !alone => Ok(Vec::new()),
@@ -145,7 +152,8 @@ impl Judge<'_> {
     /// directions, as long as it falls.
     fn shrunk(&self, parted: &[Parted], start: usize, progress: Progress) -> Result<(usize, Vec<Array2<f32>>)> {
         let attempt = |place: usize| -> Result<_> {
-            let logits = parted.iter().map(|part| part.logits(SHRINKAGES[place])).collect::<Result<Vec<_>>>()?;
+            let logits =
+                parted.iter().map(|part| part.logits((SHRINKAGES[place], false))).collect::<Result<Vec<_>>>()?;
             emit(progress, Event::Advance(0))?;
             Ok((logits.iter().map(|logits| self.loss(logits)).sum::<f64>(), place, logits))
         };
@@ -165,18 +173,28 @@ impl Judge<'_> {
         Ok((best.1, best.2))
     }
 
-    /// As it is, and adjusted by the classes' shares; where their weights did that already, as it is.
+    /// The logits of each deal less the classes' shares, where these are unequal.
+    pub(super) fn adjusted(&self, logits: &[Array2<f32>]) -> Option<Vec<Array2<f32>>> {
+        self.shares.as_ref().map(|shares| logits.iter().map(|logits| logits - shares).collect())
+    }
+
+    /// What a candidate's heads get taken from their logits: discriminants that count classes alike are made so.
+    pub(super) fn taken_from(&self, candidate: &Candidate) -> Option<&Array1<f32>> {
+        self.shares.as_ref().filter(|_| candidate.adjusted && candidate.kind != Kind::Lda)
+    }
+
+    /// A head as it is, and adjusted, where its logits then are given.
     pub(super) fn candidates(
         &self,
         (kind, weighted): (Kind, bool),
         basis: &Basis,
-        taps: usize,
-        strength: Option<f64>,
+        (taps, strength): (usize, Option<f64>),
         logits: Vec<Array2<f32>>,
+        adjusted: Option<Vec<Array2<f32>>>,
     ) -> Vec<Candidate> {
         let deals = logits.len();
         let make = |adjusted: bool, logits: Vec<Array2<f32>>| {
-            let sharpness = sharpness(&[&logits[0]], self.labels);
+            let sharpness = sharpness(&[&logits[0]], self.labels, &self.known);
             let mut parts = vec![0.; self.labels.len()];
             for logits in &logits {
                 let sharp = logits.mapv(|z| z * sharpness as f32);
@@ -184,62 +202,16 @@ impl Judge<'_> {
                 parts.iter_mut().zip(own).for_each(|(sum, part)| *sum += part / deals as f64);
             }
             let (features, start) = (basis.features(), Vec::new());
-            Candidate { kind, taps, features, strength, adjusted, weighted, start, logits, sharpness, parts }
+            let made =
+                Candidate { kind, taps, features, strength, adjusted, weighted, start, logits, sharpness, parts };
+            self.credited(made)
         };
-        // Means know nothing of how many images a class has.
-        let shares = self.shares.as_ref().filter(|_| kind != Kind::Ncm && !weighted);
-        let adjusted = shares.map(|shares| make(true, logits.iter().map(|logits| logits - shares).collect()));
+        let adjusted = adjusted.map(|logits| make(true, logits));
         let plain = (!self.balanced || adjusted.is_none()).then(|| make(false, logits));
         plain.into_iter().chain(adjusted).collect()
     }
 
     pub(super) fn loss(&self, logits: &Array2<f32>) -> f64 {
-        log_loss(logits, self.labels, sharpness(&[logits], self.labels))
-    }
-
-    /// How many taps the best one so far takes.
-    pub(super) fn best(&self, candidates: &[Candidate]) -> Option<usize> {
-        let score = |candidate: &&Candidate| mean(&candidate.parts).0;
-        candidates.iter().max_by(|a, b| score(a).total_cmp(&score(b))).map(|candidate| candidate.taps)
-    }
-
-    /// The place of the one to take: of those that are not worse than the best by more than one standard error of the
-    /// difference the one with the lowest log-loss, which is less subject to chance than counts of hits; a perceptron only where none
-    /// that is linear is among them. And all of them for people.
-    pub(super) fn choose(&self, candidates: &[Candidate]) -> (usize, Vec<Compared>) {
-        let scores: Vec<f64> = candidates.iter().map(|candidate| mean(&candidate.parts).0).collect();
-        let best = scores.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(place, _)| place);
-        let behind = |candidate: &Candidate| {
-            let pairs = candidates[best].parts.iter().zip(&candidate.parts);
-            let (mean, error) = mean(&pairs.map(|(best, own)| best - own).collect::<Vec<_>>());
-            [mean, error]
-        };
-        let compared: Vec<Compared> = candidates
-            .iter()
-            .map(|candidate| {
-                let figures = |metric: Metric| {
-                    let of = |logits: &Array2<f32>| mean(&metric.parts(logits.view(), self.labels)).0;
-                    candidate.logits.iter().map(of).sum::<f64>() / candidate.logits.len() as f64
-                };
-                let loss = |logits: &Array2<f32>| log_loss(logits, self.labels, candidate.sharpness);
-                Compared {
-                    kind: candidate.kind,
-                    taps: candidate.taps,
-                    features: candidate.features,
-                    strength: candidate.strength,
-                    adjusted: candidate.adjusted,
-                    weighted: candidate.weighted,
-                    score: mean(&candidate.parts).0,
-                    behind: behind(candidate),
-                    accuracy: figures(Metric::Accuracy),
-                    macro_f1: figures(Metric::MacroF1),
-                    log_loss: candidate.logits.iter().map(loss).sum::<f64>() / candidate.logits.len() as f64,
-                }
-            })
-            .collect();
-        let as_good = compared.iter().enumerate().filter(|(_, c)| c.behind[0] <= c.behind[1]);
-        let order = |c: &Compared| (c.kind == Kind::Mlp, c.log_loss);
-        let place = as_good.min_by(|a, b| order(a.1).partial_cmp(&order(b.1)).unwrap_or(Ordering::Equal));
-        (place.map_or(best, |(place, _)| place), compared)
+        log_loss(logits, self.labels, &self.known, sharpness(&[logits], self.labels, &self.known))
     }
 }

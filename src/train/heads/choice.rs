@@ -68,7 +68,7 @@ pub fn choose(
     emit(progress, Event::Stage { name: "fitting the head", total: 1 })?;
     let (hidden, mut linear) = trained(&basis, labels, classes, candidate.form(), wishes, progress)?;
     emit(progress, Event::Advance(1))?;
-    if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
+    if let Some(shares) = judge.taken_from(candidate) {
         linear.bias -= &shares.mapv(f64::from);
     }
     let told = Calibrated::new((features, columns), &judge, candidate, &in_time, progress)?;
@@ -96,10 +96,13 @@ pub fn choose(
 
 /// What candidates are judged on.
 pub(super) fn judge<'a>(labels: &'a [usize], classes: usize, deals: &'a [Vec<usize>], wishes: &'a Wishes) -> Judge<'a> {
+    let known = folds::known(labels, deals, classes);
     Judge {
         labels,
         classes,
         deals,
+        found: folds::distinct(&known.iter().map(|&i| labels[i]).collect::<Vec<_>>()),
+        known,
         metric: wishes.metric,
         shares: shares(labels, classes, wishes.balanced),
         balanced: wishes.balanced,
@@ -254,6 +257,8 @@ pub(super) struct Form<'a> {
     pub(super) kind: Kind,
     /// One that suits few images where `None`.
     pub(super) strength: Option<f64>,
+    /// Whether discriminants count classes alike.
+    pub(super) alike: bool,
     pub(super) weighted: bool,
     /// Parameters that a regression begins with, if any.
     pub(super) start: &'a [f32],
@@ -264,14 +269,14 @@ pub(super) fn fit(
     basis: &Basis,
     places: &[usize],
     (labels, classes): (&[usize], usize),
-    Form { kind, strength, weighted, start }: Form,
+    Form { kind, strength, alike, weighted, start }: Form,
     (tolerance, device): (f64, &Device),
     progress: Progress,
 ) -> Result<Linear> {
     let own: Vec<usize> = places.iter().map(|&i| labels[i]).collect();
     match kind {
         Kind::Ncm => Ok(nearest_mean(at(basis.standardised(), places).view(), &own, classes)),
-        Kind::Lda => discriminants(basis, places, &own, classes, strength.unwrap_or(FEW_SHRINKAGE)),
+        Kind::Lda => discriminants(basis, places, &own, classes, (strength.unwrap_or(FEW_SHRINKAGE), alike)),
         Kind::Softmax => {
             let mut rows = rows(at(basis.rows()?, places).view(), Truth::Classes(&own), classes, device)?;
             rows.balanced = weighted;

@@ -208,7 +208,7 @@ fn hits_of(
         let linear = fit(basis, places, data, form, (TOLERANCE, judge.device), progress)?;
         linear.logits(basis.standardised().select(Axis(0), held).view())
     };
-    if let Some(shares) = judge.shares.as_ref().filter(|_| candidate.adjusted) {
+    if let Some(shares) = judge.taken_from(candidate) {
         logits -= shares;
     }
     Ok(hits(&logits, judge, held))

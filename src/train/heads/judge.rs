@@ -62,23 +62,24 @@ pub(super) fn mean(values: &[f64]) -> (f64, f64) {
     (mean, (variance / count).sqrt())
 }
 
-/// The mean cross-entropy of logits times a factor, in nats.
-pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], factor: f64) -> f64 {
-    let of = |(row, &label): (ArrayView1<f32>, &usize)| {
+/// The mean cross-entropy of logits times a factor, of the images at `places`, in nats.
+pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], places: &[usize], factor: f64) -> f64 {
+    let of = |&i: &usize| {
+        let (row, label) = (logits.row(i), labels[i]);
         let max = row.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
         let sum: f64 = row.iter().map(|&z| (factor * (f64::from(z) - max)).exp()).sum();
         sum.ln() - factor * (f64::from(row[label]) - max)
     };
-    logits.rows().into_iter().zip(labels).map(of).sum::<f64>() / labels.len() as f64
+    places.iter().map(of).sum::<f64>() / places.len() as f64
 }
 
-/// The factor for logits with which their log-loss, the mean over several deals of the images into folds, is lowest, the inverse of the
-/// temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. One image's worth of doubt keeps it finite where
+/// The factor for logits with which their log-loss at `places`, the mean over several deals of the images into folds, is lowest, the inverse
+/// of the temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. One image's worth of doubt keeps it finite where
 /// no image is wrong.
-pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize]) -> f64 {
-    let (doubt, scale) = (0.5 / labels.len() as f64, deviation(deals[0]));
+pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize], places: &[usize]) -> f64 {
+    let (doubt, scale) = (0.5 / places.len() as f64, deviation(deals[0], places));
     let at = |log: f64| {
-        let losses = deals.iter().map(|logits| log_loss(logits, labels, log.exp() / scale));
+        let losses = deals.iter().map(|logits| log_loss(logits, labels, places, log.exp() / scale));
         losses.sum::<f64>() / deals.len() as f64 + doubt * log * log
     };
     // Golden section on the logarithm, of which the loss has one minimum.
@@ -100,12 +101,13 @@ pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize]) -> f64 {
     ((low + high) / 2.).exp() / scale
 }
 
-/// That of each row around its mean; 1 where all are equal.
-fn deviation(logits: &Array2<f32>) -> f64 {
+/// That of each row at `places` around its mean; 1 where all are equal.
+fn deviation(logits: &Array2<f32>, places: &[usize]) -> f64 {
     let square = |row: ArrayView1<f32>| {
         let mean = row.iter().map(|&z| f64::from(z)).sum::<f64>() / row.len() as f64;
         row.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>()
     };
-    let variance = logits.rows().into_iter().map(square).sum::<f64>() / logits.len() as f64;
+    let values = places.len() * logits.ncols();
+    let variance = places.iter().map(|&i| square(logits.row(i))).sum::<f64>() / values as f64;
     if variance > 0. { variance.sqrt() } else { 1. }
 }

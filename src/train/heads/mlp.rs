@@ -210,7 +210,8 @@ impl Judge<'_> {
             let Some(next) = self.advanced(&mut self.folds(basis, fold)?, epochs, in_time, progress)? else { break };
             logits.push(next);
         }
-        Ok(self.candidates((Kind::Mlp, false), basis, taps, Some(epochs), logits))
+        let adjusted = self.adjusted(&logits);
+        Ok(self.candidates((Kind::Mlp, false), basis, (taps, Some(epochs)), logits, adjusted))
     }
 
     fn folds<'a>(&'a self, basis: &'a Basis, fold: &[usize]) -> Result<Folds<'a>> {

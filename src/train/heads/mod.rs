@@ -7,6 +7,7 @@ mod calibrate;
 mod candidates;
 mod choice;
 mod closed;
+mod comparison;
 mod curve;
 mod depths;
 mod grown;
@@ -120,12 +121,14 @@ pub struct Compared {
     pub features: usize,
     /// LDA's shrinkage, the penalty on the mean loss of softmax regression, or the epochs of a perceptron.
     pub strength: Option<f64>,
-    /// Whether the logarithms of the classes' shares were taken from its logits (Menon et al. 2021, arXiv 2007.07314).
+    /// Whether rare classes are chosen as readily as others: the logarithms of the classes' shares were taken from its logits (Menon et al.
+    /// 2021, arXiv 2007.07314); of discriminants, that they are cosines.
     pub adjusted: bool,
     /// Whether the classes weighed the same in its loss.
     #[serde(default)]
     pub weighted: bool,
-    /// The metric that chooses, the higher the better: log-loss is negative.
+    /// The metric that chooses, the higher the better: log-loss is negative. Macro-F1 of a head that finds rare classes has what is expected
+    /// of those that folds cannot judge added.
     pub score: f64,
     /// How much less that is than the best one's, and the standard error of this over the images.
     pub behind: [f64; 2],
@@ -133,7 +136,7 @@ pub struct Compared {
     pub accuracy: f64,
     /// Mean F1 over the classes.
     pub macro_f1: f64,
-    /// Mean −ln(probability of the true class), with the temperature at its best.
+    /// Mean −ln(probability of the true class), with the temperature at its best, of the images whose class has others in other folds.
     pub log_loss: f64,
 }
 

@@ -81,7 +81,9 @@ impl Judge<'_> {
         if logits.is_empty() {
             return Ok(Vec::new());
         }
-        let mut found = self.candidates((Kind::Softmax, rows.balanced), basis, taps, strength, logits);
+        // Where the classes' weights did it already there is nothing to adjust.
+        let adjusted = self.adjusted(&logits).filter(|_| !rows.balanced);
+        let mut found = self.candidates((Kind::Softmax, rows.balanced), basis, (taps, strength), logits, adjusted);
         found.iter_mut().for_each(|candidate| candidate.start.clone_from(&start));
         Ok(found)
     }

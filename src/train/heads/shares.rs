@@ -21,7 +21,7 @@ pub(super) fn product(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
 }
 
 impl Shares {
-    /// Of discriminants as `Sums::solve` has them, of images whose inner products XXᵀ are `gram`, \[images, images\], and that
+    /// Of discriminants as `Sums::solve` has them, of images with so many features whose inner products XXᵀ are `gram`, \[images, images\], and that
     /// have these `labels`.
     ///
     /// With C the features around their classes' means the covariance is keep·CᵀC + add·I, and its inverse
@@ -30,7 +30,8 @@ impl Shares {
         mut gram: Mat<f64>,
         labels: &[usize],
         classes: usize,
-        (strength, features): (f64, usize),
+        features: usize,
+        (strength, alike): (f64, bool),
     ) -> Result<Shares> {
         let images = labels.len();
         let mut counts = vec![0f64; classes];
@@ -52,7 +53,13 @@ impl Shares {
         // What is solved for is around its classes' means, as Cμ is, so that Cᵀ times it is Xᵀ times it.
         let mut of = Mat::from_fn(images, classes, |i, k| (average[(i, k)] - solved[(i, k)]) / add);
         let norm = |k: usize| (0..images).map(|i| products[(i, k)] * of[(i, k)]).sum::<f64>();
-        let mut bias: Array1<f64> = (0..classes).map(|k| prior(counts[k], images as f64) - 0.5 * norm(k)).collect();
+        let squares: Array1<f64> = (0..classes).map(norm).collect();
+        let mut bias: Array1<f64> = (0..classes).map(|k| prior(counts[k], images as f64) - 0.5 * squares[k]).collect();
+        if alike {
+            bias.fill(0.);
+            let lengths = squares.mapv(|square| square.max(f64::MIN_POSITIVE).sqrt());
+            (0..classes).for_each(|k| of.col_mut(k).iter_mut().for_each(|share| *share /= lengths[k]));
+        }
         // As `Linear::without` has it.
         let present: Vec<usize> = (0..classes).filter(|&k| counts[k] > 0.).collect();
         let mean =

@@ -32,7 +32,7 @@ pub(super) fn uncompared(
 ) -> Result<Chosen> {
     // Of ten classes regression is above the nearest class mean by a hair; of a hundred it is far below (docs/heads.md).
     let kind = wishes.kind.unwrap_or(if wishes.beginning { Kind::Softmax } else { Kind::Ncm });
-    let form = Form { kind, strength: None, weighted: false, start: &[] };
+    let form = Form { kind, strength: None, alike: false, weighted: false, start: &[] };
     let (hidden, linear) = trained(basis, labels, classes, form, wishes, progress)?;
     Ok(Chosen {
         head: head(basis, &linear, hidden.is_some())?,
