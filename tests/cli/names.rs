@@ -107,3 +107,19 @@ fn targets_and_labels_may_be_called_as_a_tables_own_columns() {
     let told = place.adapt("predict labelled/model.onnx data --csv").succeeds().out;
     assert_eq!(header(told), "path,label,label (predicted),path (predicted)");
 }
+
+#[test]
+fn places_of_lost_pictures_are_isolated_on_the_page() {
+    let place = Place::usual();
+    std::fs::rename(place.path("data"), place.path("שלום")).unwrap();
+    place.adapt("--data שלום --onnx tiny.onnx --out out").succeeds();
+    place.images("ריק/a", 0, 0);
+    place.images("ריק/b", 1, 1);
+    std::fs::rename(place.path("שלום"), place.path("moved")).unwrap();
+    for (more, words) in [("", "<bdi>שלום</bdi>: "), ("--data ריק", " can be read in <bdi>ריק</bdi>; --data says")]
+    {
+        let told = place.adapt(&format!("report out --force {more}")).succeeds().err;
+        assert!(place.read("out/report.html").contains(words), "{words}");
+        assert!(told.contains("without pictures: ") && !told.contains(['\u{2068}', '\u{2069}']), "{told:?}");
+    }
+}
