@@ -12,7 +12,7 @@ use adapt::plan::{Plan, Trained, licence};
 use adapt::progress::{Event, emit};
 use adapt::rank::Ranked;
 use adapt::report::recorded::write_scores;
-use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, csv, json};
+use adapt::report::{Adapted, AnyHead, FineTuning, InputInfo, ModelInfo, OutDir, OutputInfo, Run, columns, csv, json};
 use adapt::verify::{Expected, golden, verify, verify_baked};
 use adapt::{Error, Result};
 use std::collections::BTreeMap;
@@ -128,9 +128,11 @@ pub(super) fn describe(made: &mut Made, metrics: &BTreeMap<String, Figures>, dat
 /// Figures by split, and what is predicted for every image, as CSV.
 pub(super) fn evaluate(made: &Made, data: &Dataset) -> Result<(BTreeMap<String, Figures>, Vec<u8>)> {
     let (mut metrics, mut predictions) = (BTreeMap::new(), Vec::new());
-    let header = ["path", "split", "label", "predicted"].map(String::from).into_iter();
-    let group = data.groups.as_ref().map(|_| "group".to_string());
-    let mut rows = vec![header.chain(data.classes.iter().cloned()).chain(group).collect()];
+    let own = ["path", "split", "label", "predicted", "group"];
+    let mut header: Vec<String> = own[..4].iter().map(|name| (*name).into()).collect();
+    header.extend(columns(&data.classes, &own));
+    header.extend(data.groups.as_ref().map(|_| own[4].into()));
+    let mut rows = vec![header];
     for split in &made.scores {
         let figures = if data.task.is_multiclass() {
             let (figures, own) = split.evaluate(data)?;

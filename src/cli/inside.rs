@@ -202,6 +202,9 @@ impl Job {
         let steps = cost.of_training().within(budget, spent, self.settings.by_epoch(self.images));
         if steps < planned {
             self.settings.steps = steps;
+            if work.options.training.lr.is_none() {
+                self.settings.lr = self.settings.optimizer.usual_lr(self.from_scratch, steps);
+            }
             let what = format!("--budget: {} were gone before training, which has {steps} steps", time(clock.total()));
             emit(work.progress, Event::Warning(&format!("{what} instead of {planned}")))?;
             self.settings.suit_few_steps(work.progress)?;

@@ -8,7 +8,7 @@ use adapt::error::printable;
 use adapt::metrics::argmax;
 use adapt::plan::Trained;
 use adapt::plan::preprocessing::Sourced;
-use adapt::report::{csv, precise};
+use adapt::report::{columns, csv, precise};
 use adapt::{Error, Result};
 use ndarray::{Array2, s};
 use serde::Serialize;
@@ -127,8 +127,8 @@ fn several(
         let label = labels.then(|| said(&row));
         [path].into_iter().chain(label).chain(row.iter().map(shown)).collect::<Vec<String>>()
     };
-    let header = ["path"].into_iter().chain(labels.then_some("label")).map(String::from).chain(names.iter().cloned());
-    let header: Vec<String> = header.collect();
+    let own: &[&str] = if labels { &["path", "label"] } else { &["path"] };
+    let header: Vec<String> = own.iter().map(|name| (*name).into()).chain(columns(names, own)).collect();
     if options.csv {
         let rows: Vec<_> = [header].into_iter().chain(rows.into_iter().map(cells)).collect();
         return print(&String::from_utf8_lossy(&csv(&rows)?));

@@ -247,8 +247,8 @@ fn shown(ranked: &[Ranked]) -> String {
             format!("{:.3}", judged.logme),
             format!("{:.2}", judged.h_score),
             judged.features.to_string(),
-            format!("{:.2}", one.parameters as f64 / 1e6),
-            format!("{:.1}", one.bytes as f64 / 1e6),
+            format!("{:.2}", one.parameters.unwrap_or(0) as f64 / 1e6),
+            format!("{:.1}", one.bytes.unwrap_or(0) as f64 / 1e6),
             format!("{:.1}", judged.cost.ms),
             memory,
         ]

@@ -69,15 +69,14 @@ pub fn run(options: &ReportOptions) -> Result<()> {
         let with = if now == 0 { "without pictures" } else { "without some pictures" };
         tell(&format!("warning: {with}: {why}"));
     }
-    for (file, known, what) in [
-        (SCORES, recorded.scores.is_some(), "the map of the images, and tells less of each"),
-        (MAPS, recorded.maps.is_some(), "pictures of what the model sees"),
+    for (file, known, what, more) in [
+        (SCORES, recorded.scores.is_some(), "the map of the images, and tells less of each", ""),
+        (MAPS, recorded.maps.is_some(), "pictures of what the model sees", ", adapt explain such of any images"),
     ] {
         if !known && !recorded.held_out.is_empty() {
-            tell(&format!(
-                "warning: {} is not there: the page is without {what}",
-                printable(&options.run.join(file).to_string_lossy())
-            ));
+            let file = printable(&options.run.join(file).to_string_lossy());
+            let again = format!("the command in run.json makes the file anew{more}");
+            tell(&format!("warning: {file} is not there: the page is without {what}; {again}"));
         }
     }
     merge::put(&out, true, |place| fs::write(place, &page.text).map_err(Error::io(place)))?;

@@ -154,15 +154,19 @@ impl Dataset {
         Ok(())
     }
 
-    /// Whole numbers of a table are classes; who means numbers is told how to say so.
+    /// Whole numbers of a table are classes; who means numbers is told how to say so, unless they are none that a model gives.
     pub(super) fn note_numbers(&mut self, options: &ReadOptions) {
-        let is_number = |name: &&String| name.parse::<f64>().is_ok_and(f64::is_finite);
+        let is_number = |name: &&String| name.parse::<f32>().is_ok_and(f32::is_finite);
         let (count, all) = (self.classes.iter().filter(is_number).count(), self.classes.len());
         let numbers = count > MANY_NUMBERS && count * 10 >= all * 9;
         let table = !self.source.has_folders() && !self.items.iter().any(|item| self.source.has_record(&item.path));
         if options.columns.task.is_none() && table && numbers {
             let other = self.classes.iter().find(|name| !is_number(name));
-            let other = other.map_or(String::new(), |name| format!(" ('{}' is none)", name.escape_debug()));
+            let beyond = |name: &str| name.parse::<f64>().is_ok_and(f64::is_finite);
+            let other = other.map_or(String::new(), |name| {
+                let what = if beyond(name) { "more than float32 holds" } else { "none" };
+                format!(" ('{}' is {what})", name.escape_debug())
+            });
             let what = "are numbers, and taken for classes; --task regression predicts them as numbers";
             self.notes.push(format!("{count} of {all} different labels{other} {what}"));
         }

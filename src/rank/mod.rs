@@ -31,10 +31,12 @@ const LARGEST_HEAD: usize = 400_000;
 pub struct Ranked {
     /// Its file, or the embedded model's name.
     pub model: String,
-    /// Size of the file in bytes, external data included.
-    pub bytes: u64,
+    /// Size of the file in bytes, external data included; none where it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Numbers among its stored tensors: weights, and the statistics of batch norms.
-    pub parameters: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
     /// None where it could not be judged.
     #[serde(flatten)]
     pub judged: Option<Judged>,
@@ -112,7 +114,8 @@ impl Limits {
     /// Whether a model was judged and stays within them.
     pub fn allow(&self, ranked: &Ranked) -> bool {
         let within = |limit: Option<f64>, value: f64| limit.is_none_or(|limit| value <= limit);
-        let cheap = |judged: &Judged| within(self.ms, judged.cost.ms) && within(self.mb, ranked.bytes as f64 / 1e6);
+        let mb = ranked.bytes.unwrap_or(0) as f64 / 1e6;
+        let cheap = |judged: &Judged| within(self.ms, judged.cost.ms) && within(self.mb, mb);
         ranked.judged.as_ref().is_some_and(cheap)
     }
 }
@@ -134,10 +137,10 @@ impl Ranking<'_> {
         let is_ridge = |one: &Ranked| one.judged.as_ref().is_some_and(|judged| judged.probe_kind == Probe::Ridge);
         for file in files {
             let name = file.as_ref().map_or(preprocessing::BUILTIN.into(), |file| file.display().to_string());
-            let mut one = Ranked { model: name, bytes: 0, parameters: 0, judged: None, error: None };
+            let mut one = Ranked { model: name, bytes: None, parameters: None, judged: None, error: None };
             let judged = file.as_ref().map_or_else(preprocessing::builtin, Model::open).and_then(|model| {
-                one.bytes = model.proto.encoded_len() as u64;
-                one.parameters = parameters(model.graph());
+                one.bytes = Some(model.proto.encoded_len() as u64);
+                one.parameters = Some(parameters(model.graph()));
                 self.judge(model, &one.model, &items, &mut skipped)
             });
             match judged {

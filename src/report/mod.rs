@@ -243,6 +243,19 @@ pub fn json(value: &impl Serialize) -> Result<String> {
     Ok(text + "\n")
 }
 
+/// What the columns of values are called in a table that has these of its `own`: as their labels or targets, those that would be there
+/// twice with `(predicted)` behind it.
+pub fn columns(names: &[String], own: &[&str]) -> Vec<String> {
+    let column = |name: &String| {
+        let mut column = name.clone();
+        while own.contains(&column.as_str()) || column != *name && names.contains(&column) {
+            column += " (predicted)";
+        }
+        column
+    };
+    names.iter().map(column).collect()
+}
+
 /// The rows as CSV with a header.
 pub fn csv(rows: &[impl Serialize]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());

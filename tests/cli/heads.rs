@@ -61,14 +61,14 @@ fn the_best_head_is_chosen_and_the_choice_is_shown() {
 
 #[test]
 fn one_image_a_class_is_enough() {
-    let place = Place::with_classes(&["a", "b", "c"]);
-    for class in ["a", "b", "c"] {
-        (1..6).for_each(|number| std::fs::remove_file(place.path(format!("data/{class}/{number}.png"))).unwrap());
-    }
-    place.main("--val 0").succeeds();
+    let place = Place::usual();
+    (0..3).for_each(|class| place.images(&format!("one/{class}"), class, 1));
+    place.adapt("--data one --onnx tiny.onnx --out out --val 0").succeeds();
     let run = place.json("out/run.json");
     assert_eq!((&run["plan"]["head"], &run["head"]["folds"]), (&"nearest class mean".into(), &0.into()));
     assert_eq!(run["head"]["compared"].as_array().unwrap().len(), 0);
+    let refused = place.adapt("--data one --onnx tiny.onnx --out lda --val 0 --head lda");
+    refused.fails(1, &["do not vary", "more images a class", "--head softmax"]);
 }
 
 #[test]

@@ -82,3 +82,44 @@ fn terminal_controls_in_names_are_shown_not_obeyed() {
     assert!(!(ran.out.clone() + &ran.err).contains('\u{1b}'), "{}{}", ran.err, ran.out);
     assert!(ran.err.contains(r"\u{1b}]0;title"), "{}", ran.err);
 }
+
+#[test]
+fn targets_and_labels_may_be_called_as_a_tables_own_columns() {
+    let place = Place::usual();
+    let (mut values, mut labels) = ("path,label,predicted,group\n".to_string(), "path,labels\n".to_string());
+    for (class, own) in [("a", "label"), ("b", "path"), ("c", "label;path")] {
+        for i in 0..6 {
+            values += &format!("data/{class}/{i}.png,{i}.5,{},{class}{i}\n", own.len());
+            labels += &format!("data/{class}/{i}.png,{own}\n");
+        }
+    }
+    place.write("values.csv", values);
+    place.write("labels.csv", labels);
+    let header = |text: String| text.lines().next().unwrap().to_owned();
+    let job = "--onnx tiny.onnx --preprocess raw01";
+    place.adapt(&format!("--data values.csv --label-column label,predicted --groups group --out out {job}")).succeeds();
+    let own = "path,split,label,predicted,label (predicted),predicted (predicted),group";
+    assert_eq!(header(place.read("out/predictions.csv")), own);
+    place.adapt("report out").succeeds();
+    place.adapt(&format!("--data labels.csv --label-column labels --out labelled {job}")).succeeds();
+    let own = "path,split,label,predicted,label (predicted),path (predicted)";
+    assert_eq!(header(place.read("labelled/predictions.csv")), own);
+    let told = place.adapt("predict labelled/model.onnx data --csv").succeeds().out;
+    assert_eq!(header(told), "path,label,label (predicted),path (predicted)");
+}
+
+#[test]
+fn places_of_lost_pictures_are_isolated_on_the_page() {
+    let place = Place::usual();
+    std::fs::rename(place.path("data"), place.path("שלום")).unwrap();
+    place.adapt("--data שלום --onnx tiny.onnx --out out").succeeds();
+    place.images("ריק/a", 0, 0);
+    place.images("ריק/b", 1, 1);
+    std::fs::rename(place.path("שלום"), place.path("moved")).unwrap();
+    for (more, words) in [("", "<bdi>שלום</bdi>: "), ("--data ריק", " can be read in <bdi>ריק</bdi>; --data says")]
+    {
+        let told = place.adapt(&format!("report out --force {more}")).succeeds().err;
+        assert!(place.read("out/report.html").contains(words), "{words}");
+        assert!(told.contains("without pictures: ") && !told.contains(['\u{2068}', '\u{2069}']), "{told:?}");
+    }
+}

@@ -81,7 +81,12 @@ fn maps_that_a_stranger_wrote_are_read_with_care() {
     place.adapt("report out").fails(1, &["maps.json", "damaged"]);
     // An earlier version's run has none.
     fs::remove_file(place.path("out/maps.json")).unwrap();
-    place.adapt("report out").succeeds();
+    let told = place.adapt("report out").succeeds().err;
+    assert!(
+        told.contains("out/maps.json is not there")
+            && told.contains("; the command in run.json makes the file anew, adapt explain "),
+        "{told}"
+    );
     assert_eq!(overlays(&place.read("out/report.html")), 0);
 }
 

@@ -41,7 +41,8 @@ fn models_are_rows_and_failures_are_rows_with_a_reason() {
     assert_eq!(tiny["bytes"], fs::metadata(place.path("tiny.onnx")).unwrap().len());
     for (name, words) in [("broken.onnx", "not an ONNX model"), ("missing.onnx", "no such file")] {
         let model = models.iter().find(|model| model["model"] == name).unwrap();
-        assert!(model["error"].as_str().unwrap().contains(words) && model.get("probe").is_none(), "{model}");
+        assert!(model["error"].as_str().unwrap().contains(words), "{model}");
+        assert!(["probe", "bytes", "parameters"].iter().all(|key| model.get(*key).is_none()), "{model}");
     }
     assert_eq!(found["best"], models[0]["model"]);
     assert!(found.get("best_within_limits").is_none());
@@ -153,7 +154,10 @@ fn the_main_job_adapts_the_best_of_several() {
     let names: Vec<Value> =
         place.json("out/run.json")["ranking"].as_array().unwrap().iter().map(|one| one["model"].clone()).collect();
     assert!(names.len() == 3 && names[0] == best && names[2] == "broken.onnx", "{names:?}");
-    assert!(place.read("out/report.html").contains("Models compared, the best first"));
+    let page = place.read("out/report.html");
+    assert!(page.contains("Models compared, the best first"));
+    let row = page.split("<tr>").find(|row| row.contains("broken.onnx")).unwrap();
+    assert!(row.contains(">–<") && !row.contains(">0<"), "{row}");
     let quiet = "-q --onnx tiny.onnx pooled.onnx broken.onnx --data data --val 0 --out out --force";
     assert!(place.adapt(quiet).succeeds().err.contains("warning: not ranked: broken.onnx"));
     // An image that cannot be read is told.

@@ -63,6 +63,13 @@ fn defaults_suit_what_is_trained() {
         (&tail["bn"], &tail["augment"], &tail["schedule"]),
         (&"affine".into(), &"none".into(), &"constant".into())
     );
+    // So few steps would spoil what the probe has found, but for what the user says.
+    let rate = |arguments: &str| settings(arguments)["lr"].as_f64().unwrap();
+    assert_eq!([tail["lr"].as_f64().unwrap(), rate("--train conv --steps 50")], [8e-6, 2e-4]);
+    assert_eq!(
+        ["--lr 2e-4", "--optimizer sgd"].map(|own| rate(&format!("--train conv --steps 2 {own}"))),
+        [2e-4, 0.01]
+    );
     let all = settings("--train all");
     assert_eq!(
         (&all["bn"], &all["augment"], &all["schedule"]),

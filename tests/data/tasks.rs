@@ -121,6 +121,12 @@ fn whole_numbers_are_classes_and_the_user_is_told() {
             .iter()
             .any(|note| note.contains("30 of 30 different labels are numbers") && note.contains("--task regression"))
     );
+    // Numbers that no model gives are none to propose that for.
+    let large = text.replace('\n', "e39\n");
+    assert!(list(&place, &format!("path,label\n{large}"), None, None).unwrap().notes.is_empty());
+    let one = text.replace(",29\n", ",1e39\n");
+    let notes = list(&place, &format!("path,label\n{one}"), None, None).unwrap().notes;
+    assert!(notes[0].contains("29 of 30 different labels ('1e39' is more than float32 holds) are"), "{notes:?}");
     let few: String = (0..60).map(|i| format!("{i}.png,{}\n", i % 5)).collect();
     assert!(list(&place, &format!("path,label\n{few}"), None, None).unwrap().notes.is_empty());
 }

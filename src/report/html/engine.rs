@@ -44,6 +44,11 @@ pub(super) fn isolated(name: String) -> String {
     if name.contains(turns) { format!("{start}{name}{end}") } else { name }
 }
 
+/// A text as a terminal has it: nothing is isolated there.
+pub(super) fn plain(text: String) -> String {
+    text.replace(ISOLATE, "")
+}
+
 /// Whether it is of a script that goes from right to left, or a mark that makes text go so.
 fn turns(c: char) -> bool {
     matches!(c, '\u{590}'..='\u{8ff}' | '\u{200f}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}')

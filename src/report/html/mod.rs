@@ -132,19 +132,24 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
         version => run["version"].as_str(), thumbs, overlays, maps => maps(recorded),
         problems => problems::problems(run),
     };
-    Ok(Page { text: engine::render("report.html", values)?, gone })
+    Ok(Page { text: engine::render("report.html", values)?, gone: gone.map(engine::plain) })
 }
 
-/// Why none of the images that are wanted has a picture, or not each of them: so many cannot be read.
+/// Why none of the images that are wanted has a picture, or not each of them: so many cannot be read. Names are isolated.
 fn gone(images: &Images, wanted: &[(usize, &str)], pictures: usize, missing: usize) -> Option<String> {
+    let name = |text: &str| engine::isolated(printable(text));
     match images {
-        Images::Gone(why) => Some(printable(why)),
+        // An error begins with its place.
+        Images::Gone(why) => Some(match why.split_once(": ") {
+            Some((place, why)) => format!("{}: {}", name(place), printable(why)),
+            None => printable(why),
+        }),
         _ if missing == 0 => None,
         Images::Named(source) | Images::Recorded(source) => {
-            let place = printable(&source.place().to_string_lossy());
+            let place = name(&source.place().to_string_lossy());
             let elsewhere = wanted.iter().find(|(_, path)| !thumbs::is_below(path));
             if let Some((_, path)) = elsewhere.filter(|_| matches!(images, Images::Recorded(_))) {
-                let path = printable(path);
+                let path = name(path);
                 return Some(format!("'{path}' lies elsewhere than the data; --data {place} says that this is right"));
             }
             let which = if pictures == 0 { "none".into() } else { missing.to_string() };

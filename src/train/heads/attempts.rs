@@ -40,7 +40,7 @@ pub(super) fn ridge(
     deals: &[Vec<usize>],
     (in_time, progress): (&dyn Fn() -> bool, Progress),
 ) -> Result<Attempt> {
-    let (ridge, images) = (Ridge::new(basis, truths)?, truths.nrows());
+    let (ridge, images) = (Ridge::new(basis, truths, progress)?, truths.nrows());
     let strengths: Vec<f64> = (0..STRENGTHS).map(|step| path::strength(basis.features(), images, step)).collect();
     let alphas: Vec<f64> = strengths.iter().map(|strength| strength * images as f64).collect();
     let Best { place, losses, errors } = ridge.best(&alphas, deals, in_time, progress)?;

@@ -4,7 +4,7 @@ use super::super::folds::count;
 use super::super::scale::Scaler;
 use super::super::{LinearHead, check, whole};
 use super::basis::{Basis, add_products, at, mirrored, widened};
-use super::shares::{Shares, prior, product};
+use super::shares::{Shares, prior, product, unvaried};
 use crate::error::{Error, Result};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::linalg::solvers::{Llt, Solve};
@@ -129,9 +129,7 @@ impl Sums {
         let (keep, add) = ((1. - strength) / images, strength * trace / images / features as f64);
         covariance *= faer::Scale(keep);
         (0..features).for_each(|i| covariance[(i, i)] += add);
-        let solved = Llt::new(covariance.as_ref(), Side::Lower)
-            .map_err(|_| Error::Train("the features within the classes do not vary".into()))?
-            .solve(&mu);
+        let solved = Llt::new(covariance.as_ref(), Side::Lower).map_err(|_| unvaried())?.solve(&mu);
         let weight = Array2::from_shape_fn(means.dim(), |(k, i)| solved[(i, k)]);
         let squares = (&weight * &means).sum_axis(Axis(1));
         let linear = if alike {

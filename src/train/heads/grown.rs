@@ -222,7 +222,7 @@ mod tests {
             let told = Array2::zeros((40, 2));
             let grown =
                 |truths, task, strength| Grown { basis: &basis, task, truths, strength, out_of_fold: told.view() };
-            let ridge = Ridge::new(&basis, y.view()).unwrap();
+            let ridge = Ridge::new(&basis, y.view(), &silent).unwrap();
             let (_, errors) = ridge.folds_left_out(&[20.], &fold, &|| true, &|| Ok(())).unwrap();
             let found = grown(y.view(), Task::Regression, 0.5).ridge(&parts, &fold, &silent).unwrap();
             let far = (&found - &ridge.out_of_fold(&errors)).mapv(f32::abs);

@@ -5,12 +5,13 @@ use super::basis::Basis;
 use super::closed::MOST_COORDINATES;
 use crate::data::Task;
 use crate::error::{Error, Result};
+use crate::guard::heeding;
 use crate::progress::{Event, Progress, emit};
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
-/// Refuses ridge regression in so many coordinates that their eigenvectors take too long, and nothing ends that.
+/// Refuses ridge regression in so many coordinates that their eigenvectors take too long.
 ///
 /// # Errors
 /// [`Error::Train`].
@@ -51,15 +52,18 @@ impl Ridge {
     /// Of `targets` `[images, targets]` on a basis, whose rows are centred.
     ///
     /// # Errors
-    /// [`Error::Train`] where the features have no eigenvectors that can be found.
-    pub(super) fn new(basis: &Basis, targets: ArrayView2<f32>) -> Result<Ridge> {
+    /// [`Error::Train`] where the features have no eigenvectors that can be found, and [`Error::Interrupted`].
+    pub(super) fn new(basis: &Basis, targets: ArrayView2<f32>, progress: Progress) -> Result<Ridge> {
         let rows = basis.rows()?;
         let x = Mat::from_fn(rows.nrows(), rows.ncols(), |i, j| f64::from(rows[[i, j]]));
-        let found = (x.transpose() * &x).self_adjoint_eigen(Side::Lower);
-        let found = found.map_err(|_| Error::Train("the features are too degenerate for a head".into()))?;
-        let values = found.S().column_vector().iter().map(|value| value.max(0.)).collect();
-        let vectors = found.U().to_owned();
-        let scores = x * &vectors;
+        // Minutes of thousands of coordinates.
+        let found = heeding(progress, move || {
+            let found = (x.transpose() * &x).self_adjoint_eigen(Side::Lower).ok()?;
+            let (values, vectors) = (found.S().column_vector(), found.U().to_owned());
+            Some((values.iter().map(|value| value.max(0.)).collect(), x * &vectors, vectors))
+        })?;
+        let (values, scores, vectors) =
+            found.ok_or_else(|| Error::Train("the features are too degenerate for a head".into()))?;
         let targets = targets.mapv(f64::from);
         let means = targets.mean_axis(Axis(0)).unwrap_or_default();
         let deviations = targets.std_axis(Axis(0), 0.).mapv(|deviation| if deviation > 0. { deviation } else { 1. });
@@ -192,13 +196,14 @@ impl Ridge {
 mod tests {
     use super::super::basis::Bases;
     use super::*;
+    use crate::progress::silent;
     use std::cell::Cell;
 
     #[test]
     fn folds_heed_clock_and_interrupts() {
         let made = |(i, j): (usize, usize)| ((i * 7 + j * 13 + 1) as f32 * 12.9898).sin();
         let (x, y) = (Array2::from_shape_fn((40, 6), made), Array2::from_shape_fn((40, 2), |(i, j)| made((i, j + 9))));
-        let ridge = Ridge::new(&Bases::new(x.view(), &[6]).first(6).unwrap(), y.view()).unwrap();
+        let ridge = Ridge::new(&Bases::new(x.view(), &[6]).first(6).unwrap(), y.view(), &silent).unwrap();
         let (alphas, asked) = ([1000., 30., 1., 0.03], Cell::new(0));
         let fold: Vec<usize> = (0..40).map(|i| i % 5).collect();
         let poll = || {
@@ -213,13 +218,16 @@ mod tests {
         assert_eq!((0, late), alone);
         let refused = ridge.folds_left_out(&alphas, &fold, &|| true, &|| Err(Error::Interrupted));
         assert!(matches!(refused, Err(Error::Interrupted)));
+        // Nothing that was begun is waited for.
+        let stopped = |_: Event| std::ops::ControlFlow::Break(());
+        let refused = Ridge::new(&Bases::new(x.view(), &[6]).first(6).unwrap(), y.view(), &stopped);
+        assert!(matches!(refused, Err(Error::Interrupted)));
         // Of several deals the errors are the mean.
         let deals = [fold.clone(), fold.iter().rev().map(|f| f / 2).collect(), fold];
-        let silent = &crate::progress::silent;
-        let one = |deal: usize| ridge.best(&alphas[1..2], &deals[deal..=deal], &|| true, silent).unwrap().losses;
-        let all = ridge.best(&alphas[1..2], &deals, &|| true, silent).unwrap();
+        let one = |deal: usize| ridge.best(&alphas[1..2], &deals[deal..=deal], &|| true, &silent).unwrap().losses;
+        let all = ridge.best(&alphas[1..2], &deals, &|| true, &silent).unwrap();
         let mean = |i: usize| [0, 1, 2].map(|deal| one(deal)[i]).iter().sum::<f64>() / 3.;
         assert!(all.errors.len() == 3 && (0..40).all(|i| (all.losses[i] - mean(i)).abs() < 1e-12));
-        assert_eq!(ridge.best(&alphas, &deals, &|| false, silent).unwrap().errors.len(), 1);
+        assert_eq!(ridge.best(&alphas, &deals, &|| false, &silent).unwrap().errors.len(), 1);
     }
 }

@@ -78,13 +78,19 @@ pub(super) fn prior(count: f64, images: f64) -> f64 {
     (count.max(0.5) / images).ln()
 }
 
+/// That there is no covariance within the classes, and what to do.
+pub(super) fn unvaried() -> Error {
+    let what = "the features within the classes do not vary, as where each class has one image";
+    Error::Train(format!("{what}; give more images a class, or --head softmax or ncm instead of lda"))
+}
+
 /// A symmetric positive definite matrix' inverse times `right`, in its place; the lower half is read.
 fn solve(mut matrix: Mat<f64>, right: &mut Mat<f64>) -> Result<()> {
     let scratch = llt::factor::cholesky_in_place_scratch::<f64>(matrix.nrows(), Par::Seq, Default::default());
     let mut memory = MemBuffer::new(scratch);
     let stack = MemStack::new(&mut memory);
     llt::factor::cholesky_in_place(matrix.as_mut(), Default::default(), Par::Seq, stack, Default::default())
-        .map_err(|_| Error::Train("the features within the classes do not vary".into()))?;
+        .map_err(|_| unvaried())?;
     llt::solve::solve_in_place(matrix.as_ref(), right.as_mut(), Par::Seq, stack);
     Ok(())
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// There is no cycle of fewer steps.
 const CYCLE: u64 = 3;
+/// Steps from which on a pretrained network stands Adam's usual rate; fewer have their share of it (docs/performance.md).
+const ENOUGH: u64 = 50;
 
 /// Which optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -34,6 +36,18 @@ impl Optimizer {
             Optimizer::AdamW => OptimizerKind::AdamW { betas, eps },
             Optimizer::Adam => OptimizerKind::Adam { betas, eps },
             Optimizer::Sgd => OptimizerKind::Sgd { momentum, nesterov: momentum > 0. },
+        }
+    }
+
+    /// The largest learning rate of so many steps, where the user gives none.
+    pub fn usual_lr(self, from_scratch: bool, steps: u64) -> f64 {
+        match (self, from_scratch) {
+            (Optimizer::Sgd, true) => 0.05,
+            (Optimizer::Sgd, false) => 0.01,
+            (_, true) => 1e-3,
+            // Exporters fold batch norms into weights, which makes many of them small beside a step of Adam's. The first of these change
+            // every weight by all of the rate, whatever its gradient, which so few others do not make good.
+            (_, false) => steps.clamp(1, ENOUGH) as f64 / (5_000 * ENOUGH) as f64,
         }
     }
 }
@@ -201,17 +215,10 @@ impl Settings {
         let usual = if task.from_scratch { 20 } else { (6_000 / images).clamp(5, 20) };
         let steps = wishes.steps.unwrap_or(wishes.epochs.unwrap_or(usual) as u64 * by_epoch);
         let optimizer = wishes.optimizer.unwrap_or(Optimizer::AdamW);
-        let usual_lr = match (optimizer, task.from_scratch) {
-            (Optimizer::Sgd, true) => 0.05,
-            (Optimizer::Sgd, false) => 0.01,
-            (_, true) => 1e-3,
-            // Exporters fold batch norms into weights, which makes many of them small beside a step of Adam's.
-            (_, false) => 2e-4,
-        };
         Settings {
             steps,
             batch_size,
-            lr: wishes.lr.unwrap_or(usual_lr),
+            lr: wishes.lr.unwrap_or(optimizer.usual_lr(task.from_scratch, steps)),
             optimizer,
             momentum: wishes.momentum.unwrap_or(0.9),
             weight_decay: wishes.weight_decay.unwrap_or(if optimizer == Optimizer::AdamW { 0.01 } else { 1e-4 }),
