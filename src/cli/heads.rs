@@ -156,7 +156,6 @@ impl Work<'_> {
         if inside.balanced && wishes.kind == Some(Kind::Ncm) {
             self.reporter.say_beside("note: --balanced: the nearest class mean counts all classes alike anyway");
         }
-        self.tell_unjudged(features, data, &wishes);
         // Regressions' strengths and perceptrons' epochs are chosen as long as there is time.
         let timed = matches!(wishes.kind, Some(Kind::Softmax | Kind::Mlp));
         let idle = [(options.metric.is_some(), "--metric"), (inside.budget.is_some() && !timed, "--budget")];
@@ -168,6 +167,7 @@ impl Work<'_> {
             self.reporter.say_beside(&format!("note: {option}: {why}, and nothing to choose"));
         }
         if chosen.uncompared.is_none() {
+            self.tell_unjudged(features, data, &wishes);
             self.tell_fewer(chosen.folds, "half of the classes have no more", &wishes);
         }
         Ok(chosen)

@@ -100,7 +100,12 @@ pub fn heads(chosen: &Chosen, metric: Metric) -> String {
     let text = table(&["head", "taps", "features", "macro-F1", "accuracy", "log-loss", name, ""], 1, rows);
     let times = if chosen.repeats > 1 { format!(", {} times", chosen.repeats) } else { String::new() };
     let (folds, temperature) = (chosen.folds, chosen.temperature);
-    format!("{text}in {folds} folds{times}; temperature {temperature:.2}{}", curve(chosen.curve.as_ref()))
+    let expected = if chosen.compared.iter().any(|c| c.expected > 0.) {
+        "'by macro-F1': with what is expected of classes that no fold can judge\n"
+    } else {
+        ""
+    };
+    format!("{text}{expected}in {folds} folds{times}; temperature {temperature:.2}{}", curve(chosen.curve.as_ref()))
 }
 
 /// The learning curve in a line of its own, or why there is none, where one was wanted.

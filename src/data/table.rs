@@ -91,7 +91,7 @@ pub(super) fn read(table: &Path, columns: &Columns, progress: Progress) -> Resul
     let mut listing = Listing::of(columns.task, targets, labels).map_err(bad)?;
     listing.notes.extend(commas);
     listing.notes.extend(places.passed.map(|place| passed_over(&names[place])));
-    let mut seen: HashMap<PathBuf, u64> = HashMap::new();
+    let mut seen: HashMap<PathBuf, (u64, String)> = HashMap::new();
     let folder = table.parent().unwrap_or(Path::new(""));
     emit(progress, Event::Stage { name: "looking for the images", total: 0 })?;
     for rows in body.chunks(BATCH) {
@@ -144,7 +144,7 @@ fn image(
     row: &Row,
     places: &Places,
     listing: &Listing,
-    seen: &mut HashMap<PathBuf, u64>,
+    seen: &mut HashMap<PathBuf, (u64, String)>,
     folder: &Path,
 ) -> std::result::Result<(Split, String), String> {
     let labels: Vec<&str> = places.labels.iter().map(|&place| row.get(place)).collect();
@@ -162,8 +162,12 @@ fn image(
         Err(what)
     } else if places.group.is_some_and(|group| row.get(group).is_empty()) {
         Err("no group".into())
-    } else if let Some(before) = seen.insert(plain(&usual(path, folder), folder), row.line) {
-        Err(format!("'{}' stands in line {before} already", path.escape_debug()))
+    } else if let Some((before, other)) =
+        seen.insert(plain(&usual(path, folder), folder), (row.line, label.clone().unwrap_or_default()))
+    {
+        let other = Some(other).filter(|other| label.as_ref().is_ok_and(|label| label != other));
+        let other = other.map_or(String::new(), |other| format!(", as '{}'", other.escape_debug()));
+        Err(format!("'{}' stands in line {before} already{other}", path.escape_debug()))
     } else if !folder.join(usual(path, folder)).is_file() {
         Err(format!("there is no file '{}'", path.escape_debug()))
     } else {

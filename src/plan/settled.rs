@@ -178,7 +178,7 @@ impl Settled {
         let mut notes = Vec::new();
         if known.guessed {
             notes.push(format!(
-                "{} ({}); {} training images or more decide it when the model is adapted, --preprocess settles it",
+                "{} ({}); {} training images or more decide it when the model is adapted, where they tell conventions apart; --preprocess settles it",
                 Sourced::GUESS,
                 known.source,
                 evidence::LEAST

@@ -153,6 +153,7 @@ fn what_decides_nothing_is_told() {
     place.images("data/d", 0, 1);
     let ran = place.main("--force --val 0").succeeds();
     assert!(ran.err.contains("warning: 'd' has one image: no fold can judge that"), "{}", ran.err);
+    assert!(ran.err.contains("'by macro-F1': with what is expected of classes that no fold can judge"), "{}", ran.err);
     let ran = place.main("--force --budget 1s").succeeds();
     assert!(ran.out.contains("not measured, since --budget leaves no time for it"), "{}", ran.out);
 }

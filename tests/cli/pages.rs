@@ -93,7 +93,7 @@ fn trials_are_told_of_the_network_they_were_made_with() {
     let (place, models) =
         (Place::usual(), concat!(env!("CARGO_MANIFEST_DIR"), "/models/efficientnet_lite0/model.onnx"));
     let ran = place.adapt(&format!("--data data --onnx {models} --val 0 --out out")).succeeds();
-    let words = "predicted gain in accuracy, from trials with this network on four sets of images of three kinds: ";
+    let words = "predicted gain in accuracy, from trials with this network on four sets of 200 to 1,000 images, none held out: ";
     let run = place.json("out/run.json");
     let wrong = 1. - run["head"]["cross_validation"]["accuracy"][0].as_f64().unwrap();
     let told = [0, 1].map(|i| run["fine_tuning"]["measured"][i]["predicted_gain"].clone());
@@ -110,7 +110,7 @@ fn trials_are_told_of_the_network_they_were_made_with() {
     metadata::set(&mut other.proto, "name", "another");
     other.save(&place.path("other.onnx")).unwrap();
     let job = |more: &str| place.adapt(&format!("--data data --onnx other.onnx --val 0 --out other --force {more}"));
-    let by = "predicted gain in accuracy, from trials with another network (EfficientNet-Lite0) on four sets of images";
+    let by = "predicted gain in accuracy, from trials with another network (EfficientNet-Lite0) on four sets of 200 to 1,000 images";
     let (ran, why) =
         (job("").succeeds(), "in the trials the head was the best of several kinds, and here there was one");
     assert!(ran.out.contains(by) && place.read("other/report.html").contains(by), "{}", ran.out);

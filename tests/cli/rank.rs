@@ -136,9 +136,9 @@ fn what_cannot_be_ranked_is_refused() {
     }
     place.adapt("rank --data bad --no-builtin tiny.onnx").fails(
         1,
-        &["bad: the training images that can be read are none, or of one class; first: ", ".png: not an image"],
+        &["bad: fewer than two classes have two training images or more that can be read, which judging a model takes (--val 0 holds none out); first: ", ".png: not an image"],
     );
-    place.adapt("--data bad --onnx tiny.onnx missing.onnx").fails(1, &["error: bad: the training images that"]);
+    place.adapt("--data bad --onnx tiny.onnx missing.onnx").fails(1, &["error: bad: fewer than two classes"]);
     place.adapt("rank --data data tiny.onnx --max-ms 0").fails(2, &["--max-ms", "above 0"]);
 }
 

@@ -64,7 +64,7 @@ fn wrong_lines_are_told_by_number() {
     let skipped: Vec<_> = data.skipped.iter().map(|Skipped { path, reason }| format!("{path}: {reason}")).collect();
     let wanted = [
         "line 6: there is no file 'gone.png'",
-        "line 7: '0.png' stands in line 2 already",
+        "line 7: '0.png' stands in line 2 already, as 'a'",
         "line 8: no path",
         "line 9: no label",
         "line 10: 2 values, and there are 3 columns",
@@ -251,7 +251,8 @@ fn an_image_under_two_names_is_one() {
     let data = list(place.path(), "l.csv", &text, &Columns::GUESSED).unwrap();
     assert_eq!(data.items.len(), 4);
     let told: Vec<_> = data.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
-    let line = |i: usize| format!("'{}' stands in line {} already", again[i], [1, 2, 3, 5][i]);
+    let other = ["", ", as 'b'", "", ""];
+    let line = |i: usize| format!("'{}' stands in line {} already{}", again[i], [1, 2, 3, 5][i], other[i]);
     assert_eq!(told, [0, 1, 2, 3].map(line));
 }
 

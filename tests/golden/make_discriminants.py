@@ -33,11 +33,12 @@ def case(seed, counts, features):
             held_out[str(s)][halves == half] = other(s, half).predict_proba(scaled[halves == half])
 
     def alike(train, own, s, test):
-        """Scalar products with the means of length 1, both times the covariance's root inverse."""
+        """Scalar products with the means of length 1, around a middle of them, both times the covariance's root inverse."""
         found = LinearDiscriminantAnalysis(solver="eigen", shrinkage=s).fit(train, own)
         values, vectors = np.linalg.eigh(found.covariance_)
         root = vectors / np.sqrt(values) @ vectors.T
-        return test @ root @ normalize(found.means_ @ root).T
+        middle = np.average(found.means_, axis=0, weights=np.sqrt(np.bincount(own)))
+        return (test - middle) @ root @ normalize((found.means_ - middle) @ root).T
 
     cosines = {str(s): np.round(alike(scaled, labels, s, scaled), 6).ravel().tolist() for s in STRENGTHS}
     # Here each half standardises by itself.
@@ -52,12 +53,13 @@ def case(seed, counts, features):
     deviations = x.std(0)  # none is below the floor that heads have
     assert deviations.min() > np.sqrt((deviations ** 2).mean() / len(x))
     means = np.stack([scaled[labels == k].mean(0) for k in range(len(counts))])
-    nearest = cosine_similarity(scaled, means).argmax(1).tolist()
+    middle = np.average(means, axis=0, weights=np.sqrt(counts))
+    nearest = cosine_similarity(scaled - middle, means - middle).argmax(1).tolist()
     held_out = {s: np.round(p, 7).ravel().tolist() for s, p in held_out.items()}
     told = {"log_probabilities": logits, "halves": held_out, "nearest": nearest, "alike": cosines, "alike_halves": apart}
     return {"labels": labels.tolist(), "features": features, "x": x.ravel().tolist(), **told}
 
 
-# More images than features, fewer, and classes of different sizes.
-cases = [case(1, [30, 30, 30], 8), case(2, [14, 14, 14], 90), case(3, [40, 12, 20], 30)]
+# More images than features, fewer, and classes of different sizes of both.
+cases = [case(1, [30, 30, 30], 8), case(2, [14, 14, 14], 90), case(3, [40, 12, 20], 30), case(4, [24, 8, 10], 90)]
 pathlib.Path(__file__).with_name("discriminants.json").write_text(json.dumps(cases))

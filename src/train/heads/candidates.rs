@@ -98,7 +98,7 @@ impl Judge<'_> {
         let part = |fold: &Vec<usize>| Parted::new(basis, self.labels, self.classes, fold, kind == Kind::Lda, keep);
         let parted: Vec<Parted> = deals.iter().map(part).collect();
         if kind == Kind::Ncm {
-            let logits = parted.iter().map(Parted::nearest_mean).collect::<Result<_>>()?;
+            let logits = parted.iter().map(|part| part.nearest_mean(self.shares.is_some())).collect::<Result<_>>()?;
             return Ok(self.candidates((kind, false), basis, (taps, None), logits, None));
         }
         match self.shrunk(&parted, *start, progress) {

@@ -111,13 +111,15 @@ pub(super) fn judge<'a>(labels: &'a [usize], classes: usize, deals: &'a [Vec<usi
     }
 }
 
-/// Each image's fold, for each deal; none where most classes have one image only.
+/// Each image's fold, for each deal; none where most classes, and most images, are of classes that no fold can judge.
 pub(super) fn deals(labels: &[usize], classes: usize, wishes: &Wishes) -> Vec<Vec<usize>> {
     let counts = folds::separate(labels, &wishes.groups, classes);
-    if 2 * counts.iter().filter(|&&count| count > 1).count() < classes {
+    let judged = labels.iter().filter(|&&label| counts[label] > 1).count();
+    let several: Vec<usize> = counts.iter().copied().filter(|&count| count > 1).collect();
+    if 2 * several.len() < classes && (2 * judged < labels.len() || several.len() < 2) {
         return Vec::new();
     }
-    let folds = folds::at_most(wishes.folds.unwrap_or(FOLDS), counts);
+    let folds = folds::at_most(wishes.folds.unwrap_or(FOLDS), several);
     folds::deals(labels, &wishes.groups, folds, wishes.seed, repeats(labels.len(), wishes))
 }
 

@@ -100,12 +100,17 @@ impl Sums {
         means
     }
 
-    fn nearest_mean(&self) -> Linear {
-        let mut weight = self.means();
-        for mut mean in weight.rows_mut() {
-            mean /= mean.dot(&mean).sqrt().max(f64::MIN_POSITIVE);
-        }
-        Linear { weight, bias: Array1::zeros(self.counts.len()) }.without(&self.counts)
+    /// Class means of length 1: around a middle of them, or, where all classes have as many images, around that of all images, which
+    /// features are standardised by, those of other folds among them.
+    fn nearest_mean(&self, unequal: bool) -> Linear {
+        let means = self.means();
+        let linear = if unequal {
+            Linear::alike(means.clone(), &means, &self.counts)
+        } else {
+            let lengths = means.map_axis(Axis(1), |mean| mean.dot(&mean).sqrt().max(f64::MIN_POSITIVE));
+            Linear { weight: means / lengths.insert_axis(Axis(1)), bias: Array1::zeros(self.counts.len()) }
+        };
+        linear.without(&self.counts)
     }
 
     /// The discriminants at a strength from above 0 to 1: Σ = (1 − s)·S + s·tr(S)/features·I with the pooled within-class
@@ -113,9 +118,9 @@ impl Sums {
     /// Learning*, 2nd edition, 4.3).
     ///
     /// A mean of few images is far from the middle of all by chance, for which −½μᵀΣ⁻¹μ takes the class down. Where classes are to count
-    /// `alike`, weights are Σ⁻¹μ/√(μᵀΣ⁻¹μ) without biases: the order of the cosines where the covariance is that of a sphere, as is used
-    /// for speakers of whom there are a few words (within-class covariance normalisation; Dehak et al. 2011, *Front-End Factor Analysis
-    /// for Speaker Verification*, 2.4).
+    /// `alike`, weights are Σ⁻¹μ/√(μᵀΣ⁻¹μ), with μ around a middle of the classes' means: the order of the cosines where the covariance
+    /// is that of a sphere, as is used for speakers of whom there are a few words (within-class covariance normalisation; Dehak et al.
+    /// 2011, *Front-End Factor Analysis for Speaker Verification*, 2.4).
     fn solve(&self, (strength, alike): (f64, bool)) -> Result<Linear> {
         let (features, images) = (self.squares.ncols(), self.counts.iter().sum::<f64>());
         let means = self.means();
@@ -131,13 +136,12 @@ impl Sums {
         (0..features).for_each(|i| covariance[(i, i)] += add);
         let solved = Llt::new(covariance.as_ref(), Side::Lower).map_err(|_| unvaried())?.solve(&mu);
         let weight = Array2::from_shape_fn(means.dim(), |(k, i)| solved[(i, k)]);
-        let squares = (&weight * &means).sum_axis(Axis(1));
         let linear = if alike {
-            let lengths = squares.mapv(|square| square.max(f64::MIN_POSITIVE).sqrt());
-            Linear { weight: weight / lengths.insert_axis(Axis(1)), bias: Array1::zeros(self.counts.len()) }
+            Linear::alike(weight, &means, &self.counts)
         } else {
             let priors = self.counts.iter().map(|&count| prior(count, images));
-            Linear { weight, bias: Array1::from_iter(priors) - squares * 0.5 }
+            let bias = Array1::from_iter(priors) - (&weight * &means).sum_axis(Axis(1)) * 0.5;
+            Linear { weight, bias }
         };
         Ok(linear.without(&self.counts))
     }
@@ -215,10 +219,10 @@ impl<'a> Parted<'a> {
         Ok(logits)
     }
 
-    /// The same by the nearest class mean: the scalar product with each class's mean of length 1, which orders the classes as
-    /// the cosine does.
-    pub(super) fn nearest_mean(&self) -> Result<Array2<f32>> {
-        self.out_of_fold(|others| Ok(others.nearest_mean()))
+    /// The same by the nearest class mean: the scalar product with each class's mean of length 1, which orders the classes as the cosine
+    /// does; `unequal` as in [`Sums::nearest_mean`].
+    pub(super) fn nearest_mean(&self, unequal: bool) -> Result<Array2<f32>> {
+        self.out_of_fold(|others| Ok(others.nearest_mean(unequal)))
     }
 
     fn out_of_fold(&self, fit: impl Fn(&Sums) -> Result<Linear>) -> Result<Array2<f32>> {
@@ -288,5 +292,5 @@ pub fn nearest_class_mean(features: ArrayView2<f32>, labels: &[usize], classes: 
 
 /// The nearest class mean of all images.
 pub(super) fn nearest_mean(rows: ArrayView2<f32>, labels: &[usize], classes: usize) -> Linear {
-    Sums::new(rows, labels, classes, false).nearest_mean()
+    Sums::new(rows, labels, classes, false).nearest_mean(true)
 }

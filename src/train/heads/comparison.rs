@@ -27,15 +27,18 @@ impl Judge<'_> {
     /// improbable would be right to do. Where the metric counts all classes alike, a head that finds rare ones is taken to find these as
     /// often as it was measured to ([`UNSEEN`]); by log-loss they count for nothing.
     pub(super) fn credited(&self, mut candidate: Candidate) -> Candidate {
-        match self.metric {
-            _ if self.credits() && candidate.finds_rare() => {
-                let unknown = (self.classes - self.found) as f64 / self.found as f64;
-                candidate.parts.iter_mut().for_each(|part| *part *= 1. + UNSEEN * unknown);
-            }
-            Metric::LogLoss => candidate.parts = self.known.iter().map(|&i| candidate.parts[i]).collect(),
-            _ => {}
+        if self.metric == Metric::LogLoss {
+            candidate.parts = self.known.iter().map(|&i| candidate.parts[i]).collect();
         }
+        let more = 1. + self.credit(&candidate);
+        candidate.parts.iter_mut().for_each(|part| *part *= more);
         candidate
+    }
+
+    /// What is expected of the classes that no fold can judge, as a part of what is told of the others.
+    fn credit(&self, candidate: &Candidate) -> f64 {
+        let unknown = (self.classes - self.found) as f64 / self.found as f64;
+        if self.credits() && candidate.finds_rare() { UNSEEN * unknown } else { 0. }
     }
 
     /// How many taps the best one so far takes.
@@ -64,6 +67,7 @@ impl Judge<'_> {
                     candidate.logits.iter().map(of).sum::<f64>() / candidate.logits.len() as f64
                 };
                 let loss = |logits: &Array2<f32>| log_loss(logits, self.labels, &self.known, candidate.sharpness);
+                let (score, credit) = (mean(&candidate.parts).0, self.credit(candidate));
                 Compared {
                     kind: candidate.kind,
                     taps: candidate.taps,
@@ -71,7 +75,8 @@ impl Judge<'_> {
                     strength: candidate.strength,
                     adjusted: candidate.adjusted,
                     weighted: candidate.weighted,
-                    score: mean(&candidate.parts).0,
+                    score,
+                    expected: score * credit / (1. + credit),
                     behind: behind(candidate),
                     accuracy: figures(Metric::Accuracy),
                     macro_f1: figures(Metric::MacroF1),

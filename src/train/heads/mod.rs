@@ -8,6 +8,7 @@ mod candidates;
 mod choice;
 mod closed;
 mod comparison;
+mod cosines;
 mod curve;
 mod depths;
 mod grown;
@@ -127,9 +128,11 @@ pub struct Compared {
     /// Whether the classes weighed the same in its loss.
     #[serde(default)]
     pub weighted: bool,
-    /// The metric that chooses, the higher the better: log-loss is negative. Macro-F1 of a head that finds rare classes has what is expected
-    /// of those that folds cannot judge added.
+    /// The metric that chooses, the higher the better: log-loss is negative. Macro-F1 has what is expected added.
     pub score: f64,
+    /// What is expected, in the score, of classes that folds cannot judge: of a head that finds rare ones.
+    #[serde(default)]
+    pub expected: f64,
     /// How much less that is than the best one's, and the standard error of this over the images.
     pub behind: [f64; 2],
     /// Share of images whose class is found.

@@ -5,7 +5,7 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 
 /// Weights are sums over the images' features: how often each image counts in each class's, \[images, classes\], and biases.
 pub(super) struct Shares {
@@ -51,15 +51,15 @@ impl Shares {
         (0..images).for_each(|i| gram[(i, i)] += add / keep);
         solve(gram, &mut solved)?;
         // What is solved for is around its classes' means, as Cμ is, so that Cᵀ times it is Xᵀ times it.
-        let mut of = Mat::from_fn(images, classes, |i, k| (average[(i, k)] - solved[(i, k)]) / add);
+        let of = Mat::from_fn(images, classes, |i, k| (average[(i, k)] - solved[(i, k)]) / add);
         let norm = |k: usize| (0..images).map(|i| products[(i, k)] * of[(i, k)]).sum::<f64>();
-        let squares: Array1<f64> = (0..classes).map(norm).collect();
-        let mut bias: Array1<f64> = (0..classes).map(|k| prior(counts[k], images as f64) - 0.5 * squares[k]).collect();
+        let bias: Array1<f64> = (0..classes).map(|k| prior(counts[k], images as f64) - 0.5 * norm(k)).collect();
+        let mut shares = Shares { of, bias };
         if alike {
-            bias.fill(0.);
-            let lengths = squares.mapv(|square| square.max(f64::MIN_POSITIVE).sqrt());
-            (0..classes).for_each(|k| of.col_mut(k).iter_mut().for_each(|share| *share /= lengths[k]));
+            let means = product(products.transpose(), shares.of.as_ref());
+            shares = shares.alike(&Array2::from_shape_fn((classes, classes), |(j, k)| means[(j, k)]), &counts);
         }
+        let Shares { mut of, mut bias } = shares;
         // As `Linear::without` has it.
         let present: Vec<usize> = (0..classes).filter(|&k| counts[k] > 0.).collect();
         let mean =
