@@ -278,7 +278,8 @@ pub(super) fn discriminants(
     Ok(Linear { weight: of.dot(&rows.view()).mapv(f64::from), bias })
 }
 
-/// What costs nothing: the nearest class mean by the cosine, on features `[images, features]` standardised as heads' are.
+/// What costs nothing: the nearest class mean by the cosine around a middle of the means, on features `[images, features]` standardised
+/// as heads' are.
 ///
 /// # Errors
 /// Those of [`fit_softmax`](crate::train::fit_softmax).
