@@ -24,6 +24,8 @@ use std::time::Instant;
 
 const SHOTS: [usize; 7] = [1, 2, 5, 10, 20, 50, 100];
 const DRAWS: u64 = 10;
+/// `auto` is the last.
+const HEADS: [Option<Kind>; 4] = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
 
 fn main() -> adapt::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -62,16 +64,14 @@ fn main() -> adapt::Result<()> {
     let even: Vec<usize> = (0..classes).flat_map(|class| of(class).cycle().take(largest)).collect();
     println!("| images a class | nearest mean | LDA | softmax | auto | auto - best | chosen by auto | seconds |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    let fewest = (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min();
-    for shots in SHOTS.into_iter().filter(|&shots| Some(shots) <= fewest) {
+    for shots in SHOTS.into_iter().filter(|&shots| Some(shots) <= fewest(&train, classes)) {
         let mut accuracies: [Vec<f64>; 4] = Default::default();
         let (mut taps, mut seconds, mut errors) = (Vec::new(), 0., [[[0.; 3]; 4]; 2]);
         for draw in 0..DRAWS {
             let places = drawn(&train, classes, |_| shots, draw);
             let rows = train.rows.select(Axis(0), &places);
             let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
-            let kinds = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
-            for (head, (kind, accuracies)) in kinds.into_iter().zip(&mut accuracies).enumerate() {
+            for (head, (kind, accuracies)) in HEADS.into_iter().zip(&mut accuracies).enumerate() {
                 let columns = if kind.is_some() { &columns[..1] } else { &columns[..] };
                 let started = Instant::now();
                 let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
@@ -106,11 +106,16 @@ fn main() -> adapt::Result<()> {
     Ok(())
 }
 
+/// What the class with the fewest images has.
+fn fewest(train: &Features, classes: usize) -> Option<usize> {
+    (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min()
+}
+
 /// Classes with few images beside others with many.
 fn beside_many(train: &Features, test: &Features, columns: &[usize], classes: usize) -> adapt::Result<()> {
     println!("| images | rare classes | nearest mean | LDA | softmax | auto | auto - best | chosen by auto |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    let most = (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min();
+    let most = fewest(train, classes);
     for (few, many) in [(1, 20), (2, 20), (5, 20), (1, 50), (5, 50)].into_iter().filter(|&(_, many)| Some(many) <= most)
     {
         for rare in [1, 3, 5].map(|tenths| tenths * classes / 10).into_iter().filter(|&rare| rare > 0) {
@@ -120,8 +125,7 @@ fn beside_many(train: &Features, test: &Features, columns: &[usize], classes: us
                 let places = drawn(train, classes, shots, draw);
                 let rows = train.rows.select(Axis(0), &places);
                 let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
-                let kinds = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
-                for (kind, found) in kinds.into_iter().zip(&mut found) {
+                for (kind, found) in HEADS.into_iter().zip(&mut found) {
                     let columns = if kind.is_some() { &columns[..1] } else { columns };
                     let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
                     let chosen = choose(rows.view(), columns, &labels, classes, &wishes, &silent)?;

@@ -146,7 +146,8 @@ impl Ranking<'_> {
             match judged {
                 Ok(None) => {
                     let first = skipped.first().map(|first| format!("; first: {}: {}", first.path, first.reason));
-                    let what = "fewer than two classes have two training images or more that can be read, which judging a model takes (--val 0 holds none out)";
+                    let what = "fewer than two classes have two training images or more that can be read, \
+                                which judging a model takes (--val 0 holds none out)";
                     return Err(Error::data(self.data.source.place(), what.to_owned() + &first.unwrap_or_default()));
                 }
                 Ok(Some((judged, own))) => {

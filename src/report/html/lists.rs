@@ -9,8 +9,7 @@ use serde_json::Value;
 /// Columns of lists of objects, which have about ten.
 const COLUMNS: usize = 30;
 const HEADS: [&str; 7] = ["Head", "depths", "features", "macro-F1", "accuracy", "log-loss", "behind the best"];
-const CREDITED: &str =
-    "Heads compared, by cross-validation; behind the best with what is expected of classes that no fold can judge";
+const CREDITED: &str = "; behind the best with what is expected of classes that no fold can judge";
 const DEPTHS: &str = "Depths compared, by cross-validation";
 
 /// A table of whatever a list in `run.json` holds.
@@ -59,9 +58,6 @@ fn compared(run: &Value) -> Option<Flat> {
     // Of several labels, or of numbers, there is one kind.
     let task = serde_json::from_value(run["plan"]["task"].clone()).unwrap_or_default();
     let (title, names, row): (_, &[&str], Cells) = match task {
-        Task::Multiclass if compared.iter().any(|one| one["expected"].as_f64() > Some(0.)) => {
-            (CREDITED, &HEADS, of_classes)
-        }
         Task::Multiclass => ("Heads compared, by cross-validation", &HEADS, of_classes),
         Task::Multilabel => (DEPTHS, &["Depths", "features", "log-loss", "behind the best"], of_depths),
         Task::Regression => (DEPTHS, &["Depths", "features", "squared error", "behind the best"], of_depths),
@@ -71,7 +67,9 @@ fn compared(run: &Value) -> Option<Flat> {
         .enumerate()
         .take(MOST)
         .map(|(place, one)| row(one, if head["chosen"].as_u64() == Some(place as u64) { ", chosen" } else { "" }));
-    Some(Flat { title: title.into(), head: names.iter().map(|name| (*name).into()).collect(), rows: rows.collect() })
+    let credited = compared.iter().any(|one| one["expected"].as_f64() > Some(0.));
+    let title = format!("{title}{}", if credited { CREDITED } else { "" });
+    Some(Flat { title, head: names.iter().map(|name| (*name).into()).collect(), rows: rows.collect() })
 }
 
 fn of_classes(one: &Value, chosen: &str) -> Vec<String> {

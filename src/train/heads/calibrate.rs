@@ -85,8 +85,7 @@ fn unseen(
     in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Option<Vec<Array2<f32>>>> {
-    let keeps = candidate.kind == Kind::Mlp || candidate.kind == Kind::Lda && !candidate.adjusted;
-    if judge.labels.len() > JUDGED || keeps {
+    if judge.labels.len() > JUDGED || !(candidate.finds_rare() || candidate.kind == Kind::Softmax) {
         return Ok(None);
     }
     let deals = judge.deals[..candidate.logits.len()].iter().enumerate();

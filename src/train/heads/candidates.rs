@@ -40,8 +40,13 @@ pub(super) struct Candidate {
 
 impl Candidate {
     pub(super) fn form(&self) -> Form<'_> {
-        let alike = self.kind == Kind::Lda && self.adjusted;
-        Form { kind: self.kind, strength: self.strength, alike, weighted: self.weighted, start: &self.start }
+        Form {
+            kind: self.kind,
+            strength: self.strength,
+            alike: self.has_cosines(),
+            weighted: self.weighted,
+            start: &self.start,
+        }
     }
 
     /// The same for a part of all images: a penalty stands against the sum of the losses.
@@ -180,7 +185,7 @@ impl Judge<'_> {
 
     /// What a candidate's heads get taken from their logits: discriminants that count classes alike are made so.
     pub(super) fn taken_from(&self, candidate: &Candidate) -> Option<&Array1<f32>> {
-        self.shares.as_ref().filter(|_| candidate.adjusted && candidate.kind != Kind::Lda)
+        self.shares.as_ref().filter(|_| candidate.adjusted && !candidate.has_cosines())
     }
 
     /// A head as it is, and adjusted, where its logits then are given.

@@ -11,9 +11,14 @@ use std::cmp::Ordering;
 const UNSEEN: f64 = 0.4;
 
 impl Candidate {
+    /// Whether it is discriminants that count classes alike.
+    pub(super) fn has_cosines(&self) -> bool {
+        self.kind == Kind::Lda && self.adjusted
+    }
+
     /// Whether a class is found by it however few images it has.
-    fn finds_rare(&self) -> bool {
-        self.kind == Kind::Ncm || self.kind == Kind::Lda && self.adjusted
+    pub(super) fn finds_rare(&self) -> bool {
+        self.kind == Kind::Ncm || self.has_cosines()
     }
 }
 
