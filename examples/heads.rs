@@ -6,7 +6,7 @@
 //! before the temperature and with it, and behind a `/` what a head would have whose every probability is right (docs/heads.md);
 //! and the same with the classes' shares among the test images as among those to train, where all are alike.
 //!
-//! With `rare` some classes have fewer images than the others, another part of them in each draw. Columns: mean over the classes of the
+//! With `rare` some classes have fewer images than the others, other ones in each draw. Columns: mean over the classes of the
 //! share of their test images that is found, and behind the `/` macro-F1 on test images of which each class has such a share as of those
 //! to train.
 
@@ -24,6 +24,8 @@ use std::time::Instant;
 
 const SHOTS: [usize; 7] = [1, 2, 5, 10, 20, 50, 100];
 const DRAWS: u64 = 10;
+/// Images of the classes of a long tail, the commonest first.
+const TAIL: [usize; 10] = [100, 50, 20, 5, 5, 2, 2, 1, 1, 1];
 /// `auto` is the last.
 const HEADS: [Option<Kind>; 4] = [Some(Kind::Ncm), Some(Kind::Lda), Some(Kind::Softmax), None];
 
@@ -111,50 +113,53 @@ fn fewest(train: &Features, classes: usize) -> Option<usize> {
     (0..classes).map(|class| train.labels.iter().filter(|&&label| label == class).count()).min()
 }
 
-/// Classes with few images beside others with many.
+/// Classes with few images beside others with many, and long tails.
 fn beside_many(train: &Features, test: &Features, columns: &[usize], classes: usize) -> adapt::Result<()> {
     println!("| images | rare classes | nearest mean | LDA | softmax | auto | auto - best | chosen by auto |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let most = fewest(train, classes);
-    for (few, many) in [(1, 20), (2, 20), (5, 20), (1, 50), (5, 50)].into_iter().filter(|&(_, many)| Some(many) <= most)
-    {
-        for rare in [1, 3, 5].map(|tenths| tenths * classes / 10).into_iter().filter(|&rare| rare > 0) {
-            let (mut found, mut names): ([[Vec<f64>; 2]; 4], _) = (Default::default(), Vec::new());
-            for draw in 0..DRAWS {
-                let shots = |class: usize| if (class + draw as usize) % classes < rare { few } else { many };
-                let places = drawn(train, classes, shots, draw);
-                let rows = train.rows.select(Axis(0), &places);
-                let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
-                for (kind, found) in HEADS.into_iter().zip(&mut found) {
-                    let columns = if kind.is_some() { &columns[..1] } else { columns };
-                    let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
-                    let chosen = choose(rows.view(), columns, &labels, classes, &wishes, &silent)?;
-                    if kind.is_none() {
-                        names.push(chosen.name());
-                    }
-                    let logits = chosen.head.logits(test.rows.slice(s![.., ..chosen.head.weight.ncols()]))?;
-                    let told = by_class(&logits, &test.labels, |class| shots(class) as f64 / many as f64);
-                    found.iter_mut().zip(told).for_each(|(values, value)| values.push(100. * value));
+    let beside = [(1, 20), (2, 20), (5, 20), (1, 50), (5, 50)].into_iter().flat_map(|(few, many)| {
+        let rare = [1, 3, 5].map(|tenths| tenths * classes / 10).into_iter().filter(|&rare| rare > 0);
+        rare.map(move |rare| {
+            let counts: Vec<usize> = (0..classes).map(|class| if class < rare { few } else { many }).collect();
+            (format!("{few} beside {many} | {rare} of {classes}"), counts)
+        })
+    });
+    let tails = [100, 50].map(|most| {
+        let counts: Vec<usize> = TAIL.iter().map(|&count| count.min(most)).cycle().take(classes).collect();
+        (format!("{most} to 1 | long tail"), counts)
+    });
+    for (name, counts) in beside.chain(tails).filter(|(_, counts)| counts.iter().max().copied() <= most) {
+        let (mut found, mut names): ([[Vec<f64>; 2]; 4], _) = (Default::default(), Vec::new());
+        for draw in 0..DRAWS {
+            let shots = |class: usize| counts[(class + draw as usize) % classes];
+            let places = drawn(train, classes, shots, draw);
+            let rows = train.rows.select(Axis(0), &places);
+            let labels: Vec<usize> = places.iter().map(|&place| train.labels[place]).collect();
+            for (kind, found) in HEADS.into_iter().zip(&mut found) {
+                let columns = if kind.is_some() { &columns[..1] } else { columns };
+                let wishes = Wishes { kind, seed: draw, ..Wishes::default() };
+                let chosen = choose(rows.view(), columns, &labels, classes, &wishes, &silent)?;
+                if kind.is_none() {
+                    names.push(chosen.name());
                 }
+                let logits = chosen.head.logits(test.rows.slice(s![.., ..chosen.head.weight.ncols()]))?;
+                let told = by_class(&logits, &test.labels, |class| shots(class) as f64);
+                found.iter_mut().zip(told).for_each(|(values, value)| values.push(100. * value));
             }
-            let cells = found
-                .each_ref()
-                .map(|values| values.each_ref().map(|values| format!("{:.1}", spread(values).0)).join(" / "));
-            let more = [0, 1].map(|figure| {
-                let best = (0..3)
-                    .max_by(|&a, &b| spread(&found[a][figure]).0.total_cmp(&spread(&found[b][figure]).0))
-                    .unwrap_or(0);
-                let pairs = found[3][figure].iter().zip(&found[best][figure]);
-                let (mean, deviation) = spread(&pairs.map(|(auto, single)| auto - single).collect::<Vec<_>>());
-                format!("{mean:+.1} ± {:.1}", deviation / (DRAWS as f64).sqrt())
-            });
-            println!(
-                "| {few} beside {many} | {rare} of {classes} | {} | {} | {} |",
-                cells.join(" | "),
-                more.join(" / "),
-                counted(&mut names)
-            );
         }
+        let cells = found
+            .each_ref()
+            .map(|values| values.each_ref().map(|values| format!("{:.1}", spread(values).0)).join(" / "));
+        let more = [0, 1].map(|figure| {
+            let best = (0..3)
+                .max_by(|&a, &b| spread(&found[a][figure]).0.total_cmp(&spread(&found[b][figure]).0))
+                .unwrap_or(0);
+            let pairs = found[3][figure].iter().zip(&found[best][figure]);
+            let (mean, deviation) = spread(&pairs.map(|(auto, single)| auto - single).collect::<Vec<_>>());
+            format!("{mean:+.1} ± {:.1}", deviation / (DRAWS as f64).sqrt())
+        });
+        println!("| {name} | {} | {} | {} |", cells.join(" | "), more.join(" / "), counted(&mut names));
     }
     Ok(())
 }

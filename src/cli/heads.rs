@@ -12,6 +12,7 @@ use adapt::metrics::{Answers, Outlier};
 use adapt::onnx::Model;
 use adapt::plan::Plan;
 use adapt::progress::Event;
+use adapt::report::precise;
 use adapt::train::heads::{Chosen, Kind, Metric, Several, Wishes, choose, choose_several, kind, nearest_class_mean};
 use adapt::train::{Features, separate};
 use clap::Args;
@@ -276,7 +277,9 @@ impl Work<'_> {
         let (rows, classes) = (features.rows.view(), data.classes.len());
         let chosen = choose(rows, columns, &features.labels, classes, wishes, self.progress)?;
         if let Some(why) = chosen.uncompared {
-            self.reporter.say(&format!("head     {}: {why}, so nothing was compared or calibrated", chosen.name()));
+            let (name, temperature) = (chosen.name(), precise(chosen.temperature));
+            let usual = format!("the temperature {temperature} is what suits most data, and fits nothing here");
+            self.reporter.say(&format!("head     {name}: {why}, so nothing was compared; {usual}"));
         } else if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::heads(&chosen, wishes.metric));
         }

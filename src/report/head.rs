@@ -109,7 +109,7 @@ pub struct HeadInfo {
     pub uncompared: Option<&'static str>,
     /// The place of the chosen one.
     pub chosen: usize,
-    /// What the logits were divided by, to be as sure as they are right.
+    /// What the logits were divided by, to be as sure as they are right; what suits most data where nothing was compared.
     pub temperature: f64,
     /// The expected calibration error of its probabilities, before the temperature and with it, on images that it did not learn
     /// from.

@@ -4,7 +4,7 @@ use super::{accuracy, blobs, chosen, numbers, only};
 use adapt::data::Task;
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;
-use adapt::train::heads::{Kind, Metric, Wishes, choose, choose_several};
+use adapt::train::heads::{Kind, Metric, Wishes, choose, choose_several, nearest_class_mean};
 use ndarray::{Array2, s};
 use serde_json::Value;
 use std::time::Duration;
@@ -142,6 +142,26 @@ fn why_nothing_was_compared_is_told() {
     // Two images a class are one beside each of two folds: there is nothing in which a class would vary.
     let few = "too few images are left beside each fold for discriminant analysis";
     assert_eq!([Kind::Lda, Kind::Ncm].map(|kind| why(&[2, 2, 2], only(kind))), [few, ""]);
+}
+
+/// Where nothing can be judged, images are so much surer of their own class than of the mean as suits most data.
+#[test]
+fn where_nothing_was_compared_a_usual_temperature_is_taken() {
+    let wanted = 2.7 + 1.6 * 4f64.ln();
+    for (kind, images) in [(Kind::Ncm, 1), (Kind::Softmax, 1), (Kind::Mlp, 1), (Kind::Lda, 2)] {
+        let (x, labels) = blobs(5, &[images; 4], 30, 1.);
+        let found = chosen(&x, &[30], &labels, &only(kind));
+        assert!(found.uncompared.is_some() && found.out_of_fold.is_empty());
+        let activated = found.hidden.as_ref().map(|hidden| hidden.logits(x.view()).unwrap().mapv(|z| z.max(0.)));
+        let logits = found.head.logits(activated.as_ref().unwrap_or(&x).view()).unwrap().mapv(f64::from);
+        let above = logits.rows().into_iter().zip(&labels).map(|(row, &label)| row[label] - row.mean().unwrap());
+        let above = above.sum::<f64>() / labels.len() as f64;
+        assert!((above - wanted).abs() < 1e-4, "{kind}: {above}");
+        // The temperature is what the head was divided by, and no more.
+        let plain = nearest_class_mean(x.view(), &labels, 4).unwrap();
+        let times = found.head.weight.mapv(|w| w * found.temperature as f32);
+        assert!(kind != Kind::Ncm || (times - &plain.weight).iter().all(|difference| difference.abs() < 1e-5));
+    }
 }
 
 #[test]

@@ -116,6 +116,7 @@ pub fn render(recorded: &Recorded, images: &Images) -> Result<Page> {
         classes => metrics.map(tables::classes), confusion => metrics.and_then(tables::confusion),
         reliability => metrics.and_then(plots::reliability),
         folds => tables::folds(run), calibrated => tables::calibrated(run), uncalibrated => tables::uncalibrated(recorded),
+        usual => tables::usual(run),
         ece => metrics.map(|m| m["ece"].as_f64()), abstention => tables::abstention(recorded),
         pairs => judged.as_ref().map(|judged| judged.pairs(&pictured)),
         rightly => judged.as_ref().map(|judged| judged.rightly(&pictured)),

@@ -192,6 +192,12 @@ pub(super) fn calibrated(run: &Value) -> Option<[f64; 3]> {
     Some([number(&errors[0])?, number(&errors[1])?, number(&run["head"]["temperature"])?])
 }
 
+/// The temperature, where nothing told it.
+pub(super) fn usual(run: &Value) -> Option<f64> {
+    let is_told = run["head"]["uncompared"].is_null() || !run["training"].is_null();
+    run["head"]["temperature"].as_f64().filter(|_| !is_told)
+}
+
 /// From which probability on answers are to be taken, and what becomes of the judged images then; or why that is not known.
 pub(super) fn abstention(recorded: &Recorded) -> Option<Value> {
     let (head, split) = (&recorded.run["head"], recorded.judged().map(|split| split.to_string()));

@@ -53,12 +53,13 @@ pub fn choose(
     let deals = deals(labels, classes, wishes);
     if deals.is_empty() {
         let why = if wishes.groups.is_empty() { SINGLE } else { ONE_GROUP };
-        return uncompared(why, &first()?, (labels, classes), wishes, progress);
+        return uncompared(why, (features, &first()?), (labels, classes), wishes, progress);
     }
     let judge = judge(labels, classes, &deals, wishes);
     let (mut candidates, kept) = tried(features, columns, &judge, wishes, &in_time, progress)?;
     if candidates.is_empty() {
-        return uncompared(unjudged(wishes, judge.vary()), &first()?, (labels, classes), wishes, progress);
+        let why = unjudged(wishes, judge.vary());
+        return uncompared(why, (features, &first()?), (labels, classes), wishes, progress);
     }
     // Whatever depths a head takes that is linear in them, it is simpler than one that is not.
     candidates.sort_by_key(|candidate| (candidate.kind == Kind::Mlp, candidate.taps, candidate.kind));

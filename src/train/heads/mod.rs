@@ -178,7 +178,8 @@ pub struct Chosen {
     pub folds: usize,
     /// How often images were dealt into folds.
     pub repeats: usize,
-    /// What logits were divided by, so that the probabilities are as sure as they are right.
+    /// What logits were divided by, so that the probabilities are as sure as they are right; what suits most data where nothing was
+    /// compared.
     pub temperature: f64,
     /// Every image's probabilities by heads of that kind that did not learn from it, the first time; `[0, classes]` without
     /// folds.
