@@ -278,7 +278,7 @@ impl Work<'_> {
         let chosen = choose(rows, columns, &features.labels, classes, wishes, self.progress)?;
         if let Some(why) = chosen.uncompared {
             let (name, temperature) = (chosen.name(), precise(chosen.temperature));
-            let usual = format!("the temperature {temperature} is what suits most data, and fits nothing here");
+            let usual = format!("the temperature {temperature} is a usual one, not found on these images");
             self.reporter.say(&format!("head     {name}: {why}, so nothing was compared; {usual}"));
         } else if chosen.compared.len() > 1 || self.options.verbosity.verbose {
             self.reporter.say(&tables::heads(&chosen, wishes.metric));

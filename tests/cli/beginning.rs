@@ -110,3 +110,25 @@ fn such_a_model_can_be_adapted_again() {
         place.adapt("verify out").succeeds();
     }
 }
+
+#[test]
+fn two_images_a_class_are_told_of_val_0() {
+    let place = Place::usual();
+    (0..3).for_each(|class| place.images(&format!("two/{class}"), class, 2));
+    let job =
+        |more: &str| place.adapt(&format!("--data two --onnx tiny.onnx --preprocess raw01 --force --out out {more}"));
+    let words =
+        "3 of 3 classes have one image to train on, since one is held out to validate (--val); --val 0 trains on all";
+    let ran = job("").succeeds();
+    assert!(ran.err.contains(&format!("note: {words}, and folds tell the figures")), "{}", ran.err);
+    assert_eq!(place.json("out/run.json")["data"]["counts"], serde_json::json!({"train": [1, 1, 1], "val": [1, 1, 1]}));
+    assert!(place.read("out/report.html").contains(words));
+    let ran = job("--val 0").succeeds();
+    assert!(ran.out.contains("the head in 2 folds") && !ran.err.contains("--val 0 trains"), "{}{}", ran.err, ran.out);
+    // What was asked for, and what has more images, needs no advice; nor does the half of the classes.
+    for more in ["--val 0.5", "--train all --epochs 1"] {
+        assert!(!job(more).succeeds().err.contains("--val 0 trains"), "{more}");
+    }
+    (0..2).for_each(|class| place.images(&format!("two/{class}"), class, 3));
+    assert!(!job("").succeeds().err.contains("--val 0 trains"));
+}

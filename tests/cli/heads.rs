@@ -265,36 +265,17 @@ fn without_held_out_images_the_folds_tell() {
 #[test]
 fn the_reason_why_nothing_was_compared_is_the_same_everywhere() {
     let place = Place::usual();
-    (0..3).for_each(|class| place.images(&format!("two/{class}"), class, 2));
-    let ran = place
-        .adapt("--data two --onnx tiny.onnx --preprocess raw01 --head lda --cv 5 --abstain 0.9 --out out")
-        .succeeds();
+    ["train", "test"].map(|part| (0..3).for_each(|class| place.images(&format!("two/{part}/{class}"), class, 2)));
+    let asked = "--onnx tiny.onnx --preprocess raw01 --head lda --cv 5 --abstain 0.9 --val 0 --out out";
+    let ran = place.adapt(&format!("--data two {asked}")).succeeds();
     let why = "too few images are left beside each fold for discriminant analysis";
     assert!(ran.err.contains(&format!("head     discriminant analysis: {why}, so nothing")), "{}", ran.err);
     assert!(ran.err.contains(&format!("--abstain: nothing tells how often answers are right: {why};")), "{}", ran.err);
     assert!(!ran.err.contains("one training image") && !ran.err.contains("in 0 folds"), "{}", ran.err);
     assert_eq!(place.json("out/run.json")["head"]["uncompared"], why);
-    assert!(place.read("out/report.html").contains(&format!("There is no learning curve: {why}.")));
-}
-
-#[test]
-fn two_images_a_class_are_told_of_val_0() {
-    let place = Place::usual();
-    (0..3).for_each(|class| place.images(&format!("two/{class}"), class, 2));
-    let job =
-        |more: &str| place.adapt(&format!("--data two --onnx tiny.onnx --preprocess raw01 --force --out out {more}"));
-    let words =
-        "3 of 3 classes have one image to train on, since one is held out to validate (--val); --val 0 trains on all";
-    let ran = job("").succeeds();
-    assert!(ran.err.contains(&format!("note: {words}, and folds tell the figures")), "{}", ran.err);
-    assert_eq!(place.json("out/run.json")["data"]["counts"], serde_json::json!({"train": [1, 1, 1], "val": [1, 1, 1]}));
-    assert!(place.read("out/report.html").contains(words));
-    let ran = job("--val 0").succeeds();
-    assert!(ran.out.contains("the head in 2 folds") && !ran.err.contains("--val 0 trains"), "{}{}", ran.err, ran.out);
-    // What was asked for, and what has more images, needs no advice; nor does the half of the classes.
-    for more in ["--val 0.5", "--train all --epochs 1"] {
-        assert!(!job(more).succeeds().err.contains("--val 0 trains"), "{more}");
-    }
-    (0..2).for_each(|class| place.images(&format!("two/{class}"), class, 3));
-    assert!(!job("").succeeds().err.contains("--val 0 trains"));
+    let page = place.read("out/report.html");
+    assert!(page.contains(&format!("There is no learning curve: {why}.")));
+    let temperature = place.json("out/run.json")["head"]["temperature"].as_f64().unwrap();
+    assert!(temperature != 1. && ran.err.contains(&format!("the temperature {} is a usual one", precise(temperature))));
+    assert!(page.contains(&format!("The temperature of the head, {temperature:.2}, is a usual one")), "{page}");
 }

@@ -1,34 +1,33 @@
 //! What is told of a head by images that it did not learn from, in the time that there is.
 
-use super::{accuracy, blobs, chosen, numbers, only};
+use super::{accuracy, blobs, centred, chosen, numbers, only};
 use adapt::data::Task;
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;
 use adapt::train::heads::{Kind, Metric, Wishes, choose, choose_several, nearest_class_mean};
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis, s};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Of more images than features, and of fewer.
+/// Of more images than features, and of fewer: heads that know nothing of the other half, all as sure as one of both.
 #[test]
-fn each_half_is_judged_by_scikit_learns_discriminants_of_the_other() {
+fn each_half_is_judged_by_cosines_of_the_other() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/discriminants.json")).unwrap();
-    for (case, equal) in [(0, true), (1, true), (3, false)].map(|(place, equal)| (&cases[place], equal)) {
+    for case in [0, 1, 3].map(|place| &cases[place]) {
         let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
         let x = numbers(&case["x"]).into_iter().map(|v| v as f32).collect();
         let x = Array2::from_shape_vec((labels.len(), case["features"].as_u64().unwrap() as usize), x).unwrap();
-        for (balanced, golden) in [(false, "halves"), (true, "alike_halves")] {
-            // Of unequal classes there are both.
-            if !balanced && !equal {
-                continue;
-            }
-            let groups = (0..labels.len()).map(|i| i % 2).collect();
-            let found = chosen(&x, &[x.ncols()], &labels, &Wishes { groups, balanced, ..only(Kind::Lda) });
-            assert_eq!((found.folds, found.compared.len()), (2, 1));
-            let want = numbers(&case[golden][found.compared[0].strength.unwrap().to_string()]);
-            for (ours, want) in found.uncalibrated.iter().zip(want) {
-                assert!((f64::from(*ours) - want).abs() < 2e-4, "{golden}: {ours} against {want}");
-            }
+        let groups = (0..labels.len()).map(|i| i % 2).collect();
+        let found = chosen(&x, &[x.ncols()], &labels, &Wishes { groups, balanced: true, ..only(Kind::Lda) });
+        assert_eq!((found.folds, found.compared.len()), (2, 1));
+        let want = numbers(&case["alike_halves"][found.compared[0].strength.unwrap().to_string()]);
+        let want = Array2::from_shape_vec(found.uncalibrated.dim(), want).unwrap();
+        for half in 0..2 {
+            let places: Vec<usize> = (half..labels.len()).step_by(2).collect();
+            let of = |logits: Array2<f64>| centred(logits.select(Axis(0), &places));
+            let (ours, want) = (of(found.uncalibrated.mapv(|p| f64::from(p).ln())), of(want.clone()));
+            let factor = (&ours * &want).sum() / (&want * &want).sum();
+            assert!(factor > 0. && (ours - want * factor).iter().all(|difference| difference.abs() < 1e-3 * factor));
         }
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let again = one.install(|| chosen(&x, &[x.ncols()], &labels, &only(Kind::Lda)));
@@ -152,8 +151,7 @@ fn where_nothing_was_compared_a_usual_temperature_is_taken() {
         let (x, labels) = blobs(5, &[images; 4], 30, 1.);
         let found = chosen(&x, &[30], &labels, &only(kind));
         assert!(found.uncompared.is_some() && found.out_of_fold.is_empty());
-        let activated = found.hidden.as_ref().map(|hidden| hidden.logits(x.view()).unwrap().mapv(|z| z.max(0.)));
-        let logits = found.head.logits(activated.as_ref().unwrap_or(&x).view()).unwrap().mapv(f64::from);
+        let logits = found.logits(x.view()).unwrap().mapv(f64::from);
         let above = logits.rows().into_iter().zip(&labels).map(|(row, &label)| row[label] - row.mean().unwrap());
         let above = above.sum::<f64>() / labels.len() as f64;
         assert!((above - wanted).abs() < 1e-4, "{kind}: {above}");
@@ -161,6 +159,25 @@ fn where_nothing_was_compared_a_usual_temperature_is_taken() {
         let plain = nearest_class_mean(x.view(), &labels, 4).unwrap();
         let times = found.head.weight.mapv(|w| w * found.temperature as f32);
         assert!(kind != Kind::Ncm || (times - &plain.weight).iter().all(|difference| difference.abs() < 1e-5));
+    }
+}
+
+/// Of three images a class, of which each fold's heads have two: what tells how sure the head is about right on images of their own.
+#[test]
+fn the_temperature_of_few_images_suits_others() {
+    for kind in [Kind::Ncm, Kind::Lda, Kind::Softmax] {
+        for gap in [0.35, 0.5] {
+            let ((x, labels), (unseen, own)) = (blobs(5, &[3; 8], 60, gap), blobs(6, &[200; 8], 60, gap));
+            let found = chosen(&x, &[60], &labels, &only(kind));
+            let logits = found.logits(unseen.view()).unwrap();
+            let loss = |log: f64| {
+                let told = softmax(logits.mapv(|z| z * log.exp() as f32).view());
+                told.rows().into_iter().zip(&own).map(|(p, &label)| -f64::from(p[label]).ln()).sum::<f64>()
+            };
+            let factors = (-40..=40).map(|i| f64::from(i) / 20.);
+            let best = factors.min_by(|a, b| loss(*a).total_cmp(&loss(*b))).unwrap();
+            assert!(best.abs() < 0.3, "{kind}, {gap}: {best}");
+        }
     }
 }
 

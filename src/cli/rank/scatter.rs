@@ -31,7 +31,8 @@ pub fn scatter(points: &[(f64, f64, String)]) -> String {
         let label = if edge { format!("{:.3}", if row == 0 { top } else { bottom }) } else { String::new() };
         let _ = writeln!(text, "{}", format!("{label:>5} │{}", cells.concat()).trim_end());
     }
-    let (first, last) = (format!("{:.1}", 10f64.powf(left)), format!("{:.1} ms an image", 10f64.powf(right)));
+    let (first, last) =
+        (format!("{:.1}", 10f64.powf(left)), format!("{:.1} ms an image, logarithmic", 10f64.powf(right)));
     let _ = writeln!(text, "      └{}", "─".repeat(WIDTH));
     let _ = writeln!(text, "       {first}{last:>width$}\n", width = WIDTH - first.len());
     text

@@ -1,16 +1,18 @@
 //! The candidates, and their out-of-fold scores.
 
-use super::super::folds::count;
-use super::Kind;
+use super::super::folds::{count, distinct, known};
 use super::basis::Basis;
 use super::choice::Form;
 use super::closed::{MOST_COORDINATES, Parted};
 use super::judge::{Metric, log_loss, sharpness};
+use super::{Kind, Wishes};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
 use ndarray::{Array1, Array2};
 
+/// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
+const UNBALANCED: f32 = 1.5;
 /// Of discriminants.
 const SHRINKAGES: [f64; 8] = [0.95, 0.85, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01];
 /// The place of the one that most data sets need.
@@ -78,7 +80,23 @@ pub(super) struct Judge<'a> {
     pub(super) device: &'a Device,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    pub(super) fn new(labels: &'a [usize], classes: usize, deals: &'a [Vec<usize>], wishes: &'a Wishes) -> Judge<'a> {
+        let known = known(labels, deals, classes);
+        Judge {
+            labels,
+            classes,
+            deals,
+            found: distinct(&known.iter().map(|&i| labels[i]).collect::<Vec<_>>()),
+            known,
+            metric: wishes.metric,
+            shares: shares(labels, classes, wishes.balanced),
+            balanced: wishes.balanced,
+            seed: wishes.seed,
+            device: &wishes.device,
+        }
+    }
+
     /// The heads of a kind in closed form on a basis, `alone` where no other kind is asked for. `start` is the place of the
     /// shrinkage to begin with, and then of the best one.
     pub(super) fn closed(
@@ -199,7 +217,7 @@ impl Judge<'_> {
     ) -> Vec<Candidate> {
         let deals = logits.len();
         let make = |adjusted: bool, logits: Vec<Array2<f32>>| {
-            let sharpness = sharpness(&[&logits[0]], self.labels, &self.known);
+            let sharpness = sharpness(&[&logits[0]], self.labels, &self.known, None);
             let mut parts = vec![0.; self.labels.len()];
             for logits in &logits {
                 let sharp = logits.mapv(|z| z * sharpness as f32);
@@ -217,6 +235,14 @@ impl Judge<'_> {
     }
 
     pub(super) fn loss(&self, logits: &Array2<f32>) -> f64 {
-        log_loss(logits, self.labels, &self.known, sharpness(&[logits], self.labels, &self.known))
+        log_loss(logits, self.labels, &self.known, sharpness(&[logits], self.labels, &self.known, None))
     }
+}
+
+/// The logarithms of the classes' shares, where they differ enough or are wanted.
+fn shares(labels: &[usize], classes: usize, wanted: bool) -> Option<Array1<f32>> {
+    let mut counts = Array1::<f32>::zeros(classes);
+    labels.iter().for_each(|&label| counts[label] += 1.);
+    let (least, most) = counts.iter().fold((f32::MAX, 0f32), |(least, most), &n| (least.min(n), most.max(n)));
+    (wanted || most > UNBALANCED * least).then(|| counts.mapv(|n| (n / labels.len() as f32).ln()))
 }

@@ -4,7 +4,7 @@ use super::super::path::{self, MOST_LOGITS};
 use super::super::softmax::Truth;
 use super::super::{LIMIT, LinearHead, TOLERANCE, check, folds, whole};
 use super::basis::{Bases, Basis, at};
-use super::calibrate::Calibrated;
+use super::calibrate::{Calibrated, usual_sharpness};
 use super::candidates::{Candidate, Judge, USUAL_SHRINKAGE};
 use super::closed::{Linear, MOST_COORDINATES, discriminants, nearest_mean};
 use super::depths::depths;
@@ -15,14 +15,12 @@ use super::{Chosen, FOLDS, Kind, Wishes, curve};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress, emit};
 use crate::tensor::Device;
-use ndarray::{Array1, ArrayView2};
+use ndarray::ArrayView2;
 use std::time::Instant;
 
 /// Fewer images are dealt into folds several times, until so many have been judged: chance weighs more there.
 pub(super) const JUDGED: usize = 600;
 const MOST_REPEATS: usize = 10;
-/// Classes of which the largest has so many times the images of the smallest are taken for unbalanced.
-const UNBALANCED: f32 = 1.5;
 /// Images from which on a perceptron is tried beside heads that take less time: of fewer it hardly learns more.
 const MANY: usize = 5000;
 /// Strengths for data sets with a class of one image, where none can be chosen.
@@ -55,7 +53,7 @@ pub fn choose(
         let why = if wishes.groups.is_empty() { SINGLE } else { ONE_GROUP };
         return uncompared(why, (features, &first()?), (labels, classes), wishes, progress);
     }
-    let judge = judge(labels, classes, &deals, wishes);
+    let judge = Judge::new(labels, classes, &deals, wishes);
     let (mut candidates, kept) = tried(features, columns, &judge, wishes, &in_time, progress)?;
     if candidates.is_empty() {
         let why = unjudged(wishes, judge.vary());
@@ -72,7 +70,9 @@ pub fn choose(
     if let Some(shares) = judge.taken_from(candidate) {
         linear.bias -= &shares.mapv(f64::from);
     }
-    let told = Calibrated::new((features, columns), &judge, candidate, &in_time, progress)?;
+    let plain = head(&basis, &linear, hidden.is_some())?;
+    let usual = usual_sharpness(hidden.as_ref(), &plain, features, labels)?;
+    let told = Calibrated::new((features, columns), &judge, (candidate, usual), &in_time, progress)?;
     linear.weight *= told.sharpness;
     linear.bias *= told.sharpness;
     let curve = || curve::curve(&basis, &judge, candidate, wishes, &in_time, progress);
@@ -93,23 +93,6 @@ pub fn choose(
         by_fold: told.by_fold,
         curve,
     })
-}
-
-/// What candidates are judged on.
-pub(super) fn judge<'a>(labels: &'a [usize], classes: usize, deals: &'a [Vec<usize>], wishes: &'a Wishes) -> Judge<'a> {
-    let known = folds::known(labels, deals, classes);
-    Judge {
-        labels,
-        classes,
-        deals,
-        found: folds::distinct(&known.iter().map(|&i| labels[i]).collect::<Vec<_>>()),
-        known,
-        metric: wishes.metric,
-        shares: shares(labels, classes, wishes.balanced),
-        balanced: wishes.balanced,
-        seed: wishes.seed,
-        device: &wishes.device,
-    }
 }
 
 /// Each image's fold, for each deal; none where most classes, and most images, are of classes that no fold can judge.
@@ -217,14 +200,6 @@ fn tried(
     }
     emit(progress, Event::Advance(1))?;
     Ok((candidates, kept))
-}
-
-/// The logarithms of the classes' shares, where they differ enough or are wanted.
-fn shares(labels: &[usize], classes: usize, wanted: bool) -> Option<Array1<f32>> {
-    let mut counts = Array1::<f32>::zeros(classes);
-    labels.iter().for_each(|&label| counts[label] += 1.);
-    let (least, most) = counts.iter().fold((f32::MAX, 0f32), |(least, most), &n| (least.min(n), most.max(n)));
-    (wanted || most > UNBALANCED * least).then(|| counts.mapv(|n| (n / labels.len() as f32).ln()))
 }
 
 /// A head of all images on a basis: the hidden layer for raw features, where it has one, and the last.

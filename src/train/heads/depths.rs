@@ -3,7 +3,7 @@
 use super::super::folds;
 use super::basis::Bases;
 use super::candidates::{Judge, USUAL_SHRINKAGE};
-use super::choice::{deals, judge};
+use super::choice::deals;
 use super::{Kind, Wishes};
 use crate::error::Result;
 use crate::progress::{Event, Progress, emit};
@@ -44,7 +44,7 @@ pub(super) fn depths(
     // Half of the time is for the heads themselves.
     let started = Instant::now();
     let in_time = || wishes.budget.is_none_or(|budget| started.elapsed() < budget / 2);
-    let (judge, features) = (judge(&labels, all.classes, &deals, wishes), features.select(Axis(0), &places));
+    let (judge, features) = (Judge::new(&labels, all.classes, &deals, wishes), features.select(Axis(0), &places));
     let (mut bases, mut candidates, mut shrinkage) =
         (Bases::new(features.view(), columns), Vec::new(), USUAL_SHRINKAGE);
     emit(progress, Event::Stage { name: "comparing depths", total: tried.len() as u64 })?;

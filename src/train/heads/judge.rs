@@ -73,14 +73,21 @@ pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], places: &[usize],
     places.iter().map(of).sum::<f64>() / places.len() as f64
 }
 
+/// By how much a factor's logarithm may be off where that of most data is known, by deviations: those of the data that were measured
+/// (docs/heads.md); and where it is not.
+const KNOWN: f64 = 0.25;
+const UNKNOWN: f64 = 1.;
+
 /// The factor for logits with which their log-loss at `places`, the mean over several deals of the images into folds, is lowest, the inverse
-/// of the temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. One image's worth of doubt keeps it finite where
-/// no image is wrong.
-pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize], places: &[usize]) -> f64 {
-    let (doubt, scale) = (0.5 / places.len() as f64, deviation(deals[0], places));
+/// of the temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. Few images leave it near the `usual` one, or
+/// near 1 over the deviation, which also keeps it finite where no image is wrong: its logarithm is normally distributed before them.
+pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize], places: &[usize], usual: Option<f64>) -> f64 {
+    let scale = deviation(deals[0], places);
+    let (expected, spread) = usual.map_or((0., UNKNOWN), |usual| ((usual * scale).ln(), KNOWN));
     let at = |log: f64| {
         let losses = deals.iter().map(|logits| log_loss(logits, labels, places, log.exp() / scale));
-        losses.sum::<f64>() / deals.len() as f64 + doubt * log * log
+        let doubt = ((log - expected) / spread).powi(2) / 2. / places.len() as f64;
+        losses.sum::<f64>() / deals.len() as f64 + doubt
     };
     // Golden section on the logarithm, of which the loss has one minimum.
     const RATIO: f64 = 0.618_033_988_749_895;

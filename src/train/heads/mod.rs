@@ -197,12 +197,15 @@ pub struct Chosen {
 impl Compared {
     /// What it is, for people.
     pub fn name(&self) -> String {
-        let how = match (self.adjusted, self.weighted) {
+        format!("{}{}", self.kind, self.how())
+    }
+
+    fn how(&self) -> &'static str {
+        match (self.adjusted, self.weighted) {
             (true, _) => ", classes alike",
             (_, true) => ", classes weighted",
             _ => "",
-        };
-        format!("{}{how}", self.kind)
+        }
     }
 }
 
@@ -225,7 +228,8 @@ impl Chosen {
 
     /// What it is, for people.
     pub fn name(&self) -> String {
-        format!("{}{}", self.kind, depths_named(self.taps()))
+        let how = self.compared.get(self.place).map_or("", Compared::how);
+        format!("{}{}{how}", self.kind, depths_named(self.taps()))
     }
 }
 

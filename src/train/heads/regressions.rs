@@ -102,7 +102,6 @@ pub(super) fn rows<'a>(rows: ArrayView2<f32>, truth: Truth<'a>, classes: usize, 
 #[cfg(test)]
 mod tests {
     use super::super::Wishes;
-    use super::super::choice::judge;
     use super::*;
     use crate::progress::silent;
     use std::sync::Mutex;
@@ -110,7 +109,7 @@ mod tests {
     #[test]
     fn what_has_too_many_logits_is_left_out_or_refused() {
         let (wishes, deals) = (Wishes::default(), [vec![0, 1, 0, 1]]);
-        let (judge, said) = (judge(&[0, 0, 1, 1], 2, &deals, &wishes), Mutex::new(String::new()));
+        let (judge, said) = (Judge::new(&[0, 0, 1, 1], 2, &deals, &wishes), Mutex::new(String::new()));
         let hear = |event: Event| {
             if let Event::Warning(text) = event {
                 said.lock().unwrap().push_str(text);

@@ -94,3 +94,35 @@ fn solve(mut matrix: Mat<f64>, right: &mut Mat<f64>) -> Result<()> {
     llt::solve::solve_in_place(matrix.as_ref(), right.as_mut(), Par::Seq, stack);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::basis::Bases;
+    use super::super::closed::Parted;
+    use crate::metrics::softmax;
+    use ndarray::Array2;
+    use serde_json::Value;
+
+    /// Of more images than features, and of fewer.
+    #[test]
+    fn each_half_is_judged_by_scikit_learns_discriminants_of_the_other() {
+        let golden = include_str!("../../../tests/golden/discriminants.json");
+        let cases: Vec<Value> = serde_json::from_str(golden).unwrap();
+        let numbers = |v: &Value| v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<_>>();
+        for case in &cases {
+            let labels: Vec<usize> = numbers(&case["labels"]).into_iter().map(|v| v as usize).collect();
+            let (features, classes) = (case["features"].as_u64().unwrap() as usize, labels.iter().max().unwrap() + 1);
+            let x = numbers(&case["x"]).into_iter().map(|v| v as f32).collect();
+            let x = Array2::from_shape_vec((labels.len(), features), x).unwrap();
+            let basis = Bases::new(x.view(), &[features]).first(features).unwrap();
+            let fold: Vec<usize> = (0..labels.len()).map(|i| i % 2).collect();
+            let parted = Parted::new(&basis, &labels, classes, &fold, true, true);
+            for (strength, want) in case["halves"].as_object().unwrap() {
+                let found = softmax(parted.logits((strength.parse().unwrap(), false)).unwrap().view());
+                for (ours, want) in found.iter().zip(numbers(want)) {
+                    assert!((f64::from(*ours) - want).abs() < 2e-4, "{strength}: {ours} against {want}");
+                }
+            }
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! The head where nothing can be compared by cross-validation.
 
 use super::basis::Basis;
+use super::calibrate::usual_sharpness;
 use super::choice::{Form, head, trained};
-use super::{Chosen, Kind, LinearHead, Wishes};
+use super::{Chosen, Kind, Wishes};
 use crate::error::Result;
 use crate::progress::Progress;
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 
 /// Why nothing is compared.
 pub(super) const SINGLE: &str = "most classes have one training image";
@@ -34,7 +35,8 @@ pub(super) fn uncompared(
     let kind = wishes.kind.unwrap_or(if wishes.beginning { Kind::Softmax } else { Kind::Ncm });
     let form = Form { kind, strength: None, alike: false, weighted: false, start: &[] };
     let (hidden, mut linear) = trained(basis, labels, classes, form, wishes, progress)?;
-    let sharpness = usual_sharpness((hidden.as_ref(), &head(basis, &linear, hidden.is_some())?), features, labels)?;
+    let plain = head(basis, &linear, hidden.is_some())?;
+    let sharpness = usual_sharpness(hidden.as_ref(), &plain, features, labels)?;
     linear.weight *= sharpness;
     linear.bias *= sharpness;
     Ok(Chosen {
@@ -53,25 +55,6 @@ pub(super) fn uncompared(
         by_fold: Vec::new(),
         curve: wishes.curve.then_some(Err(why)),
     })
-}
-
-/// A factor for logits of which nothing tells how often they are right: with it the score of a training image's class is above the mean of
-/// its scores by 2.7 + 1.6·ln(classes), on average over the images. That is about where log-loss was lowest on images of their own of all sets
-/// that were measured, of 3 to 88 classes with 1 to 10 images each (docs/heads.md).
-fn usual_sharpness(
-    (hidden, head): (Option<&LinearHead>, &LinearHead),
-    features: ArrayView2<f32>,
-    labels: &[usize],
-) -> Result<f64> {
-    let part = features.slice(s![.., ..hidden.unwrap_or(head).weight.ncols()]);
-    let logits = match hidden {
-        None => head.logits(part)?,
-        Some(hidden) => head.logits(hidden.logits(part)?.mapv(|z| z.max(0.)).view())?,
-    };
-    let above = |(row, &label): (ArrayView1<f32>, &usize)| f64::from(row[label] - row.mean().unwrap_or_default());
-    let above = logits.rows().into_iter().zip(labels).map(above).sum::<f64>() / labels.len() as f64;
-    let wanted = 2.7 + 1.6 * (logits.ncols() as f64).ln();
-    Ok(if above > 0. && (wanted / above).is_finite() { wanted / above } else { 1. })
 }
 
 #[cfg(test)]
