@@ -265,7 +265,9 @@ fn without_held_out_images_the_folds_tell() {
 #[test]
 fn the_reason_why_nothing_was_compared_is_the_same_everywhere() {
     let place = Place::usual();
-    ["train", "test"].map(|part| (0..3).for_each(|class| place.images(&format!("two/{part}/{class}"), class, 2)));
+    for part in ["train", "test"] {
+        (0..3).for_each(|class| place.images(&format!("two/{part}/{class}"), class, 2));
+    }
     let asked = "--onnx tiny.onnx --preprocess raw01 --head lda --cv 5 --abstain 0.9 --val 0 --out out";
     let ran = place.adapt(&format!("--data two {asked}")).succeeds();
     let why = "too few images are left beside each fold for discriminant analysis";
