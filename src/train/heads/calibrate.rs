@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{of_fold, softmax};
 use crate::progress::Progress;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// Relative precision of the objective of heads that are judged and forgotten.
 const TOLERANCE: f64 = 1e-4;
@@ -124,8 +125,7 @@ fn unseen_in(
     progress: Progress,
 ) -> Result<Array2<f32>> {
     let labels = judge.labels;
-    let mut logits = Array2::zeros((labels.len(), judge.classes));
-    for f in 0..folds::count(fold) {
+    let by_others = |f| -> Result<(Vec<usize>, Array2<f32>)> {
         let [(held, _), (others, own)] = apart(labels, fold, f);
         let part = features.select(Axis(0), &others);
         let form = candidate.form_of(others.len(), labels.len());
@@ -137,7 +137,12 @@ fn unseen_in(
             head.bias -= shares;
         }
         let factor = usual_sharpness(None, &head, part.view(), &own)? / usual;
-        let found = head.logits(features.select(Axis(0), &held).slice(s![.., ..head.weight.ncols()]))? * factor as f32;
+        let found = head.logits(features.select(Axis(0), &held).slice(s![.., ..head.weight.ncols()]))?;
+        Ok((held, found * factor as f32))
+    };
+    let found: Vec<_> = (0..folds::count(fold)).into_par_iter().map(by_others).collect::<Result<_>>()?;
+    let mut logits = Array2::zeros((labels.len(), judge.classes));
+    for (held, found) in found {
         held.iter().zip(found.rows()).for_each(|(&i, row)| logits.row_mut(i).assign(&row));
     }
     Ok(logits)
