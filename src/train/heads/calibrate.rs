@@ -32,7 +32,7 @@ impl Calibrated {
     pub(super) fn new(
         features: (ArrayView2<f32>, &[usize]),
         judge: &Judge,
-        (candidate, usual): (&Candidate, f64),
+        (candidate, usual): (&Candidate, Option<f64>),
         in_time: &dyn Fn() -> bool,
         progress: Progress,
     ) -> Result<Calibrated> {
@@ -46,7 +46,7 @@ impl Calibrated {
             for (f, [(held, _), (others, _)]) in parts.iter().enumerate() {
                 let known: Vec<usize> = judge.known.iter().copied().filter(|&i| fold[i] != f).collect();
                 let places = if known.is_empty() { others } else { &known };
-                let factor = sharpness(&[logits], labels, places, Some(usual)) as f32;
+                let factor = sharpness(&[logits], labels, places, usual) as f32;
                 held.iter().for_each(|&i| sharp.row_mut(i).mapv_inplace(|z| z * factor));
             }
             let found = softmax(sharp.view());
@@ -56,7 +56,7 @@ impl Calibrated {
             probabilities.push(found);
         }
         Ok(Calibrated {
-            sharpness: sharpness(&deals, labels, &judge.known, Some(usual)),
+            sharpness: sharpness(&deals, labels, &judge.known, usual),
             out_of_fold: probabilities.swap_remove(0),
             uncalibrated: softmax(deals[0].view()),
             by_fold,
@@ -75,20 +75,20 @@ fn apart(labels: &[usize], fold: &[usize], f: usize) -> [(Vec<usize>, Vec<usize>
 
 /// The factor with which the score of a training image's class is above the mean of its scores by 2.7 + 1.6·ln(classes), on average over the
 /// images. That is about where log-loss was lowest on images of their own of all data that were measured, of 3 to 88 classes with 1 to 10
-/// images each (docs/heads.md). `features`: those that the head was trained on, and more columns maybe.
+/// images each (docs/heads.md). `None` where it is not above it. `features`: those that the head was trained on, and more columns maybe.
 pub(super) fn usual_sharpness(
     hidden: Option<&LinearHead>,
     head: &LinearHead,
     features: ArrayView2<f32>,
     labels: &[usize],
-) -> Result<f64> {
+) -> Result<Option<f64>> {
     let places: Vec<usize> = (0..labels.len()).step_by(labels.len().div_ceil(JUDGED)).collect();
     let rows = features.slice(s![.., ..hidden.unwrap_or(head).weight.ncols()]).select(Axis(0), &places);
     let logits = head.logits(hidden.map(|layer| layer.activated(rows.view())).transpose()?.unwrap_or(rows).view())?;
     let above = |(row, &i): (ArrayView1<f32>, &usize)| f64::from(row[labels[i]] - row.mean().unwrap_or_default());
     let above = logits.rows().into_iter().zip(&places).map(above).sum::<f64>() / places.len() as f64;
     let wanted = 2.7 + 1.6 * (logits.ncols() as f64).ln();
-    Ok(if above > 0. && (wanted / above).is_finite() { wanted / above } else { 1. })
+    Ok(Some(wanted / above).filter(|factor| *factor > 0. && factor.is_finite()))
 }
 
 /// Of few images, every one's logits in each deal, `[images, classes]`, by heads of the candidate's kind and strength that know nothing
@@ -101,7 +101,7 @@ pub(super) fn usual_sharpness(
 fn unseen(
     features: (ArrayView2<f32>, &[usize]),
     judge: &Judge,
-    (candidate, usual): (&Candidate, f64),
+    (candidate, usual): (&Candidate, Option<f64>),
     in_time: &dyn Fn() -> bool,
     progress: Progress,
 ) -> Result<Option<Vec<Array2<f32>>>> {
@@ -120,7 +120,7 @@ fn unseen(
 fn unseen_in(
     (features, columns): (ArrayView2<f32>, &[usize]),
     judge: &Judge,
-    (candidate, usual): (&Candidate, f64),
+    (candidate, usual): (&Candidate, Option<f64>),
     fold: &[usize],
     progress: Progress,
 ) -> Result<Array2<f32>> {
@@ -136,7 +136,8 @@ fn unseen_in(
         if let Some(shares) = judge.taken_from(candidate) {
             head.bias -= shares;
         }
-        let factor = usual_sharpness(None, &head, part.view(), &own)? / usual;
+        let own = usual_sharpness(None, &head, part.view(), &own)?;
+        let factor = own.zip(usual).map_or(1., |(own, all)| own / all);
         let found = head.logits(features.select(Axis(0), &held).slice(s![.., ..head.weight.ncols()]))?;
         Ok((held, found * factor as f32))
     };

@@ -36,7 +36,7 @@ pub(super) fn uncompared(
     let form = Form { kind, strength: None, alike: false, weighted: false, start: &[] };
     let (hidden, mut linear) = trained(basis, labels, classes, form, wishes, progress)?;
     let plain = head(basis, &linear, hidden.is_some())?;
-    let sharpness = usual_sharpness(hidden.as_ref(), &plain, features, labels)?;
+    let sharpness = usual_sharpness(hidden.as_ref(), &plain, features, labels)?.unwrap_or(1.);
     linear.weight *= sharpness;
     linear.bias *= sharpness;
     Ok(Chosen {
