@@ -73,25 +73,33 @@ pub(super) fn log_loss(logits: &Array2<f32>, labels: &[usize], places: &[usize],
     places.iter().map(of).sum::<f64>() / places.len() as f64
 }
 
-/// By how much a factor's logarithm may be off where that of most data is known, by deviations: those of the data that were measured
-/// (docs/heads.md); and where it is not.
-const KNOWN: f64 = 0.25;
-const UNKNOWN: f64 = 1.;
+/// By how much a factor's logarithm may be off where that of most data is known: the scale of Cauchy's distribution, which is as narrow as
+/// the data that were measured (docs/heads.md), and leaves data of which little can be learnt to their own images.
+const KNOWN: f64 = 0.35;
+/// How many factors are tried before the best is looked for between its neighbours.
+const TRIED: usize = 32;
 
 /// The factor for logits with which their log-loss at `places`, the mean over several deals of the images into folds, is lowest, the inverse
-/// of the temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. Few images leave it near the `usual` one, or
-/// near 1 over the deviation, which also keeps it finite where no image is wrong: its logarithm is normally distributed before them.
+/// of the temperature (Guo et al. 2017, arXiv 1706.04599): 1/100 to 100 over their deviation. Few images leave it near the `usual` one. Where
+/// there is none, one image's worth of doubt keeps it finite where no image is wrong.
 pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize], places: &[usize], usual: Option<f64>) -> f64 {
     let scale = deviation(deals[0], places);
-    let (expected, spread) = usual.map_or((0., UNKNOWN), |usual| ((usual * scale).ln(), KNOWN));
     let at = |log: f64| {
         let losses = deals.iter().map(|logits| log_loss(logits, labels, places, log.exp() / scale));
-        let doubt = ((log - expected) / spread).powi(2) / 2. / places.len() as f64;
-        losses.sum::<f64>() / deals.len() as f64 + doubt
+        let doubt = match usual {
+            Some(usual) => (1. + ((log - (usual * scale).ln()) / KNOWN).powi(2)).ln(),
+            None => log * log / 2.,
+        };
+        losses.sum::<f64>() / deals.len() as f64 + doubt / places.len() as f64
     };
-    // Golden section on the logarithm, of which the loss has one minimum.
+    // With what is usual there may be several minima.
+    let ends = (-100f64.ln(), 100f64.ln());
+    let step = (ends.1 - ends.0) / TRIED as f64;
+    let tried = (0..=TRIED).map(|i| ends.0 + i as f64 * step);
+    let best = tried.min_by(|a, b| at(*a).total_cmp(&at(*b))).unwrap_or_default();
+    // Golden section on the logarithm.
     const RATIO: f64 = 0.618_033_988_749_895;
-    let (mut low, mut high) = (-100f64.ln(), 100f64.ln());
+    let (mut low, mut high) = ((best - step).max(ends.0), (best + step).min(ends.1));
     let (mut a, mut b) = (high - RATIO * (high - low), low + RATIO * (high - low));
     let (mut at_a, mut at_b) = (at(a), at(b));
     while high - low > 1e-3 {
