@@ -14,6 +14,8 @@ mod perceptrons;
 mod several;
 #[path = "heads/softmax.rs"]
 mod softmax;
+#[path = "heads/sureness.rs"]
+mod sureness;
 
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;

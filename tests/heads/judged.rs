@@ -4,7 +4,7 @@ use super::{accuracy, blobs, centred, chosen, numbers, only};
 use adapt::data::Task;
 use adapt::metrics::{argmax, softmax};
 use adapt::progress::silent;
-use adapt::train::heads::{Kind, Metric, Wishes, choose, choose_several, nearest_class_mean};
+use adapt::train::heads::{Kind, Metric, Wishes, choose, choose_several};
 use ndarray::{Array2, Axis, s};
 use serde_json::Value;
 use std::time::Duration;
@@ -141,44 +141,6 @@ fn why_nothing_was_compared_is_told() {
     // Two images a class are one beside each of two folds: there is nothing in which a class would vary.
     let few = "too few images are left beside each fold for discriminant analysis";
     assert_eq!([Kind::Lda, Kind::Ncm].map(|kind| why(&[2, 2, 2], only(kind))), [few, ""]);
-}
-
-/// Where nothing can be judged, images are so much surer of their own class than of the mean as suits most data.
-#[test]
-fn where_nothing_was_compared_a_usual_temperature_is_taken() {
-    let wanted = 2.7 + 1.6 * 4f64.ln();
-    for (kind, images) in [(Kind::Ncm, 1), (Kind::Softmax, 1), (Kind::Mlp, 1), (Kind::Lda, 2)] {
-        let (x, labels) = blobs(5, &[images; 4], 30, 1.);
-        let found = chosen(&x, &[30], &labels, &only(kind));
-        assert!(found.uncompared.is_some() && found.out_of_fold.is_empty());
-        let logits = found.logits(x.view()).unwrap().mapv(f64::from);
-        let above = logits.rows().into_iter().zip(&labels).map(|(row, &label)| row[label] - row.mean().unwrap());
-        let above = above.sum::<f64>() / labels.len() as f64;
-        assert!((above - wanted).abs() < 1e-4, "{kind}: {above}");
-        // The temperature is what the head was divided by, and no more.
-        let plain = nearest_class_mean(x.view(), &labels, 4).unwrap();
-        let times = found.head.weight.mapv(|w| w * found.temperature as f32);
-        assert!(kind != Kind::Ncm || (times - &plain.weight).iter().all(|difference| difference.abs() < 1e-5));
-    }
-}
-
-/// Of three images a class, of which each fold's heads have two: what tells how sure the head is about right on images of their own.
-#[test]
-fn the_temperature_of_few_images_suits_others() {
-    for kind in [Kind::Ncm, Kind::Lda, Kind::Softmax] {
-        for gap in [0.35, 0.5] {
-            let ((x, labels), (unseen, own)) = (blobs(5, &[3; 8], 60, gap), blobs(6, &[200; 8], 60, gap));
-            let found = chosen(&x, &[60], &labels, &only(kind));
-            let logits = found.logits(unseen.view()).unwrap();
-            let loss = |log: f64| {
-                let told = softmax(logits.mapv(|z| z * log.exp() as f32).view());
-                told.rows().into_iter().zip(&own).map(|(p, &label)| -f64::from(p[label]).ln()).sum::<f64>()
-            };
-            let factors = (-40..=40).map(|i| f64::from(i) / 20.);
-            let best = factors.min_by(|a, b| loss(*a).total_cmp(&loss(*b))).unwrap();
-            assert!(best.abs() < 0.3, "{kind}, {gap}: {best}");
-        }
-    }
 }
 
 #[test]
