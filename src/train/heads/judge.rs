@@ -92,14 +92,17 @@ pub(super) fn sharpness(deals: &[&Array2<f32>], labels: &[usize], places: &[usiz
         };
         losses.sum::<f64>() / deals.len() as f64 + doubt / places.len() as f64
     };
+    let mut ends = (-100f64.ln(), 100f64.ln());
     // With what is usual there may be several minima.
-    let ends = (-100f64.ln(), 100f64.ln());
-    let step = (ends.1 - ends.0) / TRIED as f64;
-    let tried = (0..=TRIED).map(|i| ends.0 + i as f64 * step);
-    let best = tried.min_by(|a, b| at(*a).total_cmp(&at(*b))).unwrap_or_default();
+    if usual.is_some() {
+        let step = (ends.1 - ends.0) / TRIED as f64;
+        let tried = (0..=TRIED).map(|i| ends.0 + i as f64 * step);
+        let best = tried.min_by(|a, b| at(*a).total_cmp(&at(*b))).unwrap_or_default();
+        ends = ((best - step).max(ends.0), (best + step).min(ends.1));
+    }
     // Golden section on the logarithm.
     const RATIO: f64 = 0.618_033_988_749_895;
-    let (mut low, mut high) = ((best - step).max(ends.0), (best + step).min(ends.1));
+    let (mut low, mut high) = ends;
     let (mut a, mut b) = (high - RATIO * (high - low), low + RATIO * (high - low));
     let (mut at_a, mut at_b) = (at(a), at(b));
     while high - low > 1e-3 {
